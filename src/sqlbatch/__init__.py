@@ -1,0 +1,1 @@
+"""SQL in, a language model's columns out."""

@@ -1,0 +1,106 @@
+"""What can go wrong, as one tree.
+
+    SqlbatchError                   anything sqlbatch says no to; exit code 1
+    ├── InvalidEnrichment           the ask itself is wrong; nothing was sent, nothing changed
+    │   ├── InvalidQuery            the SQL is not one SELECT that DuckDB accepts
+    │   ├── InvalidPrompt           nothing, or something unknown, says what the model shall see
+    │   ├── InvalidReturns          the returned columns cannot be asked for
+    │   ├── InvalidTarget           the target's name, or the table that has it, is in the way
+    │   └── InvalidSettings         an option, a configuration file or a key is missing or wrong
+    ├── DatabaseError               the database file cannot be used
+    │   ├── DatabaseLocked          another process holds it; passes by itself
+    │   └── DatabaseConflict        another connection changed the same rows first; passes by itself
+    ├── ProviderError               the provider did not do what was asked
+    │   ├── ProviderUnreachable     no answer, a lost one, or one of 408, 409, 429, 5xx; passes by itself
+    │   └── ProviderRefused         a certain no: any other 4xx
+    ├── JobError                    the job cannot go on as asked
+    └── ServerError                 the Batch API server cannot start
+"""
+
+from __future__ import annotations
+
+
+class SqlbatchError(Exception):
+    """Base of all errors of sqlbatch: one line that says what is wrong, where, and what to do."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class InvalidEnrichment(SqlbatchError):
+    """The enrichment cannot be asked for."""
+
+
+class InvalidQuery(InvalidEnrichment):
+    """The query is not one SELECT that DuckDB accepts."""
+
+
+class InvalidPrompt(InvalidEnrichment):
+    """Nothing says what the model shall see of a row."""
+
+
+class InvalidReturns(InvalidEnrichment):
+    """The returned columns cannot be asked for."""
+
+
+class InvalidTarget(InvalidEnrichment):
+    """The target cannot be written."""
+
+
+class InvalidSettings(InvalidEnrichment):
+    """An option, a configuration file or a key is missing or wrong."""
+
+
+class DatabaseError(SqlbatchError):
+    """The database cannot be used."""
+
+
+class DatabaseLocked(DatabaseError):
+    """Another process holds the database file.
+
+    `pid` is that process where DuckDB names it.
+    """
+
+    def __init__(self, message: str, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class DatabaseConflict(DatabaseError):
+    """Another connection changed the same rows first."""
+
+
+class ProviderError(SqlbatchError):
+    """The provider did not do what was asked."""
+
+
+class ProviderUnreachable(ProviderError):
+    """The provider gave no answer, or none that settles anything; asking again later may.
+
+    `status` is the HTTP status where there was a reply; `retry_after` the seconds the provider asked to wait.
+    """
+
+    def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class ProviderRefused(ProviderError):
+    """The provider said no, and certainly did nothing.
+
+    `status` is the HTTP status, `code` the provider's own code for the reason.
+    """
+
+    def __init__(self, message: str, status: int, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class JobError(SqlbatchError):
+    """The job cannot go on as asked."""
+
+
+class ServerError(SqlbatchError):
+    """The Batch API server cannot start."""
