@@ -1,0 +1,26 @@
+"""The Batch API server: OpenAI's Files and Batches API over HTTP, in front of the offline model or any upstream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlbatch.server.config import ServerConfig
+
+if TYPE_CHECKING:
+    from sqlbatch.server.embedded import EmbeddedServer
+    from sqlbatch.server.serving import serve
+
+__all__ = ["EmbeddedServer", "ServerConfig", "serve"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the server itself only when it is asked for, so that `import sqlbatch.server` stays cheap."""
+    if name == "EmbeddedServer":
+        from sqlbatch.server.embedded import EmbeddedServer  # noqa: PLC0415 - the point of this function
+
+        return EmbeddedServer
+    if name == "serve":
+        from sqlbatch.server.serving import serve  # noqa: PLC0415 - the point of this function
+
+        return serve
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

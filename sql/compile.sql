@@ -1,0 +1,59 @@
+-- From the user's query to rows, asks and requests: first in a scratch database, then in the user's own.
+
+-- snapshot: the query's rows as they are now, numbered in their order
+CREATE TABLE {scratch}.main.rows AS
+SELECT row_number() OVER () AS sqlbatch_row, sqlbatch_query.* FROM (
+{query}
+) AS sqlbatch_query
+{limit};
+
+-- asks: which request each row asks for; the id is a hash of the call and the input
+CREATE TABLE {scratch}.main.asks AS
+SELECT sqlbatch_row, skipped,
+  CASE WHEN input IS NOT NULL THEN left(sha256(concat_ws(chr(31), $call_id::UUID::VARCHAR, input)), 32)::UUID END AS custom_id,
+  CASE WHEN input IS NOT NULL THEN strlen(input) + $constant::BIGINT END AS bytes
+FROM (SELECT sqlbatch_row, {skipped} AS skipped, {input} AS input FROM {scratch}.main.rows);
+
+-- requests: the distinct requests, each with the first row that asks for it
+CREATE TABLE {scratch}.main.requests AS
+SELECT custom_id, min(sqlbatch_row) AS sqlbatch_row, any_value(bytes) AS bytes
+FROM {scratch}.main.asks WHERE custom_id IS NOT NULL
+GROUP BY custom_id;
+
+-- invalid: the first row whose value cannot be sent, why, and how many there are
+SELECT min(sqlbatch_row), arg_min(reason, sqlbatch_row), count(*) AS many
+FROM (SELECT sqlbatch_row, {invalid} AS reason FROM {scratch}.main.rows) WHERE reason IS NOT NULL
+HAVING many > 0;
+
+-- too_long: the first row whose request is above the provider's limit
+SELECT sqlbatch_row, bytes FROM {scratch}.main.requests WHERE bytes > $limit ORDER BY sqlbatch_row LIMIT 1;
+
+-- counts: rows, skipped rows and distinct requests
+SELECT (SELECT count(*) FROM {scratch}.main.rows),
+  (SELECT count(*) FROM {scratch}.main.asks WHERE custom_id IS NULL),
+  (SELECT count(*) FROM {scratch}.main.requests);
+
+-- skipped_why: reasons for skipping, the commonest first
+SELECT skipped, count(*) FROM {scratch}.main.asks WHERE custom_id IS NULL GROUP BY skipped ORDER BY count(*) DESC, skipped;
+
+-- store_call: keep the call, once
+INSERT INTO sqlbatch.calls
+SELECT * FROM (VALUES ($call_id::UUID, $base_url, $endpoint, $model, $head, $tail, $returns)) AS c(call_id)
+WHERE call_id NOT IN (SELECT call_id FROM sqlbatch.calls);
+
+-- store_rows: keep the snapshot
+CREATE TABLE sqlbatch.rows_{job} AS FROM {scratch}.main.rows;
+
+-- store_asks: keep which row asks which request
+CREATE TABLE sqlbatch.asks_{job} AS
+SELECT sqlbatch_row, $call_id::UUID AS call_id, custom_id, skipped FROM {scratch}.main.asks;
+
+-- store_requests: add the requests that are new to the database, in the order of their rows, rendered once more
+INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens)
+WITH new AS MATERIALIZED (
+  FROM {scratch}.main.requests n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id
+)
+SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.sqlbatch_row),
+  n.custom_id, $call_id::UUID, r.input, n.bytes, (n.bytes + 3) // 4
+FROM new n
+JOIN (SELECT sqlbatch_row, {input} AS input FROM {scratch}.main.rows SEMI JOIN new USING (sqlbatch_row)) r USING (sqlbatch_row);

@@ -1,0 +1,66 @@
+-- Jobs: rows of sqlbatch.jobs, and what is derived of them.
+
+-- add: a new job, with its number
+INSERT INTO sqlbatch.jobs (target, query, enrichment, provider, base_url, "rows", skipped, requests, reused, bytes, tokens,
+  max_attempts, replacing, created_at, not_before)
+VALUES ($target, $query, $enrichment, $provider, $base_url, $rows, $skipped, $requests, $reused, $bytes, $tokens,
+  $max_attempts, $replacing, $now::TIMESTAMP, $not_before::TIMESTAMP)
+RETURNING job_id;
+
+-- rename: the target of a job that is named by its number
+UPDATE sqlbatch.jobs SET target = $target WHERE job_id = $job_id;
+
+-- want: what the job waits for
+INSERT INTO sqlbatch.wanted (job_id, custom_id, not_before)
+SELECT $job_id, custom_id, $not_before::TIMESTAMP FROM {scratch}.main.requests;
+
+-- list: jobs with their counts, the newest first
+SELECT j.job_id, j.target, j.status, j.provider, j.base_url, j.query, j.enrichment::VARCHAR, j."rows", j.skipped, j.requests,
+  coalesce(c.answered, 0) AS answered, coalesce(c.failed, 0) AS failed,
+  j.requests - coalesce(c.answered, 0) - coalesce(c.failed, 0) AS pending,
+  j.reused, j.bytes, j.tokens, j.max_attempts, j.replacing, j.created_at, j.finished_at, j.paused_until, j.blocked, j.error
+FROM sqlbatch.job_status j
+LEFT JOIN (
+  SELECT s.job_id, count(*) FILTER (r.outcome = 'answered') AS answered, count(*) FILTER (r.outcome <> 'answered') AS failed
+  FROM sqlbatch.settled s JOIN sqlbatch.responses r ON r.job_id = s.job_id AND r.custom_id = s.custom_id
+  GROUP BY s.job_id
+) c ON c.job_id = j.job_id
+WHERE ($job_id::INTEGER IS NULL OR j.job_id = $job_id::INTEGER)
+ORDER BY j.job_id DESC;
+
+-- newest: the newest job of all, or of a target
+SELECT job_id FROM sqlbatch.jobs
+WHERE $target::VARCHAR IS NULL OR lower(target) = lower($target)
+ORDER BY job_id DESC LIMIT 1;
+
+-- targets: the targets of all jobs
+SELECT DISTINCT target FROM sqlbatch.jobs ORDER BY target;
+
+-- open: jobs that are neither done, cancelled nor superseded
+SELECT job_id FROM sqlbatch.job_status WHERE status IN ('running', 'blocked') ORDER BY job_id;
+
+-- finish: the job is done; error says why it wrote no target
+UPDATE sqlbatch.jobs SET finished_at = coalesce(finished_at, $now::TIMESTAMP), error = $error, blocked = NULL,
+  paused_until = NULL, pause_seconds = NULL
+WHERE job_id = $job_id;
+
+-- batches: the batches that carry what a job wants
+SELECT b.batch_id::VARCHAR, b.state, b.status, b.provider_id, b.requests, a.answered, a.failed, a.released, a.open,
+  b.bytes, b.planned_at, b.opened_at, b.ended_at, b.loaded_at, b.adopted, b.error
+FROM sqlbatch.batches b JOIN sqlbatch.audit a ON a.batch_id = b.batch_id
+WHERE b.batch_id IN (
+  SELECT m.batch_id FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id WHERE w.job_id = $job_id
+) AND b.planned_at >= (SELECT created_at FROM sqlbatch.jobs WHERE job_id = $job_id)
+ORDER BY b.planned_at, b.batch_id;
+
+-- failures: a job's failed requests by reason, the commonest first
+SELECT r.code, count(*), any_value(r.message)
+FROM sqlbatch.settled s JOIN sqlbatch.responses r ON r.job_id = s.job_id AND r.custom_id = s.custom_id
+WHERE s.job_id = $job_id AND r.outcome <> 'answered'
+GROUP BY r.code ORDER BY count(*) DESC, r.code;
+
+-- billed: tokens billed for a job's requests since it began
+SELECT coalesce(sum(r.tokens_in), 0)::BIGINT, coalesce(sum(r.tokens_cached), 0)::BIGINT, coalesce(sum(r.tokens_out), 0)::BIGINT
+FROM sqlbatch.results r
+WHERE r.asked_at >= (SELECT created_at FROM sqlbatch.jobs WHERE job_id = $job_id)
+  AND r.custom_id IN (SELECT custom_id FROM sqlbatch.wanted WHERE job_id = $job_id);

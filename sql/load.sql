@@ -1,0 +1,131 @@
+-- From result files to results.
+
+-- ended: batches of a provider whose results are to be loaded
+SELECT b.batch_id::VARCHAR, b.provider_id, b.status, b.output_file_id, b.error_file_id, b.requests, c.endpoint, c.returns
+FROM sqlbatch.batches b JOIN sqlbatch.calls c ON c.call_id = b.call_id
+WHERE b.base_url = $base_url AND b.state = 'ended' ORDER BY b.ended_at;
+
+-- lines: the lines of result files, taken apart; what is no JSON keeps the id it can be told by
+CREATE OR REPLACE TEMP TABLE sqlbatch_lines AS
+WITH read AS (
+  SELECT line, json_valid(line) AS ok
+  FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
+    auto_detect = false, strict_mode = false, max_line_size = 268435456, ignore_errors = true)
+  WHERE line IS NOT NULL AND trim(line) <> ''
+), split AS (
+  SELECT line, ok, CASE WHEN ok THEN line->>[
+    '$.custom_id', '$.response.status_code', '{content}', '{refusal}', '{finish}', '$.response.body.model',
+    '{tokens_in}', '{tokens_cached}', '{tokens_out}', '$.response.body.service_tier',
+    '$.error.code', '$.error.message',
+    '$.response.body.error.code', '$.response.body.error.message', '$.response.body.error.type'] END AS x
+  FROM read
+)
+SELECT row_number() OVER () AS place,
+  TRY_CAST(CASE WHEN ok THEN x[1]
+    ELSE regexp_extract(line, '"custom_id"\s*:\s*"([0-9a-fA-F-]{36})"', 1) END AS UUID) AS custom_id,
+  ok, TRY_CAST(x[2] AS INTEGER) AS status, x[3] AS content, x[4] AS refusal, x[5] AS finish, x[6] AS model,
+  TRY_CAST(x[7] AS BIGINT) AS tokens_in, TRY_CAST(x[8] AS BIGINT) AS tokens_cached, TRY_CAST(x[9] AS BIGINT) AS tokens_out,
+  x[10] AS tier, x[11] AS never_code, x[12] AS never_message,
+  coalesce(x[13], x[15]) AS body_code, x[14] AS body_message, x[13] IS NOT NULL OR x[14] IS NOT NULL OR x[15] IS NOT NULL AS body_error,
+  line
+FROM split;
+
+-- judged: what each line says of its request
+CREATE OR REPLACE TEMP TABLE sqlbatch_judged AS
+WITH checked AS (
+  SELECT *, status BETWEEN 200 AND 299 AND NOT body_error AS good,
+    CASE WHEN status BETWEEN 200 AND 299 AND NOT body_error AND content IS NOT NULL AND refusal IS NULL
+              AND coalesce(finish, 'stop') NOT IN ('length', 'content_filter')
+         THEN {check} END AS wrong
+  FROM sqlbatch_lines
+), coded AS (
+  SELECT *, CASE
+      WHEN NOT ok THEN 'unreadable_line'
+      WHEN good AND refusal IS NOT NULL THEN 'refusal'
+      WHEN good AND finish IN ('length', 'content_filter') THEN finish
+      WHEN good AND content IS NULL THEN 'no_content'
+      WHEN good AND wrong IS NOT NULL THEN 'bad_shape'
+      WHEN good THEN NULL
+      ELSE coalesce(body_code, never_code, CASE WHEN status IS NULL THEN 'no_response' ELSE concat('http_', status) END) END AS code
+  FROM checked
+)
+SELECT place, custom_id, code,
+  CASE WHEN code IS NULL THEN 'answered'
+       WHEN NOT ok THEN 'retryable'
+       WHEN good THEN 'failed'
+       WHEN code IN ({blocking}) THEN 'released'
+       WHEN status IS NULL OR status IN (0, 408, 409, 429) OR status >= 500 THEN 'retryable'
+       WHEN status BETWEEN 200 AND 299 THEN 'failed'
+       WHEN code IN ('batch_expired', 'batch_cancelled') THEN 'retryable'
+       ELSE 'failed' END AS outcome,
+  CASE code WHEN 'refusal' THEN refusal WHEN 'bad_shape' THEN wrong
+    WHEN 'length' THEN 'the answer was cut at the limit of tokens'
+    WHEN 'content_filter' THEN 'the provider''s filter withheld the answer'
+    WHEN 'no_content' THEN 'the answer has no content'
+    WHEN 'unreadable_line' THEN 'the result line is not JSON'
+    ELSE coalesce(body_message, never_message) END AS message,
+  CASE WHEN code IS NULL OR code IN ('bad_shape', 'length') THEN content END AS content,
+  finish, model, tokens_in, tokens_cached, tokens_out, tier,
+  CASE WHEN code IS NOT NULL THEN line END AS raw
+FROM coded;
+
+-- claim: load a batch's results only once
+UPDATE sqlbatch.batches SET state = 'loaded', loaded_at = $now::TIMESTAMP
+WHERE batch_id = $batch_id::UUID AND state = 'ended'
+RETURNING planned_at;
+
+-- results: one result for each request of the manifest; what is in neither file is missing
+INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
+  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw)
+WITH first_lines AS (SELECT min(place) AS place FROM sqlbatch_judged WHERE custom_id IS NOT NULL GROUP BY custom_id)
+SELECT m.custom_id, $batch_id::UUID, 'batch', coalesce(j.outcome, 'retryable'),
+  CASE WHEN j.custom_id IS NULL THEN 'missing' ELSE j.code END,
+  CASE WHEN j.custom_id IS NULL THEN 'in neither result file' ELSE j.message END,
+  j.content, j.finish, j.model, j.tokens_in, j.tokens_cached, j.tokens_out, j.tier,
+  $asked_at::TIMESTAMP, $now::TIMESTAMP, j.raw
+FROM sqlbatch.batch_requests m
+LEFT JOIN (SELECT * FROM sqlbatch_judged SEMI JOIN first_lines USING (place)) j ON j.custom_id = m.custom_id
+WHERE m.batch_id = $batch_id::UUID;
+
+-- strangers: keep the lines that belong to no request of the batch, and second answers that differ
+INSERT INTO sqlbatch.quarantine (batch_id, reason, raw, received_at)
+SELECT $batch_id::UUID, CASE WHEN l.custom_id IS NULL THEN 'no custom_id of ours' ELSE 'not in this batch' END, l.line, $now::TIMESTAMP
+FROM sqlbatch_lines l
+ANTI JOIN (SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID) m ON m.custom_id = l.custom_id
+UNION ALL
+SELECT $batch_id::UUID, 'a second, different result', second.line, $now::TIMESTAMP
+FROM sqlbatch_lines second
+JOIN (SELECT custom_id, min(place) AS place FROM sqlbatch_lines GROUP BY custom_id HAVING count(*) > 1) f
+  ON f.custom_id = second.custom_id AND f.place < second.place
+JOIN sqlbatch_lines first ON first.place = f.place
+WHERE first.content IS DISTINCT FROM second.content OR first.status IS DISTINCT FROM second.status;
+
+-- same_for_all: one result for each request of a batch that brought no files
+INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, asked_at, received_at)
+SELECT m.custom_id, $batch_id::UUID, 'batch', $outcome, $code, $message, $asked_at::TIMESTAMP, $now::TIMESTAMP
+FROM sqlbatch.batch_requests m WHERE m.batch_id = $batch_id::UUID;
+
+-- line_errors: the requests that a failed batch's errors name by their lines failed, the others are released
+INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, asked_at, received_at)
+WITH lines AS (
+  SELECT row_number() OVER () AS line, TRY_CAST(text->>'$.custom_id' AS UUID) AS custom_id
+  FROM read_csv({files}, columns = {text: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
+    auto_detect = false, strict_mode = false, max_line_size = 268435456)
+), named AS (
+  SELECT l.custom_id, any_value(e.code) AS code, any_value(e.message) AS message
+  FROM lines l JOIN (
+    SELECT unnest($lines::BIGINT[]) AS line, unnest($codes::VARCHAR[]) AS code, unnest($messages::VARCHAR[]) AS message
+  ) e ON e.line = l.line
+  GROUP BY l.custom_id
+)
+SELECT m.custom_id, $batch_id::UUID, 'batch', CASE WHEN n.custom_id IS NULL THEN 'released' ELSE 'failed' END,
+  coalesce(n.code, 'batch_failed'), coalesce(n.message, 'another line of its file was refused'),
+  $asked_at::TIMESTAMP, $now::TIMESTAMP
+FROM sqlbatch.batch_requests m LEFT JOIN named n ON n.custom_id = m.custom_id
+WHERE m.batch_id = $batch_id::UUID;
+
+-- counts: results of a batch by outcome, and lines put aside
+SELECT count(*) FILTER (outcome = 'answered'), count(*) FILTER (outcome = 'failed'), count(*) FILTER (outcome = 'retryable'),
+  count(*) FILTER (outcome = 'released'), (SELECT count(*) FROM sqlbatch.quarantine WHERE batch_id = $batch_id::UUID),
+  any_value(coalesce(message, code)) FILTER (outcome = 'released')
+FROM sqlbatch.results WHERE batch_id = $batch_id::UUID;

@@ -1,0 +1,60 @@
+-- Due requests into batches.
+
+-- groups: the calls for which a job has due requests, unless it is paused
+SELECT r.call_id, c.model, count(*)
+FROM sqlbatch.due d
+JOIN sqlbatch.requests r ON r.custom_id = d.custom_id
+JOIN sqlbatch.calls c ON c.call_id = r.call_id
+JOIN sqlbatch.jobs j ON j.job_id = d.job_id
+WHERE d.job_id = $job_id AND (j.paused_until IS NULL OR j.paused_until <= $now::TIMESTAMP)
+GROUP BY ALL ORDER BY ALL;
+
+-- choose: the due requests of one call, in the order of their numbers
+CREATE OR REPLACE TEMP TABLE sqlbatch_chosen AS
+SELECT r.seq, r.custom_id, r.bytes, r.tokens
+FROM sqlbatch.due d JOIN sqlbatch.requests r ON r.custom_id = d.custom_id
+WHERE d.job_id = $job_id AND r.call_id = $call_id::UUID
+ORDER BY r.seq;
+
+-- running: running sums over the requests of a table, in its order; a line takes one byte more than its text
+CREATE OR REPLACE TEMP TABLE sqlbatch_running AS
+SELECT seq, row_number() OVER () AS place,
+  sum(bytes + 1) OVER (ROWS UNBOUNDED PRECEDING) AS bytes,
+  sum(tokens) OVER (ROWS UNBOUNDED PRECEDING) AS tokens
+FROM {source};
+
+-- shards: the fullest files within the limits, one after the other
+CREATE OR REPLACE TEMP TABLE sqlbatch_shards AS
+WITH RECURSIVE shard(number, low, high, bytes, tokens) AS (
+  SELECT -1::BIGINT, 0::BIGINT, 0::BIGINT, 0::HUGEINT, 0::HUGEINT
+  UNION ALL
+  SELECT s.number + 1, s.high + 1, x.high, x.bytes, x.tokens
+  FROM shard s, LATERAL (
+    SELECT max(r.place) AS high, max(r.bytes) AS bytes, max(r.tokens) AS tokens
+    FROM sqlbatch_running r
+    WHERE r.place > s.high AND r.place <= s.high + $max_requests::BIGINT
+      AND r.bytes <= s.bytes + $max_bytes::BIGINT AND r.tokens <= s.tokens + $max_tokens::BIGINT
+  ) x
+  WHERE x.high IS NOT NULL
+)
+SELECT uuid() AS batch_id, number, low, high, high - low + 1 AS requests,
+  bytes - coalesce(lag(bytes) OVER (ORDER BY number), 0) AS bytes,
+  tokens - coalesce(lag(tokens) OVER (ORDER BY number), 0) AS tokens
+FROM shard WHERE number >= 0;
+
+-- covered: how many batches there are, how many requests they hold, and how many there are to hold
+SELECT (SELECT count(*) FROM sqlbatch_shards), (SELECT coalesce(max(high), 0) FROM sqlbatch_shards),
+  (SELECT count(*) FROM sqlbatch_running);
+
+-- plan: the batches, planned
+INSERT INTO sqlbatch.batches (batch_id, state, base_url, call_id, model, requests, bytes, tokens, planned_at)
+SELECT batch_id, 'planned', $base_url, $call_id::UUID, $model, requests, bytes, tokens, $now::TIMESTAMP
+FROM sqlbatch_shards ORDER BY number;
+
+-- manifest: which requests each batch carries
+INSERT INTO sqlbatch.batch_requests (batch_id, seq, custom_id)
+SELECT s.batch_id, c.seq, c.custom_id
+FROM sqlbatch_chosen c
+JOIN sqlbatch_running r ON r.seq = c.seq
+JOIN sqlbatch_shards s ON r.place BETWEEN s.low AND s.high
+ORDER BY c.seq;

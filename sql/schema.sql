@@ -1,0 +1,240 @@
+-- The tables and views of schema `sqlbatch`, in the user's own database file. Times are UTC.
+-- Facts are appended; what can be derived from them is a view. The migrations give exactly this (tested).
+
+CREATE TABLE migrations (
+  version    INTEGER NOT NULL,
+  name       VARCHAR NOT NULL,
+  applied_at TIMESTAMP NOT NULL
+);
+
+-- One row that every choice of due requests updates first, so that two choosers conflict instead of both choosing.
+CREATE TABLE guard (
+  turns BIGINT NOT NULL
+);
+INSERT INTO guard VALUES (0);
+
+CREATE SEQUENCE job_ids START 1;
+
+-- One row a run of an enrichment. Its status is derived, in the view job_status:
+--   cancelled   cancelled_at is set                               <- `cancel`
+--   done        finished_at is set                                <- the join wrote the target
+--   superseded  a newer job, not cancelled, has the same target   <- a later `enrich`
+--   blocked     blocked is set: why; paused_until: until when     <- quota, key, queue limit
+--   running     otherwise
+CREATE TABLE jobs (
+  job_id       INTEGER NOT NULL DEFAULT nextval('job_ids'),
+  target       VARCHAR NOT NULL,   -- as SQL: schema and name, quoted where needed
+  query        VARCHAR NOT NULL,
+  enrichment   JSON NOT NULL,
+  provider     VARCHAR NOT NULL,
+  base_url     VARCHAR NOT NULL,
+  "rows"       BIGINT NOT NULL,
+  skipped      BIGINT NOT NULL,
+  requests     BIGINT NOT NULL,    -- distinct ones
+  reused       BIGINT NOT NULL,    -- of those, settled or in flight when the job began
+  bytes        BIGINT NOT NULL,    -- of the request lines to send
+  tokens       BIGINT NOT NULL,    -- of input, estimated, to send
+  max_attempts INTEGER NOT NULL,
+  replacing    BOOLEAN NOT NULL,   -- the target may take the place of a table that is not ours (--replace)
+  created_at   TIMESTAMP NOT NULL,
+  finished_at  TIMESTAMP,
+  cancelled_at TIMESTAMP,
+  not_before   TIMESTAMP,          -- results received for batches made earlier do not count (--fresh)
+  paused_until TIMESTAMP,          -- nothing is packed for it until then
+  pause_seconds DOUBLE,            -- how long the last pause was, for the next is longer
+  blocked      VARCHAR,
+  error        VARCHAR             -- why a finished job wrote no target
+);
+
+-- The constant side of a model call; call_id is a hash of all of it.
+CREATE TABLE calls (
+  call_id  UUID NOT NULL,
+  base_url VARCHAR NOT NULL,       -- 'local' for the embedded server
+  endpoint VARCHAR NOT NULL,
+  model    VARCHAR NOT NULL,
+  head     VARCHAR NOT NULL,       -- the body is head || input || tail
+  tail     VARCHAR NOT NULL,
+  returns  VARCHAR NOT NULL        -- the returned columns, canonical
+);
+
+-- One row a distinct request; custom_id is a hash of its call and its input.
+CREATE TABLE requests (
+  seq       BIGINT NOT NULL,
+  custom_id UUID NOT NULL,
+  call_id   UUID NOT NULL,
+  input     VARCHAR NOT NULL,
+  bytes     BIGINT NOT NULL,       -- of the line in the input file
+  tokens    BIGINT NOT NULL        -- of input, estimated
+);
+
+-- What a job waits for; the answering layer knows nothing else of it.
+CREATE TABLE wanted (
+  job_id     INTEGER NOT NULL,
+  custom_id  UUID NOT NULL,
+  not_before TIMESTAMP
+);
+
+-- One row an attempt to send requests as one file. state:
+--   planned    its manifest is written                                  <- pack
+--   uploading  somebody writes and uploads its file, under a lease      <- claimed
+--   creating   the input file's id is known, the create may be sent     <- committed before the POST
+--   open       the provider's batch is known                            <- reply seen, or adopted from the provider's list
+--   ended      the provider is done with it                             <- a terminal status was seen
+--   loaded     its results are in                                       <- one transaction with the results
+--   fenced     not found at the provider; its input file is deleted     <- evidence of absence
+--   abandoned  certainly never made; its requests are due again         <- a 4xx reply, or absent after the grace
+CREATE TABLE batches (
+  batch_id       UUID NOT NULL,
+  state          VARCHAR NOT NULL,
+  status         VARCHAR,          -- the provider's own word
+  provider_id    VARCHAR,          -- the provider's batch
+  base_url       VARCHAR NOT NULL,
+  call_id        UUID NOT NULL,    -- a file holds requests of one call
+  model          VARCHAR NOT NULL,
+  input_file_id  VARCHAR,
+  output_file_id VARCHAR,
+  error_file_id  VARCHAR,
+  requests       BIGINT NOT NULL,
+  bytes          BIGINT NOT NULL,
+  tokens         BIGINT NOT NULL,
+  completed      BIGINT,           -- the provider's counts, as last seen
+  failed         BIGINT,
+  lease_owner    VARCHAR,
+  lease_until    TIMESTAMP,
+  planned_at     TIMESTAMP NOT NULL,
+  creating_at    TIMESTAMP,
+  opened_at      TIMESTAMP,
+  ended_at       TIMESTAMP,
+  loaded_at      TIMESTAMP,
+  fenced_at      TIMESTAMP,
+  abandoned_at   TIMESTAMP,
+  adopted        BOOLEAN NOT NULL DEFAULT false,
+  grace_seconds  DOUBLE,           -- how long a fenced batch may still appear
+  error_code     VARCHAR,
+  error          VARCHAR
+);
+
+-- The manifest: which requests a batch carries. Append-only.
+CREATE TABLE batch_requests (
+  batch_id  UUID NOT NULL,
+  seq       BIGINT NOT NULL,
+  custom_id UUID NOT NULL
+);
+
+-- What came back for a request. Append-only. outcome:
+--   answered   usable, of the asked-for shape                           <- a 2xx line
+--   failed     final: asking the same again is not worth it             <- refusal, length, bad shape, 4xx
+--   retryable  may go well another time; counts as an attempt           <- 408, 409, 429, 5xx, expired, missing
+--   released   was not tried; counts as nothing                         <- quota, billing, key
+CREATE TABLE results (
+  custom_id     UUID NOT NULL,
+  batch_id      UUID,
+  source        VARCHAR NOT NULL,  -- batch, preview, load
+  outcome       VARCHAR NOT NULL,
+  code          VARCHAR,
+  message       VARCHAR,
+  content       VARCHAR,
+  finish_reason VARCHAR,
+  model         VARCHAR,
+  tokens_in     BIGINT,
+  tokens_cached BIGINT,
+  tokens_out    BIGINT,
+  tier          VARCHAR,
+  asked_at      TIMESTAMP NOT NULL,
+  received_at   TIMESTAMP NOT NULL,
+  raw           VARCHAR            -- the line, where it could not be used
+);
+
+-- Lines of result files that belong to no request of their batch.
+CREATE TABLE quarantine (
+  batch_id    UUID NOT NULL,
+  reason      VARCHAR NOT NULL,
+  raw         VARCHAR,
+  received_at TIMESTAMP NOT NULL
+);
+
+-- Jobs with their derived status.
+CREATE VIEW job_status AS
+SELECT j.*,
+  CASE WHEN j.cancelled_at IS NOT NULL THEN 'cancelled'
+       WHEN j.finished_at IS NOT NULL THEN 'done'
+       WHEN EXISTS (FROM jobs n WHERE n.target = j.target AND n.job_id > j.job_id AND n.cancelled_at IS NULL) THEN 'superseded'
+       WHEN j.blocked IS NOT NULL THEN 'blocked'
+       ELSE 'running' END AS status
+FROM jobs j;
+
+-- Requests of batches whose results are still to come.
+CREATE VIEW in_flight AS
+SELECT m.custom_id, m.batch_id
+FROM batch_requests m JOIN batches b USING (batch_id)
+WHERE b.state NOT IN ('loaded', 'abandoned');
+
+-- The results that count for a job: received for what was asked after the job's not_before.
+CREATE VIEW counted AS
+SELECT w.job_id, r.*
+FROM wanted w JOIN results r USING (custom_id)
+WHERE w.not_before IS NULL OR r.asked_at >= w.not_before;
+
+-- Requests of a job that have a final result: answered, failed for good, or tried often enough by this job.
+CREATE VIEW settled AS
+SELECT c.job_id, c.custom_id
+FROM counted c JOIN jobs j USING (job_id)
+GROUP BY c.job_id, c.custom_id, j.max_attempts
+HAVING bool_or(c.outcome IN ('answered', 'failed'))
+    OR count(*) FILTER (c.outcome = 'retryable' AND c.asked_at >= j.created_at) >= j.max_attempts;
+
+-- Requests that open jobs want, that are not settled, and that nobody has in flight.
+CREATE VIEW due AS
+SELECT w.job_id, w.custom_id
+FROM (SELECT w.* FROM wanted w JOIN job_status j USING (job_id) WHERE j.status IN ('running', 'blocked')) w
+ANTI JOIN settled s ON s.job_id = w.job_id AND s.custom_id = w.custom_id
+ANTI JOIN in_flight f ON f.custom_id = w.custom_id;
+
+-- The one result that decides a request of a job: an answer before a failure, a final failure before a passing one, then the newest.
+CREATE VIEW responses AS
+SELECT job_id, custom_id, best.*
+FROM (
+  SELECT c.job_id, c.custom_id,
+    max_by({outcome: c.outcome, code: c.code, message: c.message, content: c.content, model: c.model},
+           {rank: CASE c.outcome WHEN 'answered' THEN 3 WHEN 'failed' THEN 2 WHEN 'retryable' THEN 1 ELSE 0 END,
+            received_at: c.received_at}) AS best
+  FROM counted c
+  GROUP BY c.job_id, c.custom_id
+);
+
+-- Results that are no answers, with the line as it came.
+CREATE VIEW failures AS
+SELECT custom_id, batch_id, source, outcome, code, message, raw, received_at
+FROM results
+WHERE outcome <> 'answered';
+
+-- What was billed, in tokens, by day, model and source.
+CREATE VIEW costs AS
+SELECT received_at::DATE AS day, model, source, count(*) AS results,
+  sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_cached)::BIGINT AS tokens_cached, sum(tokens_out)::BIGINT AS tokens_out
+FROM results
+WHERE tokens_in IS NOT NULL
+GROUP BY ALL;
+
+-- Nothing is missing: every batch's requests are answered, failed, released or open. balanced is false for what is not so.
+CREATE VIEW audit AS
+SELECT *, listed = sent AND strangers = 0 AND repeated = 0 AND sent = answered + failed + released + open AS balanced
+FROM (
+  SELECT b.batch_id, b.state, b.requests AS sent, coalesce(m.listed, 0) AS listed,
+    coalesce(r.answered, 0) AS answered, coalesce(r.failed, 0) AS failed,
+    CASE WHEN b.state = 'abandoned' THEN b.requests ELSE coalesce(r.released, 0) END AS released,
+    CASE WHEN b.state IN ('loaded', 'abandoned') THEN 0 ELSE b.requests - coalesce(r.results, 0) END AS open,
+    coalesce(r.strangers, 0) AS strangers, coalesce(r.results - r.ids, 0) AS repeated
+  FROM batches b
+  LEFT JOIN (SELECT batch_id, count(*) AS listed FROM batch_requests GROUP BY batch_id) m USING (batch_id)
+  LEFT JOIN (
+    SELECT x.batch_id, count(*) AS results, count(DISTINCT x.custom_id) AS ids,
+      count(*) FILTER (x.outcome = 'answered') AS answered,
+      count(*) FILTER (x.outcome IN ('failed', 'retryable')) AS failed,
+      count(*) FILTER (x.outcome = 'released') AS released,
+      count(*) FILTER (y.custom_id IS NULL) AS strangers
+    FROM results x LEFT JOIN batch_requests y ON y.batch_id = x.batch_id AND y.custom_id = x.custom_id
+    WHERE x.batch_id IS NOT NULL
+    GROUP BY x.batch_id
+  ) r USING (batch_id)
+);

@@ -1,0 +1,14 @@
+-- The schema's version, and small things every room asks of the database.
+
+-- has_schema: one row if the schema sqlbatch is in the database
+SELECT 1 FROM duckdb_tables() WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND table_name = 'migrations';
+
+-- version: the newest migration that was applied
+SELECT coalesce(max(version), 0) FROM sqlbatch.migrations;
+
+-- migrated: note a migration as applied
+INSERT INTO sqlbatch.migrations (version, name, applied_at) VALUES ($version, $name, $now::TIMESTAMP);
+
+
+-- turn: make two choosers conflict, instead of both choosing or adding the same requests
+UPDATE sqlbatch.guard SET turns = turns + 1;

@@ -1,0 +1,81 @@
+-- A batch's way to the provider.
+
+-- ready: batches that are planned, or were left behind while uploading, and that a job needs
+SELECT b.batch_id::VARCHAR, b.requests, b.bytes
+FROM sqlbatch.batches b
+WHERE b.base_url = $base_url AND b.state IN ('planned', 'uploading')
+  AND (b.lease_until IS NULL OR b.lease_until <= $now::TIMESTAMP OR b.lease_owner = $owner)
+  AND EXISTS (
+    FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
+    WHERE m.batch_id = b.batch_id AND w.job_id = $job_id
+  )
+ORDER BY b.planned_at, b.batch_id;
+
+-- claim: take a batch under a lease; no row where somebody else has it
+UPDATE sqlbatch.batches SET state = 'uploading', lease_owner = $owner, lease_until = $until::TIMESTAMP
+WHERE batch_id = $batch_id::UUID AND state IN ('planned', 'uploading')
+  AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP OR lease_owner = $owner)
+RETURNING requests, bytes, input_file_id;
+
+-- extent: the range of request numbers in a manifest, and its call's endpoint
+SELECT min(m.seq), max(m.seq), any_value(c.endpoint)
+FROM sqlbatch.batch_requests m
+JOIN sqlbatch.batches b ON b.batch_id = m.batch_id
+JOIN sqlbatch.calls c ON c.call_id = b.call_id
+WHERE m.batch_id = $batch_id::UUID;
+
+-- write: the batch's input file, a request a line
+COPY (
+  SELECT concat('{"custom_id":"', r.custom_id::VARCHAR, '","method":"POST","url":"', c.endpoint, '","body":',
+    c.head, r.input, c.tail, '}') AS line
+  FROM sqlbatch.requests r
+  JOIN sqlbatch.calls c ON c.call_id = r.call_id
+  WHERE r.seq BETWEEN {low} AND {high}
+    AND r.seq IN (SELECT m.seq FROM sqlbatch.batch_requests m WHERE m.batch_id = {batch_id}::UUID)
+) TO {path} (FORMAT CSV, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\x01', COMPRESSION none);
+
+-- creating: commit that the create may be sent; no row where the lease was lost
+UPDATE sqlbatch.batches SET state = 'creating', input_file_id = $input_file_id, creating_at = $now::TIMESTAMP,
+  lease_until = $until::TIMESTAMP
+WHERE batch_id = $batch_id::UUID AND state = 'uploading' AND lease_owner = $owner AND lease_until > $now::TIMESTAMP
+RETURNING batch_id;
+
+-- open: the provider has the batch
+UPDATE sqlbatch.batches SET state = 'open', provider_id = $provider_id, status = $status, opened_at = $now::TIMESTAMP,
+  adopted = $adopted, lease_owner = NULL, lease_until = NULL, error_code = NULL, error = NULL
+WHERE batch_id = $batch_id::UUID AND state IN ('creating', 'fenced')
+RETURNING requests;
+
+-- start_over: the create was certainly not sent
+UPDATE sqlbatch.batches SET state = 'planned', lease_owner = NULL, lease_until = NULL, creating_at = NULL
+WHERE batch_id = $batch_id::UUID AND state = 'creating' AND lease_owner = $owner
+RETURNING batch_id;
+
+-- unknown: the create's outcome is not known; anybody may look it up from now on
+UPDATE sqlbatch.batches SET lease_until = $now::TIMESTAMP, grace_seconds = $grace, error = $error
+WHERE batch_id = $batch_id::UUID AND state = 'creating'
+RETURNING batch_id;
+
+-- abandon: the provider certainly made no batch; its requests are due again
+UPDATE sqlbatch.batches SET state = 'abandoned', abandoned_at = $now::TIMESTAMP, lease_owner = NULL, lease_until = NULL,
+  error_code = $code, error = $error
+WHERE batch_id = $batch_id::UUID AND state IN ('creating', 'fenced')
+RETURNING input_file_id;
+
+-- let_go: give an upload that did not work back at once
+UPDATE sqlbatch.batches SET lease_owner = NULL, lease_until = NULL, error = $error
+WHERE batch_id = $batch_id::UUID AND state = 'uploading' AND lease_owner = $owner
+RETURNING batch_id;
+
+-- pause: why a job waits, and until when
+UPDATE sqlbatch.jobs SET blocked = $reason, pause_seconds = $seconds, paused_until = $until::TIMESTAMP
+WHERE job_id = $job_id AND finished_at IS NULL
+RETURNING job_id;
+
+-- unpause: nothing is in a job's way any more
+UPDATE sqlbatch.jobs SET blocked = NULL, pause_seconds = NULL, paused_until = NULL
+WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL)
+RETURNING job_id;
+
+-- pause_seconds: how long a job's last pause was
+SELECT coalesce(pause_seconds, 0) FROM sqlbatch.jobs WHERE job_id = $job_id;

@@ -1,0 +1,52 @@
+-- Where the batches are.
+
+-- lost: batches whose create has an unknown outcome and that nobody is creating right now
+SELECT batch_id::VARCHAR, state, input_file_id, requests, coalesce(grace_seconds, $grace::DOUBLE), fenced_at
+FROM sqlbatch.batches
+WHERE base_url = $base_url AND state IN ('creating', 'fenced')
+  AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP)
+ORDER BY creating_at;
+
+-- open: batches that the provider is at work on
+SELECT batch_id::VARCHAR, provider_id FROM sqlbatch.batches
+WHERE base_url = $base_url AND state = 'open' ORDER BY opened_at;
+
+-- saw: note what the provider says of a batch
+UPDATE sqlbatch.batches SET status = $status, completed = $completed, failed = $failed,
+  output_file_id = $output_file_id, error_file_id = $error_file_id,
+  state = CASE WHEN $ended::BOOLEAN THEN 'ended' ELSE state END,
+  ended_at = CASE WHEN $ended::BOOLEAN THEN $now::TIMESTAMP END,
+  error_code = $code, error = $error
+WHERE batch_id = $batch_id::UUID AND state = 'open'
+RETURNING batch_id;
+
+-- fence: a batch that is not at the provider; its input file is about to be deleted
+UPDATE sqlbatch.batches SET state = 'fenced', fenced_at = NULL, lease_owner = NULL, lease_until = NULL
+WHERE batch_id = $batch_id::UUID AND state = 'creating'
+RETURNING batch_id;
+
+-- fenced: the input file is deleted, the grace begins
+UPDATE sqlbatch.batches SET fenced_at = $now::TIMESTAMP
+WHERE batch_id = $batch_id::UUID AND state = 'fenced' AND fenced_at IS NULL
+RETURNING batch_id;
+
+-- progress: batches and requests at the provider, by status, of what a job needs
+SELECT coalesce(b.status, b.state), count(*), sum(b.requests)::BIGINT, coalesce(sum(b.completed), 0)::BIGINT,
+  coalesce(sum(b.failed), 0)::BIGINT
+FROM sqlbatch.batches b
+WHERE b.state NOT IN ('loaded', 'abandoned') AND EXISTS (
+  FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
+  WHERE m.batch_id = b.batch_id AND w.job_id = $job_id
+)
+GROUP BY ALL ORDER BY ALL;
+
+-- left: requests of a job that are not settled, and when the next thing that waits for our clock is due
+SELECT
+  (SELECT count(*) FROM sqlbatch.wanted w ANTI JOIN sqlbatch.settled s ON s.job_id = w.job_id AND s.custom_id = w.custom_id
+   WHERE w.job_id = $job_id),
+  (SELECT min(until) FROM (
+    SELECT paused_until AS until FROM sqlbatch.jobs WHERE job_id = $job_id
+    UNION ALL
+    SELECT fenced_at + coalesce(grace_seconds, $grace::DOUBLE) * INTERVAL 1 SECOND FROM sqlbatch.batches
+    WHERE base_url = $base_url AND state = 'fenced'
+  ) WHERE until > $now::TIMESTAMP);

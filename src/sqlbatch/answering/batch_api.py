@@ -1,0 +1,262 @@
+"""The Files and Batches API through the official SDK: the only importer of openai.
+
+Replies become frozen records in one spelling, errors become ours, and nothing is sent twice behind our back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import openai
+
+from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+# Codes that mean: no money, or no right, now and on the next try (contract, section 7, number 26).
+BLOCKING_CODES = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated", "invalid_api_key"}
+)
+_PASSING = frozenset({408, 409, 429})
+_CHUNK = 1 << 20
+_PAGES_AT_MOST = 1_000
+
+
+@dataclass(frozen=True)
+class BatchError:
+    """One error of a failed batch; `line` counts from 1 in the input file."""
+
+    code: str | None
+    message: str | None
+    line: int | None
+
+
+@dataclass(frozen=True)
+class ProviderBatch:
+    """The provider's batch as last seen: status in lower case, ids None where it has none, counts never null."""
+
+    provider_id: str
+    status: str
+    input_file_id: str | None
+    output_file_id: str | None
+    error_file_id: str | None
+    created_at: int | None
+    total: int
+    completed: int
+    failed: int
+    batch_id: str | None
+    errors: tuple[BatchError, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the provider does nothing more with it."""
+        return self.status in {"completed", "failed", "expired", "cancelled"}
+
+
+class BatchAPI:
+    """One provider's Files and Batches; every method raises ProviderUnreachable or ProviderRefused, and no other error."""
+
+    def __init__(self, base_url: str, key: str | None, name: str, *, loopback: bool = False) -> None:
+        self.name = name
+        self._key = key
+        # The embedded server is on this machine: a proxy of the environment's has nothing to do with it.
+        client = openai.DefaultHttpxClient(trust_env=False) if loopback else None
+        self._client = openai.OpenAI(base_url=base_url, api_key=key or "none", http_client=client)
+        # A POST whose reply was lost must be looked up, not repeated: the SDK resends it without an idempotency key.
+        self._once = self._client.with_options(max_retries=0)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def check(self) -> None:
+        """Ask for one batch, to learn whether the provider is there and takes the key."""
+        with self._errors("list batches"):
+            self._client.batches.list(limit=1)
+
+    def upload(self, path: Path, progress: Callable[[int], None]) -> str:
+        """Upload a file as a stream and return its id; `progress` is told the bytes read so far."""
+        with self._errors(f"upload {path.name}"), _Counted(path, progress) as handle:
+            reply = self._once.files.create(file=(path.name, handle), purpose="batch", timeout=1800)
+            return reply.id
+
+    def find_upload(self, name: str, size: int) -> str | None:
+        """Return the id of a whole upload of this name whose reply was lost, or None."""
+        with self._errors("list files"):
+            page = self._client.files.list(purpose="batch", limit=1000)
+            for file in page.data:
+                if file.filename == name and file.bytes == size:
+                    return file.id
+        return None
+
+    def create(self, input_file_id: str, endpoint: str, batch_id: str) -> ProviderBatch:
+        """Create a batch, once, with our id in its metadata."""
+        with self._errors("create a batch"):
+            reply = self._once.batches.create(
+                input_file_id=input_file_id,
+                endpoint=endpoint,  # type: ignore[arg-type]
+                completion_window="24h",
+                metadata={"sqlbatch_batch_id": batch_id},
+            )
+            return normalised(reply)
+
+    def retrieve(self, provider_id: str) -> ProviderBatch:
+        """Return one batch as it is now."""
+        with self._errors(f"retrieve {provider_id}"):
+            return normalised(self._client.batches.retrieve(provider_id))
+
+    def batches(self) -> Iterator[ProviderBatch]:
+        """Return the provider's batches, newest first; stops where a page brings nothing new."""
+        seen: set[str] = set()
+        after: str | None = None
+        for _ in range(_PAGES_AT_MOST):
+            with self._errors("list batches"):
+                page = self._client.batches.list(limit=100, **({"after": after} if after else {}))
+                batches = [normalised(each) for each in page.data or []]
+                more = page.has_more
+            fresh = [each for each in batches if each.provider_id not in seen]
+            yield from fresh
+            seen.update(each.provider_id for each in fresh)
+            if not fresh or more is False:
+                return
+            after = batches[-1].provider_id
+
+    def cancel(self, provider_id: str) -> ProviderBatch:
+        """Ask the provider to stop a batch."""
+        with self._errors(f"cancel {provider_id}"):
+            return normalised(self._once.batches.cancel(provider_id))
+
+    def file_created_at(self, file_id: str) -> int | None:
+        """Return when a file was made, in the provider's seconds; None where it is not to be had with this key."""
+        try:
+            with self._errors(f"retrieve {file_id}"):
+                return self._client.files.retrieve(file_id).created_at
+        except ProviderRefused as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file; a file that is gone already is no error."""
+        try:
+            with self._errors(f"delete {file_id}"):
+                self._client.files.delete(file_id)
+        except ProviderRefused as error:
+            if error.status not in {404, 410}:
+                raise
+
+    def download(self, file_id: str, path: Path, progress: Callable[[int], None]) -> int:
+        """Write a file's content to `path` as a stream, whole or not at all; return its bytes."""
+        part = path.with_name(path.name + ".part")
+        with self._errors(f"download {file_id}"):
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with self._client.files.with_streaming_response.content(file_id) as reply, os.fdopen(descriptor, "wb") as out:
+                announced = reply.headers.get("content-length")
+                encoded = reply.headers.get("content-encoding", "identity") != "identity"
+                size = 0
+                for chunk in reply.iter_bytes(_CHUNK):
+                    out.write(chunk)
+                    size += len(chunk)
+                    progress(size)
+                out.flush()
+                os.fsync(out.fileno())
+        if announced is not None and not encoded and int(announced) != size:
+            raise ProviderUnreachable(f"{self.name}: {file_id} was cut at {size:,} of {int(announced):,} bytes")
+        part.replace(path)
+        return size
+
+    @contextlib.contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except openai.APIStatusError as error:
+            raise self._refusal(error, doing) from None
+        except (openai.APITimeoutError, httpx2.TimeoutException):
+            raise ProviderUnreachable(f"{self.name}: no answer in time to: {doing}") from None
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.filename:
+                raise ProviderError(f"{error.filename}: {error.strerror}") from None
+            reason = self._scrubbed(str(error.__cause__ or error) or type(error).__name__)
+            raise ProviderUnreachable(f"{self.name} cannot be reached to {doing}: {reason}") from None
+
+    def _refusal(self, error: openai.APIStatusError, doing: str) -> ProviderError:
+        code = error.code if isinstance(error.code, str) else None
+        message = self._scrubbed(_message_of(error))
+        told = f"{self.name} said {error.status_code} to {doing}: {message}"
+        if code not in BLOCKING_CODES and (error.status_code in _PASSING or error.status_code >= 500):
+            return ProviderUnreachable(told, error.status_code, _retry_after(error))
+        if error.status_code == 401:
+            told = f"{self.name} refused the API key (401): {message}"
+        return ProviderRefused(told, error.status_code, code)
+
+    def _scrubbed(self, text: str) -> str:
+        """Return a text without our key, whole or as the provider masks it, and without line breaks."""
+        if self._key:
+            text = text.replace(self._key, "(the key)")
+        return re.sub(r"\bsk-[\w*.-]+", "(the key)", " ".join(text.split()))
+
+
+class _Counted(io.BufferedReader):
+    """A file that tells how much of it was read; it is rewound where the SDK starts over."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path, "rb"))
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._progress(self.tell())
+        return data
+
+
+def normalised(batch: Any) -> ProviderBatch:  # noqa: ANN401
+    """Return a provider's batch object in one spelling, whatever its dialect: case, nulls, empty ids, error lists."""
+    status = str(getattr(batch, "status", None) or "").lower()
+    counts = getattr(batch, "request_counts", None)
+    errors = getattr(batch, "errors", None)
+    listed = errors if isinstance(errors, list) else getattr(errors, "data", None) or []
+    metadata = getattr(batch, "metadata", None) or {}
+    return ProviderBatch(
+        provider_id=batch.id,
+        status="cancelled" if status == "canceled" else status,
+        input_file_id=getattr(batch, "input_file_id", None) or None,
+        output_file_id=getattr(batch, "output_file_id", None) or None,
+        error_file_id=getattr(batch, "error_file_id", None) or None,
+        created_at=getattr(batch, "created_at", None),
+        total=int(getattr(counts, "total", 0) or 0),
+        completed=int(getattr(counts, "completed", 0) or 0),
+        failed=int(getattr(counts, "failed", 0) or 0),
+        batch_id=metadata.get("sqlbatch_batch_id"),
+        errors=tuple(
+            BatchError(_field(each, "code"), _field(each, "message"), _field(each, "line")) for each in listed if each
+        ),
+    )
+
+
+def _field(thing: Any, name: str) -> Any:  # noqa: ANN401
+    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+
+
+def _message_of(error: openai.APIStatusError) -> str:
+    body = error.body
+    if isinstance(body, dict):
+        inner = body.get("error", body)
+        message = inner.get("message") if isinstance(inner, dict) else inner
+        if isinstance(message, str):
+            return message
+    return error.message
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    try:
+        return float(error.response.headers.get("retry-after", ""))
+    except ValueError:
+        return None

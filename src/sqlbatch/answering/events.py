@@ -1,0 +1,74 @@
+"""What a step tells while it works: frozen values, for whoever shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Due requests were laid into batches."""
+
+    batches: int
+    requests: int
+
+
+@dataclass(frozen=True)
+class Transferring:
+    """Files are on their way: bytes done of all bytes, where that is known."""
+
+    doing: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A batch was created at the provider, or found there after its reply was lost."""
+
+    batch_id: str
+    provider_id: str
+    requests: int
+    adopted: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the open batches are, by the provider's own counts."""
+
+    batches: int
+    total: int
+    completed: int
+    failed: int
+    statuses: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A batch's results are in the database."""
+
+    batch_id: str
+    provider_id: str | None
+    status: str
+    answered: int
+    failed: int
+    retryable: int
+    released: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """Something passes by itself or by a person, and is waited for: why, and for how many seconds if known."""
+
+    reason: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something a reader should know that changes nothing in what happens next."""
+
+    message: str
+
+
+Event = Packed | Transferring | Submitted | Progress | Loaded | Held | Noted

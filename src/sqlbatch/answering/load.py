@@ -1,0 +1,167 @@
+"""From result files to results: download both, read every line, account for every request, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+from sqlbatch.answering.batch_api import BLOCKING_CODES
+from sqlbatch.answering.events import Loaded
+from sqlbatch.answering.submit import file_name
+from sqlbatch.errors import ProviderRefused
+from sqlbatch.store.queries import quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from sqlbatch.answering.batch_api import BatchAPI, BatchError, ProviderBatch
+    from sqlbatch.store.database import Database, Session
+
+
+# Where a chat completion has what we read, as JSON paths of a result line.
+_PATHS = {
+    "content": "$.response.body.choices[0].message.content",
+    "refusal": "$.response.body.choices[0].message.refusal",
+    "finish": "$.response.body.choices[0].finish_reason",
+    "tokens_in": "$.response.body.usage.prompt_tokens",
+    "tokens_cached": "$.response.body.usage.prompt_tokens_details.cached_tokens",
+    "tokens_out": "$.response.body.usage.completion_tokens",
+}
+# Codes of a failed batch that say: not now, and nothing is wrong with the requests.
+_RELEASING = BLOCKING_CODES | {"token_limit_exceeded", "rate_limit_exceeded"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A batch whose results are to be loaded."""
+
+    batch_id: str
+    provider_id: str
+    status: str
+    output_file_id: str | None
+    error_file_id: str | None
+    requests: int
+    endpoint: str
+    returns: str
+
+
+@dataclass(frozen=True)
+class LoadedBatch:
+    """What was loaded; `quarantined` counts lines put aside, `waits_for` says why requests were released."""
+
+    event: Loaded
+    quarantined: int
+    waits_for: str | None
+
+
+def ended(session: Session, base_url: str) -> list[Ended]:
+    """Return the batches that have ended and are not loaded."""
+    return [Ended(*row) for row in session.run("load.ended", {"base_url": base_url})]
+
+
+def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> list[Path] | None:
+    """Download a batch's output and error file to the spool; None where the provider has them no longer."""
+    paths = []
+    before = 0
+    for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
+        if file_id is None:
+            continue
+        path = spool / f"sqlbatch-{batch.batch_id}.{kind}.jsonl"
+        try:
+            done = before
+            before += api.download(file_id, path, lambda size, done=done: progress(done + size))  # type: ignore[misc]
+        except ProviderRefused as error:
+            if error.status in {404, 410}:
+                return None
+            raise
+        paths.append(path)
+    return paths
+
+
+def load_files(
+    database: Database, batch: Ended, files: list[Path] | None, check: Callable[[str, str], str]
+) -> LoadedBatch | None:
+    """Load what a batch brought; None where somebody else has loaded it. `files` is None where they are gone.
+
+    `check` makes, of the canonical returned columns and a SQL expression for an answer's text, a SQL expression that is
+    NULL where the answer has the asked-for shape and says what is wrong otherwise.
+    """
+
+    def write(session: Session) -> LoadedBatch | None:
+        if files:
+            _judge(session, files, check(batch.returns, "content"))
+        claimed = session.run("load.claim", {"batch_id": batch.batch_id, "now": clock.now()})
+        if not claimed:
+            return None
+        fact = _fact(batch, claimed[0][0])
+        if files:
+            session.run("load.results", fact)
+            session.run("load.strangers", {"batch_id": batch.batch_id, "now": clock.now()})
+        elif files is None:
+            gone = "the provider has its result files no longer; sqlbatch retry asks (and pays) again"
+            session.run("load.same_for_all", fact | {"outcome": "failed", "code": "results_expired", "message": gone})
+        else:
+            nothing = {"outcome": "retryable", "code": "missing", "message": "the batch brought no result file"}
+            session.run("load.same_for_all", fact | nothing)
+        return _counted(session, batch)
+
+    return database.write(write)
+
+
+def load_failed(database: Database, batch: Ended, told: ProviderBatch, spool: Path) -> LoadedBatch | None:
+    """Load a batch that failed its validation: lines that are named fail, all others are released."""
+    lines = [error for error in told.errors if error.line is not None]
+    first = told.errors[0] if told.errors else None
+    kept = spool / file_name(batch.batch_id)
+
+    def write(session: Session) -> LoadedBatch | None:
+        claimed = session.run("load.claim", {"batch_id": batch.batch_id, "now": clock.now()})
+        if not claimed:
+            return None
+        fact = _fact(batch, claimed[0][0])
+        if lines and kept.exists():
+            session.run("load.line_errors", fact | _line_errors(lines), files=_list([kept]))
+        else:
+            session.run("load.same_for_all", fact | _same(first))
+        return _counted(session, batch)
+
+    return database.write(write)
+
+
+def _judge(session: Session, files: list[Path], check: str) -> None:
+    with session.keeping_row_order(keep=True):
+        session.run("load.lines", files=_list(files), **_PATHS)
+    blocking = ", ".join(quote_literal(code) for code in sorted(BLOCKING_CODES))
+    session.run("load.judged", check=check, blocking=blocking)
+
+
+def _same(first: BatchError | None) -> dict[str, object]:
+    code = (first.code if first else None) or "batch_failed"
+    message = (first.message if first else None) or "the provider did not say why"
+    # A cause that we do not know might be the requests': it counts as an attempt, so that it cannot go on for ever.
+    return {"outcome": "released" if code in _RELEASING else "retryable", "code": code, "message": message}
+
+
+def _line_errors(errors: list[BatchError]) -> dict[str, object]:
+    return {
+        "lines": [error.line for error in errors],
+        "codes": [error.code for error in errors],
+        "messages": [error.message for error in errors],
+    }
+
+
+def _fact(batch: Ended, asked_at: datetime) -> dict[str, object]:
+    return {"batch_id": batch.batch_id, "asked_at": asked_at, "now": clock.now()}
+
+
+def _counted(session: Session, batch: Ended) -> LoadedBatch:
+    answered, failed, retryable, released, quarantined, why = session.run("load.counts", {"batch_id": batch.batch_id})[0]
+    event = Loaded(batch.batch_id, batch.provider_id, batch.status, answered, failed, retryable, released)
+    return LoadedBatch(event, quarantined, why)
+
+
+def _list(paths: list[Path]) -> str:
+    return "[" + ", ".join(quote_literal(str(path)) for path in paths) + "]"

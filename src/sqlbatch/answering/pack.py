@@ -1,0 +1,49 @@
+"""Lay due requests into batches, within the provider's limits, in one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+from sqlbatch.errors import JobError
+
+if TYPE_CHECKING:
+    from sqlbatch.answering.providers import Provider
+    from sqlbatch.store.database import Database, Session
+
+# Where no limit on tokens is known, none binds.
+NO_TOKEN_LIMIT = 2**62
+
+
+def pack(database: Database, job_id: int, provider: Provider, max_tokens: int = NO_TOKEN_LIMIT) -> tuple[int, int]:
+    """Plan batches for what a job has due; return how many batches and requests were planned."""
+
+    def plan(session: Session) -> tuple[int, int]:
+        now = clock.now()
+        session.run("store.turn")
+        batches = requests = 0
+        for call_id, model, _ in session.run("pack.groups", {"job_id": job_id, "now": now}):
+            session.run("pack.choose", {"job_id": job_id, "call_id": call_id})
+            made, held = _lay_out(session, "sqlbatch_chosen", provider, max_tokens)
+            session.run("pack.plan", {"base_url": provider.base_url, "call_id": call_id, "model": model, "now": now})
+            session.run("pack.manifest")
+            batches += made
+            requests += held
+        return batches, requests
+
+    return database.write(plan)
+
+
+def count_batches(session: Session, source: str, provider: Provider) -> int:
+    """Return how many batches the requests of a table (seq, bytes, tokens) would make."""
+    return _lay_out(session, source, provider, NO_TOKEN_LIMIT)[0]
+
+
+def _lay_out(session: Session, source: str, provider: Provider, max_tokens: int) -> tuple[int, int]:
+    session.run("pack.running", source=source)
+    limits = {"max_requests": provider.max_requests, "max_bytes": provider.max_bytes, "max_tokens": max_tokens}
+    session.run("pack.shards", limits)
+    batches, held, wanted = session.run("pack.covered")[0]
+    if held != wanted:
+        raise JobError(f"request {held + 1:,} of {wanted:,} alone is above the provider's limits for one batch")
+    return batches, held

@@ -1,0 +1,157 @@
+"""A batch's way to the provider: write its file, upload it, create the batch, each step committed before the next."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
+from sqlbatch.store.queries import quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlbatch.answering.batch_api import BatchAPI
+    from sqlbatch.answering.providers import Provider
+    from sqlbatch.store.database import Database, Session
+
+# Seconds of the lease on an upload: 200 MB at 2 Mbit/s take 14 minutes.
+UPLOAD_LEASE = 1800.0
+# Seconds of the lease on a create; the POST itself is given up long before.
+CREATE_LEASE = 900.0
+# Seconds of the first pause after a refusal that passes; each further one is twice as long, up to the last.
+FIRST_PAUSE, LONGEST_PAUSE = 15.0, 1800.0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of an attempt to send a batch; `provider_id` is None where no batch is known to be made."""
+
+    batch_id: str
+    requests: int
+    provider_id: str | None = None
+    problem: str | None = None
+    blocking: bool = False
+    retry_after: float | None = None
+
+
+def ready(session: Session, job_id: int, base_url: str, owner: str) -> list[tuple[str, int, int]]:
+    """Return the batches that a job needs and that may be sent now: id, requests, bytes of the file."""
+    return session.run("submit.ready", {"job_id": job_id, "base_url": base_url, "owner": owner, "now": clock.now()})
+
+
+def send(
+    database: Database,
+    api: BatchAPI,
+    provider: Provider,
+    batch_id: str,
+    owner: str,
+    spool: Path,
+    progress: Callable[[int], None],
+) -> Sent | None:
+    """Send one batch; None where somebody else has it, or where it starts over at the next step.
+
+    A problem with the provider is told in what is returned; only the database's own errors are raised.
+    """
+    now = clock.now()
+    claim = {"batch_id": batch_id, "owner": owner, "now": now, "until": clock.after(UPLOAD_LEASE)}
+    claimed = database.write(lambda session: session.run("submit.claim", claim))
+    if not claimed:
+        return None
+    requests, size, file_id = claimed[0]
+    try:
+        if file_id is None:
+            file_id = _uploaded(database, api, batch_id, size, spool, progress)
+        endpoint = database.read(lambda session: session.run("submit.extent", {"batch_id": batch_id}))[0][2]
+    except ProviderError as error:
+        let_go = {"batch_id": batch_id, "owner": owner, "error": str(error)}
+        database.write(lambda session: session.run("submit.let_go", let_go))
+        return _problem(batch_id, requests, error)
+    lease = clock.after(CREATE_LEASE)
+    creating = {"batch_id": batch_id, "owner": owner, "input_file_id": file_id, "now": clock.now(), "until": lease}
+    if not database.write(lambda session: session.run("submit.creating", creating)):
+        return None
+    if clock.now() >= lease:
+        # The computer slept since the commit: another process may have fenced this attempt.
+        database.write(lambda session: session.run("submit.start_over", {"batch_id": batch_id, "owner": owner}))
+        return None
+    return _created(database, api, provider, batch_id, requests, file_id, endpoint)
+
+
+def file_name(batch_id: str) -> str:
+    """Return the name of a batch's input file, here and at the provider."""
+    return f"sqlbatch-{batch_id}.jsonl"
+
+
+def pause(database: Database, job_id: int, reason: str, at_least: float | None = None) -> float:
+    """Pause a job, longer each time until something works again; return the seconds."""
+
+    def note(session: Session) -> float:
+        last = float(session.run("submit.pause_seconds", {"job_id": job_id})[0][0])
+        seconds = max(min(max(2 * last, FIRST_PAUSE), LONGEST_PAUSE), at_least or 0.0)
+        until = clock.after(seconds)
+        session.run("submit.pause", {"job_id": job_id, "reason": reason, "seconds": seconds, "until": until})
+        return seconds
+
+    return database.write(note)
+
+
+def write_file(session: Session, batch_id: str, path: Path) -> None:
+    """Write a batch's input file from its manifest; its lines stand in no particular order."""
+    low, high, _ = session.run("submit.extent", {"batch_id": batch_id})[0]
+    places = {"low": str(low), "high": str(high), "batch_id": quote_literal(batch_id), "path": quote_literal(str(path))}
+    with session.keeping_row_order(keep=False):
+        session.run("submit.write", **places)
+    path.chmod(0o600)
+
+
+def _uploaded(
+    database: Database, api: BatchAPI, batch_id: str, size: int, spool: Path, progress: Callable[[int], None]
+) -> str:
+    path = spool / file_name(batch_id)
+    if path.exists() and path.stat().st_size == size:
+        # An earlier attempt wrote the file; perhaps it was uploaded too, and only the reply was lost.
+        found = api.find_upload(path.name, size)
+        if found is not None:
+            return found
+    else:
+        database.read(lambda session: write_file(session, batch_id, path))
+    return api.upload(path, progress)
+
+
+def _created(
+    database: Database, api: BatchAPI, provider: Provider, batch_id: str, requests: int, file_id: str, endpoint: str
+) -> Sent:
+    try:
+        batch = api.create(file_id, endpoint, batch_id)
+    except ProviderError as error:
+        status = getattr(error, "status", None)
+        if status is not None and 400 <= status < 500 and status != 408:
+            code = getattr(error, "code", None)
+            fact = {"batch_id": batch_id, "now": clock.now(), "code": code, "error": str(error)}
+            database.write(lambda session: session.run("submit.abandon", fact))
+            with contextlib.suppress(ProviderError):
+                api.delete_file(file_id)
+        else:
+            grace = provider.silence_grace if status is None else provider.error_grace
+            lost = {"batch_id": batch_id, "now": clock.now(), "grace": grace, "error": str(error)}
+            database.write(lambda session: session.run("submit.unknown", lost))
+        return _problem(batch_id, requests, error)
+    opened = {
+        "batch_id": batch_id,
+        "provider_id": batch.provider_id,
+        "status": batch.status,
+        "now": clock.now(),
+        "adopted": False,
+    }
+    database.write(lambda session: session.run("submit.open", opened))
+    return Sent(batch_id, requests, batch.provider_id)
+
+
+def _problem(batch_id: str, requests: int, error: ProviderError) -> Sent:
+    blocking = isinstance(error, ProviderRefused)
+    retry_after = error.retry_after if isinstance(error, ProviderUnreachable) else None
+    return Sent(batch_id, requests, None, str(error), blocking, retry_after)

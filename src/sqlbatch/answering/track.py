@@ -1,0 +1,141 @@
+"""Where the batches are: look them up, adopt what was made and not heard of, fence what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch import clock
+from sqlbatch.answering.events import Event, Held, Noted, Progress, Submitted
+from sqlbatch.errors import ProviderRefused
+
+if TYPE_CHECKING:
+    from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
+    from sqlbatch.answering.providers import Provider
+    from sqlbatch.store.database import Database, Session
+
+# Up to so many open batches are asked for one by one; more are read from the provider's list.
+ONE_BY_ONE = 3
+# Of a list, so many pages of 100 are read beyond what the open batches fill, before the rest is asked for one by one.
+SPARE_PAGES = 5
+
+
+def adopt(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Event]:
+    """Settle the batches whose create has an unknown outcome: adopted, fenced, or abandoned after the grace."""
+    asked = {"base_url": provider.base_url, "now": clock.now(), "grace": provider.silence_grace}
+    lost = database.read(lambda session: session.run("track.lost", asked))
+    if not lost:
+        return
+    made_at = {row[0]: api.file_created_at(row[2]) if row[1] == "creating" else None for row in lost}
+    found = _look_through(api, {row[0]: row[2] for row in lost}, [at for at in made_at.values() if at is not None])
+    for batch_id, state, file_id, requests, grace, fenced_at in lost:
+        if batch_id in found:
+            batch = found[batch_id]
+            opened = {"batch_id": batch_id, "provider_id": batch.provider_id, "status": batch.status}
+            opened |= {"now": clock.now(), "adopted": True}
+            if database.write(lambda session, fact=opened: session.run("submit.open", fact)):  # type: ignore[misc]
+                yield Submitted(batch_id, batch.provider_id, requests, adopted=True)
+        elif state == "creating":
+            if made_at[batch_id] is None:
+                yield Held(
+                    f"{api.name}: the input file of {batch_id} cannot be seen with this key, so it cannot be told whether "
+                    "the batch was made: use the key it was made with"
+                )
+                continue
+            if database.write(lambda session, i=batch_id: session.run("track.fence", {"batch_id": i})):  # type: ignore[misc]
+                yield from _delete_input(database, api, batch_id, file_id, grace)
+        elif fenced_at is None:
+            yield from _delete_input(database, api, batch_id, file_id, grace)
+        elif clock.now() >= fenced_at + timedelta(seconds=grace):
+            fact = {"batch_id": batch_id, "now": clock.now(), "code": "never_made", "error": "not found at the provider"}
+            database.write(lambda session, fact=fact: session.run("submit.abandon", fact))  # type: ignore[misc]
+            yield Noted(f"batch {batch_id} was never made at {api.name}: its {requests:,} requests are sent anew")
+
+
+def poll(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Event]:
+    """Look at the open batches and note what the provider says of each."""
+    opened = database.read(lambda session: session.run("track.open", {"base_url": provider.base_url}))
+    if not opened:
+        return
+    wanted = {provider_id: batch_id for batch_id, provider_id in opened}
+    seen: dict[str, ProviderBatch] = {}
+    if len(wanted) > ONE_BY_ONE:
+        pages = len(wanted) // 100 + SPARE_PAGES
+        for number, batch in enumerate(api.batches()):
+            if batch.provider_id in wanted:
+                seen[batch.provider_id] = batch
+            if len(seen) == len(wanted) or number >= pages * 100:
+                break
+    for provider_id in wanted.keys() - seen.keys():
+        try:
+            seen[provider_id] = api.retrieve(provider_id)
+        except ProviderRefused as error:
+            yield Held(f"batch {provider_id} cannot be looked up: {error}")
+
+    def note(session: Session) -> None:
+        for provider_id, batch in seen.items():
+            session.run("track.saw", _seen(wanted[provider_id], batch))
+
+    database.write(note)
+
+
+def progress(database: Database, job_id: int) -> Progress:
+    """Return where the batches are that a job needs."""
+    rows = database.read(lambda session: session.run("track.progress", {"job_id": job_id}))
+    totals = [sum(row[column] for row in rows) for column in (1, 2, 3, 4)]
+    return Progress(totals[0], totals[1], totals[2], totals[3], tuple((row[0], row[1]) for row in rows))
+
+
+def left(database: Database, provider: Provider, job_id: int) -> tuple[int, float | None]:
+    """Return how many requests of a job are not settled, and in how many seconds our own clock allows the next act."""
+    now = clock.now()
+    asked = {"job_id": job_id, "base_url": provider.base_url, "now": now, "grace": provider.silence_grace}
+    unsettled, until = database.read(lambda session: session.run("track.left", asked))[0]
+    return unsettled, None if until is None else (until - now).total_seconds()
+
+
+def _look_through(
+    api: BatchAPI, wanted: dict[str, str], made_at: list[int]
+) -> dict[str, ProviderBatch]:
+    """Find batches by our id in their metadata, or by their input file where a provider drops metadata.
+
+    What is not found is absent: the list was read to its end, or past the time when the oldest input file was made.
+    """
+    by_file = {file_id: batch_id for batch_id, file_id in wanted.items()}
+    found: dict[str, ProviderBatch] = {}
+    for batch in api.batches():
+        batch_id = batch.batch_id if batch.batch_id in wanted else by_file.get(batch.input_file_id or "")
+        if batch_id is not None:
+            found[batch_id] = batch
+        if len(found) == len(wanted):
+            return found
+        # Minutes of slack, for lists are ordered by a clock that need not be the files' own.
+        if made_at and batch.created_at is not None and batch.created_at < min(made_at) - 300:
+            return found
+    return found
+
+
+def _delete_input(
+    database: Database, api: BatchAPI, batch_id: str, file_id: str, grace: float
+) -> Iterator[Event]:
+    """Delete the input file, so that a create still under way fails its validation, which costs nothing."""
+    api.delete_file(file_id)
+    database.write(lambda session: session.run("track.fenced", {"batch_id": batch_id, "now": clock.now()}))
+    yield Held(f"batch {batch_id} is not at {api.name}; waiting in case it still appears", grace)
+
+
+def _seen(batch_id: str, batch: ProviderBatch) -> dict[str, Any]:
+    first = batch.errors[0] if batch.errors else None
+    return {
+        "batch_id": batch_id,
+        "status": batch.status,
+        "completed": batch.completed,
+        "failed": batch.failed,
+        "output_file_id": batch.output_file_id,
+        "error_file_id": batch.error_file_id,
+        "ended": batch.ended,
+        "now": clock.now(),
+        "code": first.code if first else None,
+        "error": first.message if first else None,
+    }

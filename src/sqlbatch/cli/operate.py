@@ -1,0 +1,159 @@
+"""The commands about jobs: jobs, show, sync, wait, load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sqlbatch import display, run, settings
+from sqlbatch.cli import options as opt
+from sqlbatch.cli.app import Interrupted, app
+from sqlbatch.cli.query import head
+from sqlbatch.errors import JobError, SqlbatchError
+from sqlbatch.store import jobs as state
+
+if TYPE_CHECKING:
+    from sqlbatch.answering.providers import Provider
+    from sqlbatch.store.database import Database
+    from sqlbatch.store.records import JobRow
+
+# Rows of the target shown at the end of a job.
+FIRST_ROWS = 5
+
+
+@app.command()
+def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
+    """One line a job, the newest first."""
+    database = _existing(db)
+    with database.session(migrate=False) as session:
+        found = state.rows(session) if session.has_schema() else []
+    if as_json:
+        display.print_json([job.as_dict() for job in found])
+    elif found:
+        display.show_jobs(found)
+    else:
+        display.say(f"{database.name} has no job yet: sqlbatch enrich begins one")
+    return display.Exit.DONE
+
+
+@app.command()
+def show(job: opt.JobArgument = None, db: opt.Db = None, as_json: opt.Json = False) -> int:
+    """One job: its batches, counts, tokens, and failures by reason."""
+    database = _existing(db)
+    with database.session() as session:
+        found = state.find(session, job)
+        batches = state.batches(session, found.job_id)
+        failures = state.failures(session, found.job_id)
+        billed = state.billed(session, found.job_id)
+    if as_json:
+        display.print_json(
+            found.as_dict()
+            | {"batches": [batch.as_dict() for batch in batches]}
+            | {"failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures]}
+            | {"tokens_in": billed[0], "tokens_cached": billed[1], "tokens_out": billed[2]}
+        )
+    else:
+        display.show_job(found, batches, failures, billed)
+    return display.Exit.DONE
+
+
+@app.command()
+def sync(db: opt.Db = None, as_json: opt.Json = False) -> int:
+    """One step of every open job, fit for cron."""
+    database = _existing(db)
+    with database.session() as session:
+        open_jobs = [job for job in reversed(state.rows(session)) if job.open]
+    problems = 0
+    for job in open_jobs:
+        try:
+            follow(database, job.job_id, run.provider_of(job), once=True, poll=None)
+        except SqlbatchError as error:
+            problems += 1
+            display.error(f"job {job.job_id}: {error}")
+    with database.session() as session:
+        after = [state.find(session, str(job.job_id)) for job in open_jobs]
+    if as_json:
+        display.print_json([job.as_dict() for job in after])
+    else:
+        for job in after:
+            display.say(f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered")
+        if not after:
+            display.say("no job is open")
+    return display.Exit.ERROR if problems else display.Exit.DONE
+
+
+@app.command()
+def wait(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None, as_json: opt.Json = False) -> int:
+    """Steps until the job is done, with progress. Interrupt it at any time: it goes on at the provider."""
+    database = _existing(db)
+    with database.session() as session:
+        found = state.find(session, job)
+    if found.open:
+        pause = poll if poll is not None else settings.configured("poll")
+        follow(database, found.job_id, run.provider_of(found), once=False, poll=pause)
+    return ending(database, found.job_id, as_json=as_json, rows=found.open)
+
+
+@app.command()
+def load(
+    job: opt.JobArgument = None,
+    db: opt.Db = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a table that sqlbatch did not make.")] = False,
+) -> int:
+    """Write the target from what is there so far; what is missing is `pending`."""
+    database = _existing(db)
+    with database.session() as session:
+        found = state.find(session, job)
+    display.show_joined(run.load(database, found.job_id, replacing=replace))
+    return display.Exit.DONE
+
+
+def follow(database: Database, job_id: int, provider: Provider, *, once: bool, poll: float | None) -> None:
+    """Show a job's steps; an interrupt says what goes on and how to come back."""
+    try:
+        display.follow(run.steps(database, job_id, once=once, poll=poll))
+    except KeyboardInterrupt:
+        where = f" --db {database.path}" if database.path and str(database.path) != settings.DEFAULT_DB else ""
+        back = f"sqlbatch wait {job_id}{where}"
+        if provider.paid:
+            message = f"interrupted: what was submitted goes on at {provider.name} without this computer; come back with: {back}"
+        else:
+            message = f"interrupted: the local server stops with this command, and loses nothing; go on with: {back}"
+        raise Interrupted(message) from None
+
+
+def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int:
+    """Tell how a job stands, show the first rows of a target that is done, and return the exit code."""
+    with database.session() as session:
+        job = state.find(session, str(job_id))
+    if as_json:
+        display.print_json(job.as_dict())
+    if job.status == "done" and job.error:
+        raise JobError(job.error)
+    if job.open:
+        display.say(f"job {job_id}: {job.pending:,} of {job.requests:,} requests open; sqlbatch wait {job_id} goes on")
+        return display.Exit.DONE
+    if job.status != "done":
+        raise JobError(f"job {job_id} is {job.status}")
+    return _done(database, job, show=rows and not as_json)
+
+
+def _done(database: Database, job: JobRow, *, show: bool) -> int:
+    if show:
+        head(database, job.target, FIRST_ROWS)
+    offline = " by the offline model, which is no language model" if job.provider == "local" else ""
+    parts = [f"{job.rows:,} rows"]
+    parts += [f"{job.skipped:,} skipped"] if job.skipped else []
+    display.say(
+        f"job {job.job_id} done: {job.target} has {', '.join(parts)}; {job.answered:,} of {job.requests:,} requests answered{offline}"
+        + (f", {job.failed:,} failed: sqlbatch show {job.job_id} says why" if job.failed else "")
+    )
+    return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE
+
+
+def _existing(db: str | None) -> Database:
+    database = settings.database(db)
+    if not database.exists():
+        raise JobError(f"there is no database {database.name} yet: sqlbatch enrich makes it, or name another with --db")
+    return database

@@ -1,0 +1,205 @@
+"""From the user's SQL to a snapshot of rows, the requests they ask for, and which row asks which."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from sqlbatch.errors import InvalidPrompt, InvalidQuery
+from sqlbatch.query.prompt import QueryColumn, Sight, call_of, see
+from sqlbatch.store.database import wrapped
+from sqlbatch.store.queries import quote_identifier, quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.query.prompt import Call
+    from sqlbatch.query.returns import Returns
+    from sqlbatch.store.database import Session
+
+# Columns that sqlbatch adds to the target, and the row number that it adds to the snapshot.
+ADDED = ("custom_id", "ai_status", "ai_error", "ai_model")
+ROW = "sqlbatch_row"
+# Bytes of a request line around head, input and tail: {"custom_id":"36 characters","method":"POST","url":"","body":}
+ENVELOPE = len('{"custom_id":"","method":"POST","url":"","body":}') + 36
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled enrichment, its tables in the attached database `scratch`: rows, asks and requests."""
+
+    call: Call
+    sight: Sight
+    columns: tuple[QueryColumn, ...]
+    scratch: str
+    rows: int
+    skipped: int
+    skipped_why: tuple[tuple[str, int], ...]
+    distinct: int
+
+
+def one_select(session: Session, query: str) -> str:
+    """Return the query as one SELECT without its terminator, checked to write nothing; raise InvalidQuery otherwise."""
+    try:
+        statements = session.con.extract_statements(query)
+    except duckdb.Error as error:
+        raise invalid_query(error, query) from error
+    if not statements:
+        raise InvalidQuery("the query is empty: give one SELECT")
+    if len(statements) > 1 or statements[0].type == duckdb.StatementType.MULTI:
+        what = "PIVOT outside of a FROM" if len(statements) == 1 else f"{len(statements)} statements"
+        raise InvalidQuery(f"the query must be one SELECT, not {what}")
+    statement = statements[0]
+    if statement.type != duckdb.StatementType.SELECT:
+        raise InvalidQuery(
+            f"the query must be a SELECT, not {statement.type.name}: sqlbatch reads your tables and writes only its target "
+            "(sqlbatch query runs other SQL; --attach names other databases)"
+        )
+    if statement.named_parameters:
+        raise InvalidQuery(f"the query has parameters ({', '.join(sorted(statement.named_parameters))}): write the values")
+    return without_terminator(query)
+
+
+def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
+    """Return the columns of a SELECT, bound in a read-only transaction, so that a write hidden in it is refused.
+
+    Raises InvalidQuery, pointing at the place, for what DuckDB does not know or does not allow.
+    """
+    try:
+        session.con.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            # EXPLAIN names the place of an error, which a relation does not; the relation gives names as written.
+            session.con.execute(f"EXPLAIN\n{select}").fetchall()
+            relation = session.con.sql(select)
+            columns = tuple(QueryColumn(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True))
+            del relation
+        finally:
+            session.con.execute("ROLLBACK")
+    except duckdb.Error as error:
+        if "launched in read-only mode" in str(error):
+            raise InvalidQuery("the query writes (INSERT, UPDATE or DELETE inside of it): give one that only reads") from error
+        raise invalid_query(error, select, shift=1) from error
+    return columns
+
+
+def check_names(columns: Sequence[QueryColumn], returns: Returns) -> None:
+    """Raise InvalidQuery where the target would have a name twice, with the EXCLUDE to paste."""
+    names = [column.name.casefold() for column in columns]
+    doubled = {name for name in names if names.count(name) > 1}
+    if doubled:
+        name = next(column.name for column in columns if column.name.casefold() in doubled)
+        raise InvalidQuery(f"the query has two columns named {name}: give one another name with AS")
+    taken = {ROW: "sqlbatch's row number", **dict.fromkeys(ADDED, "a column that sqlbatch adds")}
+    taken |= {column.name.casefold(): "a returned column" for column in returns.columns}
+    for column in returns.columns:
+        if column.name.casefold() in (*ADDED, ROW):
+            raise InvalidQuery(f"--returns: {column.name} is a column that sqlbatch adds; choose another name")
+    clashing = [column.name for column in columns if column.name.casefold() in taken]
+    if clashing:
+        excluded = ", ".join(quote_identifier(name) if not name.isidentifier() else name for name in clashing)
+        raise InvalidQuery(
+            f"the query's column {clashing[0]} has the name of {taken[clashing[0].casefold()]}; rename it with AS, or "
+            f"leave it out: SELECT * EXCLUDE ({excluded}) FROM (…)"
+        )
+
+
+def compile_query(session: Session, enrichment: Enrichment, returns: Returns, scratch: str, line_limit: int) -> Compiled:
+    """Run the query once and lay down rows, asks and requests in the attached database `scratch`.
+
+    `line_limit` is the most bytes that one request line may have. Raises InvalidEnrichment where the ask is wrong.
+    """
+    select = one_select(session, enrichment.query)
+    columns = bind(session, select)
+    check_names(columns, returns)
+    call = call_of(enrichment, returns)
+    sight = see(enrichment, columns)
+    limit = "" if enrichment.limit is None else f"LIMIT {enrichment.limit}"
+    with session.keeping_row_order(keep=True):
+        try:
+            session.run("compile.snapshot", scratch=scratch, query=select, limit=limit)
+        except Exception as error:
+            if isinstance(error.__cause__, duckdb.Error):
+                raise invalid_query(error.__cause__, select) from error
+            raise
+    asking = {"scratch": scratch, "input": sight.input, "skipped": sight.skipped}
+    constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.tail))
+    with session.keeping_row_order(keep=False):
+        if sight.invalid:
+            _refuse_invalid(session, sight, scratch)
+        session.run("compile.asks", {"call_id": call.call_id, "constant": constant}, **asking)
+        session.run("compile.requests", scratch=scratch)
+    too_long = session.run("compile.too_long", {"limit": line_limit}, scratch=scratch)
+    if too_long:
+        row, size = too_long[0]
+        raise InvalidPrompt(
+            f"row {row} makes a request of {size:,} bytes, above the provider's limit of {line_limit:,}: shorten it in "
+            "the query, for example with left(column, 100000)"
+        )
+    rows, skipped, distinct = session.run("compile.counts", scratch=scratch)[0]
+    why = tuple((reason, count) for reason, count in session.run("compile.skipped_why", scratch=scratch))
+    return Compiled(call, sight, columns, scratch, rows, skipped, why, distinct)
+
+
+def store(session: Session, compiled: Compiled, job_id: int) -> None:
+    """Copy the compiled tables into the database, as job `job_id`'s: within the caller's transaction."""
+    call = compiled.call
+    places = {"scratch": compiled.scratch, "job": str(job_id), "input": compiled.sight.input}
+    session.run(
+        "compile.store_call",
+        {
+            "call_id": call.call_id,
+            "base_url": call.base_url,
+            "endpoint": call.endpoint,
+            "model": call.model,
+            "head": call.head,
+            "tail": call.tail,
+            "returns": call.returns,
+        },
+    )
+    session.run("compile.store_rows", **places)
+    session.run("compile.store_asks", {"call_id": call.call_id}, **places)
+    session.run("compile.store_requests", {"call_id": call.call_id}, **places)
+
+
+def invalid_query(error: duckdb.Error, query: str, shift: int = 0, what: str = "the query") -> InvalidQuery:
+    """Return DuckDB's error about the user's SQL as one line, and the place in it; `shift`: lines we put before it."""
+    text = str(error).strip()
+    message, _, place = text.partition("\nLINE ")
+    message = re.sub(r"^\w+( \w+)* Error: ", "", " ".join(message.split()))
+    message = message.replace("Candidate bindings: :", "Candidate bindings:")
+    if not place:
+        return InvalidQuery(f"{what}: {message}")
+    number, _, excerpt = place.partition(": ")
+    line, _, caret = excerpt.partition("\n")
+    if not number.isdigit() or query.count("\n") + 1 + shift < int(number):
+        return InvalidQuery(f"{what}: {message}")
+    label = f"line {int(number) - shift}: "
+    pointer = caret[len(f"LINE {number}: ") :]
+    return InvalidQuery(f"{what}: {message}\n  {label}{line}\n  {' ' * len(label)}{pointer}".rstrip())
+
+
+def _refuse_invalid(session: Session, sight: Sight, scratch: str) -> None:
+    found = session.run("compile.invalid", scratch=scratch, invalid=sight.invalid or "NULL")
+    if found:
+        row, reason, count = found[0]
+        more = f" ({count:,} such rows)" if count > 1 else ""
+        raise InvalidPrompt(f"row {row}: {reason}{more}; mend it in the query, or make it NULL to skip the row")
+
+
+def without_terminator(query: str) -> str:
+    """Return a statement up to its closing `;`, told from others by DuckDB's own tokens."""
+    encoded = query.encode()
+    end = len(encoded)
+    for offset, kind in reversed(duckdb.tokenize(query)):
+        if str(kind).endswith("comment"):
+            continue
+        if encoded[offset : offset + 1] != b";":
+            break
+        end = offset
+    return encoded[:end].decode()
+
+

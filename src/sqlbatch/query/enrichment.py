@@ -1,0 +1,121 @@
+"""What the user asked, as one frozen value, and the `.sql` files that carry it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CHAT = "/v1/chat/completions"
+
+# Options that a file's first comment may set; those about where and how to run stay on the command line.
+FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
+    "into": str,
+    "input": (list, str),
+    "prompt": str,
+    "instructions": str,
+    "returns": str,
+    "model": str,
+    "param": dict,
+    "endpoint": str,
+    "provider": str,
+    "base_url": str,
+    "limit": int,
+    "max_attempts": int,
+}
+
+
+@dataclass(frozen=True)
+class Enrichment:
+    """Query, prompt, returned columns, model and target: everything that decides what is asked and where it goes.
+
+    `params` are the call's further parameters, by name, each as JSON text; `returns` is the canonical column list.
+    """
+
+    query: str
+    returns: str
+    prompt: str | None
+    instructions: str | None
+    inputs: tuple[str, ...]
+    endpoint: str
+    model: str
+    params: tuple[tuple[str, str], ...]
+    provider: str
+    base_url: str
+    limit: int | None
+
+    def to_json(self) -> str:
+        """Return the enrichment as the JSON object that `jobs.enrichment` keeps."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Enrichment:
+        """Return the enrichment that `to_json` wrote."""
+        values = json.loads(text)
+        values["inputs"] = tuple(values["inputs"])
+        values["params"] = tuple((name, value) for name, value in values["params"])
+        return cls(**values)
+
+
+def parameters(values: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Return parameters of a call in one order, each as JSON text."""
+    return tuple((name, json.dumps(value, ensure_ascii=False, sort_keys=True)) for name, value in sorted(values.items()))
+
+
+def parse_param(text: str) -> tuple[str, object]:
+    """Return one `--param k=v`: the value is JSON where it can be (numbers, true, objects), a text otherwise.
+
+    Raises InvalidSettings where there is no `=`, or where the parameter is sqlbatch's own to set.
+    """
+    name, equals, value = text.partition("=")
+    name = name.strip()
+    if not equals or not name:
+        raise InvalidSettings(f"--param {text}: write it as name=value, for example --param max_completion_tokens=200")
+    if name in {"model", "messages", "input", "stream", "response_format", "text", "instructions"}:
+        raise InvalidSettings(f"--param {name}: sqlbatch sets {name} itself; use the option made for it")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def read_front_matter(text: str, name: str) -> dict[str, Any]:
+    """Return the options in the first comment (`/* sqlbatch … */`, TOML) of a `.sql` file; {} where there is none.
+
+    Raises InvalidSettings for broken TOML, an unknown option, or a value of the wrong type, naming file and line.
+    """
+    comment = re.match(r"\s*/\*\s*sqlbatch\b(?P<toml>.*?)\*/", text, re.DOTALL)
+    if comment is None:
+        if re.match(r"\s*/\*\s*sqlbatch\b", text):
+            raise InvalidSettings(f"{name}: the comment that begins with /* sqlbatch has no end; close it with */")
+        return {}
+    try:
+        options = tomllib.loads(comment["toml"])
+    except tomllib.TOMLDecodeError as error:
+        before = text[: comment.start("toml")].count("\n")
+        where = re.sub(r"at line (\d+)", lambda line: f"at line {int(line[1]) + before}", str(error))
+        raise InvalidSettings(f"{name}: the options in its first comment are not TOML: {where}") from error
+    for option, value in options.items():
+        if option not in FILE_OPTIONS:
+            near = get_close_matches(option, FILE_OPTIONS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(FILE_OPTIONS))}"
+            raise InvalidSettings(f"{name}: unknown option {option} in its first comment; {hint}")
+        if not isinstance(value, FILE_OPTIONS[option]) or isinstance(value, bool):
+            wanted = FILE_OPTIONS[option]
+            kinds = {str: "a text", int: "a whole number", list: "a list", dict: "a table"}
+            kind = " or ".join(kinds[each] for each in (wanted if isinstance(wanted, tuple) else (wanted,)))
+            raise InvalidSettings(f"{name}: option {option} must be {kind}")
+    inputs = options.get("input")
+    if isinstance(inputs, str):
+        options["input"] = [inputs]
+    elif inputs is not None and not all(isinstance(each, str) for each in inputs):
+        raise InvalidSettings(f"{name}: option input must be a list of column names")
+    return options

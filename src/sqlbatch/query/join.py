@@ -1,0 +1,59 @@
+"""From results to the target: the rows as they were asked, the typed answers, and what became of each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlbatch.errors import InvalidTarget
+from sqlbatch.query.returns import parse_returns
+from sqlbatch.query.target import comment_of, look_up, parse_target
+from sqlbatch.store.queries import quote_identifier, quote_literal
+
+if TYPE_CHECKING:
+    from sqlbatch.store.database import Session
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What became of the rows of a target."""
+
+    target: str
+    rows: int
+    answered: int
+    failed: int
+    pending: int
+    skipped: int
+
+
+def has_snapshot(session: Session, job_id: int) -> bool:
+    """Return whether the job's rows are still kept."""
+    return bool(session.run("join.has_snapshot", {"catalog": session.catalog, "rows": f"rows_{job_id}"}))
+
+
+def write_target(session: Session, job_id: int, target_sql: str, returns_text: str, *, replace: bool) -> Joined:
+    """Write the job's target anew from what is there, within the caller's transaction.
+
+    Raises InvalidTarget where another than sqlbatch has made a table of that name meanwhile and `replace` is not set.
+    """
+    target = parse_target(target_sql, session.catalog)
+    existing = look_up(session, target)
+    if existing is not None and existing.job_id is None and not (replace and existing.kind == "table"):
+        raise InvalidTarget(
+            f"{target.sql} is a {existing.kind} that sqlbatch did not make: rename or drop it, then run sqlbatch load {job_id}"
+            + (" (or sqlbatch load --replace to put the result in its place)" if existing.kind == "table" else "")
+        )
+    returns = parse_returns(returns_text or None)
+    typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in returns.typed_sql("sqlbatch_answer.content"))
+    qualified = target.qualified(session.catalog)
+    with session.keeping_row_order(keep=True):
+        session.run("join.write", {"job_id": job_id}, target=qualified, job=str(job_id), typed=typed)
+    session.run("join.comment", target=qualified, comment=quote_literal(comment_of(job_id)))
+    rows, answered, failed, pending, skipped = session.run("join.counts", target=qualified)[0]
+    return Joined(target.sql, rows, answered, failed, pending, skipped)
+
+
+def drop_snapshot(session: Session, job_id: int) -> None:
+    """Drop the job's rows and asks, which nothing needs once every row is answered or skipped."""
+    session.run("join.drop_rows", job=str(job_id))
+    session.run("join.drop_asks", job=str(job_id))

@@ -1,0 +1,123 @@
+"""What would be sent, what would not, and why: shown before anything is spent."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from sqlbatch.errors import InvalidTarget
+from sqlbatch.query.enrichment import Enrichment
+from sqlbatch.query.target import Existing, Target, look_up
+
+if TYPE_CHECKING:
+    from sqlbatch.query.compile import Compiled
+    from sqlbatch.store.database import Session
+
+
+@dataclass(frozen=True)
+class Quote:
+    """The quote of an enrichment: counts of rows and requests, bytes of the lines to send, notes for the reader."""
+
+    target: str
+    provider: str
+    model: str
+    rows: int
+    skipped: int
+    distinct: int
+    answered: int
+    failed_before: int
+    in_flight: int
+    to_send: int
+    batches: int
+    bytes: int
+    tokens: int
+    sees: tuple[str, ...]
+    rides_along: tuple[str, ...]
+    skipped_why: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the quote as one JSON object."""
+        return asdict(self) | {"skipped_why": dict(self.skipped_why)}
+
+
+def make_quote(
+    session: Session, enrichment: Enrichment, compiled: Compiled, target: Target, *, fresh: bool, replace: bool
+) -> Quote:
+    """Return the quote of a compiled enrichment; what is to be sent lies in the scratch database as `to_send`.
+
+    `batches` is left 0 for the layer that packs. Raises InvalidTarget where the target may not be replaced.
+    """
+    known = "known" if session.has_schema() and not fresh else "unknown"
+    answered, failed, in_flight, to_send, size, tokens = _count(session, compiled.scratch, known)
+    existing = look_up(session, target)
+    notes = check_existing(session, existing, enrichment, compiled.rows, target, replace=replace)
+    if existing and not notes and to_send == compiled.distinct and compiled.distinct and not fresh:
+        notes = _what_changed(session, existing, enrichment)
+    seen = {name.casefold() for name in compiled.sight.columns}
+    return Quote(
+        target=target.sql,
+        provider=enrichment.provider,
+        model=enrichment.model,
+        rows=compiled.rows,
+        skipped=compiled.skipped,
+        distinct=compiled.distinct,
+        answered=answered,
+        failed_before=failed,
+        in_flight=in_flight,
+        to_send=to_send,
+        batches=0,
+        bytes=size,
+        tokens=tokens,
+        sees=compiled.sight.columns,
+        rides_along=tuple(column.name for column in compiled.columns if column.name.casefold() not in seen),
+        skipped_why=compiled.skipped_why,
+        notes=notes,
+    )
+
+
+def check_existing(
+    session: Session, existing: Existing | None, enrichment: Enrichment, rows: int, target: Target, *, replace: bool
+) -> tuple[str, ...]:
+    """Return notes about the table that has the target's name; raise InvalidTarget where it may not be replaced."""
+    if existing is None:
+        return ()
+    if existing.kind == "view":
+        raise InvalidTarget(f"{target.sql} is a view, which is never replaced: choose another name with --into")
+    if existing.job_id is None:
+        if not replace:
+            raise InvalidTarget(
+                f"the table {target.sql} exists and was not made by sqlbatch: choose another name with --into, or add "
+                "--replace to put the result in its place"
+            )
+        return (f"{target.sql}: the table that has this name now ({existing.rows:,} rows) is replaced",)
+    query, _ = session.run("target.previous", {"job_id": existing.job_id})[0]
+    if rows < existing.rows and query != enrichment.query:
+        shrinking = f"{target.sql}: {existing.rows:,} -> {rows:,} rows"
+        if not replace:
+            raise InvalidTarget(f"{shrinking}, from another query: add --replace if that is meant, or name another --into")
+        return (shrinking,)
+    return ()
+
+
+def _count(session: Session, scratch: str, known: str) -> tuple[int, int, int, int, int, int]:
+    session.run(f"quote.{known}", scratch=scratch)
+    session.run("quote.to_send", scratch=scratch)
+    counts = session.run("quote.counts", scratch=scratch)[0]
+    return (counts[0], counts[1], counts[2], counts[3], counts[4], counts[5])
+
+
+def _what_changed(session: Session, existing: Existing, enrichment: Enrichment) -> tuple[str, ...]:
+    """Say what differs from the target's last job, when nothing of its answers can be used again."""
+    _, text = session.run("target.previous", {"job_id": existing.job_id})[0]
+    before = Enrichment.from_json(text)
+    differing = []
+    for name, label in (("prompt", "prompt"), ("instructions", "instructions"), ("inputs", "input"), ("model", "model"),
+                        ("params", "param"), ("endpoint", "endpoint"), ("base_url", "provider"), ("query", "query")):  # fmt: skip
+        if getattr(before, name) != getattr(enrichment, name):
+            differing.append(f"{label} differs")
+    if before.returns != enrichment.returns:
+        differing.append(f"returns differs: {before.returns or 'none'} -> {enrichment.returns or 'none'}")
+    if not differing:
+        return ()
+    return (f"no answer of job {existing.job_id} can be used again: {'; '.join(differing)}",)

@@ -1,0 +1,13 @@
+"""A JSON Schema read into returned columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlbatch.errors import InvalidReturns
+from sqlbatch.query.returns.definition import Returns
+
+
+def returns_from_schema(schema: dict[str, Any]) -> Returns:
+    """Derive the columns of a JSON Schema."""
+    raise InvalidReturns("--json-schema: not read yet")

@@ -1,0 +1,183 @@
+"""Fields as a JSON Schema of the strict subset: what a model's answer is constrained to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlbatch.errors import InvalidReturns
+from sqlbatch.query.returns.types import FLOATS, INTEGERS, Decimal, Enum, Field, List, Scalar, Struct, Type
+
+Schema = dict[str, Any]
+
+_FORMATS = {
+    "DATE": "date",
+    "TIME": "time",
+    "TIME WITH TIME ZONE": "time",
+    "TIMESTAMP": "date-time",
+    "TIMESTAMP_S": "date-time",
+    "TIMESTAMP_MS": "date-time",
+    "TIMESTAMP WITH TIME ZONE": "date-time",
+    "UUID": "uuid",
+}
+
+# The provider's limits of a strict schema.
+MAX_LEVELS = 10
+MAX_PROPERTIES = 5_000
+MAX_ENUM_VALUES = 1_000
+MAX_TEXT = 120_000
+LARGE_ENUM, MAX_LARGE_ENUM_TEXT = 250, 15_000
+
+
+def object_schema(fields: Sequence[Field], keywords: Mapping[str, Schema], notes: Mapping[str, str]) -> Schema:
+    """Return the schema of an object with these fields, every one of them required.
+
+    `keywords` are further keywords of a field and `notes` what is said to the model behind its comment, both by name.
+    """
+    return {
+        "type": "object",
+        "properties": {
+            field.name: _field_schema(field, keywords.get(field.name, {}), notes.get(field.name)) for field in fields
+        },
+        "required": [field.name for field in fields],
+        "additionalProperties": False,
+    }
+
+
+def _field_schema(field: Field, keywords: Schema, note: str | None) -> Schema:
+    kind = field.type
+    said = [text for text in (field.comment, _type_note(kind), note) if text]
+    description = {"description": " ".join(said)} if said else {}
+    schema = _narrowed(_type_schema(kind), keywords)
+    if field.not_null:
+        return schema | description
+    if isinstance(kind, List | Struct):
+        # Providers refuse the short form {"type": ["array", "null"]} where they take it for scalars.
+        return {"anyOf": [schema, {"type": "null"}]} | description
+    if "enum" in schema:
+        schema["enum"] = [*schema["enum"], None]
+    return schema | {"type": [schema["type"], "null"]} | description
+
+
+def _type_schema(kind: Type) -> Schema:
+    match kind:
+        case Struct():
+            return object_schema(kind.fields, {}, {})
+        case List():
+            schema: Schema = {"type": "array", "items": _item_schema(kind.element)}
+            return schema if kind.size is None else schema | {"minItems": kind.size, "maxItems": kind.size}
+        case Enum():
+            return {"type": "string", "enum": list(kind.values)}
+        case Decimal():
+            return _decimal_schema(kind)
+        case Scalar(name) if name in INTEGERS:
+            return {"type": "integer"} | _integer_range(name)
+        case Scalar(name) if name in FLOATS:
+            return {"type": "number"}
+        case Scalar("BOOLEAN"):
+            return {"type": "boolean"}
+        case Scalar(name) if name in _FORMATS:
+            return {"type": "string", "format": _FORMATS[name]}
+        case _:
+            return {"type": "string"}
+
+
+def _item_schema(kind: Type) -> Schema:
+    """Return the schema of a list's element, which has no name and no comment of its own."""
+    schema = _type_schema(kind)
+    note = _type_note(kind)
+    return schema | ({"description": note} if note else {})
+
+
+def _integer_range(name: str) -> Schema:
+    least, greatest = INTEGERS[name]
+    if name == "UHUGEINT":
+        return {"minimum": 0}
+    # Bounds of 128 bits are beyond what schema readers can hold; the answer is checked against them.
+    return {} if name == "HUGEINT" else {"minimum": least, "maximum": greatest}
+
+
+def _decimal_schema(kind: Decimal) -> Schema:
+    whole = kind.precision - kind.scale
+    if not kind.is_text:
+        # Not multipleOf: 19.99 is no multiple of 0.01 in binary, and validators disagree.
+        return {"type": "number", "exclusiveMinimum": -(10**whole), "exclusiveMaximum": 10**whole}
+    digits = "0" if whole == 0 else f"[0-9]{{1,{whole}}}"
+    fraction = f"(\\.[0-9]{{1,{kind.scale}}})?" if kind.scale else ""
+    return {"type": "string", "pattern": f"^-?{digits}{fraction}$"}
+
+
+def _type_note(kind: Type) -> str | None:
+    if not isinstance(kind, Decimal) or (kind.scale == 0 and not kind.is_text):
+        return None
+    number = "A decimal number as text" if kind.is_text else "A number"
+    places = f" with at most {kind.scale} digit{'s' * (kind.scale != 1)} after the point" if kind.scale else ""
+    return f"{number}{places}."
+
+
+def _narrowed(schema: Schema, keywords: Schema) -> Schema:
+    """Return a schema with further keywords, of two bounds the narrower."""
+    result = dict(schema)
+    for key, value in keywords.items():
+        if key in {"minimum", "exclusiveMinimum", "minItems"}:
+            result[key] = max(value, result.get(key, value))
+        elif key in {"maximum", "exclusiveMaximum", "maxItems"}:
+            result[key] = min(value, result.get(key, value))
+        elif key == "enum":
+            result[key] = [one for one in result.get("enum", value) if one in value]
+        else:
+            result[key] = value
+    return result
+
+
+def check_limits(schema: Schema) -> None:
+    """Refuse a schema that the provider would refuse for its size, for that costs every line of a batch."""
+    levels = _levels(schema) - 1
+    if levels > MAX_LEVELS:
+        raise InvalidReturns(
+            f"--returns: {levels} levels of STRUCT and lists inside each other; a strict schema takes {MAX_LEVELS}: flatten it"
+        )
+    objects = [one for one in _schemas(schema) if "properties" in one]
+    enums = [one["enum"] for one in _schemas(schema) if "enum" in one]
+    names = [name for one in objects for name in one["properties"]]
+    if len(names) > MAX_PROPERTIES:
+        raise InvalidReturns(
+            f"--returns: {len(names):,} columns and fields; a strict schema takes {MAX_PROPERTIES:,}: ask for fewer at once"
+        )
+    values = sum(map(len, enums))
+    if values > MAX_ENUM_VALUES:
+        raise InvalidReturns(
+            f"--returns: {values:,} ENUM values (NULL counts); a strict schema takes {MAX_ENUM_VALUES:,}:"
+            " use VARCHAR, and join the answers to a table of them"
+        )
+    for enum in enums:
+        length = sum(len(str(value)) for value in enum)
+        if len(enum) > LARGE_ENUM and length > MAX_LARGE_ENUM_TEXT:
+            raise InvalidReturns(
+                f"--returns: an ENUM of {len(enum)} values has {length:,} characters; with more than {LARGE_ENUM} values"
+                f" a strict schema takes {MAX_LARGE_ENUM_TEXT:,}: shorten them"
+            )
+    text = sum(map(len, names)) + sum(len(str(value)) for enum in enums for value in enum)
+    if text > MAX_TEXT:
+        raise InvalidReturns(
+            f"--returns: names and ENUM values have {text:,} characters; a strict schema takes {MAX_TEXT:,}: shorten them"
+        )
+
+
+def _levels(schema: Schema) -> int:
+    """Return how many objects and arrays stand inside each other."""
+    inner = max((_levels(part) for part in _parts(schema)), default=0)
+    return inner + ("properties" in schema or "items" in schema)
+
+
+def _parts(schema: Schema) -> Iterator[Schema]:
+    yield from schema.get("properties", {}).values()
+    yield from schema.get("anyOf", ())
+    if "items" in schema:
+        yield schema["items"]
+
+
+def _schemas(schema: Schema) -> Iterator[Schema]:
+    yield schema
+    for part in _parts(schema):
+        yield from _schemas(part)

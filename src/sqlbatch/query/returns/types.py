@@ -1,0 +1,124 @@
+"""The types a returned column can have, as frozen values that render their own DuckDB text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sqlbatch.store.queries import quote_identifier, quote_literal
+
+# The integers, with their least and greatest values.
+INTEGERS = {
+    "TINYINT": (-(2**7), 2**7 - 1),
+    "SMALLINT": (-(2**15), 2**15 - 1),
+    "INTEGER": (-(2**31), 2**31 - 1),
+    "BIGINT": (-(2**63), 2**63 - 1),
+    "HUGEINT": (-(2**127), 2**127 - 1),
+    "UTINYINT": (0, 2**8 - 1),
+    "USMALLINT": (0, 2**16 - 1),
+    "UINTEGER": (0, 2**32 - 1),
+    "UBIGINT": (0, 2**64 - 1),
+    "UHUGEINT": (0, 2**128 - 1),
+}
+FLOATS = ("FLOAT", "DOUBLE")
+
+# A JSON number is read as a double, which carries this many digits exactly; a wider DECIMAL travels as a string.
+EXACT_DIGITS = 15
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A type without parts, by DuckDB's own name for it: VARCHAR, BIGINT, TIMESTAMP WITH TIME ZONE."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Decimal:
+    """A number with `scale` digits after the point, `precision` in all."""
+
+    precision: int
+    scale: int
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it travels as a JSON string, because a JSON number would lose digits."""
+        return self.precision > EXACT_DIGITS
+
+    def __str__(self) -> str:
+        return f"DECIMAL({self.precision},{self.scale})"
+
+
+@dataclass(frozen=True)
+class Enum:
+    """One of a few texts."""
+
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"ENUM({', '.join(map(quote_literal, self.values))})"
+
+
+@dataclass(frozen=True)
+class List:
+    """A list, or with a size an array of so many elements; no element is NULL."""
+
+    element: Type
+    size: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.element}[{'' if self.size is None else self.size}]"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A named part of a STRUCT; NULL is a value of it unless `not_null`."""
+
+    name: str
+    type: Type
+    not_null: bool = False
+    comment: str | None = None
+
+    @property
+    def sql_type(self) -> str:
+        """The type as DuckDB reads it, for example `VARCHAR[]` or `STRUCT("x" INTEGER)`."""
+        return str(self.type)
+
+
+@dataclass(frozen=True)
+class Struct:
+    """Named parts, in order."""
+
+    fields: tuple[Field, ...]
+
+    def __str__(self) -> str:
+        return f"STRUCT({', '.join(f'{quote_identifier(field.name)} {field.type}' for field in self.fields)})"
+
+
+Type: TypeAlias = Scalar | Decimal | Enum | List | Struct
+
+
+def definition(kind: Type) -> str:
+    """Return a type as `--returns` reads it: DuckDB's text, with NOT NULL and COMMENT inside a STRUCT."""
+    match kind:
+        case List():
+            return f"{definition(kind.element)}[{'' if kind.size is None else kind.size}]"
+        case Struct():
+            return f"STRUCT({', '.join(map(field_definition, kind.fields))})"
+        case _:
+            return str(kind)
+
+
+def field_definition(field: Field, check: str | None = None) -> str:
+    """Return a column or field as `--returns` reads it."""
+    parts = [quote_identifier(field.name), definition(field.type)]
+    if field.not_null:
+        parts.append("NOT NULL")
+    if check is not None:
+        parts.append(f"CHECK ({check})")
+    if field.comment is not None:
+        parts.append(f"COMMENT {quote_literal(field.comment)}")
+    return " ".join(parts)

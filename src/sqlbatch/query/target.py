@@ -1,0 +1,101 @@
+"""The table the user gets: its name as SQL, and whose the table of that name is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlbatch.errors import InvalidTarget
+from sqlbatch.store.queries import quote_identifier
+
+if TYPE_CHECKING:
+    from sqlbatch.store.database import Session
+
+_PART = r'(?:"(?:[^"]|"")+"|[^\W\d]\w*)'
+_PATH = re.compile(rf"\s*{_PART}(?:\s*\.\s*{_PART}){{0,2}}\s*")
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_COMMENT = re.compile(r"made by sqlbatch, job (\d+)\b")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table by schema and name, in the user's database."""
+
+    schema: str
+    name: str
+
+    @property
+    def sql(self) -> str:
+        """The name as SQL, quoted where it must be, without the default schema."""
+        name = _quote_if_needed(self.name)
+        return name if self.schema == "main" else f"{_quote_if_needed(self.schema)}.{name}"
+
+    def qualified(self, catalog: str) -> str:
+        """Return the name with catalogue and schema, all quoted."""
+        return ".".join(quote_identifier(part) for part in (catalog, self.schema, self.name))
+
+
+@dataclass(frozen=True)
+class Existing:
+    """What has the target's name already: a table or view, its rows, and the job that made it (None: not ours)."""
+
+    kind: str
+    rows: int
+    job_id: int | None
+
+
+def parse_target(text: str, catalog: str | None, schema: str = "main") -> Target:
+    """Return the target that `--into` names: `films`, `marts.films`, `"my films"`, or any other text as one name.
+
+    Raises InvalidTarget for an empty name, the reserved schema, or another database than `catalog` (None: not known yet).
+    """
+    if not text.strip():
+        raise InvalidTarget("--into is empty: give the target table a name")
+    if _PATH.fullmatch(text):
+        parts = [_unquote(part) for part in re.findall(_PART, text)]
+    else:
+        parts = [text.strip()]
+    if len(parts) == 3 and catalog is not None and parts[0].casefold() != catalog.casefold():
+        raise InvalidTarget(
+            f"--into {text}: the target must be in the same database as the state, {catalog}, for one transaction cannot "
+            "write two; leave the database out"
+        )
+    if len(parts) > 1:
+        schema = parts[-2]
+    if schema.casefold() in {"sqlbatch", "information_schema", "pg_catalog", "temp"}:
+        raise InvalidTarget(f"--into {text}: the schema {schema} is reserved; choose another for the target")
+    return Target(schema, parts[-1])
+
+
+def look_up(session: Session, target: Target) -> Existing | None:
+    """Return what has the target's name, or None; raise InvalidTarget where its schema does not exist."""
+    where = {"catalog": session.catalog, "schema": target.schema}
+    if not session.run("target.schema_exists", where):
+        raise InvalidTarget(
+            f"the schema {target.schema} of --into does not exist: run sqlbatch query "
+            f"'CREATE SCHEMA {_quote_if_needed(target.schema)}' first, or quote a name that has a dot"
+        )
+    found = session.run("target.find", {**where, "name": target.name})
+    if not found:
+        return None
+    kind, comment = found[0]
+    rows = session.run("target.count", target=target.qualified(session.catalog))[0][0] if kind == "table" else 0
+    made = _COMMENT.search(comment or "")
+    job_id = int(made[1]) if made and kind == "table" and session.has_schema() else None
+    if job_id is not None and not session.run("target.made_by", {"job_id": job_id, "target": target.sql}):
+        job_id = None
+    return Existing(kind, rows, job_id)
+
+
+def comment_of(job_id: int) -> str:
+    """Return the COMMENT by which we know a table as ours."""
+    return f"made by sqlbatch, job {job_id}"
+
+
+def _unquote(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+def _quote_if_needed(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) else quote_identifier(name)

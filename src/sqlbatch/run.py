@@ -1,0 +1,320 @@
+"""From an enrichment to its target: compile, steps, join. The only place that knows both layers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted
+from sqlbatch.answering.pack import count_batches
+from sqlbatch.answering.providers import Provider, find_provider
+from sqlbatch.errors import (
+    DatabaseConflict,
+    DatabaseLocked,
+    InvalidSettings,
+    InvalidTarget,
+    JobError,
+    ProviderError,
+    ProviderRefused,
+    ProviderUnreachable,
+)
+from sqlbatch.query import join
+from sqlbatch.query.compile import Compiled, compile_query, store
+from sqlbatch.query.enrichment import Enrichment
+from sqlbatch.query.quote import Quote, make_quote
+from sqlbatch.query.returns import Returns, parse_returns
+from sqlbatch.query.target import Target, parse_target
+from sqlbatch.store import jobs
+from sqlbatch.store.database import Database, Session, scratch_name
+
+if TYPE_CHECKING:
+    from sqlbatch.answering.batch_api import BatchAPI
+    from sqlbatch.store.records import JobRow
+
+# Seconds before the second look at a batch, and how much longer each further pause is.
+FIRST_POLL, POLL_GROWTH = 0.1, 1.6
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A compiled and quoted enrichment, ready to begin; its rows lie in the scratch file."""
+
+    enrichment: Enrichment
+    returns: Returns
+    provider: Provider
+    target: Target | None
+    compiled: Compiled
+    quote: Quote
+    scratch: Path
+    fresh: bool
+    replacing: bool
+    max_attempts: int
+
+
+@contextlib.contextmanager
+def prepared(
+    database: Database,
+    enrichment: Enrichment,
+    provider: Provider,
+    into: str | None,
+    *,
+    fresh: bool = False,
+    replacing: bool = False,
+    max_attempts: int = 3,
+) -> Iterator[Prepared]:
+    """Compile and quote an enrichment; nothing is sent and nothing written but a scratch file, deleted at the end.
+
+    Raises InvalidEnrichment where the ask is wrong, DatabaseError where the database cannot be read.
+    """
+    returns = parse_returns(enrichment.returns or None)
+    folder = _scratch_folder(database)
+    try:
+        scratch = folder / "scratch.duckdb"
+        with database.session(migrate=False, scratch=scratch) as session:
+            target = parse_target(into, session.catalog if database.exists() else None) if into else None
+            named = target or Target("main", "enriched_<job>")
+            name = scratch_name(scratch)
+            compiled = compile_query(session, enrichment, returns, name, provider.max_bytes)
+            quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
+            batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
+        quote = replace(quote, batches=batches)
+        yield Prepared(
+            enrichment, returns, provider, target, compiled, quote, scratch, fresh, replacing, max_attempts
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def begin(database: Database, ask: Prepared) -> int:
+    """Commit a prepared enrichment as a job and return its number; nothing is sent yet."""
+    quote = ask.quote
+    facts = {
+        "target": quote.target,
+        "query": ask.enrichment.query,
+        "enrichment": ask.enrichment.to_json(),
+        "provider": ask.provider.name,
+        "base_url": ask.provider.base_url,
+        "rows": quote.rows,
+        "skipped": quote.skipped,
+        "requests": quote.distinct,
+        "reused": quote.distinct - quote.to_send,
+        "bytes": quote.bytes,
+        "tokens": quote.tokens,
+        "max_attempts": ask.max_attempts,
+        "replacing": ask.replacing,
+    }
+
+    def commit(session: Session) -> int:
+        session.run("store.turn")
+        not_before = clock.now() if ask.fresh else None
+        job_id = jobs.add(session, facts, not_before=not_before, scratch=scratch_name(ask.scratch))
+        if ask.target is None:
+            session.run("jobs.rename", {"job_id": job_id, "target": f"enriched_{job_id}"})
+        store(session, ask.compiled, job_id)
+        return job_id
+
+    return database.write(commit, scratch=ask.scratch)
+
+
+@contextlib.contextmanager
+def connected(database: Database, provider: Provider) -> Iterator[BatchAPI]:
+    """Reach a provider for the block; the local one is started in this process, or joined where it runs already.
+
+    Raises InvalidSettings where a key is needed and there is none.
+    """
+    from sqlbatch.answering.batch_api import BatchAPI  # noqa: PLC0415 (openai takes a second to import)
+
+    with contextlib.ExitStack() as stack:
+        if provider.name == "local":
+            from sqlbatch.server import EmbeddedServer  # noqa: PLC0415
+
+            server = stack.enter_context(EmbeddedServer(home(database) / "server"))
+            api = BatchAPI(server.base_url, None, "the local server", loopback=True)
+        else:
+            api = BatchAPI(provider.base_url, key_of(provider), provider.name)
+        stack.callback(api.close)
+        yield api
+
+
+def key_of(provider: Provider) -> str | None:
+    """Return the provider's key from the environment; raise InvalidSettings where it needs one and there is none."""
+    key = os.environ.get(provider.key_variable, "").strip() if provider.key_variable else ""
+    if not key and provider.key_variable and provider.base_url == find_provider(provider.name).base_url:
+        raise InvalidSettings(
+            f"no API key for {provider.name}: set {provider.key_variable}, or try the whole path without a key or cost with "
+            "--provider local (its offline model is no language model)"
+        )
+    return key or None
+
+
+def check_provider(database: Database, provider: Provider) -> None:
+    """Raise ProviderError or InvalidSettings where the provider cannot be reached or refuses the key."""
+    with connected(database, provider) as api:
+        api.check()
+
+
+def steps(database: Database, job_id: int, *, once: bool = False, poll: float | None = None) -> Iterator[Event]:
+    """Do a job's steps until its target is written (or one step, with `once`), telling what happens.
+
+    What passes by itself (locks, the network, the provider's errors) is told as Held and waited for; with `once` it is
+    raised. Raises JobError where the job ends without its target.
+    """
+    job = database.read(lambda session: jobs.find(session, str(job_id)))
+    if not job.open:
+        return
+    provider = provider_of(job)
+    with connected(database, provider) as api:
+        yield from _steps(database, job, provider, api, once=once, poll=poll)
+
+
+def _steps(
+    database: Database, job: JobRow, provider: Provider, api: BatchAPI, *, once: bool, poll: float | None
+) -> Iterator[Event]:
+    from sqlbatch.answering import track  # noqa: PLC0415 (openai takes a second to import)
+    from sqlbatch.answering.step import Work, step  # noqa: PLC0415
+
+    spool = home(database) / "spool"
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    work = Work(database, api, provider, job.job_id, _owner(), spool, check_of)
+    pauses = _Pauses(provider, poll)
+    while True:
+        until: float | None = None
+        try:
+            moved = False
+            for event in step(work):
+                moved = moved or isinstance(event, Packed | Submitted | Loaded)
+                yield event
+            unsettled, until = track.left(database, provider, job.job_id)
+            if not unsettled:
+                finish(database, job.job_id)
+                return
+            if not database.read(lambda session: jobs.find(session, str(job.job_id))).open:
+                return
+            yield track.progress(database, job.job_id)
+            if moved:
+                pauses.restart()
+            # The local server works only while this process does, so one step of it is all that it can do.
+            if once and provider.paid:
+                return
+        except (DatabaseLocked, DatabaseConflict, ProviderUnreachable, ProviderRefused) as error:
+            if once:
+                raise
+            until = pauses.longer(getattr(error, "retry_after", None))
+            yield Held(str(error), until)
+        clock.sleep(min(pauses.next(), until) if until is not None else pauses.next())
+
+
+def finish(database: Database, job_id: int) -> join.Joined:
+    """Write the target of a job whose requests are all settled, and end the job, in one transaction.
+
+    Raises JobError where a newer job has the target, or something that is not ours is in its place: the job has ended then.
+    """
+
+    def write(session: Session) -> join.Joined | str:
+        job = jobs.find(session, str(job_id))
+        if job.status == "superseded":
+            return f"a newer job has the target {job.target}: job {job_id} leaves it alone"
+        joined = _join(session, job, replacing=job.replacing)
+        if not joined.failed:
+            join.drop_snapshot(session, job_id)
+        jobs.finish(session, job_id)
+        return joined
+
+    try:
+        done = database.write(write)
+    except InvalidTarget as error:
+        problem = str(error)
+        database.write(lambda session: jobs.finish(session, job_id, problem))
+        raise JobError(problem) from error
+    if isinstance(done, str):
+        raise JobError(done)
+    return done
+
+
+def load(database: Database, job_id: int, *, replacing: bool = False) -> join.Joined:
+    """Write a job's target from what is there so far; what is missing is `pending`.
+
+    Raises JobError where a newer job has the target or the job's rows are no longer kept.
+    """
+
+    def write(session: Session) -> join.Joined:
+        job = jobs.find(session, str(job_id))
+        newest = jobs.find(session, job.target)
+        if newest.job_id != job_id:
+            raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
+        if not join.has_snapshot(session, job_id):
+            raise JobError(f"job {job_id} is done and every row of {job.target} has its answer: there is nothing to load")
+        joined = _join(session, job, replacing=replacing or job.replacing)
+        if job.error is not None and not joined.pending:
+            jobs.finish(session, job_id)
+        return joined
+
+    return database.write(write)
+
+
+def provider_of(job: JobRow) -> Provider:
+    """Return the provider that a job was begun with."""
+    provider = find_provider(job.provider)
+    return provider if provider.base_url == job.base_url else replace(provider, base_url=job.base_url)
+
+
+def check_of(returns: str, content: str) -> str:
+    """Return the SQL that says what is wrong with an answer, for the canonical text of returned columns."""
+    return parse_returns(returns or None).check_sql(content)
+
+
+def home(database: Database) -> Path:
+    """Return the folder beside the database file that holds files on their way, and the local server's state."""
+    if database.path is None:
+        return Path(tempfile.gettempdir()) / f"sqlbatch-{os.getuid()}-{os.getpid()}"
+    return database.path.with_name(database.path.name + ".sqlbatch")
+
+
+def _join(session: Session, job: JobRow, *, replacing: bool) -> join.Joined:
+    returns = Enrichment.from_json(job.enrichment).returns
+    return join.write_target(session, job.job_id, job.target, returns, replace=replacing)
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def _scratch_folder(database: Database) -> Path:
+    """Make a folder for the scratch file: beside the database, where there is room for its like, or among temporary files."""
+    beside = database.path.parent if database.path is not None else None
+    with contextlib.suppress(OSError):
+        if beside is not None and beside.is_dir():
+            return Path(tempfile.mkdtemp(prefix=".sqlbatch-", dir=beside))
+    return Path(tempfile.mkdtemp(prefix="sqlbatch-"))
+
+
+class _Pauses:
+    """Seconds between two looks: short at first, growing to the provider's slowest, or what the user fixed."""
+
+    def __init__(self, provider: Provider, poll: float | None) -> None:
+        self._fixed = poll
+        self._slowest = provider.slowest_poll
+        self._first = FIRST_POLL if not provider.paid else 2.0
+        self._seconds = self._first
+
+    def restart(self) -> None:
+        self._seconds = self._first
+
+    def next(self) -> float:
+        if self._fixed is not None:
+            return self._fixed
+        seconds, self._seconds = self._seconds, min(self._seconds * POLL_GROWTH, self._slowest)
+        return seconds
+
+    def longer(self, at_least: float | None) -> float:
+        """Return the seconds to wait after an error, longer each time."""
+        return max(self.next(), at_least or 0.0)

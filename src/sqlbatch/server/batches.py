@@ -1,0 +1,165 @@
+"""The Batches API."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch.server.body import read_object
+from sqlbatch.server.envelope import ApiError, Json, invalid_type, invalid_value, missing_parameter, new_id
+from sqlbatch.server.files import expiry_seconds
+from sqlbatch.server.listing import listing, page_size
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from sqlbatch.server.context import Context
+    from sqlbatch.server.state import BatchRecord
+
+ENDPOINTS = ["/v1/responses", "/v1/chat/completions", "/v1/embeddings"]
+PASSED_ON = ["/v1/completions", "/v1/moderations", "/v1/images/generations", "/v1/images/edits", "/v1/videos"]
+_MAX_BODY = 1024 * 1024
+_MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512  # of metadata (contract section 2)
+
+
+def batch_object(record: BatchRecord) -> dict[str, Any]:
+    """Return a batch as the API shows it."""
+    errors = json.loads(record.errors) if record.errors else None
+    return {
+        "id": record.id,
+        "object": "batch",
+        "endpoint": record.endpoint,
+        "model": record.model,
+        "errors": None if errors is None else {"object": "list", "data": errors},
+        "input_file_id": record.input_file_id,
+        "completion_window": record.completion_window,
+        "status": record.status,
+        "output_file_id": record.output_file_id,
+        "error_file_id": record.error_file_id,
+        "created_at": record.created_at,
+        "in_progress_at": record.in_progress_at,
+        "expires_at": record.expires_at,
+        "finalizing_at": record.finalizing_at,
+        "completed_at": record.completed_at,
+        "failed_at": record.failed_at,
+        "expired_at": record.expired_at,
+        "cancelling_at": record.cancelling_at,
+        "cancelled_at": record.cancelled_at,
+        "request_counts": {"total": record.total, "completed": record.completed, "failed": record.failed},
+        "usage": {
+            "input_tokens": record.input_tokens,
+            "input_tokens_details": {"cached_tokens": record.cached_tokens},
+            "output_tokens": record.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": record.reasoning_tokens},
+            "total_tokens": record.input_tokens + record.output_tokens,
+        },
+        "metadata": None if record.metadata is None else json.loads(record.metadata),
+    }
+
+
+async def create_batch(request: Request) -> Response:
+    """POST /v1/batches: refuses what is wrong with the request itself; the input file is judged later."""
+    context: Context = request.app.state.context
+    body = await read_object(request, _MAX_BODY)
+    supported = [*ENDPOINTS, *PASSED_ON] if context.config.upstreams else ENDPOINTS
+    input_file_id = _text(body, "input_file_id")
+    endpoint = _text(body, "endpoint")
+    if endpoint not in supported:
+        raise invalid_value("endpoint", endpoint, supported)
+    window = _text(body, "completion_window")
+    if window != "24h":
+        raise invalid_value("completion_window", window, ["24h"])
+    metadata = body.get("metadata")
+    _check_metadata(metadata)
+    created = context.clock.seconds()
+    batch_id = new_id("batch_")
+    context.state.run(
+        "add_batch",
+        id=batch_id,
+        endpoint=endpoint,
+        input_file_id=input_file_id,
+        completion_window=window,
+        output_expires_seconds=_output_expiry(body.get("output_expires_after")),
+        metadata=None if metadata is None else json.dumps(metadata),
+        created_at=created,
+        expires_at=created + int(context.config.window),
+    )
+    context.runner.wake(batch_id)
+    return Json(batch_object(_existing(context, batch_id)))
+
+
+async def get_batch(request: Request) -> Response:
+    """GET /v1/batches/{id}."""
+    context: Context = request.app.state.context
+    return Json(batch_object(_existing(context, request.path_params["batch_id"])))
+
+
+async def list_batches(request: Request) -> Response:
+    """GET /v1/batches with `limit` and `after`, newest first."""
+    context: Context = request.app.state.context
+    query = request.query_params
+    limit = page_size(query.get("limit"), largest=100, default=20)
+    after = _existing(context, query["after"]).seq if "after" in query else None
+    found = context.state.batches(after, limit + 1)
+    return Json(listing([batch_object(record) for record in found], limit))
+
+
+async def cancel_batch(request: Request) -> Response:
+    """POST /v1/batches/{id}/cancel; a batch that has ended otherwise answers 409."""
+    context: Context = request.app.state.context
+    batch_id = request.path_params["batch_id"]
+    _existing(context, batch_id)
+    if context.state.run("cancel_batch", id=batch_id, now=context.clock.seconds()):
+        context.runner.wake(batch_id)
+    record = _existing(context, batch_id)
+    if record.status not in {"cancelling", "cancelled"}:
+        raise ApiError(409, f"Cannot cancel a batch with status '{record.status}'.")
+    return Json(batch_object(record))
+
+
+def _existing(context: Context, batch_id: str) -> BatchRecord:
+    record = context.state.batch(batch_id)
+    if record is None:
+        raise ApiError(404, f"No batch found with id '{batch_id}'.")
+    return record
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if value is None:
+        raise missing_parameter(name)
+    if not isinstance(value, str):
+        raise invalid_type(name, "a string", value)
+    return value
+
+
+def _check_metadata(metadata: object) -> None:
+    if metadata is None:
+        return
+    if not isinstance(metadata, dict):
+        raise invalid_type("metadata", "an object", metadata)
+    if len(metadata) > _MAX_PAIRS:
+        message = (
+            f"Invalid 'metadata': too many properties. Expected an object with at most {_MAX_PAIRS} properties, "
+            f"but got an object with {len(metadata)} properties instead."
+        )
+        raise ApiError(400, message, param="metadata", code="object_above_max_properties")
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            raise invalid_type(f"metadata.{key}", "a string", value)
+        for what, text, longest in (("metadata", key, _MAX_KEY), (f"metadata.{key}", value, _MAX_VALUE)):
+            if len(text) > longest:
+                message = (
+                    f"Invalid '{what}': string too long. Expected a string with maximum length {longest}, "
+                    f"but got a string with length {len(text)} instead."
+                )
+                raise ApiError(400, message, param=what, code="string_above_max_length")
+
+
+def _output_expiry(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise invalid_type("output_expires_after", "an object", value)
+    return expiry_seconds("output_expires_after", value.get("anchor"), value.get("seconds"))

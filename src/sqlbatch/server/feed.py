@@ -1,0 +1,139 @@
+"""The lines that wait for an upstream, of all batches in turn, never more of them in memory than a budget allows."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import json
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlbatch.server.lines import Line
+    from sqlbatch.server.results import Reply
+
+_BUDGET = 48 * 1024 * 1024  # bytes of requests in memory; a single larger one is let through alone
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(slots=True)
+class Item:
+    """One line on its way to an upstream, with the attempts made so far."""
+
+    job: Job
+    line: Line
+    payload: bytes
+    failures: int = 0
+    timeouts: int = 0
+
+
+@dataclass(eq=False)
+class Job:
+    """The lines of one batch: not read yet, under way, or to be tried again at a time."""
+
+    endpoint: str
+    lines: Iterator[Line]
+    deliver: Callable[[Line, Reply], None]
+    open: int = 0
+    exhausted: bool = False
+    closed: bool = False
+    later: list[tuple[float, int, Item]] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Feed:
+    """Hands out the next line to whichever upstream is ready for one."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._changed = asyncio.Event()
+        self._held = 0
+        self._order = itertools.count()
+
+    def add(self, job: Job) -> None:
+        """Take up the lines of a batch."""
+        self._jobs.append(job)
+        self._changed.set()
+
+    def close(self, job: Job) -> None:
+        """Give a batch up: nothing of it is sent or delivered any more."""
+        job.closed = True
+        if job in self._jobs:
+            self._jobs.remove(job)
+        for _, _, item in job.later:
+            self._held -= len(item.payload)
+        job.later.clear()
+        self._changed.set()
+
+    async def next(self) -> Item:
+        """Wait for a line to send."""
+        while True:
+            item, wait = self._find()
+            if item:
+                return item
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), wait)
+            except TimeoutError:
+                continue
+
+    def again(self, item: Item, delay: float) -> None:
+        """Try a line again after `delay` seconds."""
+        if item.job.closed:
+            self.drop(item)
+            return
+        heapq.heappush(item.job.later, (time.monotonic() + delay, next(self._order), item))
+        self._changed.set()
+
+    def done(self, item: Item, reply: Reply) -> None:
+        """Deliver the reply to a line."""
+        job = item.job
+        if not job.closed:
+            job.deliver(item.line, reply)
+        self.drop(item)
+
+    def drop(self, item: Item) -> None:
+        """Forget a line."""
+        job = item.job
+        self._held -= len(item.payload)
+        job.open -= 1
+        self._changed.set()
+        if job.closed or (job.exhausted and not job.open):
+            if job in self._jobs:
+                self._jobs.remove(job)
+            job.ended.set()
+
+    def _find(self) -> tuple[Item | None, float | None]:
+        """Return a line that may be sent now, or how many seconds to wait for one; the batches take turns."""
+        now, wait = time.monotonic(), None
+        for _ in range(len(self._jobs)):
+            job = self._jobs[0]
+            self._jobs.rotate(-1)
+            if job.later and job.later[0][0] <= now:
+                return heapq.heappop(job.later)[2], None
+            if job.later:
+                wait = min(job.later[0][0] - now, wait) if wait is not None else job.later[0][0] - now
+            if not job.exhausted and (self._held < _BUDGET):
+                item = self._read(job)
+                if item:
+                    return item, None
+        return None, wait
+
+    def _read(self, job: Job) -> Item | None:
+        line = next(job.lines, None)
+        if line is None:
+            job.exhausted = True
+            if not job.open:
+                self._jobs.remove(job)
+                job.ended.set()
+            return None
+        payload = _ENCODE(line.body).encode()
+        item = Item(job, line.without_body(), payload)
+        self._held += len(payload)
+        job.open += 1
+        return item

@@ -1,0 +1,162 @@
+"""The Files API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import FileResponse
+
+from sqlbatch.server.envelope import ApiError, Json, invalid_value, missing_parameter, new_id
+from sqlbatch.server.listing import listing, page_size
+from sqlbatch.server.upload import Upload
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from sqlbatch.server.context import Context
+    from sqlbatch.server.state import FileRecord
+
+PURPOSES = ["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
+BATCH_LIFETIME = 2_592_000  # seconds; 30 days (contract section 1)
+_SHORTEST, _LONGEST = 3_600, 2_592_000  # seconds of `expires_after` (contract section 1)
+_FIRST_LINE = 32 * 1024 * 1024  # bytes; as much as a line of a batch may have
+_BAD_FORMAT = "Invalid file format for Batch API. Must be .jsonl"
+
+
+class Content(FileResponse):
+    """A file's bytes, in pieces large enough that a download of 200 MB is not dominated by their number."""
+
+    chunk_size = 512 * 1024
+
+
+def file_object(record: FileRecord) -> dict[str, Any]:
+    """Return a file as the API shows it."""
+    return {
+        "id": record.id,
+        "object": "file",
+        "bytes": record.bytes,
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "filename": record.filename,
+        "purpose": record.purpose,
+        "status": "processed",
+        "status_details": None,
+    }
+
+
+def expiry_seconds(name: str, anchor: object, seconds: object) -> int:
+    """Return the seconds of an `expires_after` object called `name`, or refuse it."""
+    if anchor != "created_at":
+        raise invalid_value(f"{name}.anchor", anchor, ["created_at"])
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not _SHORTEST <= seconds <= _LONGEST:
+        message = f"Invalid '{name}.seconds': expected an integer between {_SHORTEST} and {_LONGEST}."
+        raise ApiError(400, message, param=f"{name}.seconds", code="invalid_value")
+    return seconds
+
+
+async def create_file(request: Request) -> Response:
+    """POST /v1/files: the bytes and the record are on disk before the reply."""
+    context: Context = request.app.state.context
+    upload = Upload(context.folder.uploads, request.headers.get("content-type", ""))
+    try:
+        await upload.receive(request)
+        purpose = upload.fields.get("purpose")
+        if purpose is None:
+            raise missing_parameter("purpose")
+        if purpose not in PURPOSES:
+            raise invalid_value("purpose", purpose, PURPOSES)
+        lifetime = _lifetime(upload.fields, purpose)
+        if purpose == "batch":
+            _check_batch_file(upload)
+        file_id = new_id("file-")
+        await asyncio.to_thread(upload.make_durable)
+        upload.path.replace(context.folder.content(file_id))
+        await asyncio.to_thread(context.folder.sync)
+    finally:
+        upload.discard()
+    created = context.clock.seconds()
+    context.state.run(
+        "add_file",
+        id=file_id,
+        filename=upload.filename,
+        purpose=purpose,
+        bytes=upload.size,
+        created_at=created,
+        expires_at=None if lifetime is None else created + lifetime,
+    )
+    return Json(file_object(_existing(context, file_id)))
+
+
+async def get_file(request: Request) -> Response:
+    """GET /v1/files/{id}."""
+    context: Context = request.app.state.context
+    return Json(file_object(_existing(context, request.path_params["file_id"])))
+
+
+async def list_files(request: Request) -> Response:
+    """GET /v1/files with `purpose`, `limit`, `order` and `after`."""
+    context: Context = request.app.state.context
+    query = request.query_params
+    limit = page_size(query.get("limit"), largest=10_000, default=10_000)
+    order = query.get("order", "desc")
+    if order not in {"asc", "desc"}:
+        raise invalid_value("order", order, ["asc", "desc"])
+    after = None
+    if "after" in query:
+        after = context.state.position("file_position", id=query["after"])
+        if after is None:
+            raise ApiError(400, f"No such File object: {query['after']}", param="after", code="invalid_value")
+    found = context.state.files(
+        "list_files_newest" if order == "desc" else "list_files_oldest",
+        now=context.clock.now(),
+        purpose=query.get("purpose"),
+        after=after,
+        limit=limit + 1,
+    )
+    return Json(listing([file_object(record) for record in found], limit))
+
+
+async def get_content(request: Request) -> Response:
+    """GET /v1/files/{id}/content, as a stream; a Range header is honoured."""
+    context: Context = request.app.state.context
+    record = _existing(context, request.path_params["file_id"])
+    headers = {"content-disposition": "attachment"}
+    return Content(context.folder.content(record.id), media_type="application/octet-stream", headers=headers)
+
+
+async def delete_file(request: Request) -> Response:
+    """DELETE /v1/files/{id}."""
+    context: Context = request.app.state.context
+    record = _existing(context, request.path_params["file_id"])
+    context.state.run("delete_file", id=record.id, now=context.clock.seconds())
+    context.folder.content(record.id).unlink(missing_ok=True)
+    return Json({"id": record.id, "object": "file", "deleted": True})
+
+
+def _existing(context: Context, file_id: str) -> FileRecord:
+    record = context.state.file(file_id, context.clock.now())
+    if record is None:
+        raise ApiError(404, f"No such File object: {file_id}", param="id")
+    return record
+
+
+def _lifetime(fields: dict[str, str], purpose: str) -> int | None:
+    """Return after how many seconds the file expires; batch files do by themselves after 30 days."""
+    anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return BATCH_LIFETIME if purpose == "batch" else None
+    number = int(seconds) if seconds is not None and seconds.isascii() and seconds.isdigit() else seconds
+    return expiry_seconds("expires_after", anchor, number)
+
+
+def _check_batch_file(upload: Upload) -> None:
+    """Refuse what is no JSON Lines file by its name or its first line."""
+    if not (upload.filename or "").endswith(".jsonl"):
+        raise ApiError(400, _BAD_FORMAT, detail=True)
+    try:
+        json.loads(upload.first_line(_FIRST_LINE).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, _BAD_FORMAT, detail=True) from error

@@ -1,0 +1,159 @@
+"""What the offline model sees in a text: sentences, keywords, topics, numbers, dates and the like."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections import Counter
+from functools import cached_property
+
+from sqlbatch.server.offline_lexicon import GENERAL_TOPICS, STOPWORDS, TOPICS, stem
+
+_LOOKED_AT = 20_000  # characters; what comes later changes no answer, so that long texts stay cheap
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|\n\s*\n")
+_ABBREVIATIONS = frozenset(["mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "no", "vol", "e.g", "i.e", "approx", "dept", "inc", "ltd"])
+_NUMBER = re.compile(r"(?<![\w.,])[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,18})(?:\.\d{1,12})?(?![\w]|\.\d)")
+_FIELD = re.compile(r"^[ \t]*([A-Za-z][\w -]{0,30}):[ \t]+(\S.*)$", re.MULTILINE)
+_NAME = re.compile(r"(?<![.!?…] )(?<!^)\b[^\W\d_a-z][\w'’-]+(?:\s+[^\W\d_a-z][\w'’-]+)*")
+_CAPITALISED = re.compile(r"^(?:[^\W\d_a-z][\w'’:-]*\s+)+")
+_ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
+_MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
+_MONTH = "|".join(f"{month}|{month[:3]}" for month in _MONTHS)
+_DAY_MONTH = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?({_MONTH})\.?,?\s+(\d{{4}})\b", re.IGNORECASE)
+_MONTH_DAY = re.compile(rf"\b({_MONTH})\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?,?\s+(\d{{4}})\b", re.IGNORECASE)
+_YEAR = re.compile(r"\b(1[5-9]\d\d|20\d\d)\b")
+_TIME = re.compile(r"\b([01]?\d|2[0-3])[:.h]([0-5]\d)(?::([0-5]\d))?\s*(am|pm)?(?![\w:])", re.IGNORECASE)
+_LONGEST_SENTENCE = 400  # characters
+
+
+class Text:
+    """One input and what can be found in it; each finding is made when first asked for."""
+
+    def __init__(self, raw: str) -> None:
+        self.raw = raw[:_LOOKED_AT]
+
+    @cached_property
+    def fields(self) -> dict[str, str]:
+        """Named parts of the text: of a JSON object, or of lines such as `Title: Casablanca`."""
+        text = self.raw.strip()
+        if text.startswith("{"):
+            try:
+                found = json.loads(text)
+            except (ValueError, RecursionError):
+                found = None
+            if isinstance(found, dict):
+                return {str(key).lower(): _plain(value) for key, value in found.items() if value is not None}
+        if ": " not in text:
+            return {}
+        return {match[1].strip().lower(): match[2].strip() for match in _FIELD.finditer(text)}
+
+    @cached_property
+    def main(self) -> str:
+        """The longest named part where there are any, else the whole text."""
+        if self.fields:
+            return max(self.fields.values(), key=len)
+        return self.raw.strip()
+
+    @cached_property
+    def plain(self) -> str:
+        """The text without the names of its parts."""
+        return "\n".join(self.fields.values()) if self.fields else self.raw
+
+    @cached_property
+    def first_sentence(self) -> str:
+        """The first sentence of the main part, on one line."""
+        main = self.main
+        for match in _END.finditer(main):
+            words = main[: match.start()].rsplit(None, 1)
+            last = words[-1].lower() if words else ""
+            if match[0] == "." and (last in _ABBREVIATIONS or (len(last) == 1 and last.isalpha())):
+                continue
+            main = main[: match.end()]
+            break
+        return " ".join(main[:_LONGEST_SENTENCE].split())
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Every word in lower case, in order."""
+        return _WORD.findall(self.plain.lower())
+
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        """The stems of all words."""
+        return frozenset(map(stem, set(self.words)))
+
+    @cached_property
+    def keywords(self) -> list[str]:
+        """Words that carry a topic, the most frequent first, names after other words."""
+        counts = Counter(word for word in self.words if word not in STOPWORDS and len(word) > 2)
+        names = {word for name in self.names for word in name.lower().split()}
+        return sorted(counts, key=lambda word: -counts[word] + (0.5 if word in names else 0))[:20]
+
+    @cached_property
+    def topics(self) -> list[str]:
+        """Well-known topics the text has at least two words for, or one and their own name, the strongest first."""
+        scores = {label: len(TOPICS[label] & self.stems) + (stem(label) in self.stems) for label in GENERAL_TOPICS}
+        return sorted((label for label, score in scores.items() if score >= 2), key=lambda label: -scores[label])
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Capitalised words inside sentences, without repetitions."""
+        return list(dict.fromkeys(" ".join(name.split()) for name in _NAME.findall(self.main)))
+
+    @cached_property
+    def title(self) -> str:
+        """The named part `title` or `name`, else the first name, else the first few words."""
+        for key in ("title", "name", "headline", "product", "product_name"):
+            if self.fields.get(key):
+                return self.fields[key]
+        leading = _CAPITALISED.match(self.main)
+        if leading and len(leading[0].split()) > 1:
+            return leading[0].strip()
+        return self.names[0] if self.names else " ".join(self.first_sentence.rstrip(".!?").split()[:6])
+
+    @cached_property
+    def numbers(self) -> list[str]:
+        """Numbers as they stand, without thousands separators."""
+        return [number.replace(",", "").lstrip("+") for number in _NUMBER.findall(self.plain)]
+
+    @cached_property
+    def dates(self) -> list[str]:
+        """Dates as `YYYY-MM-DD`; a lone year stands for its first day."""
+        plain = self.plain
+        found = [(match.start(), _date(match[1], match[2], match[3])) for match in _ISO_DATE.finditer(plain)]
+        found += [(match.start(), _date(match[3], match[2], match[1])) for match in _DAY_MONTH.finditer(plain)]
+        found += [(match.start(), _date(match[3], match[1], match[2])) for match in _MONTH_DAY.finditer(plain)]
+        dates = [date for _, date in sorted(found) if date]
+        return dates or [f"{match[1]}-01-01" for match in _YEAR.finditer(plain)]
+
+    @cached_property
+    def times(self) -> list[str]:
+        """Times of day as `HH:MM:SS`."""
+        found = []
+        for match in _TIME.finditer(self.plain):
+            hour, half = int(match[1]), (match[4] or "").lower()
+            if half and 1 <= hour <= 12:
+                hour = hour % 12 + (12 if half == "pm" else 0)
+            found.append(f"{hour:02}:{match[2]}:{match[3] or '00'}")
+        return found
+
+    @cached_property
+    def sentiment(self) -> int:
+        """Above zero for more friendly words than unfriendly ones, below for fewer."""
+        return len(TOPICS["positive"] & self.stems) - len(TOPICS["negative"] & self.stems)
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _date(year: str, month: str, day: str) -> str | None:
+    number = (
+        int(month) if month.isdigit() else next(n for n, m in enumerate(_MONTHS, 1) if m.startswith(month.lower()[:3]))
+    )
+    try:
+        return datetime.date(int(year), number, int(day)).isoformat()
+    except ValueError:
+        return None

@@ -1,0 +1,177 @@
+"""A batch's output and error file while they are written: the files themselves say which lines are done."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch.server.body import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# A result's id names the line it answers, so that a file says by itself what is done: 8 hex digits, then 24 random ones.
+_ID = re.compile(rb'\{"id":"batch_req_([0-9a-f]{8})[0-9a-f]{24}"')
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for one line: an HTTP status and its JSON body, or an error for a line that never ran.
+
+    `text` is the body as JSON text where it is at hand, so that it is not written out twice.
+    """
+
+    status: int
+    body: dict[str, Any] | None
+    text: str | None = None
+    error: dict[str, str] | None = None
+    request_id: str | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the result belongs into the output file."""
+        return self.error is None and 200 <= self.status < 300
+
+
+@dataclass
+class Progress:
+    """How far a batch is: the counts and tokens of what stands in its files, and the lengths of those."""
+
+    completed: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    output_bytes: int = 0
+    error_bytes: int = 0
+
+    def add_usage(self, body: dict[str, Any] | None) -> None:
+        """Add the tokens of one answer, whichever endpoint's words it uses."""
+        usage = body.get("usage") if body else None
+        if not isinstance(usage, dict):
+            return
+        if "prompt_tokens" in usage:
+            names = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
+        else:
+            names = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
+        self.input_tokens += _count(usage.get(names[0]))
+        self.output_tokens += _count(usage.get(names[2]))
+        details = usage.get(names[1])
+        if isinstance(details, dict):
+            self.cached_tokens += _count(details.get("cached_tokens"))
+        details = usage.get(names[3])
+        if isinstance(details, dict):
+            self.reasoning_tokens += _count(details.get("reasoning_tokens"))
+
+
+class Results:
+    """Appends results, each with one write: what a killed process had written is found again and not run a second time."""
+
+    def __init__(self, output: Path, errors: Path, lines: int, durable: Progress) -> None:
+        self.done = bytearray(lines + 1)
+        self.progress = Progress()
+        self._paths = (output, errors)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        self._output = os.open(output, flags, 0o600)
+        self._errors = os.open(errors, flags, 0o600)
+        self._recover(output, self._output, durable.output_bytes, succeeded=True)
+        self._recover(errors, self._errors, durable.error_bytes, succeeded=False)
+        for name in ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"):
+            setattr(self.progress, name, getattr(self.progress, name) + getattr(durable, name))
+
+    def append(self, number: int, custom_id: str, reply: Reply) -> None:
+        """Write the result of one line; it has left this process when this returns."""
+        if reply.error is not None:
+            response, error = "null", json.dumps(reply.error)
+        else:
+            body = reply.text if reply.text is not None else json.dumps(reply.body, separators=(",", ":"))
+            request_id = json.dumps(reply.request_id or secrets.token_hex(16))
+            response = f'{{"status_code":{reply.status},"request_id":{request_id},"body":{body}}}'
+            error = "null"
+        line = (
+            f'{{"id":"batch_req_{number:08x}{secrets.token_hex(12)}","custom_id":{json.dumps(custom_id)},'
+            f'"response":{response},"error":{error}}}\n'
+        ).encode()
+        progress = self.progress
+        if reply.succeeded:
+            _write(self._output, line)
+            progress.completed += 1
+            progress.output_bytes += len(line)
+            progress.add_usage(reply.body)
+        else:
+            _write(self._errors, line)
+            progress.failed += 1
+            progress.error_bytes += len(line)
+        self.done[number] = 1
+
+    async def make_durable(self) -> Progress:
+        """See to it that what has been written is on disk; return how far that is."""
+        reached = Progress(**vars(self.progress))
+        await asyncio.to_thread(self._sync)
+        return reached
+
+    def _sync(self) -> None:
+        os.fsync(self._output)
+        os.fsync(self._errors)
+
+    def close(self) -> None:
+        """Close both files."""
+        os.close(self._output)
+        os.close(self._errors)
+
+    def discard(self) -> None:
+        """Remove both files."""
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+    def _recover(self, path: Path, descriptor: int, durable: int, *, succeeded: bool) -> None:
+        """Mark the lines that a file answers, and cut off a last line that was torn."""
+        end = 0
+        for line in _whole_lines(path):
+            match = _ID.match(line)
+            number = int(match[1], 16) if match else len(self.done)
+            if number >= len(self.done):
+                break
+            if end >= durable:  # beyond what is known to be on disk even a whole line may be damaged
+                try:
+                    result = parse_json(line)
+                except ValueError:
+                    break
+                if succeeded:
+                    self.progress.add_usage(result["response"]["body"])
+            end += len(line)
+            self.done[number] = 1
+            if succeeded:
+                self.progress.completed += 1
+            else:
+                self.progress.failed += 1
+        os.ftruncate(descriptor, end)
+        if succeeded:
+            self.progress.output_bytes = end
+        else:
+            self.progress.error_bytes = end
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb", buffering=1 << 18) as handle:
+        for line in handle:
+            if line.endswith(b"\n"):
+                yield line
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of `data`; the system may take less at a time."""
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, data[written:])
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -1,0 +1,119 @@
+"""One running server: the folder's state, the batches' thread and the HTTP server, started and stopped together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from sqlbatch.errors import ServerError
+from sqlbatch.server.app import make_app
+from sqlbatch.server.context import Context
+from sqlbatch.server.folder import Folder, FolderLock
+from sqlbatch.server.runner import Runner
+from sqlbatch.server.state import State
+
+if TYPE_CHECKING:
+    from sqlbatch.server.config import ServerConfig
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_START_TIMEOUT = 30.0  # seconds; far more than a start takes
+
+
+class _Http(uvicorn.Server):
+    """Uvicorn, telling when it listens and when it has ended."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+class Running:
+    """A server in this process. The folder's lock must be held; `start` raises ServerError when the port is taken."""
+
+    def __init__(self, config: ServerConfig, lock: FolderLock) -> None:
+        _check_open_to_nobody(config)
+        self._config = config
+        self._lock = lock
+        self.instance = secrets.token_hex(8)
+        self.base_url = ""
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Open the folder, listen, and take up unfinished batches; returns when requests are answered."""
+        config = self._config
+        listener = _listen(config)
+        folder = Folder(config.folder)
+        folder.create()
+        state = State(folder.database, shared=True)
+        state.create()
+        folder.tidy(set(state.ids("kept_contents")), set(state.ids("unfinished_batches")))
+        clock = state.clock(config.clock_speed)
+        self._runner = Runner(config, folder, clock)
+        self._context = Context(self.instance, config, folder, clock, state, self._runner)
+        host, port = listener.getsockname()[:2]
+        self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+        settings = uvicorn.Config(
+            make_app(self._context),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=75,
+            server_header=False,
+            ws="none",
+        )
+        self._http = _Http(settings)
+        self._thread = threading.Thread(target=self._http.run, args=([listener],), name="sqlbatch-server", daemon=True)
+        self._runner.start()
+        self._thread.start()
+        if not self._http.listening.wait(_START_TIMEOUT):
+            raise ServerError(f"the server does not listen on {self.base_url}")
+        self._lock.announce(self.base_url)
+
+    def stop(self) -> None:
+        """Answer what is under way for at most a second, keep what batches have reached, and give the folder back."""
+        if self._thread is None:
+            return
+        self._http.should_exit = True
+        self._runner.stop()
+        self._thread.join(10)
+        self._thread = None
+        self._context.state.keep_clock(self._context.clock)
+        self._context.state.close()
+        self._lock.release()
+
+
+def _listen(config: ServerConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise ServerError(
+            f"cannot listen on {config.host}:{config.port}: {error.strerror}; choose another --port"
+        ) from error
+    return listener
+
+
+def _check_open_to_nobody(config: ServerConfig) -> None:
+    if config.api_key_env and not os.environ.get(config.api_key_env):
+        raise ServerError(f"the environment variable {config.api_key_env} is empty; put the key asked of clients there")
+    if config.host not in _LOOPBACK and not config.api_key_env:
+        raise ServerError(f"host {config.host} can be reached by others: name the variable of a key with --api-key-env")
+
+
+logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what goes wrong is logged by our own handlers

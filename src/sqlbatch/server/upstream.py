@@ -1,0 +1,235 @@
+"""Runs lines against OpenAI-compatible servers: bounded in flight, tried again where that is worth it."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import logging
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from sqlbatch.server.body import parse_json
+from sqlbatch.server.feed import Feed, Item, Job
+from sqlbatch.server.gauge import Gauge
+from sqlbatch.server.results import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sqlbatch.server.config import ServerConfig
+    from sqlbatch.server.lines import Line
+
+_log = logging.getLogger("sqlbatch.server")
+_FAILURES = 20  # replies 5xx or broken off, after which a line fails: half of all may fail and every line comes through
+_TIMEOUTS = 5  # replies that did not come in time, after which a line fails
+_LONGEST_DELAY = 2.0  # seconds between two attempts of one line
+_MAX_REPLY = 64 * 1024 * 1024  # bytes of one reply
+_LAST_MOMENT = 0.3  # seconds that requests under way get when the server stops
+_GRACE = 5.0  # seconds that requests under way get when their batch is cancelled or expires
+_OVERLOADED = frozenset({429, 503, 529})
+_FAILED = frozenset({408, 425, 500, 502, 504, 520, 522, 524})
+_FINAL_429 = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Upstream:
+    """One server, with a connection for each request that may be in flight."""
+
+    def __init__(self, base_url: str, key: str | None, config: ServerConfig) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.gauge = Gauge(config.concurrency)
+        self._verify: Any = httpx2.create_ssl_context() if base_url.startswith("https:") else False
+        self._free: list[httpx2.AsyncHTTPTransport] = []
+        self._timeout = config.upstream_timeout
+        url = httpx2.URL(self.base_url)
+        self._headers = [("Host", url.netloc.decode("ascii")), ("Content-Type", "application/json"), ("Accept", "*/*")]
+        if key:
+            self._headers.append(("Authorization", f"Bearer {key}"))
+        self._urls: dict[str, httpx2.URL] = {}
+
+    async def post(self, endpoint: str, payload: bytes) -> _Answer:
+        """Send one request and read its reply whole; raises httpx2.TransportError or TimeoutError."""
+        url = self._urls.setdefault(endpoint, httpx2.URL(self.base_url + endpoint.removeprefix("/v1")))
+        # One connection a transport: a pool looks through all of its connections for every request.
+        transport = self._free.pop() if self._free else self._new_transport()
+        headers = [*self._headers, ("Content-Length", str(len(payload)))]
+        connect = min(self._timeout, 10.0)
+        timeout = {"connect": connect, "read": self._timeout, "write": self._timeout, "pool": self._timeout}
+        request = httpx2.Request("POST", url, headers=headers, content=payload, extensions={"timeout": timeout})
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await transport.handle_async_request(request)
+                try:
+                    content = await _read(response)
+                finally:
+                    await response.aclose()
+        finally:
+            self._free.append(transport)
+        return _Answer(response.status_code, response.headers, content)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for transport in self._free:
+            await transport.aclose()
+
+    def _new_transport(self) -> httpx2.AsyncHTTPTransport:
+        limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30.0)
+        return httpx2.AsyncHTTPTransport(verify=self._verify, limits=limits, trust_env=False)
+
+
+class Upstreams:
+    """All upstreams of one server as a backend of batches; they are replicas, and each takes what it can."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        key = os.environ.get(config.upstream_key_env) if config.upstream_key_env else None
+        self._upstreams = [Upstream(url, key, config) for url in config.upstreams]
+        self._feed = Feed()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._requests: set[asyncio.Task[None]] = set()
+
+    async def run(
+        self, endpoint: str, lines: Iterator[Line], deliver: Callable[[Line, Reply], None], interrupted: asyncio.Event
+    ) -> None:
+        """Answer every line, in any order, until there is none left or `interrupted` is set."""
+        if not self._tasks:
+            self._tasks = {asyncio.create_task(self._dispatch(upstream)) for upstream in self._upstreams}
+        job = Job(endpoint, lines, deliver)
+        self._feed.add(job)
+        ended, stop = asyncio.ensure_future(job.ended.wait()), asyncio.ensure_future(interrupted.wait())
+        try:
+            await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done() and job.open:
+                job.exhausted = True
+                await asyncio.wait({ended}, timeout=_GRACE)
+        finally:
+            self._feed.close(job)
+            ended.cancel()
+            stop.cancel()
+
+    async def close(self) -> None:
+        """Give what is under way a moment to end, and break off the rest without delivering it."""
+        for task in self._tasks:
+            task.cancel()
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=_LAST_MOMENT)
+        for task in self._requests:
+            task.cancel()
+        if self._tasks or self._requests:
+            await asyncio.wait({*self._tasks, *self._requests})
+        for upstream in self._upstreams:
+            await upstream.close()
+
+    async def _dispatch(self, upstream: Upstream) -> None:
+        while True:
+            await upstream.gauge.ready()
+            item = await self._feed.next()
+            begun = upstream.gauge.begin()
+            task = asyncio.create_task(self._send(upstream, item, begun))
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+
+    async def _send(self, upstream: Upstream, item: Item, begun: float) -> None:
+        gauge = upstream.gauge
+        try:
+            answer = await upstream.post(item.job.endpoint, item.payload)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            if gauge.down(begun):
+                _log.warning("upstream %s cannot be reached, waiting for it: %s", upstream.base_url, error)
+            self._feed.again(item, 0.0)
+        except (httpx2.TimeoutException, TimeoutError):
+            gauge.slow(begun)
+            item.timeouts += 1
+            if item.timeouts < _TIMEOUTS:
+                self._feed.again(item, 0.0)
+            else:
+                message = f"This request could not be executed: the upstream did not answer in time, {_TIMEOUTS} times."
+                self._feed.done(item, Reply(0, None, error={"code": "upstream_timeout", "message": message}))
+        except (httpx2.TransportError, ValueError) as error:
+            message = f"This request could not be executed: the upstream broke off its reply ({error})."
+            self._fail(item, Reply(0, None, error={"code": "upstream_error", "message": message}))
+        except asyncio.CancelledError:
+            self._feed.drop(item)
+            raise
+        else:
+            self._judge(gauge, item, begun, answer)
+        finally:
+            gauge.end()
+
+    def _judge(self, gauge: Gauge, item: Item, begun: float, answer: _Answer) -> None:
+        reply = _reply(answer)
+        status = answer.status
+        if status in _OVERLOADED and _code(reply.body) not in _FINAL_429:
+            gauge.overloaded(begun, _retry_after(answer.headers))
+            self._feed.again(item, 0.0)
+        elif status in _FAILED or reply.error is not None:
+            self._fail(item, reply)
+        else:
+            gauge.succeeded()
+            self._feed.done(item, reply)
+
+    def _fail(self, item: Item, reply: Reply) -> None:
+        """Try a line again after a while that grows, or let it fail with its last reply."""
+        item.failures += 1
+        if item.failures < _FAILURES:
+            spread = 0.5 + item.line.number * 0.618 % 1  # lines that failed together do not come back together
+            self._feed.again(item, spread * min(0.05 * 2**item.failures, _LONGEST_DELAY))
+        else:
+            self._feed.done(item, reply)
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > _MAX_REPLY:
+            raise ValueError(f"it is longer than {_MAX_REPLY} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _reply(answer: _Answer) -> Reply:
+    """Return an upstream's reply as a result; an error that is no JSON object is put into the envelope."""
+    request_id = answer.headers.get("x-request-id")
+    try:
+        body = parse_json(answer.content)
+    except ValueError:
+        body = None
+    if isinstance(body, dict):
+        return Reply(answer.status, body, request_id=request_id)
+    if 200 <= answer.status < 300:
+        message = "This request could not be executed: the upstream's reply is not a JSON object."
+        return Reply(0, None, error={"code": "upstream_error", "message": message})
+    message = answer.content[:2_000].decode("utf-8", "replace")
+    error = {"message": message, "type": "upstream_error", "param": None, "code": None}
+    return Reply(answer.status, {"error": error}, request_id=request_id)
+
+
+def _code(body: dict[str, Any] | None) -> object:
+    error = (body or {}).get("error")
+    return error.get("code") if isinstance(error, dict) else None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds an upstream asks to wait, said in any of three ways."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        said = headers.get("retry-after")
+        if said is None:
+            return None
+        if said.replace(".", "", 1).isdigit():
+            return float(said)
+        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+

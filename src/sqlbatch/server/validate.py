@@ -1,0 +1,156 @@
+"""Validation of a batch's input file: every line, with all that is wrong with it, before any is run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch.server.body import parse_json
+from sqlbatch.server.envelope import wrong_type
+from sqlbatch.server.lines import MAX_LINE, read_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MAX_REQUESTS = 50_000  # of one batch; for embeddings also of inputs (contract section 3)
+MAX_ERRORS = 10_000  # kept of one batch: our own limit, so that the batch object stays readable
+_SLICE = 0.05  # seconds of work between looks at whether to stop
+_NEEDED = {"/v1/chat/completions": "messages", "/v1/responses": "input", "/v1/embeddings": "input"}
+_STREAMING = {
+    "/v1/chat/completions": "Chat Completions",
+    "/v1/responses": "Responses",
+    "/v1/completions": "Completions",
+}
+
+
+@dataclass
+class Report:
+    """What validation found: the number of requests, their model, and the errors in order."""
+
+    total: int = 0
+    model: str | None = None
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, code: str, message: str, line: int | None = None, param: str | None = None) -> None:
+        """Note one error."""
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append({"code": code, "message": message, "line": line, "param": param})
+
+
+class Validator:
+    """Looks at the lines of one input file."""
+
+    def __init__(self, endpoint: str, knows_model: Callable[[str], bool]) -> None:
+        self.report = Report()
+        self._endpoint = endpoint
+        self._knows_model = knows_model
+        self._seen: set[str] = set()
+        self._inputs = 0
+
+    async def read(self, path: Path, stopped: Callable[[], bool]) -> bool:
+        """Look at every line; False when `stopped` said so before the end. Raises FileNotFoundError."""
+        pause = time.monotonic() + _SLICE
+        for number, raw in read_lines(path):
+            self.look_at(number, raw)
+            if time.monotonic() > pause:
+                await asyncio.sleep(0)
+                if stopped():
+                    return False
+                pause = time.monotonic() + _SLICE
+        self._finish()
+        return True
+
+    def look_at(self, number: int, raw: bytes) -> None:
+        """Look at one line."""
+        report = self.report
+        report.total += 1
+        if len(raw) > MAX_LINE:
+            report.add("invalid_request", f"This line is longer than the maximum of {MAX_LINE} bytes.", number)
+            return
+        try:
+            line = parse_json(raw)
+        except ValueError:
+            report.add("invalid_json_line", "This line is not parseable as valid JSON.", number)
+            return
+        if not isinstance(line, dict):
+            report.add("invalid_json_line", "This line is not a JSON object.", number)
+            return
+        for name, kind, words in (
+            ("custom_id", str, "a string"),
+            ("method", str, "a string"),
+            ("url", str, "a string"),
+            ("body", dict, "an object"),
+        ):
+            value = line.get(name)
+            if value is None:
+                report.add("missing_required_parameter", f"Missing required parameter: '{name}'.", number, name)
+            elif not isinstance(value, kind):
+                report.add("invalid_type", wrong_type(name, words, value), number, name)
+        self._custom_id(number, line.get("custom_id"))
+        method, url = line.get("method"), line.get("url")
+        if isinstance(method, str) and method != "POST":
+            message = f"Invalid value: '{method}'. Supported values are: 'POST'"
+            report.add("invalid_method", message, number, "method")
+        if isinstance(url, str) and url != self._endpoint:
+            message = "The URL provided for this request does not match the batch endpoint."
+            report.add("invalid_url", message, number, "url")
+        if isinstance(line.get("body"), dict):
+            self._body(number, line["body"])
+
+    def _custom_id(self, number: int, custom_id: object) -> None:
+        if not isinstance(custom_id, str):
+            return
+        if custom_id in self._seen:
+            message = (
+                f"The custom_id '{custom_id}' for this request is a duplicate of another request. "
+                "The custom_id parameter must be unique for each request in a batch."
+            )
+            self.report.add("duplicate_custom_id", message, number, "custom_id")
+        elif len(self._seen) <= MAX_REQUESTS:
+            self._seen.add(custom_id)
+
+    def _body(self, number: int, body: dict[str, Any]) -> None:
+        report = self.report
+        model = body.get("model")
+        if not isinstance(model, str) or not model:
+            report.add("invalid_request", "Model parameter is required.", number, "body.model")
+        elif not self._knows_model(model):
+            message = f"The provided model '{model}' is not supported by the Batch API."
+            report.add("model_not_found", message, number, "body.model")
+        elif report.model is None:
+            report.model = model
+        elif model != report.model:
+            message = (
+                f"The model '{model}' for this request does not match the rest of the batch. "
+                "Each batch must contain requests for a single model."
+            )
+            report.add("mismatched_model", message, number, "body.model")
+        needed = _NEEDED.get(self._endpoint)
+        if needed and body.get(needed) is None and not (needed == "input" and body.get("prompt")):
+            report.add("invalid_request", f"{needed.capitalize()} parameter is required.", number, f"body.{needed}")
+        if body.get("stream"):
+            subject = _STREAMING.get(self._endpoint, "This endpoint")
+            message = f"{subject}: Streaming is not supported in the Batch API."
+            report.add("streaming_unsupported", message, number, "body.stream")
+        if self._endpoint == "/v1/embeddings":
+            self._inputs += _inputs(body.get("input"))
+
+    def _finish(self) -> None:
+        report = self.report
+        if not report.total:
+            message = "The input file is empty. Please ensure that the batch contains at least one request."
+            report.add("empty_file", message)
+        for count, things in ((report.total, "requests"), (self._inputs, "embedding inputs")):
+            if count > MAX_REQUESTS:
+                message = f"The batch has {count} {things}; the maximum is {MAX_REQUESTS}."
+                report.errors.insert(0, {"code": "too_many_tasks", "message": message, "line": None, "param": None})
+
+
+def _inputs(value: object) -> int:
+    """Return how many texts (or lists of tokens) an embeddings request asks for."""
+    if isinstance(value, list) and value and isinstance(value[0], str | list):
+        return len(value)
+    return 1

@@ -1,0 +1,64 @@
+"""Jobs as the database has them: add, find, list, finish."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+from sqlbatch.errors import JobError
+from sqlbatch.store.records import BatchRow, JobRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlbatch.store.database import Session
+
+
+def add(session: Session, facts: Mapping[str, object], *, not_before: object, scratch: str) -> int:
+    """Add a job that wants the requests of the scratch database, and return its number."""
+    job_id = int(session.run("jobs.add", {**facts, "now": clock.now(), "not_before": not_before})[0][0])
+    session.run("jobs.want", {"job_id": job_id, "not_before": not_before}, scratch=scratch)
+    return job_id
+
+
+def find(session: Session, name: str | None) -> JobRow:
+    """Return the job of a number or a target's name, the newest of all for None; raise JobError where there is none."""
+    if name is not None and name.isdigit():
+        found = rows(session, int(name))
+        if not found:
+            raise JobError(f"there is no job {name}: sqlbatch jobs lists them")
+        return found[0]
+    newest = session.run("jobs.newest", {"target": name})
+    if newest:
+        return rows(session, int(newest[0][0]))[0]
+    if name is None:
+        raise JobError("there is no job yet: sqlbatch enrich begins one")
+    near = get_close_matches(name, [target for (target,) in session.run("jobs.targets")], n=1)
+    raise JobError(f"no job has the target {name}; " + (f"did you mean {near[0]}?" if near else "sqlbatch jobs lists them"))
+
+
+def rows(session: Session, job_id: int | None = None) -> list[JobRow]:
+    """Return one job, or all of them, the newest first."""
+    return [JobRow(*row) for row in session.run("jobs.list", {"job_id": job_id})]
+
+
+def batches(session: Session, job_id: int) -> list[BatchRow]:
+    """Return the batches that carried what a job wants, since it began."""
+    return [BatchRow(*row) for row in session.run("jobs.batches", {"job_id": job_id})]
+
+
+def failures(session: Session, job_id: int) -> list[tuple[str, int, str | None]]:
+    """Return a job's failures: code, how many, one message."""
+    return [(row[0], row[1], row[2]) for row in session.run("jobs.failures", {"job_id": job_id})]
+
+
+def billed(session: Session, job_id: int) -> tuple[int, int, int]:
+    """Return the tokens billed for a job since it began: in, of those cached, out."""
+    tokens_in, cached, out = session.run("jobs.billed", {"job_id": job_id})[0]
+    return tokens_in, cached, out
+
+
+def finish(session: Session, job_id: int, error: str | None = None) -> None:
+    """Note a job as done; `error` says why it wrote no target."""
+    session.run("jobs.finish", {"job_id": job_id, "now": clock.now(), "error": error})

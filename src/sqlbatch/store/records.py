@@ -1,0 +1,79 @@
+"""Rows of the state, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job with its counts of distinct requests; times are UTC."""
+
+    job_id: int
+    target: str
+    status: str
+    provider: str
+    base_url: str
+    query: str
+    enrichment: str
+    rows: int
+    skipped: int
+    requests: int
+    answered: int
+    failed: int
+    pending: int
+    reused: int
+    bytes: int
+    tokens: int
+    max_attempts: int
+    replacing: bool
+    created_at: datetime
+    finished_at: datetime | None
+    paused_until: datetime | None
+    blocked: str | None
+    error: str | None
+
+    @property
+    def open(self) -> bool:
+        """Whether there is still something to do for it."""
+        return self.status in {"running", "blocked"}
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the job as one JSON object, without what it asked."""
+        values = {name: _plain(value) for name, value in asdict(self).items()}
+        del values["enrichment"]
+        return values
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """A batch with the counts of its audit."""
+
+    batch_id: str
+    state: str
+    status: str | None
+    provider_id: str | None
+    requests: int
+    answered: int
+    failed: int
+    released: int
+    open: int
+    bytes: int
+    planned_at: datetime
+    opened_at: datetime | None
+    ended_at: datetime | None
+    loaded_at: datetime | None
+    adopted: bool
+    error: str | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the batch as one JSON object."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: object) -> object:
+    return value.isoformat(timespec="seconds") + "Z" if hasattr(value, "isoformat") else value
