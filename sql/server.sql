@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS batches (
     expired_at             INTEGER,
     cancelling_at          INTEGER,
     cancelled_at           INTEGER,
+    lines                  INTEGER NOT NULL DEFAULT 0,  -- of the input file, blank ones counted
     total                  INTEGER NOT NULL DEFAULT 0,
     completed              INTEGER NOT NULL DEFAULT 0,
     failed                 INTEGER NOT NULL DEFAULT 0,
@@ -107,16 +108,21 @@ VALUES (:id, :endpoint, :input_file_id, :completion_window, :output_expires_seco
 SELECT * FROM batches WHERE id = :id;
 
 -- list_batches: batches newest first, after a position
-SELECT * FROM batches WHERE :after IS NULL OR seq < :after ORDER BY seq DESC LIMIT :limit;
+SELECT * FROM batches WHERE (:after IS NULL OR seq < :after) AND (:until IS NULL OR created_at <= :until)
+ORDER BY seq DESC LIMIT :limit;
 
 -- unfinished_batches: batches that are still to be worked on, oldest first
 SELECT id FROM batches WHERE status IN ('validating', 'in_progress', 'finalizing', 'cancelling') ORDER BY seq;
+
+-- enqueued_bytes: how much input the batches hold that have not ended, one excepted
+SELECT coalesce(sum(files.bytes), 0) FROM batches JOIN files ON files.id = batches.input_file_id
+WHERE batches.status IN ('validating', 'in_progress', 'finalizing', 'cancelling') AND batches.id <> :id;
 
 -- fail_batch: validating -> failed
 UPDATE batches SET status = 'failed', failed_at = :now, errors = :errors WHERE id = :id AND status = 'validating';
 
 -- begin_batch: validating -> in_progress
-UPDATE batches SET status = 'in_progress', in_progress_at = :now, total = :total, model = :model,
+UPDATE batches SET status = 'in_progress', in_progress_at = :now, lines = :lines, total = :total, model = :model,
        output_draft = :output_draft, error_draft = :error_draft
 WHERE id = :id AND status = 'validating';
 

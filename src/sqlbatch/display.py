@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from sqlbatch.answering.events import Held, Loaded, Noted, Packed, Submitted, Transferring
@@ -78,7 +86,9 @@ def working(doing: str) -> Iterator[None]:
         say(f"{doing} …")
         yield
         return
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True) as bar:
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True
+    ) as bar:
         bar.add_task(doing, total=None)
         yield
 
@@ -101,10 +111,14 @@ def show_quote(quote: Quote) -> None:
     grid.add_row("requests", ", ".join(settled))
     if quote.to_send:
         size = f"{quote.bytes / 1e6:,.1f} MB, about {quote.tokens:,} tokens of input"
-        grid.add_row("to send", f"{_count(quote.to_send, 'request')} in {_count(quote.batches, 'batch', 'batches')}, {size}")
+        grid.add_row(
+            "to send", f"{_count(quote.to_send, 'request')} in {_count(quote.batches, 'batch', 'batches')}, {size}"
+        )
     else:
         grid.add_row("to send", "nothing")
-    grid.add_row("cost", "nothing" if quote.provider == "local" or not quote.to_send else "unknown: no price is known for it")
+    grid.add_row(
+        "cost", "nothing" if quote.provider == "local" or not quote.to_send else "unknown: no price is known for it"
+    )
     err.print(grid)
     for note in quote.notes:
         err.print(f"[yellow]note:[/] {escape(note)}")
@@ -177,7 +191,12 @@ class _Bars:
             console=err, transient=True,
         )  # fmt: skip
         self._bytes = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=err, transient=True
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            console=err,
+            transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
         self._waiting: TaskID | None = None
@@ -230,8 +249,21 @@ def show_joined(joined: Joined) -> None:
 def show_jobs(jobs: Sequence[JobRow]) -> None:
     """Print one line a job."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for heading in ("job", "target", "status", "rows", "requests", "answered", "failed", "pending", "provider", "created (UTC)"):
-        table.add_column(heading, justify="right" if heading in {"rows", "requests", "answered", "failed", "pending"} else "left")
+    for heading in (
+        "job",
+        "target",
+        "status",
+        "rows",
+        "requests",
+        "answered",
+        "failed",
+        "pending",
+        "provider",
+        "created (UTC)",
+    ):
+        table.add_column(
+            heading, justify="right" if heading in {"rows", "requests", "answered", "failed", "pending"} else "left"
+        )
     for job in jobs:
         counts = (job.rows, job.requests, job.answered, job.failed, job.pending)
         created = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
@@ -240,17 +272,24 @@ def show_jobs(jobs: Sequence[JobRow]) -> None:
     out().print(table)
 
 
-def show_job(job: JobRow, batches: Sequence[BatchRow], failures: Sequence[tuple[str, int, str | None]], billed: Sequence[int]) -> None:
+def show_job(
+    job: JobRow, batches: Sequence[BatchRow], failures: Sequence[tuple[str, int, str | None]], billed: Sequence[int]
+) -> None:
     """Print a job: what it asked, where it is, its batches, its failures by reason."""
     console = out()
     grid = Table.grid(padding=(0, 2))
     grid.add_row("job", f"{job.job_id} {escape(job.target)}")
     grid.add_row("status", escape(_status_in_words(job)))
     model = json.loads(job.enrichment)["model"]
-    grid.add_row("model", escape(f"{model} at {job.provider}" + (" (no language model)" if job.provider == "local" else "")))
+    grid.add_row(
+        "model", escape(f"{model} at {job.provider}" + (" (no language model)" if job.provider == "local" else ""))
+    )
     grid.add_row("rows", f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else ""))
     reused = f", {job.reused:,} known before" if job.reused else ""
-    grid.add_row("requests", f"{job.requests:,} distinct{reused}: {job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending")
+    grid.add_row(
+        "requests",
+        f"{job.requests:,} distinct{reused}: {job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending",
+    )
     if any(billed):
         grid.add_row("tokens", f"{billed[0]:,} in ({billed[1]:,} cached), {billed[2]:,} out")
     grid.add_row("begun", f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC")

@@ -1,20 +1,20 @@
 """What can go wrong, as one tree.
 
-    SqlbatchError                   anything sqlbatch says no to; exit code 1
-    ├── InvalidEnrichment           the ask itself is wrong; nothing was sent, nothing changed
-    │   ├── InvalidQuery            the SQL is not one SELECT that DuckDB accepts
-    │   ├── InvalidPrompt           nothing, or something unknown, says what the model shall see
-    │   ├── InvalidReturns          the returned columns cannot be asked for
-    │   ├── InvalidTarget           the target's name, or the table that has it, is in the way
-    │   └── InvalidSettings         an option, a configuration file or a key is missing or wrong
-    ├── DatabaseError               the database file cannot be used
-    │   ├── DatabaseLocked          another process holds it; passes by itself
-    │   └── DatabaseConflict        another connection changed the same rows first; passes by itself
-    ├── ProviderError               the provider did not do what was asked
-    │   ├── ProviderUnreachable     no answer, a lost one, or one of 408, 409, 429, 5xx; passes by itself
-    │   └── ProviderRefused         a certain no: any other 4xx
-    ├── JobError                    the job cannot go on as asked
-    └── ServerError                 the Batch API server cannot start
+SqlbatchError                   anything sqlbatch says no to; exit code 1
+├── InvalidEnrichment           the ask itself is wrong; nothing was sent, nothing changed
+│   ├── InvalidQuery            the SQL is not one SELECT that DuckDB accepts
+│   ├── InvalidPrompt           nothing, or something unknown, says what the model shall see
+│   ├── InvalidReturns          the returned columns cannot be asked for
+│   ├── InvalidTarget           the target's name, or the table that has it, is in the way
+│   └── InvalidSettings         an option, a configuration file or a key is missing or wrong
+├── DatabaseError               the database file cannot be used
+│   ├── DatabaseLocked          another process holds it; passes by itself
+│   └── DatabaseConflict        another connection changed the same rows first; passes by itself
+├── ProviderError               the provider did not do what was asked
+│   ├── ProviderUnreachable     no answer, a lost one, or one of 408, 409, 429, 5xx; passes by itself
+│   └── ProviderRefused         a certain no: any other 4xx
+├── JobError                    the job cannot go on as asked
+└── ServerError                 the Batch API server cannot start
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,6 @@ from sqlbatch.errors import (
     InvalidSettings,
     InvalidTarget,
     JobError,
-    ProviderError,
     ProviderRefused,
     ProviderUnreachable,
 )
@@ -35,8 +33,13 @@ from sqlbatch.query.returns import Returns, parse_returns
 from sqlbatch.query.target import Target, parse_target
 from sqlbatch.store import jobs
 from sqlbatch.store.database import Database, Session, scratch_name
+from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+
     from sqlbatch.answering.batch_api import BatchAPI
     from sqlbatch.store.records import JobRow
 
@@ -70,10 +73,12 @@ def prepared(
     fresh: bool = False,
     replacing: bool = False,
     max_attempts: int = 3,
+    relation: duckdb.DuckDBPyRelation | None = None,
 ) -> Iterator[Prepared]:
     """Compile and quote an enrichment; nothing is sent and nothing written but a scratch file, deleted at the end.
 
-    Raises InvalidEnrichment where the ask is wrong, DatabaseError where the database cannot be read.
+    `relation` gives the rows in the query's place. Raises InvalidEnrichment where the ask is wrong, DatabaseError where
+    the database cannot be read.
     """
     returns = parse_returns(enrichment.returns or None)
     folder = _scratch_folder(database)
@@ -83,13 +88,12 @@ def prepared(
             target = parse_target(into, session.catalog if database.exists() else None) if into else None
             named = target or Target("main", "enriched_<job>")
             name = scratch_name(scratch)
-            compiled = compile_query(session, enrichment, returns, name, provider.max_bytes)
+            query = enrichment.query if relation is None else _written(relation, folder)
+            compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes)
             quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
         quote = replace(quote, batches=batches)
-        yield Prepared(
-            enrichment, returns, provider, target, compiled, quote, scratch, fresh, replacing, max_attempts
-        )
+        yield Prepared(enrichment, returns, provider, target, compiled, quote, scratch, fresh, replacing, max_attempts)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -150,8 +154,8 @@ def key_of(provider: Provider) -> str | None:
     key = os.environ.get(provider.key_variable, "").strip() if provider.key_variable else ""
     if not key and provider.key_variable and provider.base_url == find_provider(provider.name).base_url:
         raise InvalidSettings(
-            f"no API key for {provider.name}: set {provider.key_variable}, or try the whole path without a key or cost with "
-            "--provider local (its offline model is no language model)"
+            f"no API key for {provider.name}: set {provider.key_variable}, or try the whole path without a key or cost "
+            "with --provider local (its offline model is no language model)"
         )
     return key or None
 
@@ -216,7 +220,7 @@ def _steps(
 def finish(database: Database, job_id: int) -> join.Joined:
     """Write the target of a job whose requests are all settled, and end the job, in one transaction.
 
-    Raises JobError where a newer job has the target, or something that is not ours is in its place: the job has ended then.
+    Raises JobError where a newer job has the target, or what is not ours is in its place: the job has ended then.
     """
 
     def write(session: Session) -> join.Joined | str:
@@ -252,7 +256,9 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> join.Jo
         if newest.job_id != job_id:
             raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
         if not join.has_snapshot(session, job_id):
-            raise JobError(f"job {job_id} is done and every row of {job.target} has its answer: there is nothing to load")
+            raise JobError(
+                f"job {job_id} is done and every row of {job.target} has its answer: there is nothing to load"
+            )
         joined = _join(session, job, replacing=replacing or job.replacing)
         if job.error is not None and not joined.pending:
             jobs.finish(session, job_id)
@@ -289,12 +295,19 @@ def _owner() -> str:
 
 
 def _scratch_folder(database: Database) -> Path:
-    """Make a folder for the scratch file: beside the database, where there is room for its like, or among temporary files."""
+    """Make a folder for the scratch file, beside the database where that can be written."""
     beside = database.path.parent if database.path is not None else None
     with contextlib.suppress(OSError):
         if beside is not None and beside.is_dir():
             return Path(tempfile.mkdtemp(prefix=".sqlbatch-", dir=beside))
     return Path(tempfile.mkdtemp(prefix="sqlbatch-"))
+
+
+def _written(relation: duckdb.DuckDBPyRelation, folder: Path) -> str:
+    """Write a relation's rows to a file and return a query of it: the relation belongs to a connection of its own."""
+    path = folder / "relation.parquet"
+    relation.write_parquet(str(path))
+    return f"SELECT * FROM read_parquet({quote_literal(str(path))})"
 
 
 class _Pauses:

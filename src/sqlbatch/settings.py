@@ -76,8 +76,8 @@ def read_text_option(value: str | None, name: str) -> str | None:
         raise InvalidSettings(f"{name} {value}: the file cannot be read: {reason}") from None
 
 
-def configured(name: str) -> Any:  # noqa: ANN401
-    """Return an option from SQLBATCH_* or sqlbatch.toml, or None; raise InvalidSettings for a value of the wrong kind."""
+def configured(name: str) -> Any:
+    """Return an option from SQLBATCH_* or sqlbatch.toml, or None; raise InvalidSettings for a wrong value."""
     variable = f"SQLBATCH_{name.upper()}"
     kind = CONFIGURABLE[name]
     text = os.environ.get(variable)
@@ -92,7 +92,9 @@ def configured(name: str) -> Any:  # noqa: ANN401
     return value
 
 
-def database(db: str | None, attach: Sequence[str] = (), memory_limit: str | None = None, threads: int | None = None) -> Database:
+def database(
+    db: str | None, attach: Sequence[str] = (), memory_limit: str | None = None, threads: int | None = None
+) -> Database:
     """Return the database that `--db` names; `attach` are databases to read besides, as `path` or `path AS name`."""
     path = Path(db or configured("db") or DEFAULT_DB)
     if path.is_dir():
@@ -110,13 +112,15 @@ def ask(source: Source, given: Mapping[str, Any]) -> Ask:
     Raises InvalidEnrichment where an option is wrong, or none says which model.
     """
 
-    def option(name: str, default: Any = None) -> Any:  # noqa: ANN401
+    def option(name: str, default: Any = None) -> Any:
         for value in (given.get(name), source.options.get(name), configured(name) if name in CONFIGURABLE else None):
             if value is not None and value != []:
                 return value
         return default
 
-    provider = find_provider(option("provider", "openai"), option("base_url") or _sdk_base_url(option("provider", "openai")))
+    provider = find_provider(
+        option("provider", "openai"), option("base_url") or _sdk_base_url(option("provider", "openai"))
+    )
     limit, attempts = option("limit"), option("max_attempts", 3)
     if limit is not None and limit < 1:
         raise InvalidSettings(f"--limit {limit}: it must be 1 or more")
@@ -155,7 +159,8 @@ def _model(provider: Provider, given: str | None, model: str | None) -> str:
         return "offline"
     if not model:
         raise InvalidSettings(
-            "no model: name one with --model, for example --model gpt-6-luna; or try it for nothing with --provider local"
+            "no model: name one with --model, for example --model gpt-6-luna; or try it for nothing with "
+            "--provider local"
         )
     return model
 

@@ -62,7 +62,7 @@ class ProviderBatch:
 
 
 class BatchAPI:
-    """One provider's Files and Batches; every method raises ProviderUnreachable or ProviderRefused, and no other error."""
+    """One provider's Files and Batches; what goes wrong is ProviderUnreachable or ProviderRefused, no other error."""
 
     def __init__(self, base_url: str, key: str | None, name: str, *, loopback: bool = False) -> None:
         self.name = name
@@ -119,7 +119,7 @@ class BatchAPI:
         after: str | None = None
         for _ in range(_PAGES_AT_MOST):
             with self._errors("list batches"):
-                page = self._client.batches.list(limit=100, **({"after": after} if after else {}))
+                page = self._client.batches.list(limit=100, after=after or openai.omit)
                 batches = [normalised(each) for each in page.data or []]
                 more = page.has_more
             fresh = [each for each in batches if each.provider_id not in seen]
@@ -158,7 +158,10 @@ class BatchAPI:
         part = path.with_name(path.name + ".part")
         with self._errors(f"download {file_id}"):
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with self._client.files.with_streaming_response.content(file_id) as reply, os.fdopen(descriptor, "wb") as out:
+            with (
+                self._client.files.with_streaming_response.content(file_id) as reply,
+                os.fdopen(descriptor, "wb") as out,
+            ):
                 announced = reply.headers.get("content-length")
                 encoded = reply.headers.get("content-encoding", "identity") != "identity"
                 size = 0
@@ -217,7 +220,7 @@ class _Counted(io.BufferedReader):
         return data
 
 
-def normalised(batch: Any) -> ProviderBatch:  # noqa: ANN401
+def normalised(batch: Any) -> ProviderBatch:
     """Return a provider's batch object in one spelling, whatever its dialect: case, nulls, empty ids, error lists."""
     status = str(getattr(batch, "status", None) or "").lower()
     counts = getattr(batch, "request_counts", None)
@@ -241,7 +244,7 @@ def normalised(batch: Any) -> ProviderBatch:  # noqa: ANN401
     )
 
 
-def _field(thing: Any, name: str) -> Any:  # noqa: ANN401
+def _field(thing: Any, name: str) -> Any:
     return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
 
 

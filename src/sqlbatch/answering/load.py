@@ -158,7 +158,9 @@ def _fact(batch: Ended, asked_at: datetime) -> dict[str, object]:
 
 
 def _counted(session: Session, batch: Ended) -> LoadedBatch:
-    answered, failed, retryable, released, quarantined, why = session.run("load.counts", {"batch_id": batch.batch_id})[0]
+    answered, failed, retryable, released, quarantined, why = session.run("load.counts", {"batch_id": batch.batch_id})[
+        0
+    ]
     event = Loaded(batch.batch_id, batch.provider_id, batch.status, answered, failed, retryable, released)
     return LoadedBatch(event, quarantined, why)
 

@@ -15,8 +15,8 @@ class Provider:
     """A provider: where it is, what it takes, how long its silence means nothing.
 
     `max_requests` and `max_bytes` bound one input file: 50,000 lines and 200 MB as OpenAI's Batch guide gives them; the
-    observed limit is 209,715,200 bytes, and staying under 200,000,000 keeps both readings. Graces are in seconds: how long
-    a batch may still appear in the list after a create without a reply, or after one with an error reply.
+    observed limit is 209,715,200 bytes, and staying under 200,000,000 keeps both readings. Graces are in seconds: how
+    long a batch may still appear in the list after a create without a reply, or after one with an error reply.
     """
 
     name: str
@@ -39,7 +39,7 @@ KNOWN = {
 
 
 def find_provider(name: str, base_url: str | None = None) -> Provider:
-    """Return the provider of a name, at another base URL where one is given; raise InvalidSettings for an unknown one."""
+    """Return the provider of a name, at another base URL where one is given; raise InvalidSettings for a wrong one."""
     try:
         provider = KNOWN[name]
     except KeyError:

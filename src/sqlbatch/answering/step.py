@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,8 +10,8 @@ from sqlbatch.answering import load, pack, submit, track
 from sqlbatch.answering.events import Event, Held, Noted, Packed, Submitted, Transferring
 from sqlbatch.answering.transfer import Done, Result, transfers
 
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlbatch.answering.batch_api import BatchAPI
@@ -63,8 +62,8 @@ def load_ended(work: Work) -> Iterator[Event]:
         yield loaded.event
         if loaded.quarantined:
             yield Noted(
-                f"{loaded.quarantined:,} lines of batch {loaded.event.batch_id} belong to none of its requests: they are kept "
-                "in sqlbatch.quarantine"
+                f"{loaded.quarantined:,} lines of batch {loaded.event.batch_id} belong to none of its requests: they are "
+                "kept in sqlbatch.quarantine"
             )
         if loaded.waits_for is not None:
             seconds = submit.pause(work.database, work.job_id, loaded.waits_for)

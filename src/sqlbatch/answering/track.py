@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ from sqlbatch.answering.events import Event, Held, Noted, Progress, Submitted
 from sqlbatch.errors import ProviderRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
     from sqlbatch.answering.providers import Provider
     from sqlbatch.store.database import Database, Session
@@ -39,8 +40,8 @@ def adopt(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Eve
         elif state == "creating":
             if made_at[batch_id] is None:
                 yield Held(
-                    f"{api.name}: the input file of {batch_id} cannot be seen with this key, so it cannot be told whether "
-                    "the batch was made: use the key it was made with"
+                    f"{api.name}: the input file of {batch_id} cannot be seen with this key, so it cannot be told "
+                    "whether the batch was made: use the key it was made with"
                 )
                 continue
             if database.write(lambda session, i=batch_id: session.run("track.fence", {"batch_id": i})):  # type: ignore[misc]
@@ -48,7 +49,12 @@ def adopt(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Eve
         elif fenced_at is None:
             yield from _delete_input(database, api, batch_id, file_id, grace)
         elif clock.now() >= fenced_at + timedelta(seconds=grace):
-            fact = {"batch_id": batch_id, "now": clock.now(), "code": "never_made", "error": "not found at the provider"}
+            fact = {
+                "batch_id": batch_id,
+                "now": clock.now(),
+                "code": "never_made",
+                "error": "not found at the provider",
+            }
             database.write(lambda session, fact=fact: session.run("submit.abandon", fact))  # type: ignore[misc]
             yield Noted(f"batch {batch_id} was never made at {api.name}: its {requests:,} requests are sent anew")
 
@@ -95,9 +101,7 @@ def left(database: Database, provider: Provider, job_id: int) -> tuple[int, floa
     return unsettled, None if until is None else (until - now).total_seconds()
 
 
-def _look_through(
-    api: BatchAPI, wanted: dict[str, str], made_at: list[int]
-) -> dict[str, ProviderBatch]:
+def _look_through(api: BatchAPI, wanted: dict[str, str], made_at: list[int]) -> dict[str, ProviderBatch]:
     """Find batches by our id in their metadata, or by their input file where a provider drops metadata.
 
     What is not found is absent: the list was read to its end, or past the time when the oldest input file was made.
@@ -116,9 +120,7 @@ def _look_through(
     return found
 
 
-def _delete_input(
-    database: Database, api: BatchAPI, batch_id: str, file_id: str, grace: float
-) -> Iterator[Event]:
+def _delete_input(database: Database, api: BatchAPI, batch_id: str, file_id: str, grace: float) -> Iterator[Event]:
     """Delete the input file, so that a create still under way fails its validation, which costs nothing."""
     api.delete_file(file_id)
     database.write(lambda session: session.run("track.fenced", {"batch_id": batch_id, "now": clock.now()}))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sqlbatch.answering.events import Transferring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 Result = TypeVar("Result")
 # Uploads and downloads at a time: enough to fill a line, few enough to keep each file's data in memory small.
@@ -27,7 +29,7 @@ class Done(Generic[Result]):
 
 def transfers(
     doing: str,
-    tasks: list[Callable[[Callable[[int], None]], Result]],
+    tasks: Sequence[Callable[[Callable[[int], None]], Result]],
     total: int | None,
 ) -> Iterator[Transferring | Done[Result]]:
     """Run tasks, a few at a time; yield the progress of all together, and each task's end as it comes.

@@ -5,49 +5,66 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from sqlbatch import display
 from sqlbatch.errors import SqlbatchError
 
-app = typer.Typer(
-    name="sqlbatch",
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    help="SQL in, a language model's columns out: rows become requests of the OpenAI Batch API, answers a DuckDB table.",
-)
+# The order of a first visit: ask, follow, read.
+ORDER = ("enrich", "plan", "jobs", "show", "wait", "sync", "load", "query", "serve")
+
+
+class _Ordered(TyperGroup):
+    """Commands in the order in which they are met."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
 
 class Interrupted(SqlbatchError):
     """Ctrl-C, with what goes on without this computer and how to come back."""
 
 
+app = typer.Typer(
+    name="sqlbatch",
+    cls=_Ordered,
+    invoke_without_command=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="SQL in, a language model's columns out: rows become requests of the OpenAI Batch API, answers a typed table.",
+)
+
+
 @app.callback()
 def options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Options of all commands."""
+    """Take the options of all commands; without a command, say what there is and what to try."""
     if show_version:
         sys.stdout.write(version("sqlbatch") + "\n")
         raise typer.Exit
     if debug:
         os.environ["SQLBATCH_DEBUG"] = "1"
+    if context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
+        display.say(
+            "Try it without a key: sqlbatch enrich \"SELECT 'A shy baker finds a map in the flour.' AS story\" "
+            "--instructions 'Sum it up.' --returns 'keywords VARCHAR[], summary VARCHAR' --provider local"
+        )
+        raise typer.Exit
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     try:
         code = app(arguments, standalone_mode=False)
-    except click.exceptions.ClickException as problem:
-        problem.show()
-        return problem.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except KeyboardInterrupt:
         display.error("interrupted; nothing was begun")
         return display.Exit.INTERRUPTED
     except Interrupted as problem:
@@ -62,4 +79,18 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of our output has gone; what it did not read is nobody's loss.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return display.Exit.DONE
+    except Exception as problem:
+        return _usage(problem)
     return int(code or 0)
+
+
+def _usage(problem: Exception) -> int:
+    """Tell what Typer says of the command's words; its exceptions live in a package of its own making."""
+    if type(problem).__name__ == "Abort":
+        display.error("interrupted; nothing was begun")
+        return display.Exit.INTERRUPTED
+    message = getattr(problem, "format_message", None)
+    if message is None:
+        raise problem
+    display.error(f"{message()} (sqlbatch --help, or sqlbatch COMMAND --help)")
+    return display.Exit.USAGE

@@ -5,14 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
 from sqlbatch import display, run, settings
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.operate import ending, follow
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.store import jobs
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -52,7 +49,9 @@ def enrich(
     --instructions "Name the genres." --model gpt-6-luna --into tags
     """
     database = settings.database(db, attach or ())
-    given = _given(into, input_, prompt, instructions, returns, model, param, endpoint, provider, base_url, limit, max_attempts)
+    given = _given(
+        into, input_, prompt, instructions, returns, model, param, endpoint, provider, base_url, limit, max_attempts
+    )
     asked = settings.ask(settings.read_source(query), given)
     if asked.provider.paid and not no_wait:
         run.key_of(asked.provider)
@@ -71,7 +70,9 @@ def enrich(
                 return display.Exit.ERROR
         job_id = run.begin(database, ask)
     display.say(f"job {job_id} begun")
-    follow(database, job_id, asked.provider, once=no_wait, poll=poll if poll is not None else settings.configured("poll"))
+    follow(
+        database, job_id, asked.provider, once=no_wait, poll=poll if poll is not None else settings.configured("poll")
+    )
     return ending(database, job_id, as_json=as_json, rows=not no_wait)
 
 
@@ -101,7 +102,9 @@ def plan(
     Example: sqlbatch plan films.sql --model gpt-6-luna --json
     """
     database = settings.database(db, attach or ())
-    given = _given(into, input_, prompt, instructions, returns, model, param, endpoint, provider, base_url, limit, max_attempts)
+    given = _given(
+        into, input_, prompt, instructions, returns, model, param, endpoint, provider, base_url, limit, max_attempts
+    )
     asked = settings.ask(settings.read_source(query), given)
     with _prepared(database, asked, fresh=fresh, replacing=replace) as ask:
         if as_json:
@@ -114,7 +117,13 @@ def plan(
 def _prepared(database: Database, asked: Ask, *, fresh: bool, replacing: bool) -> AbstractContextManager[Prepared]:
     return _compiling(
         run.prepared(
-            database, asked.enrichment, asked.provider, asked.into, fresh=fresh, replacing=replacing, max_attempts=asked.max_attempts
+            database,
+            asked.enrichment,
+            asked.provider,
+            asked.into,
+            fresh=fresh,
+            replacing=replacing,
+            max_attempts=asked.max_attempts,
         )
     )
 
@@ -145,7 +154,7 @@ def _given(
     limit: int | None, max_attempts: int | None,
 ) -> dict[str, object]:  # fmt: skip
     return {
-        "into": into, "input": input_, "prompt": prompt, "instructions": instructions, "returns": returns, "model": model,
-        "param": param, "endpoint": endpoint, "provider": provider, "base_url": base_url, "limit": limit,
+        "into": into, "input": input_, "prompt": prompt, "instructions": instructions, "returns": returns,
+        "model": model, "param": param, "endpoint": endpoint, "provider": provider, "base_url": base_url, "limit": limit,
         "max_attempts": max_attempts,
     }  # fmt: skip

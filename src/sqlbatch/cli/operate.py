@@ -77,7 +77,9 @@ def sync(db: opt.Db = None, as_json: opt.Json = False) -> int:
         display.print_json([job.as_dict() for job in after])
     else:
         for job in after:
-            display.say(f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered")
+            display.say(
+                f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered"
+            )
         if not after:
             display.say("no job is open")
     return display.Exit.ERROR if problems else display.Exit.DONE
@@ -146,7 +148,8 @@ def _done(database: Database, job: JobRow, *, show: bool) -> int:
     parts = [f"{job.rows:,} rows"]
     parts += [f"{job.skipped:,} skipped"] if job.skipped else []
     display.say(
-        f"job {job.job_id} done: {job.target} has {', '.join(parts)}; {job.answered:,} of {job.requests:,} requests answered{offline}"
+        f"job {job.job_id} done: {job.target} has {', '.join(parts)}; "
+        f"{job.answered:,} of {job.requests:,} requests answered{offline}"
         + (f", {job.failed:,} failed: sqlbatch show {job.job_id} says why" if job.failed else "")
     )
     return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE

@@ -17,6 +17,8 @@ from sqlbatch.query.compile import invalid_query, without_terminator
 from sqlbatch.query.target import parse_target
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from sqlbatch.store.database import Database, Session
 
 # Rows that a table on the terminal shows; the other formats have all.
@@ -38,7 +40,9 @@ _COPY = {Format.CSV: "FORMAT csv, HEADER", Format.JSON: "FORMAT json, ARRAY true
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(metavar="SQL|FILE|-", help="SQL statements, a .sql file, or - for standard input.")],
+    sql: Annotated[
+        str, typer.Argument(metavar="SQL|FILE|-", help="SQL statements, a .sql file, or - for standard input.")
+    ],
     db: opt.Db = None,
     attach: opt.Attach = None,
     output: Annotated[Format, typer.Option("--format", help="How to print rows.")] = Format.TABLE,
@@ -72,7 +76,7 @@ def head(database: Database, target: str, rows: int) -> None:
         _print_table(session, f"SELECT * EXCLUDE ({left_out}) FROM {name} LIMIT {rows}", count=False)
 
 
-def _opened(database: Database, text: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _opened(database: Database, text: str) -> AbstractContextManager[Session]:
     """Open the database; one that is not there is made only by a statement that writes."""
     try:
         kinds = {statement.type for statement in duckdb.extract_statements(text)}

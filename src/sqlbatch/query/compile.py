@@ -10,8 +10,7 @@ import duckdb
 
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
 from sqlbatch.query.prompt import QueryColumn, Sight, call_of, see
-from sqlbatch.store.database import wrapped
-from sqlbatch.store.queries import quote_identifier, quote_literal
+from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,11 +55,13 @@ def one_select(session: Session, query: str) -> str:
     statement = statements[0]
     if statement.type != duckdb.StatementType.SELECT:
         raise InvalidQuery(
-            f"the query must be a SELECT, not {statement.type.name}: sqlbatch reads your tables and writes only its target "
-            "(sqlbatch query runs other SQL; --attach names other databases)"
+            f"the query must be a SELECT, not {statement.type.name}: sqlbatch reads your tables and writes only its "
+            "target (sqlbatch query runs other SQL; --attach names other databases)"
         )
     if statement.named_parameters:
-        raise InvalidQuery(f"the query has parameters ({', '.join(sorted(statement.named_parameters))}): write the values")
+        raise InvalidQuery(
+            f"the query has parameters ({', '.join(sorted(statement.named_parameters))}): write the values"
+        )
     return without_terminator(query)
 
 
@@ -75,13 +76,17 @@ def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
             # EXPLAIN names the place of an error, which a relation does not; the relation gives names as written.
             session.con.execute(f"EXPLAIN\n{select}").fetchall()
             relation = session.con.sql(select)
-            columns = tuple(QueryColumn(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True))
+            columns = tuple(
+                QueryColumn(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)
+            )
             del relation
         finally:
             session.con.execute("ROLLBACK")
     except duckdb.Error as error:
         if "launched in read-only mode" in str(error):
-            raise InvalidQuery("the query writes (INSERT, UPDATE or DELETE inside of it): give one that only reads") from error
+            raise InvalidQuery(
+                "the query writes (INSERT, UPDATE or DELETE inside of it): give one that only reads"
+            ) from error
         raise invalid_query(error, select, shift=1) from error
     return columns
 
@@ -107,12 +112,15 @@ def check_names(columns: Sequence[QueryColumn], returns: Returns) -> None:
         )
 
 
-def compile_query(session: Session, enrichment: Enrichment, returns: Returns, scratch: str, line_limit: int) -> Compiled:
+def compile_query(
+    session: Session, query: str, enrichment: Enrichment, returns: Returns, scratch: str, line_limit: int
+) -> Compiled:
     """Run the query once and lay down rows, asks and requests in the attached database `scratch`.
 
-    `line_limit` is the most bytes that one request line may have. Raises InvalidEnrichment where the ask is wrong.
+    `query` is the enrichment's, or what stands for it; `line_limit` is the most bytes that one request line may have.
+    Raises InvalidEnrichment where the ask is wrong.
     """
-    select = one_select(session, enrichment.query)
+    select = one_select(session, query)
     columns = bind(session, select)
     check_names(columns, returns)
     call = call_of(enrichment, returns)
@@ -201,5 +209,3 @@ def without_terminator(query: str) -> str:
             break
         end = offset
     return encoded[:end].decode()
-
-

@@ -67,7 +67,9 @@ class Enrichment:
 
 def parameters(values: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     """Return parameters of a call in one order, each as JSON text."""
-    return tuple((name, json.dumps(value, ensure_ascii=False, sort_keys=True)) for name, value in sorted(values.items()))
+    return tuple(
+        (name, json.dumps(value, ensure_ascii=False, sort_keys=True)) for name, value in sorted(values.items())
+    )
 
 
 def parse_param(text: str) -> tuple[str, object]:

@@ -40,11 +40,14 @@ def write_target(session: Session, job_id: int, target_sql: str, returns_text: s
     existing = look_up(session, target)
     if existing is not None and existing.job_id is None and not (replace and existing.kind == "table"):
         raise InvalidTarget(
-            f"{target.sql} is a {existing.kind} that sqlbatch did not make: rename or drop it, then run sqlbatch load {job_id}"
+            f"{target.sql} is a {existing.kind} that sqlbatch did not make: rename or drop it, then run "
+            f"sqlbatch load {job_id}"
             + (" (or sqlbatch load --replace to put the result in its place)" if existing.kind == "table" else "")
         )
     returns = parse_returns(returns_text or None)
-    typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in returns.typed_sql("sqlbatch_answer.content"))
+    typed = ", ".join(
+        f"{sql} AS {quote_identifier(name)}" for name, sql in returns.typed_sql("sqlbatch_answer.content")
+    )
     qualified = target.qualified(session.catalog)
     with session.keeping_row_order(keep=True):
         session.run("join.write", {"job_id": job_id}, target=qualified, job=str(job_id), typed=typed)

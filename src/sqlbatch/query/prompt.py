@@ -152,7 +152,7 @@ def _template(template: str, columns: Sequence[QueryColumn]) -> Sight:
 
 
 def _messages(column: QueryColumn) -> Sight:
-    """A column of whole conversations: a JSON array, sent as it is behind the system message."""
+    """See a column of whole conversations: a JSON array, sent as it is behind the system message."""
     name = quote_identifier(column.name)
     value = name if column.type in {"JSON", "VARCHAR"} else f"to_json({name})"
     array = f"TRY_CAST({value}::VARCHAR AS JSON)"
@@ -168,7 +168,7 @@ def _messages(column: QueryColumn) -> Sight:
 
 
 def _one_text(text: str, skipped: str, columns: tuple[str, ...]) -> Sight:
-    """The text as the content of one user message; to_json of a struct is safe with NULL and the same in Spark."""
+    """See a text as the content of one user message; to_json of a struct is safe with NULL and the same in Spark."""
     message = f"to_json(struct_pack(role := 'user', content := {text}))::VARCHAR"
     return Sight(input=f"CASE WHEN ({skipped}) IS NULL THEN {message} END", skipped=skipped, columns=columns)
 

@@ -95,7 +95,9 @@ def check_existing(
     if rows < existing.rows and query != enrichment.query:
         shrinking = f"{target.sql}: {existing.rows:,} -> {rows:,} rows"
         if not replace:
-            raise InvalidTarget(f"{shrinking}, from another query: add --replace if that is meant, or name another --into")
+            raise InvalidTarget(
+                f"{shrinking}, from another query: add --replace if that is meant, or name another --into"
+            )
         return (shrinking,)
     return ()
 
@@ -112,10 +114,10 @@ def _what_changed(session: Session, existing: Existing, enrichment: Enrichment) 
     _, text = session.run("target.previous", {"job_id": existing.job_id})[0]
     before = Enrichment.from_json(text)
     differing = []
-    for name, label in (("prompt", "prompt"), ("instructions", "instructions"), ("inputs", "input"), ("model", "model"),
-                        ("params", "param"), ("endpoint", "endpoint"), ("base_url", "provider"), ("query", "query")):  # fmt: skip
+    labels = {"inputs": "input", "params": "param", "base_url": "provider"}
+    for name in ("prompt", "instructions", "inputs", "model", "params", "endpoint", "base_url", "query"):
         if getattr(before, name) != getattr(enrichment, name):
-            differing.append(f"{label} differs")
+            differing.append(f"{labels.get(name, name)} differs")
     if before.returns != enrichment.returns:
         differing.append(f"returns differs: {before.returns or 'none'} -> {enrichment.returns or 'none'}")
     if not differing:

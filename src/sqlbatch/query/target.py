@@ -48,18 +48,16 @@ class Existing:
 def parse_target(text: str, catalog: str | None, schema: str = "main") -> Target:
     """Return the target that `--into` names: `films`, `marts.films`, `"my films"`, or any other text as one name.
 
-    Raises InvalidTarget for an empty name, the reserved schema, or another database than `catalog` (None: not known yet).
+    Raises InvalidTarget for an empty name, a reserved schema, or another database than `catalog` (None: not known yet).
     """
     if not text.strip():
         raise InvalidTarget("--into is empty: give the target table a name")
-    if _PATH.fullmatch(text):
-        parts = [_unquote(part) for part in re.findall(_PART, text)]
-    else:
-        parts = [text.strip()]
+    # A text that is no SQL name (it has a space, a hyphen, …) is a name as a whole.
+    parts = [_unquote(part) for part in re.findall(_PART, text)] if _PATH.fullmatch(text) else [text.strip()]
     if len(parts) == 3 and catalog is not None and parts[0].casefold() != catalog.casefold():
         raise InvalidTarget(
-            f"--into {text}: the target must be in the same database as the state, {catalog}, for one transaction cannot "
-            "write two; leave the database out"
+            f"--into {text}: the target must be in the same database as the state, {catalog}, for one transaction "
+            "cannot write two; leave the database out"
         )
     if len(parts) > 1:
         schema = parts[-2]

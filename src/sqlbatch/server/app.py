@@ -12,8 +12,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from sqlbatch.server import batches, direct, files
+from sqlbatch.server import batches, control, direct, files
 from sqlbatch.server.envelope import ApiError, Json
+from sqlbatch.server.faults_http import FaultyHttp
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -111,8 +112,15 @@ def make_app(context: Context) -> ASGIApp:
         Route("/v1/models/{model:path}", direct.get_model),
         Route("/v1/{rest:path}", direct.call, methods=["POST"]),
     ]
+    if context.faults:
+        routes.extend(control.routes())
     handlers = {ApiError: _api_error, HTTPException: _http_error, Exception: _unforeseen}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.state.context = context
     config = context.config
-    return Gate(app, key_env=config.api_key_env, loopback=config.host in _LOOPBACK)
+    gate = Gate(app, key_env=config.api_key_env, loopback=config.host in _LOOPBACK)
+    if context.faults is None:
+        return gate
+    faulty = FaultyHttp(gate, context.faults)
+    context.seen = faulty.seen
+    return faulty

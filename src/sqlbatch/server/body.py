@@ -41,8 +41,13 @@ async def read_bytes(request: Request, limit: int) -> bytes:
 
 async def read_object(request: Request, limit: int) -> dict[str, Any]:
     """Return the JSON object in the body of a request."""
+    return as_object(await read_bytes(request, limit))
+
+
+def as_object(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body that has been read."""
     try:
-        body = parse_json(await read_bytes(request, limit))
+        body = parse_json(data)
     except ValueError as error:
         raise ApiError(400, "We could not parse the JSON body of your request.") from error
     if not isinstance(body, dict):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlbatch.server.clock import Clock
     from sqlbatch.server.config import ServerConfig
+    from sqlbatch.server.faults import Faults
+    from sqlbatch.server.faults_http import Seen
     from sqlbatch.server.folder import Folder
+    from sqlbatch.server.ledger import Ledger
+    from sqlbatch.server.passthrough import Passthrough
     from sqlbatch.server.runner import Runner
     from sqlbatch.server.state import State
 
@@ -23,3 +28,7 @@ class Context:
     clock: Clock
     state: State
     runner: Runner
+    upstream: Passthrough | None = None
+    faults: Faults | None = None
+    ledger: Ledger | None = None
+    seen: deque[Seen] = field(default_factory=deque)

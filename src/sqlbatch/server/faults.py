@@ -18,23 +18,78 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HTTP = frozenset(
-    "drop_before drop_after hold cut cut_silently error error_after upload_breaks quota retry_after content_502 "
-    "content_gone".split(" ")
+    {
+        "content_502",
+        "content_gone",
+        "cut",
+        "cut_silently",
+        "drop_after",
+        "drop_before",
+        "error",
+        "error_after",
+        "hold",
+        "quota",
+        "retry_after",
+        "upload_breaks",
+    }
 )
-LISTS = frozenset("list_lags endless_list".split(" "))
+LISTS = frozenset(
+    {
+        "endless_list",
+        "list_lags",
+    }
+)
 OBJECTS = frozenset(
-    "empty_error_file_id uppercase_status errors_as_list null_counts extra_fields no_metadata lying_counts".split(" ")
+    {
+        "empty_error_file_id",
+        "errors_as_list",
+        "extra_fields",
+        "lying_counts",
+        "no_metadata",
+        "null_counts",
+        "uppercase_status",
+    }
 )
 BATCHES = frozenset(
-    "stuck_validating stuck_in_progress stuck_finalizing stuck_cancelling expires token_limit billing_limit "
-    "model_retired".split(" ")
+    {
+        "billing_limit",
+        "expires",
+        "model_retired",
+        "stuck_cancelling",
+        "stuck_finalizing",
+        "stuck_in_progress",
+        "stuck_validating",
+        "token_limit",
+    }
 )
 LINES = frozenset(
-    "line_error status_zero refusal length content_filter empty_content invalid_json wrong_shape".split(" ")
+    {
+        "content_filter",
+        "empty_content",
+        "invalid_json",
+        "length",
+        "line_error",
+        "refusal",
+        "status_zero",
+        "wrong_shape",
+    }
 )
 FILES = frozenset(
-    "missing_line duplicate_line conflicting_line foreign_line malformed_line no_custom_id not_an_object no_line_id "
-    "separators crlf blank_lines no_final_newline bom".split(" ")
+    {
+        "blank_lines",
+        "bom",
+        "conflicting_line",
+        "crlf",
+        "duplicate_line",
+        "foreign_line",
+        "malformed_line",
+        "missing_line",
+        "no_custom_id",
+        "no_final_newline",
+        "no_line_id",
+        "not_an_object",
+        "separators",
+    }
 )
 NAMES = HTTP | LISTS | OBJECTS | BATCHES | LINES | FILES
 _ENDPOINTS = {  # where a failure of the HTTP layer happens unless the rule says
@@ -96,7 +151,10 @@ class Rule:
             return False
         if self.once and key in self.keys:
             return False
-        if self.share < 1 and zlib.crc32(f"{self.name}/{key}".encode("utf-8", "replace")) % 10_000 >= self.share * 10_000:
+        if (
+            self.share < 1
+            and zlib.crc32(f"{self.name}/{key}".encode("utf-8", "replace")) % 10_000 >= self.share * 10_000
+        ):
             return False
         self.fired += 1
         if self.once:

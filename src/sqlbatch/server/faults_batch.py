@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from sqlbatch.server.faults import Faults
     from sqlbatch.server.lines import Line
-    from sqlbatch.server.state import BatchRecord
 
 _SEPARATORS = {"\\u2028": "\u2028", "\\u2029": "\u2029", "\\u0085": "\u0085"}
 _STATUS_MESSAGES = {429: "Requests per limit rate limit exceeded in Batch API.", 400: "Invalid request."}
@@ -33,8 +32,8 @@ class FaultyBatch:
         rule = self._faults.take(f"stuck_{status}", self._id)
         return float(rule.options.get("seconds", "inf")) if rule else None
 
-    def refusal(self, record: BatchRecord, size: int, enqueued: int, lines: int) -> list[dict[str, Any]] | None:
-        """Return the errors with which validation ends, or None.
+    def refusal(self, size: int, enqueued: int, lines: int) -> list[dict[str, Any]]:
+        """Return the errors with which validation ends.
 
         `size` is the input file's in bytes, `enqueued` the sum of those of all batches that have not ended.
         """
@@ -54,8 +53,7 @@ class FaultyBatch:
             model = rule.options.get("model", "offline")
             message = f"The provided model '{model}' is not supported by the Batch API."
             return [_error("model_not_found", message, line, "body.model") for line in range(1, min(lines, 1_000) + 1)]
-        del record
-        return None
+        return []
 
     def answered_share(self) -> float | None:
         """Return the share of lines that are answered before the batch expires, or None when it does not."""
@@ -142,7 +140,11 @@ def shown_batch(faults: Faults, shown: dict[str, Any]) -> dict[str, Any]:
     if take("empty_error_file_id", batch_id, batch_id) and shown["status"] == "completed":
         shown["error_file_id"] = shown["error_file_id"] or ""
     if take("lying_counts", batch_id, batch_id) and shown["status"] == "completed":
-        shown["request_counts"] = {**shown["request_counts"], "completed": shown["request_counts"]["total"], "failed": 0}
+        shown["request_counts"] = {
+            **shown["request_counts"],
+            "completed": shown["request_counts"]["total"],
+            "failed": 0,
+        }
     if take("null_counts", batch_id, batch_id):
         shown["request_counts"] = {"total": None, "completed": None, "failed": None}
     if take("uppercase_status", batch_id, batch_id):
@@ -205,4 +207,3 @@ def _with_separators(text: str) -> str:
     for escaped, raw in _SEPARATORS.items():
         text = text.replace(escaped, raw)
     return text[:-1] + ',"note":"a\u2028b\u2029c\u0085d"}' if text.endswith("}") else text
-

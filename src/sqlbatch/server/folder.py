@@ -41,11 +41,15 @@ class Folder:
         """Return where a batch keeps its input file, which it goes on reading when the file itself is deleted."""
         return self.inputs / batch_id
 
-    def keep_input(self, file_id: str, batch_id: str) -> None:
-        """Give a batch its own name for its input file; raises FileNotFoundError when that has been deleted."""
+    def keep_input(self, file_id: str, batch_id: str) -> bool:
+        """Give a batch its own name for its input file; False when that has been deleted."""
         kept = self.input(batch_id)
         kept.unlink(missing_ok=True)
-        kept.hardlink_to(self.content(file_id))
+        try:
+            kept.hardlink_to(self.content(file_id))
+        except FileNotFoundError:
+            return False
+        return True
 
     def forget_input(self, batch_id: str) -> None:
         """Remove a batch's own name for its input file."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import re
 from collections import Counter
 from functools import cached_property
 
-from sqlbatch.server.offline_lexicon import GENERAL_TOPICS, STOPWORDS, TOPICS, stem
+from sqlbatch.server.offline_lexicon import GENERAL_TOPICS, STOPWORDS, TOPICS, stem, words
 
 _LOOKED_AT = 20_000  # characters; what comes later changes no answer, so that long texts stay cheap
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|\n\s*\n")
-_ABBREVIATIONS = frozenset(["mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "no", "vol", "e.g", "i.e", "approx", "dept", "inc", "ltd"])
+_WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
+_END = re.compile(r"[.!?…]+[\"'\u201d\u2019)\]]*(?=\s)|\n\s*\n")
+_ABBREVIATIONS = words("mr mrs ms dr prof st sr jr vs etc no vol e.g i.e approx dept inc ltd")
 _NUMBER = re.compile(r"(?<![\w.,])[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,18})(?:\.\d{1,12})?(?![\w]|\.\d)")
 _FIELD = re.compile(r"^[ \t]*([A-Za-z][\w -]{0,30}):[ \t]+(\S.*)$", re.MULTILINE)
-_NAME = re.compile(r"(?<![.!?…] )(?<!^)\b[^\W\d_a-z][\w'’-]+(?:\s+[^\W\d_a-z][\w'’-]+)*")
-_CAPITALISED = re.compile(r"^(?:[^\W\d_a-z][\w'’:-]*\s+)+")
+_NAME = re.compile(r"(?<![.!?…] )(?<!^)\b[^\W\d_a-z][\w'\u2019-]+(?:\s+[^\W\d_a-z][\w'\u2019-]+)*")
+_CAPITALISED = re.compile(r"^(?:[^\W\d_a-z][\w'\u2019:-]*\s+)+")
 _ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
-_MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
 _MONTH = "|".join(f"{month}|{month[:3]}" for month in _MONTHS)
 _DAY_MONTH = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?({_MONTH})\.?,?\s+(\d{{4}})\b", re.IGNORECASE)
 _MONTH_DAY = re.compile(rf"\b({_MONTH})\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?,?\s+(\d{{4}})\b", re.IGNORECASE)
@@ -154,6 +157,6 @@ def _date(year: str, month: str, day: str) -> str | None:
         int(month) if month.isdigit() else next(n for n, m in enumerate(_MONTHS, 1) if m.startswith(month.lower()[:3]))
     )
     try:
-        return datetime.date(int(year), number, int(day)).isoformat()
+        return dt.date(int(year), number, int(day)).isoformat()
     except ValueError:
         return None

@@ -8,7 +8,7 @@ import zlib
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.server.offline_lexicon import STOPWORDS, UNDECIDED, indicators, stem
+from sqlbatch.server.offline_lexicon import STOPWORDS, UNDECIDED, indicators, stem, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,23 +34,28 @@ _UNITS = {
 }
 
 _KINDS = {
-    "summary": "summary overview description caption abstract synopsis text content sentence plot gist alt answer response",
-    "keyword": "keyword keywords tag tags category categories genre genres topic topics theme themes subject subjects label labels",
-    "title": "title headline heading name product",
-    "sentiment": "sentiment mood tone polarity",
-    "reason": "reason reasons reasoning explanation rationale why justification evidence because",
-    "language": "language lang",
-    "person": "person people character characters author director actor actors protagonist hero",
-    "place": "place city country location setting region",
-    "date": "date day born released published",
-    "time": "time clock",
-    "number": "price amount cost total number quantity year age",
-    "email": "email mail",
-    "url": "url link website",
+    "summary": words(
+        "summary overview description caption abstract synopsis text content sentence plot gist alt answer response"
+    ),
+    "keyword": words(
+        """keyword keywords tag tags category categories genre genres topic topics theme themes subject subjects label
+        labels"""
+    ),
+    "title": words("title headline heading name product"),
+    "sentiment": words("sentiment mood tone polarity"),
+    "reason": words("reason reasons reasoning explanation rationale why justification evidence because"),
+    "language": words("language lang"),
+    "person": words("person people character characters author director actor actors protagonist hero"),
+    "place": words("place city country location setting region"),
+    "date": words("date day born released published"),
+    "time": words("time clock"),
+    "number": words("price amount cost total number quantity year age"),
+    "email": words("email mail"),
+    "url": words("url link website"),
 }
-_KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words.split()}
-_TOPICAL = frozenset(["category", "categories", "genre", "genres", "topic", "topics", "theme", "themes"])
-_PLACE = re.compile(r"\b(?:in|at|near|from|to)\s+((?:[A-Z][\w'’-]+\s?){1,3})")
+_KIND_OF = {word: kind for kind, known in _KINDS.items() for word in known}
+_TOPICAL = words("category categories genre genres topic topics theme themes")
+_PLACE = re.compile(r"\b(?:in|at|near|from|to)\s+((?:[A-Z][\w'\u2019-]+\s?){1,3})")
 
 
 class Name:
@@ -105,8 +110,8 @@ def labels(text: Text, *, topical: bool) -> list[str]:
     return found if len(found) >= 2 else list(dict.fromkeys([*found, *text.keywords]))
 
 
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _listed(found: Sequence[str]) -> str:
+    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}"
 
 
 def seed(text: Text) -> int:

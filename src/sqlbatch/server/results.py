@@ -74,7 +74,7 @@ class Progress:
 class Results:
     """Appends results, each with one write: what a killed process had written is found again and not run a second time."""
 
-    def __init__(self, output: Path, errors: Path, lines: int, durable: Progress) -> None:
+    def __init__(self, output: Path, errors: Path, *, lines: int, durable: Progress) -> None:
         self.done = bytearray(lines + 1)
         self.progress = Progress()
         self._paths = (output, errors)

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.server.offline_backend import OfflineBackend
 from sqlbatch.server.state import State
+from sqlbatch.server.tools import Tools
 from sqlbatch.server.upstream import Upstreams
-from sqlbatch.server.work import BatchWork, Tools
+from sqlbatch.server.work import BatchWork
 
 if TYPE_CHECKING:
     from sqlbatch.server.clock import Clock
     from sqlbatch.server.config import ServerConfig
+    from sqlbatch.server.faults import Faults
     from sqlbatch.server.folder import Folder
+    from sqlbatch.server.ledger import Ledger
 
 _log = logging.getLogger("sqlbatch.server")
 _AT_ONCE = 16  # batches whose lines are run side by side; the others wait their turn
@@ -27,10 +30,14 @@ _PATIENCE = 5.0  # real seconds that a stop waits for what is under way
 class Runner:
     """Takes every unfinished batch to its end; `wake` and `stop` may be called from any thread."""
 
-    def __init__(self, config: ServerConfig, folder: Folder, clock: Clock) -> None:
+    def __init__(
+        self, config: ServerConfig, folder: Folder, clock: Clock, faults: Faults | None, ledger: Ledger | None
+    ) -> None:
         self._config = config
         self._folder = folder
         self._clock = clock
+        self._faults = faults
+        self._ledger = ledger
         self._thread = threading.Thread(target=self._run, name="sqlbatch-batches", daemon=True)
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
@@ -72,7 +79,15 @@ class Runner:
         state = State(self._folder.database)
         upstreams = Upstreams(self._config) if self._config.upstreams else None
         self._tools = Tools(
-            self._config, self._folder, self._clock, state, OfflineBackend(), upstreams, asyncio.Semaphore(_AT_ONCE)
+            self._config,
+            self._folder,
+            self._clock,
+            state,
+            OfflineBackend(),
+            upstreams,
+            asyncio.Semaphore(_AT_ONCE),
+            self._faults,
+            self._ledger,
         )
         try:
             for batch_id in state.ids("unfinished_batches"):
@@ -107,7 +122,7 @@ class Runner:
     async def _finish(self, work: BatchWork) -> None:
         try:
             await work.run()
-        except Exception:  # one batch must not stop the others; it is taken up again at the next start
+        except Exception:  # noqa: BLE001 - one batch must not stop the others; the next start takes it up again
             _log.exception("batch %s cannot be worked on", work.batch_id)
         finally:
             del self._works[work.batch_id]

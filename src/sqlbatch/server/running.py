@@ -14,7 +14,10 @@ import uvicorn
 from sqlbatch.errors import ServerError
 from sqlbatch.server.app import make_app
 from sqlbatch.server.context import Context
+from sqlbatch.server.faults import load
 from sqlbatch.server.folder import Folder, FolderLock
+from sqlbatch.server.ledger import Ledger
+from sqlbatch.server.passthrough import Passthrough
 from sqlbatch.server.runner import Runner
 from sqlbatch.server.state import State
 
@@ -59,8 +62,11 @@ class Running:
         state.create()
         folder.tidy(set(state.ids("kept_contents")), set(state.ids("unfinished_batches")))
         clock = state.clock(config.clock_speed)
-        self._runner = Runner(config, folder, clock)
-        self._context = Context(self.instance, config, folder, clock, state, self._runner)
+        upstream = Passthrough(config) if config.upstreams else None
+        faults = load(config.faults) if config.faults else None
+        ledger = Ledger(folder.ledger) if faults else None
+        self._runner = Runner(config, folder, clock, faults, ledger)
+        self._context = Context(self.instance, config, folder, clock, state, self._runner, upstream, faults, ledger)
         host, port = listener.getsockname()[:2]
         self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
         settings = uvicorn.Config(
@@ -91,6 +97,8 @@ class Running:
         self._thread = None
         self._context.state.keep_clock(self._context.clock)
         self._context.state.close()
+        if self._context.ledger:
+            self._context.ledger.close()
         self._lock.release()
 
 

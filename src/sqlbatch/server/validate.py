@@ -28,9 +28,10 @@ _STREAMING = {
 
 @dataclass
 class Report:
-    """What validation found: the number of requests, their model, and the errors in order."""
+    """What validation found: the number of requests, of lines, their model, and the errors in order."""
 
     total: int = 0
+    lines: int = 0
     model: str | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
 
@@ -67,6 +68,7 @@ class Validator:
         """Look at one line."""
         report = self.report
         report.total += 1
+        report.lines = number
         if len(raw) > MAX_LINE:
             report.add("invalid_request", f"This line is longer than the maximum of {MAX_LINE} bytes.", number)
             return

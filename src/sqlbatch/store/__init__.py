@@ -1,0 +1,1 @@
+"""The user's DuckDB database: connections, named SQL, frozen rows."""

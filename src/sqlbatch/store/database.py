@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
@@ -56,10 +56,9 @@ class Session:
             yield
             self.sql("COMMIT")
         except BaseException:
-            try:
+            # Where DuckDB has rolled back by itself, what went wrong first is what is raised.
+            with suppress(duckdb.Error):
                 self.con.execute("ROLLBACK")
-            except duckdb.Error:
-                pass  # DuckDB has rolled back by itself; what went wrong first is what is raised
             raise
 
     @contextmanager
@@ -170,10 +169,7 @@ class Database:
         return Session(cursor, catalog, owned=False)
 
     def _open(self, patience: float, *, in_memory: bool) -> Session:
-        if in_memory:
-            con = duckdb.connect()
-        else:
-            con = self._connect(patience)
+        con = duckdb.connect() if in_memory else self._connect(patience)
         session = Session(con, "", owned=True)
         try:
             session.catalog = session.sql("SELECT current_catalog()")[0][0]
@@ -241,7 +237,7 @@ def migrations() -> list[tuple[int, str]]:
     return [(int(name.partition("_")[0]), name) for name in names]
 
 
-def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:
+def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:  # noqa: PLR0911 (one a cause)
     """Return DuckDB's error as ours, told in one line."""
     text = str(error)
     line = re.sub(r"^\w+( \w+)* Error: ", "", text.strip().partition("\n")[0])

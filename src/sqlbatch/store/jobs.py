@@ -35,7 +35,9 @@ def find(session: Session, name: str | None) -> JobRow:
     if name is None:
         raise JobError("there is no job yet: sqlbatch enrich begins one")
     near = get_close_matches(name, [target for (target,) in session.run("jobs.targets")], n=1)
-    raise JobError(f"no job has the target {name}; " + (f"did you mean {near[0]}?" if near else "sqlbatch jobs lists them"))
+    raise JobError(
+        f"no job has the target {name}; " + (f"did you mean {near[0]}?" if near else "sqlbatch jobs lists them")
+    )
 
 
 def rows(session: Session, job_id: int | None = None) -> list[JobRow]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlbatch.query.returns.kinds import FLOATS, INTEGERS, Decimal, Enum, Field, List, Scalar, Struct, Type
 from sqlbatch.query.returns.typed import pointer, pointers, typed
-from sqlbatch.query.returns.types import FLOATS, INTEGERS, Decimal, Enum, Field, List, Scalar, Struct, Type
 from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:

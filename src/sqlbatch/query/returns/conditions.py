@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns.types import Field
-from sqlbatch.store.queries import quote_identifier, quote_literal
+from sqlbatch.store.queries import quote_identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sqlbatch.query.returns.kinds import Field
 
 _PREFIX = "SELECT "
 _NAME = re.compile(rb'"(?:[^"]|"")*"|[\w$\x80-\xff]+')
@@ -55,7 +58,7 @@ def bind(fields: Sequence[Field], conditions: Sequence[tuple[str, int | None]]) 
     columns = ", ".join(f"{quote_identifier(field.name)} {field.type}" for field in fields)
     numbers = {field.name.casefold(): i for i, field in enumerate(fields)}
     checks: list[Check] = []
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+    with _connect() as connection:
         for text, column in conditions:
             where = f"--returns: {fields[column].name}" if column is not None else "--returns"
             try:
@@ -68,21 +71,26 @@ def bind(fields: Sequence[Field], conditions: Sequence[tuple[str, int | None]]) 
     return tuple(checks)
 
 
-def try_out(sql: str, text: str) -> None:
-    """Refuse conditions that do not bind where answers are checked, on the SQL that checks them."""
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+def try_out(check: Check, sql: str) -> None:
+    """Refuse a condition that does not bind where answers are checked, by the SQL that checks them with it."""
+    with _connect() as connection:
         try:
             connection.execute(f"SELECT {sql} FROM (VALUES (NULL::VARCHAR), ('{{}}')) answers(content)").fetchall()
         except duckdb.Error as error:
-            raise InvalidReturns(f"--returns: {text}: {_in_one_line(error)}") from error
+            raise InvalidReturns(
+                f"--returns: CHECK ({check.text}) cannot be evaluated outside a table: {_in_one_line(error)};"
+                " write f(x) rather than x.f()"
+            ) from error
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    # A condition has no business with files.
+    return duckdb.connect(config={"enable_external_access": "false"})
 
 
 def _references(tree: Any, source: bytes, numbers: Mapping[str, int], where: str) -> Iterator[Reference]:
     found: dict[int, Reference] = {}
     for node, hidden in _nodes(tree, frozenset()):
-        if node.get("type") == "FUNCTION" and node.get("schema"):
-            name = node.get("function_name")
-            raise InvalidReturns(f"{where}: call {name}(...) with the value in parentheses, not behind a point")
         if node.get("type") != "COLUMN_REF":
             continue
         name = node["column_names"][0]

@@ -11,10 +11,10 @@ from sqlbatch.errors import InvalidReturns
 from sqlbatch.query.returns.checks import check_columns, check_json
 from sqlbatch.query.returns.conditions import Check, bind, try_out
 from sqlbatch.query.returns.keywords import keywords
+from sqlbatch.query.returns.kinds import Field, Scalar, field_definition
 from sqlbatch.query.returns.parse import parse_columns
 from sqlbatch.query.returns.schema import check_limits, object_schema
 from sqlbatch.query.returns.typed import typed_columns
-from sqlbatch.query.returns.types import Field, Scalar, field_definition
 
 
 class ReturnsMode(StrEnum):
@@ -49,14 +49,15 @@ class Returns:
         """Return the strict JSON Schema of an answer, or None where none is asked for."""
         if self.mode is not ReturnsMode.COLUMNS:
             return None
-        narrowed = {column.name: keywords(column, column.check.text) for column in self.columns if column.check}
+        conditions = {column.name: (column, column.check.text) for column in self.columns if column.check}
+        said = {name: keywords(*condition) for name, condition in conditions.items()}
         schema = object_schema(
             self.columns,
-            {name: found for name, (found, _) in narrowed.items()},
-            {name: _must_hold(rest) for name, (_, rest) in narrowed.items() if rest},
+            {name: found for name, (found, _) in said.items()},
+            {name: _must_hold(text) for name, (_, text) in conditions.items() if not said[name][1]},
         )
         if self.checks:
-            schema["description"] = _must_hold([check.text for check in self.checks])
+            schema["description"] = _must_hold(" AND ".join(check.text for check in self.checks))
         return schema
 
     def check_sql(self, content: str) -> str:
@@ -120,11 +121,11 @@ def parse_returns(text: str | None) -> Returns:
         tuple(check for check in checks if check.column is None),
     )
     check_limits(returns.json_schema() or {})
-    if checks:
-        try_out(returns.check_sql("content"), "CHECK")
+    for check in checks:
+        try_out(check, check_columns(columns, [check], "content"))
     return returns
 
 
-def _must_hold(conditions: list[str]) -> str:
-    """Return what the model is told of conditions that a schema has no keyword for."""
-    return f"It must satisfy the SQL condition: {' AND '.join(conditions)}."
+def _must_hold(condition: str) -> str:
+    """Return what the model is told of a condition that a schema has no keyword for."""
+    return f"It must satisfy this SQL condition: {condition}"

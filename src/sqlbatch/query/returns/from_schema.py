@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns.definition import Returns
+
+if TYPE_CHECKING:
+    from sqlbatch.query.returns.definition import Returns
 
 
 def returns_from_schema(schema: dict[str, Any]) -> Returns:

@@ -22,7 +22,7 @@ _TOKEN = re.compile(
 )
 
 # Words before a parenthesis that are no function's name; written with a space so that a condition reads as usual.
-_KEYWORDS = frozenset("and or not in between when then else case like ilike is to distinct any all over lambda".split())
+_KEYWORDS = frozenset(["and", "or", "not", "in", "between", "when", "then", "else", "case", "like", "ilike", "is", "to", "distinct", "any", "all", "over", "lambda"])
 _TIGHT_AFTER = frozenset("([.{")
 _TIGHT_BEFORE = frozenset(")].,}")
 
@@ -92,7 +92,7 @@ def _is_tight(before: Token, token: Token) -> bool:
     if token.text == "(":
         return before.kind == "quoted" or (before.kind == "word" and before.text.lower() not in _KEYWORDS)
     return (
-        token.text == "["
-        and before.kind in {"word", "quoted", "string"}
+        (token.text == "["
+        and before.kind in {"word", "quoted", "string"})
         or (token.text == "[" and before.text in {")", "]"})
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlbatch.errors import InvalidReturns
+from sqlbatch.query.returns.kinds import Decimal, Enum, Field, List, Scalar, Struct, Type
 from sqlbatch.query.returns.lexer import Token, join, tokens
 from sqlbatch.query.returns.names import ALIASES, PHRASES, REFUSED, similar_type
-from sqlbatch.query.returns.types import Decimal, Enum, Field, List, Scalar, Struct, Type
 from sqlbatch.store.queries import quote_identifier
 
 _END = Token("end", "", -1)
@@ -80,7 +80,7 @@ class _Parser:
         return Parsed(tuple(columns), tuple(checks))
 
     def _column(self, before: list[Field]) -> ParsedColumn:
-        if self._peek().upper in _CONSTRAINTS and self._peek(1).text == "(" or self._peek(1).upper == "KEY":
+        if (self._peek().upper in _CONSTRAINTS and self._peek(1).text == "(") or self._peek(1).upper == "KEY":
             raise self._error(_CONSTRAINTS.get(self._peek().upper, "keys have no meaning here; leave them away"))
         field, checks = self._field(before, conditions=True)
         check = checks[0] if len(checks) == 1 else " AND ".join(f"({one})" for one in checks)
@@ -189,7 +189,7 @@ class _Parser:
 
     def _type_name(self, token: Token) -> str:
         for phrase, name in PHRASES.items():
-            if tuple([token.upper, *(self._peek(i).upper for i in range(len(phrase) - 1))]) == phrase:
+            if (token.upper, *(self._peek(i).upper for i in range(len(phrase) - 1))) == phrase:
                 self._position += len(phrase) - 1
                 return name
         written = token.value.lower()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns.types import FLOATS, INTEGERS, Decimal, Enum, Field, List, Scalar, Struct, Type
+from sqlbatch.query.returns.keywords import allows_nothing, narrowed
+from sqlbatch.query.returns.kinds import FLOATS, INTEGERS, Decimal, Enum, Field, List, Scalar, Struct, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 Schema = dict[str, Any]
 
@@ -48,7 +51,9 @@ def _field_schema(field: Field, keywords: Schema, note: str | None) -> Schema:
     kind = field.type
     said = [text for text in (field.comment, _type_note(kind), note) if text]
     description = {"description": " ".join(said)} if said else {}
-    schema = _narrowed(_type_schema(kind), keywords)
+    schema = narrowed(_type_schema(kind), keywords)
+    if allows_nothing(schema):
+        raise InvalidReturns(f"--returns: {field.name}: no {kind} satisfies its CHECK; correct one of them")
     if field.not_null:
         return schema | description
     if isinstance(kind, List | Struct):
@@ -64,22 +69,24 @@ def _type_schema(kind: Type) -> Schema:
         case Struct():
             return object_schema(kind.fields, {}, {})
         case List():
-            schema: Schema = {"type": "array", "items": _item_schema(kind.element)}
-            return schema if kind.size is None else schema | {"minItems": kind.size, "maxItems": kind.size}
+            size = {} if kind.size is None else {"minItems": kind.size, "maxItems": kind.size}
+            return {"type": "array", "items": _item_schema(kind.element)} | size
         case Enum():
             return {"type": "string", "enum": list(kind.values)}
         case Decimal():
             return _decimal_schema(kind)
-        case Scalar(name) if name in INTEGERS:
-            return {"type": "integer"} | _integer_range(name)
-        case Scalar(name) if name in FLOATS:
-            return {"type": "number"}
-        case Scalar("BOOLEAN"):
-            return {"type": "boolean"}
-        case Scalar(name) if name in _FORMATS:
-            return {"type": "string", "format": _FORMATS[name]}
-        case _:
-            return {"type": "string"}
+        case Scalar(name):
+            return _scalar_schema(name)
+
+
+def _scalar_schema(name: str) -> Schema:
+    if name in INTEGERS:
+        return {"type": "integer"} | _integer_range(name)
+    if name in FLOATS:
+        return {"type": "number"}
+    if name == "BOOLEAN":
+        return {"type": "boolean"}
+    return {"type": "string"} | ({"format": _FORMATS[name]} if name in _FORMATS else {})
 
 
 def _item_schema(kind: Type) -> Schema:
@@ -115,53 +122,29 @@ def _type_note(kind: Type) -> str | None:
     return f"{number}{places}."
 
 
-def _narrowed(schema: Schema, keywords: Schema) -> Schema:
-    """Return a schema with further keywords, of two bounds the narrower."""
-    result = dict(schema)
-    for key, value in keywords.items():
-        if key in {"minimum", "exclusiveMinimum", "minItems"}:
-            result[key] = max(value, result.get(key, value))
-        elif key in {"maximum", "exclusiveMaximum", "maxItems"}:
-            result[key] = min(value, result.get(key, value))
-        elif key == "enum":
-            result[key] = [one for one in result.get("enum", value) if one in value]
-        else:
-            result[key] = value
-    return result
-
-
 def check_limits(schema: Schema) -> None:
     """Refuse a schema that the provider would refuse for its size, for that costs every line of a batch."""
-    levels = _levels(schema) - 1
-    if levels > MAX_LEVELS:
-        raise InvalidReturns(
-            f"--returns: {levels} levels of STRUCT and lists inside each other; a strict schema takes {MAX_LEVELS}: flatten it"
-        )
-    objects = [one for one in _schemas(schema) if "properties" in one]
-    enums = [one["enum"] for one in _schemas(schema) if "enum" in one]
-    names = [name for one in objects for name in one["properties"]]
-    if len(names) > MAX_PROPERTIES:
-        raise InvalidReturns(
-            f"--returns: {len(names):,} columns and fields; a strict schema takes {MAX_PROPERTIES:,}: ask for fewer at once"
-        )
-    values = sum(map(len, enums))
-    if values > MAX_ENUM_VALUES:
-        raise InvalidReturns(
-            f"--returns: {values:,} ENUM values (NULL counts); a strict schema takes {MAX_ENUM_VALUES:,}:"
-            " use VARCHAR, and join the answers to a table of them"
-        )
-    for enum in enums:
-        length = sum(len(str(value)) for value in enum)
-        if len(enum) > LARGE_ENUM and length > MAX_LARGE_ENUM_TEXT:
-            raise InvalidReturns(
-                f"--returns: an ENUM of {len(enum)} values has {length:,} characters; with more than {LARGE_ENUM} values"
-                f" a strict schema takes {MAX_LARGE_ENUM_TEXT:,}: shorten them"
-            )
-    text = sum(map(len, names)) + sum(len(str(value)) for enum in enums for value in enum)
-    if text > MAX_TEXT:
-        raise InvalidReturns(
-            f"--returns: names and ENUM values have {text:,} characters; a strict schema takes {MAX_TEXT:,}: shorten them"
-        )
+    parts = list(_schemas(schema))
+    names = [name for part in parts for name in part.get("properties", ())]
+    enums = [part["enum"] for part in parts if "enum" in part]
+    lengths = [sum(len(str(value)) for value in enum) for enum in enums]
+    large = max((length for enum, length in zip(enums, lengths, strict=True) if len(enum) > LARGE_ENUM), default=0)
+    # The root is level 0: a STRUCT or list in a column is the first.
+    _at_most(_levels(schema) - 1, MAX_LEVELS, "levels of STRUCT and lists inside each other", "flatten them")
+    _at_most(len(names), MAX_PROPERTIES, "columns and fields", "ask for fewer at once")
+    _at_most(
+        sum(map(len, enums)),
+        MAX_ENUM_VALUES,
+        "ENUM values (NULL counts)",
+        "use VARCHAR and join the answers to a table",
+    )
+    _at_most(large, MAX_LARGE_ENUM_TEXT, f"characters in an ENUM of more than {LARGE_ENUM} values", "shorten them")
+    _at_most(sum(map(len, names)) + sum(lengths), MAX_TEXT, "characters in names and ENUM values", "shorten them")
+
+
+def _at_most(count: int, limit: int, what: str, instead: str) -> None:
+    if count > limit:
+        raise InvalidReturns(f"--returns: {count:,} {what}, and a strict schema takes {limit:,}; {instead}")
 
 
 def _levels(schema: Schema) -> int:

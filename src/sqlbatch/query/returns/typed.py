@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.query.returns.types import Decimal, Enum, Field, List, Scalar, Struct, Type
+from sqlbatch.query.returns.kinds import Decimal, Enum, Field, List, Scalar, Struct, Type
 from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
@@ -73,4 +73,3 @@ def _is_carried(kind: Type) -> bool:
             return name not in _FROM_TEXT
         case Decimal() | Enum():
             return False
-
