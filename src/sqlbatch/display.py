@@ -96,30 +96,25 @@ def working(doing: str) -> Iterator[None]:
 def show_quote(quote: Quote) -> None:
     """Tell what would be sent, what not, and why."""
     offline = " (no language model: it answers from the text alone)" if quote.provider == "local" else ""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("target", escape(quote.target))
-    grid.add_row("model", escape(f"{quote.model} at {quote.provider}{offline}"))
-    skipped = "".join(f"; {count:,} skipped: {reason}" for reason, count in quote.skipped_why)
-    grid.add_row("rows", escape(f"{quote.rows:,}{skipped}"))
-    grid.add_row("the model sees", escape(", ".join(quote.sees)))
+    facts = {"target": quote.target, "model": f"{quote.model} at {quote.provider}{offline}"}
+    facts["rows"] = f"{quote.rows:,}" + "".join(f"; {count:,} skipped: {reason}" for reason, count in quote.skipped_why)
+    facts["the model sees"] = ", ".join(quote.sees)
     if quote.rides_along:
-        grid.add_row("rides along", escape(", ".join(quote.rides_along)))
+        facts["rides along"] = ", ".join(quote.rides_along)
     settled = [f"{quote.distinct:,} distinct"]
     settled += [f"{quote.answered:,} answered before"] if quote.answered else []
     settled += [f"{quote.failed_before:,} failed before, not sent"] if quote.failed_before else []
     settled += [f"{quote.in_flight:,} in flight"] if quote.in_flight else []
-    grid.add_row("requests", ", ".join(settled))
+    facts["requests"] = ", ".join(settled)
     if quote.to_send:
+        batches = _count(quote.batches, "batch", "batches")
         size = f"{quote.bytes / 1e6:,.1f} MB, about {quote.tokens:,} tokens of input"
-        grid.add_row(
-            "to send", f"{_count(quote.to_send, 'request')} in {_count(quote.batches, 'batch', 'batches')}, {size}"
-        )
+        facts["to send"] = f"{_count(quote.to_send, 'request')} in {batches}, {size}"
     else:
-        grid.add_row("to send", "nothing")
-    grid.add_row(
-        "cost", "nothing" if quote.provider == "local" or not quote.to_send else "unknown: no price is known for it"
-    )
-    err.print(grid)
+        facts["to send"] = "nothing"
+    free = quote.provider == "local" or not quote.to_send
+    facts["cost"] = "nothing" if free else "unknown: no price is known for it"
+    _show_facts(err, facts)
     for note in quote.notes:
         err.print(f"[yellow]note:[/] {escape(note)}")
 
@@ -277,26 +272,20 @@ def show_job(
 ) -> None:
     """Print a job: what it asked, where it is, its batches, its failures by reason."""
     console = out()
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("job", f"{job.job_id} {escape(job.target)}")
-    grid.add_row("status", escape(_status_in_words(job)))
     model = json.loads(job.enrichment)["model"]
-    grid.add_row(
-        "model", escape(f"{model} at {job.provider}" + (" (no language model)" if job.provider == "local" else ""))
-    )
-    grid.add_row("rows", f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else ""))
-    reused = f", {job.reused:,} known before" if job.reused else ""
-    grid.add_row(
-        "requests",
-        f"{job.requests:,} distinct{reused}: {job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending",
-    )
+    facts = {"job": f"{job.job_id} {job.target}", "status": _status_in_words(job)}
+    facts["model"] = f"{model} at {job.provider}" + (" (no language model)" if job.provider == "local" else "")
+    facts["rows"] = f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else "")
+    known = f", {job.reused:,} known before" if job.reused else ""
+    counts = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
+    facts["requests"] = f"{job.requests:,} distinct{known}: {counts}"
     if any(billed):
-        grid.add_row("tokens", f"{billed[0]:,} in ({billed[1]:,} cached), {billed[2]:,} out")
-    grid.add_row("begun", f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC")
+        facts["tokens"] = f"{billed[0]:,} in ({billed[1]:,} cached), {billed[2]:,} out"
+    facts["begun"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"
     if job.finished_at:
-        grid.add_row("ended", f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC")
-    grid.add_row("query", escape(job.query.strip()))
-    console.print(grid)
+        facts["ended"] = f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC"
+    facts["query"] = job.query.strip()
+    _show_facts(console, facts)
     if batches:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
         for heading in ("batch", "state", "requests", "answered", "failed", "not tried", "open"):
@@ -345,9 +334,20 @@ def _status_in_words(job: JobRow) -> str:
             return status
 
 
+def _show_facts(console: Console, facts: dict[str, str]) -> None:
+    """Print facts, one a line, their names in one column; a long one is left to the terminal to wrap."""
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        lines = value.splitlines() or [""]
+        console.print(f"[dim]{name:<{width}}[/]  {escape(lines[0])}", soft_wrap=True)
+        for line in lines[1:]:
+            console.print(" " * (width + 2) + escape(line), soft_wrap=True)
+
+
 def _statuses(event: BatchProgress) -> str:
-    words = ", ".join(f"{count:,} {status}" for status, count in event.statuses)
-    return f"{'batch' if event.batches == 1 else 'batches'} {words}"
+    if len(event.statuses) == 1:
+        return f"{_count(event.batches, 'batch', 'batches')} {event.statuses[0][0]}"
+    return f"{event.batches:,} batches: " + ", ".join(f"{count:,} {status}" for status, count in event.statuses)
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

@@ -62,8 +62,8 @@ def load_ended(work: Work) -> Iterator[Event]:
         yield loaded.event
         if loaded.quarantined:
             yield Noted(
-                f"{loaded.quarantined:,} lines of batch {loaded.event.batch_id} belong to none of its requests: they are "
-                "kept in sqlbatch.quarantine"
+                f"{loaded.quarantined:,} lines of batch {loaded.event.batch_id} belong to none of its requests: "
+                "they are kept in sqlbatch.quarantine"
             )
         if loaded.waits_for is not None:
             seconds = submit.pause(work.database, work.job_id, loaded.waits_for)

@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of our output has gone; what it did not read is nobody's loss.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return display.Exit.DONE
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 (what is not Typer's is raised again)
         return _usage(problem)
     return int(code or 0)
 

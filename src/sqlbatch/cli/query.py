@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Rows that a table on the terminal shows; the other formats have all.
 TABLE_ROWS = 100
+# Characters of a value that the first rows of a target show.
+HEAD_WIDTH = 100
 
 
 class Format(StrEnum):
@@ -73,7 +75,9 @@ def head(database: Database, target: str, rows: int) -> None:
     with database.session() as session:
         name = parse_target(target, session.catalog).qualified(session.catalog)
         left_out = "custom_id, ai_error, ai_model"
-        _print_table(session, f"SELECT * EXCLUDE ({left_out}) FROM {name} LIMIT {rows}", count=False)
+        text = f"COLUMNS(* EXCLUDE ({left_out}))::VARCHAR"
+        short = f"CASE WHEN length({text}) > {HEAD_WIDTH} THEN left({text}, {HEAD_WIDTH - 1}) || '…' ELSE {text} END"
+        _print_table(session, f"SELECT {short} FROM {name} LIMIT {rows}", count=False)
 
 
 def _opened(database: Database, text: str) -> AbstractContextManager[Session]:

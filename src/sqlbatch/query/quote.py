@@ -113,11 +113,9 @@ def _what_changed(session: Session, existing: Existing, enrichment: Enrichment) 
     """Say what differs from the target's last job, when nothing of its answers can be used again."""
     _, text = session.run("target.previous", {"job_id": existing.job_id})[0]
     before = Enrichment.from_json(text)
-    differing = []
     labels = {"inputs": "input", "params": "param", "base_url": "provider"}
-    for name in ("prompt", "instructions", "inputs", "model", "params", "endpoint", "base_url", "query"):
-        if getattr(before, name) != getattr(enrichment, name):
-            differing.append(f"{labels.get(name, name)} differs")
+    names = ("prompt", "instructions", "inputs", "model", "params", "endpoint", "base_url", "query")
+    differing = [f"{labels.get(n, n)} differs" for n in names if getattr(before, n) != getattr(enrichment, n)]
     if before.returns != enrichment.returns:
         differing.append(f"returns differs: {before.returns or 'none'} -> {enrichment.returns or 'none'}")
     if not differing:

@@ -7,7 +7,7 @@ import time
 
 
 class Clock:
-    """Seconds since 1970, running `speed` times as fast as real time from a fixed origin, and moved forward on demand."""
+    """Seconds since 1970, running `speed` times as fast as real time from an origin, and moved forward on demand."""
 
     def __init__(self, speed: float = 1.0, real: float | None = None, shown: float | None = None) -> None:
         self.speed = speed

@@ -8,7 +8,7 @@ from sqlbatch.server.batches import ENDPOINTS
 from sqlbatch.server.body import as_object, read_bytes
 from sqlbatch.server.envelope import ApiError, Json, missing_parameter
 from sqlbatch.server.lines import MAX_LINE
-from sqlbatch.server.offline import OFFLINE, answer
+from sqlbatch.server.offline.model import OFFLINE, answer
 
 if TYPE_CHECKING:
     from starlette.requests import Request

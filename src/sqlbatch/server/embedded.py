@@ -23,8 +23,8 @@ _JOIN_TIMEOUT = 30.0  # seconds that a holder may take to start
 class EmbeddedServer:
     """The server inside this process on a free loopback port, or the one of the process that already holds the folder.
 
-    `base_url` (`http://127.0.0.1:PORT/v1`) is valid after `start`. `start` may be called again at any time: it returns at
-    once while the server answers, and takes the folder over when the process that held it has gone.
+    `base_url` (`http://127.0.0.1:PORT/v1`) is valid after `start`. `start` may be called again at any time: it returns
+    at once while the server answers, and takes the folder over when the process that held it has gone.
     """
 
     def __init__(self, folder: Path, *, config: ServerConfig | None = None) -> None:

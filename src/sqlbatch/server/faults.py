@@ -107,10 +107,10 @@ _COMMON = frozenset({"name", "on", "count", "share", "skip", "once"})
 class Rule:
     """One failure: its name, where and how often it happens, and its own options.
 
-    `on` is an endpoint (`POST /v1/batches`, with `*`) for failures of the HTTP layer, a custom_id (with `*`) for those of
-    lines, a batch id for those of batches. The first `skip` occasions pass, then `share` (0 to 1) of them fail, at most
-    `count`; the choice depends on the occasion's key alone, so that a line fails each time or never. With `once` a key fails
-    only the first time.
+    `on` is an endpoint (`POST /v1/batches`, with `*`) for failures of the HTTP layer, a custom_id (with `*`) for those
+    of lines, a batch id for those of batches. The first `skip` occasions pass, then `share` (0 to 1) of them fail, at
+    most `count`; the choice depends on the occasion's key alone, so that a line fails each time or never. With `once`
+    a key fails only the first time.
     """
 
     name: str

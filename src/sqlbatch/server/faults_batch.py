@@ -28,7 +28,7 @@ class FaultyBatch:
         self._lines = faults.any_of(LINES)
 
     def hold(self, status: str) -> float | None:
-        """Return how many seconds of the server's clock the batch stays in a status; infinite until it is ended."""
+        """Return how many seconds of the server's clock the batch stays in a status; infinite until it ends."""
         rule = self._faults.take(f"stuck_{status}", self._id)
         return float(rule.options.get("seconds", "inf")) if rule else None
 
@@ -42,9 +42,9 @@ class FaultyBatch:
             limit = rule.options.get("limit")
             if limit is None or (size + enqueued) // 4 > int(limit):
                 message = (
-                    f"Enqueued token limit reached for {rule.options.get('model', 'offline')} in organization org-local. "
-                    f"Limit: {int(limit or 900_000):,} enqueued tokens. Please try again once some in_progress batches "
-                    "have been completed."
+                    f"Enqueued token limit reached for {rule.options.get('model', 'offline')} in organization "
+                    f"org-local. Limit: {int(limit or 900_000):,} enqueued tokens. Please try again once some "
+                    "in_progress batches have been completed."
                 )
                 return [_error("token_limit_exceeded", message)]
         if self._faults.take("billing_limit", self._id):

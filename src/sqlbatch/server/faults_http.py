@@ -31,7 +31,7 @@ _READY_MADE: dict[str, dict[str, Any]] = {
 }
 
 
-class ConnectionDropped(Exception):  # noqa: N818 - it is acted out, not an error of ours
+class ConnectionDropped(Exception):
     """The connection was closed on purpose."""
 
 

@@ -41,6 +41,7 @@ class Job:
     deliver: Callable[[Line, Reply], None]
     open: int = 0
     exhausted: bool = False
+    stopped: bool = False
     closed: bool = False
     later: list[tuple[float, int, Item]] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,15 +61,19 @@ class Feed:
         self._jobs.append(job)
         self._changed.set()
 
+    def send_no_more(self, job: Job) -> None:
+        """Send nothing more of a batch; what is under way may still be delivered."""
+        job.exhausted = job.stopped = True
+        later, job.later = job.later, []
+        for _, _, item in later:
+            self.drop(item)
+
     def close(self, job: Job) -> None:
         """Give a batch up: nothing of it is sent or delivered any more."""
+        self.send_no_more(job)
         job.closed = True
         if job in self._jobs:
             self._jobs.remove(job)
-        for _, _, item in job.later:
-            self._held -= len(item.payload)
-        job.later.clear()
-        self._changed.set()
 
     async def next(self) -> Item:
         """Wait for a line to send."""
@@ -84,7 +89,7 @@ class Feed:
 
     def again(self, item: Item, delay: float) -> None:
         """Try a line again after `delay` seconds."""
-        if item.job.closed:
+        if item.job.stopped:
             self.drop(item)
             return
         heapq.heappush(item.job.later, (time.monotonic() + delay, next(self._order), item))

@@ -6,7 +6,10 @@ import contextlib
 import json
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 if sys.platform == "win32":  # pragma: no cover - the same promise with that system's own lock
     import msvcrt
@@ -56,7 +59,7 @@ class Folder:
         self.input(batch_id).unlink(missing_ok=True)
 
     def tidy(self, files: set[str], batches: set[str]) -> None:
-        """Remove what a killed process left behind: everything but the contents of `files` and the inputs of `batches`."""
+        """Remove what a killed process left: everything but the contents of `files` and the inputs of `batches`."""
         for folder, kept in ((self.files, files), (self.inputs, batches), (self.uploads, set[str]())):
             for path in folder.iterdir():
                 if path.name not in kept:

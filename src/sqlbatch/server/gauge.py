@@ -6,7 +6,7 @@ import asyncio
 import time
 
 _SHRINK = 0.7  # of the requests at once after the upstream was overloaded
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds, doubling while nothing succeeds
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0  # seconds, doubling while nothing succeeds
 _LONGEST_DOWN = 5.0  # seconds between attempts to reach an upstream that is down
 _LONGEST_ASKED = 3_600.0  # seconds of a Retry-After that are honoured
 

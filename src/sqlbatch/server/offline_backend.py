@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from sqlbatch.server.offline import answer
+from sqlbatch.server.offline.model import answer
 from sqlbatch.server.results import Reply
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LIFETIME = 2_592_000  # seconds that output files are kept unless asked otherwise; 30 days (contract section 2)
 
 
-class Superseded(Exception):  # noqa: N818 - it is no error
+class Superseded(Exception):
     """The batch has meanwhile gone another way; its owner cancelled it."""
 
 

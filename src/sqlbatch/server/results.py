@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# A result's id names the line it answers, so that a file says by itself what is done: 8 hex digits, then 24 random ones.
+# A result's id names the line it answers, so that a file says itself what is done: 8 hex digits, then 24 random ones.
 _ID = re.compile(rb'\{"id":"batch_req_([0-9a-f]{8})[0-9a-f]{24}"')
 
 
@@ -72,7 +72,7 @@ class Progress:
 
 
 class Results:
-    """Appends results, each with one write: what a killed process had written is found again and not run a second time."""
+    """Appends results, each with one write: what a killed process had written is found again and not run twice."""
 
     def __init__(self, output: Path, errors: Path, *, lines: int, durable: Progress) -> None:
         self.done = bytearray(lines + 1)

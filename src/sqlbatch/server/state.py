@@ -76,7 +76,10 @@ _BATCH_COLUMNS = [column.name for column in fields(BatchRecord)]
 
 
 class State:
-    """One connection to the state, for one thread at a time; `shared` lets threads take turns. A statement that returns has reached the disk (WAL, synchronous FULL)."""
+    """One connection to the state, for one thread at a time; `shared` lets threads take turns.
+
+    A statement that returns has reached the disk (WAL, synchronous FULL).
+    """
 
     def __init__(self, database: Path, *, shared: bool = False) -> None:
         self._sql = {name: block.sql for name, block in blocks("server.sql").items()}

@@ -108,9 +108,10 @@ class Upstreams:
         ended, stop = asyncio.ensure_future(job.ended.wait()), asyncio.ensure_future(interrupted.wait())
         try:
             await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done() and job.open:
-                job.exhausted = True
-                await asyncio.wait({ended}, timeout=_GRACE)
+            if not ended.done():
+                self._feed.send_no_more(job)
+                if job.open:
+                    await asyncio.wait({ended}, timeout=_GRACE)
         finally:
             self._feed.close(job)
             ended.cancel()
@@ -182,7 +183,7 @@ class Upstreams:
         item.failures += 1
         if item.failures < _FAILURES:
             spread = 0.5 + item.line.number * 0.618 % 1  # lines that failed together do not come back together
-            self._feed.again(item, spread * min(0.05 * 2**item.failures, _LONGEST_DELAY))
+            self._feed.again(item, spread * min(0.02 * 2**item.failures, _LONGEST_DELAY))
         else:
             self._feed.done(item, reply)
 

@@ -1,21 +1,20 @@
-"""CHECK conditions: bound by DuckDB, and evaluated over other expressions than columns of a table."""
+"""CHECK conditions, bound by DuckDB as it binds those of CREATE TABLE."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from sqlbatch.errors import InvalidReturns
+from sqlbatch.query.returns.kinds import Check, Column, List, Reference, Struct, Type
 from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from sqlbatch.query.returns.kinds import Field
+    from collections.abc import Iterator, Mapping, Sequence
 
 _PREFIX = "SELECT "
 _NAME = re.compile(rb'"(?:[^"]|"")*"|[\w$\x80-\xff]+')
@@ -23,72 +22,75 @@ _NAME = re.compile(rb'"(?:[^"]|"")*"|[\w$\x80-\xff]+')
 _SPECIAL = frozenset(["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"])
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Where a condition names a column: the bytes from `start` to `end` of its text, and the column's number."""
+def bind(columns: Sequence[Column], checks: Sequence[Check]) -> tuple[tuple[Column, ...], tuple[Check, ...]]:
+    """Return columns and conditions, these bound: those of a STRUCT's fields to the fields, all others to the columns.
 
-    start: int
-    end: int
-    column: int
-
-
-@dataclass(frozen=True)
-class Check:
-    """A condition, as written, with the columns it names; `column` is the one it stands behind, if any."""
-
-    text: str
-    column: int | None
-    references: tuple[Reference, ...]
-
-    def with_columns(self, sql: Callable[[int], str]) -> str:
-        """Return the condition with every column replaced by what `sql` gives for its number."""
-        source = self.text.encode()
-        for reference in reversed(self.references):
-            source = source[: reference.start] + sql(reference.column).encode() + source[reference.end :]
-        return source.decode()
-
-
-def bind(fields: Sequence[Field], conditions: Sequence[tuple[str, int | None]]) -> tuple[Check, ...]:
-    """Return conditions, each given with the column it stands behind, once DuckDB has taken them as it would in CREATE TABLE.
-
-    Raises InvalidReturns in DuckDB's words: an unknown column or function, a subquery, an aggregate, types that do not fit.
+    Raises InvalidReturns in DuckDB's words: an unknown column or function, a subquery, an aggregate, unfitting types.
     """
-    if not conditions:
-        return ()
-    columns = ", ".join(f"{quote_identifier(field.name)} {field.type}" for field in fields)
-    numbers = {field.name.casefold(): i for i, field in enumerate(fields)}
-    checks: list[Check] = []
-    with _connect() as connection:
-        for text, column in conditions:
-            where = f"--returns: {fields[column].name}" if column is not None else "--returns"
-            try:
-                connection.execute(f"CREATE OR REPLACE TABLE sqlbatch_returns ({columns}, CHECK ({text}\n))").fetchall()
-                parsed = connection.execute("SELECT json_serialize_sql(?)", [_PREFIX + text]).fetchall()[0][0]
-            except duckdb.Error as error:
-                raise InvalidReturns(f"{where}: CHECK ({text}): {_in_one_line(error)}") from error
-            references = tuple(_references(json.loads(parsed), text.encode(), numbers, f"{where}: CHECK ({text})"))
-            checks.append(Check(text, column, references))
-    return tuple(checks)
+    if not checks and not any(_has_check(column) for column in columns):
+        return tuple(columns), tuple(checks)
+    with connect() as connection:
+        binder = _Binder(connection)
+        return binder.columns(columns, "--returns: "), tuple(
+            binder.check(columns, check, "--returns: ") for check in checks
+        )
 
 
-def try_out(check: Check, sql: str) -> None:
-    """Refuse a condition that does not bind where answers are checked, by the SQL that checks them with it."""
-    with _connect() as connection:
-        try:
-            connection.execute(f"SELECT {sql} FROM (VALUES (NULL::VARCHAR), ('{{}}')) answers(content)").fetchall()
-        except duckdb.Error as error:
-            raise InvalidReturns(
-                f"--returns: CHECK ({check.text}) cannot be evaluated outside a table: {_in_one_line(error)};"
-                " write f(x) rather than x.f()"
-            ) from error
-
-
-def _connect() -> duckdb.DuckDBPyConnection:
-    # A condition has no business with files.
+def connect() -> duckdb.DuckDBPyConnection:
+    """Return an empty database that reaches no files, for a condition has no business there."""
     return duckdb.connect(config={"enable_external_access": "false"})
 
 
-def _references(tree: Any, source: bytes, numbers: Mapping[str, int], where: str) -> Iterator[Reference]:
+def in_one_line(error: duckdb.Error) -> str:
+    """Return DuckDB's message without its kind, its candidates and the place in a statement of ours."""
+    lines = [line for line in str(error).split("LINE 1:")[0].splitlines() if line.strip()]
+    return " ".join(lines[0].split(": ", 1)[-1].split()) if lines else "DuckDB refuses it"
+
+
+def _has_check(column: Column) -> bool:
+    kind = column.type
+    while isinstance(kind, List):
+        kind = kind.element
+    return column.check is not None or (isinstance(kind, Struct) and any(map(_has_check, kind.fields)))
+
+
+class _Binder:
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def columns(self, columns: Sequence[Column], where: str) -> tuple[Column, ...]:
+        return tuple(
+            dataclasses.replace(
+                column,
+                type=self._type(column.type, f"{where}{column.name}"),
+                check=column.check and self.check(columns, column.check, f"{where}{column.name}: "),
+            )
+            for column in columns
+        )
+
+    def _type(self, kind: Type, where: str) -> Type:
+        match kind:
+            case List():
+                return List(self._type(kind.element, where), kind.size)
+            case Struct():
+                return Struct(self.columns(kind.fields, f"{where}."))
+            case _:
+                return kind
+
+    def check(self, columns: Sequence[Column], check: Check, where: str) -> Check:
+        where = f"{where}CHECK ({check.text})"
+        definitions = ", ".join(f"{quote_identifier(column.name)} {column.type}" for column in columns)
+        table = f"CREATE OR REPLACE TEMP TABLE sqlbatch_returns ({definitions}, CHECK ({check.text}\n))"
+        try:
+            self._connection.execute(table).fetchall()
+            parsed = self._connection.execute("SELECT json_serialize_sql(?)", [_PREFIX + check.text]).fetchall()[0][0]
+        except duckdb.Error as error:
+            raise InvalidReturns(f"{where}: {in_one_line(error)}") from error
+        numbers = {column.name.casefold(): i for i, column in enumerate(columns)}
+        return Check(check.text, tuple(_references(json.loads(parsed), check.text.encode(), numbers, where)))
+
+
+def _references(tree: Any, source: bytes, numbers: Mapping[str, int], where: str) -> list[Reference]:
     found: dict[int, Reference] = {}
     for node, hidden in _nodes(tree, frozenset()):
         if node.get("type") != "COLUMN_REF":
@@ -104,7 +106,7 @@ def _references(tree: Any, source: bytes, numbers: Mapping[str, int], where: str
         if match is None:
             raise InvalidReturns(f"{where}: the column {name} cannot be found in it; write it in double quotes")
         found[start] = Reference(start, match.end(), column)
-    yield from (found[start] for start in sorted(found))
+    return [found[start] for start in sorted(found)]
 
 
 def _nodes(tree: Any, hidden: frozenset[str]) -> Iterator[tuple[dict[str, Any], frozenset[str]]]:
@@ -124,9 +126,3 @@ def _nodes(tree: Any, hidden: frozenset[str]) -> Iterator[tuple[dict[str, Any], 
         yield tree, hidden
         for part in tree.values():
             yield from _nodes(part, hidden)
-
-
-def _in_one_line(error: duckdb.Error) -> str:
-    """Return DuckDB's message without its kind, its candidates and the place in a statement of ours."""
-    lines = [line for line in str(error).split("LINE 1:")[0].splitlines() if line.strip()]
-    return " ".join(lines[0].split(": ", 1)[-1].split()) if lines else "DuckDB refuses it"

@@ -12,16 +12,21 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from sqlbatch.query.returns.kinds import FLOATS, INTEGERS, Decimal, Enum, Field, List, Scalar, Type
+from sqlbatch.query.returns.kinds import FLOATS, INTEGERS, Column, Decimal, Enum, List, Scalar, Type
 from sqlbatch.query.returns.lexer import tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 Keywords = dict[str, Any]
 
-_BOUNDS = {exp.GT: "exclusiveMinimum", exp.GTE: "minimum", exp.LT: "exclusiveMaximum", exp.LTE: "maximum"}
-_TURNED: dict[type[exp.Expression], type[exp.Expression]] = {
+_BOUNDS: dict[type[exp.Expr], str] = {
+    exp.GT: "exclusiveMinimum",
+    exp.GTE: "minimum",
+    exp.LT: "exclusiveMaximum",
+    exp.LTE: "maximum",
+}
+_TURNED: dict[type[exp.Expr], type[exp.Expr]] = {
     exp.GT: exp.LT,
     exp.GTE: exp.LTE,
     exp.LT: exp.GT,
@@ -29,13 +34,13 @@ _TURNED: dict[type[exp.Expression], type[exp.Expression]] = {
     exp.EQ: exp.EQ,
 }
 
-# A regular expression that means the same to DuckDB and to a reader of JSON Schema: no flags, look-arounds, named groups,
-# classes by name, or anchors of other kinds.
+# A regular expression that means the same to DuckDB and to a reader of JSON Schema: no flags, look-arounds, named
+# groups, classes by name, or anchors of other kinds.
 _COMMON_PATTERN = re.compile(r"(?:\\[dDwWsSnrt.*+?^$|()\[\]{}\\/-]|\[(?!\[?:)|\((?!\?[^:])|[^\\\[(])*", re.DOTALL)
 
 
-def keywords(field: Field, condition: str) -> tuple[Keywords, bool]:
-    """Return the keywords that say a condition on a field, and whether they say all of it."""
+def keywords(column: Column, condition: str) -> tuple[Keywords, bool]:
+    """Return the keywords that say a condition on a column, and whether they say all of it."""
     try:
         tree = sqlglot.parse_one(condition, dialect="duckdb")
     except SqlglotError:
@@ -43,7 +48,7 @@ def keywords(field: Field, condition: str) -> tuple[Keywords, bool]:
     found: Keywords = {}
     complete = True
     for part in _conjuncts(tree):
-        said = _said(field, part, condition)
+        said = _said(column, part, condition)
         if said is None or ("pattern" in said and "pattern" in found):
             complete = False
         else:
@@ -60,7 +65,7 @@ def narrowed(schema: Keywords, further: Keywords) -> Keywords:
         elif key in {"maximum", "exclusiveMaximum", "maxItems"}:
             result[key] = min(value, result.get(key, value))
         elif key == "enum":
-            result[key] = [one for one in result.get(key, value) if one in value]
+            result[key] = [one for one in result[key] if one in value] if key in result else value
         else:
             result[key] = value
     # Of an open and a closed bound on one side only the narrower says anything.
@@ -84,7 +89,7 @@ def allows_nothing(schema: Keywords) -> bool:
     )
 
 
-def _conjuncts(tree: exp.Expression) -> Iterator[exp.Expression]:
+def _conjuncts(tree: exp.Expr) -> Iterator[exp.Expr]:
     tree = tree.unnest()
     if isinstance(tree, exp.And):
         yield from _conjuncts(tree.this)
@@ -93,55 +98,59 @@ def _conjuncts(tree: exp.Expression) -> Iterator[exp.Expression]:
         yield tree
 
 
-def _said(field: Field, part: exp.Expression, condition: str) -> Keywords | None:
+def _said(column: Column, part: exp.Expr, condition: str) -> Keywords | None:
     """Return the keywords that say one part of a condition, or None where there are none."""
     match part:
         case exp.Between() if not part.args.get("symmetric"):
-            low = _comparison(field, exp.GTE, part.this, part.args["low"])
-            high = _comparison(field, exp.LTE, part.this, part.args["high"])
+            low = _comparison(column, exp.GTE, part.this, part.args["low"])
+            high = _comparison(column, exp.LTE, part.this, part.args["high"])
             return None if low is None or high is None else low | high
-        case exp.In() if part.expressions and _is_column(field, part.this):
-            values = [_constant(field.type, value) for value in part.expressions]
-            return None if None in values else {"enum": list(dict.fromkeys(values))}
+        case exp.In() if part.expressions and _is_column(column, part.this):
+            values = [_constant(column.type, value) for value in part.expressions]
+            return _one_of(column, values)
         case exp.GT() | exp.GTE() | exp.LT() | exp.LTE() | exp.EQ():
-            return _comparison(field, type(part), part.this, part.expression) or _comparison(
-                field, _TURNED[type(part)], part.expression, part.this
+            return _comparison(column, type(part), part.this, part.expression) or _comparison(
+                column, _TURNED[type(part)], part.expression, part.this
             )
         case exp.RegexpLike() | exp.RegexpFullMatch() | exp.SimilarTo():
-            return _pattern(field, part, condition)
+            return _pattern(column, part, condition)
     return None
 
 
-def _comparison(
-    field: Field, kind: type[exp.Expression], left: exp.Expression, right: exp.Expression
-) -> Keywords | None:
+def _comparison(column: Column, kind: type[exp.Expr], left: exp.Expr, right: exp.Expr) -> Keywords | None:
     """Return the keywords of `column kind constant`, or of `len(column) kind constant` where the column is a list."""
-    if isinstance(left, exp.Length | exp.ArraySize) and isinstance(field.type, List) and _is_column(field, left.this):
+    if isinstance(left, exp.Length | exp.ArraySize) and isinstance(column.type, List) and _is_column(column, left.this):
         return _count(kind, _number(right))
-    if not _is_column(field, left):
+    if not _is_column(column, left):
         return None
-    value = _constant(field.type, right)
+    value = _constant(column.type, right)
     if value is None:
         return None
     if kind is exp.EQ:
-        return {"enum": [value]}
+        return _one_of(column, [value])
     return None if isinstance(value, str) else {_BOUNDS[kind]: value}
 
 
-def _count(kind: type[exp.Expression], count: int | float | None) -> Keywords | None:
+def _one_of(column: Column, values: Sequence[str | int | float | None]) -> Keywords | None:
+    if None in values or (str(column.type) in INTEGERS and any(isinstance(value, float) for value in values)):
+        return None
+    return {"enum": list(dict.fromkeys(values))}
+
+
+def _count(kind: type[exp.Expr], count: int | float | None) -> Keywords | None:
     if not isinstance(count, int) or count < 0:
         return None
     if kind is exp.EQ:
         return {"minItems": count, "maxItems": count}
-    if kind in {exp.GT, exp.GTE}:
+    if kind is exp.GT or kind is exp.GTE:
         return {"minItems": count + (kind is exp.GT)}
     return {"maxItems": max(count - (kind is exp.LT), 0)}
 
 
-def _pattern(field: Field, part: exp.Expression, condition: str) -> Keywords | None:
+def _pattern(column: Column, part: exp.Expr, condition: str) -> Keywords | None:
     """Return the pattern of a regular expression, if it means the same to all."""
     literal = part.expression
-    if field.type != Scalar("VARCHAR") or not _is_column(field, part.this) or part.args.get("flag"):
+    if column.type != Scalar("VARCHAR") or not _is_column(column, part.this) or part.args.get("flag"):
         return None
     if not isinstance(literal, exp.Literal) or not literal.is_string or not _is_common(literal.this):
         return None
@@ -177,20 +186,20 @@ def _tilde_means_whole() -> bool:
         return connection.execute("SELECT NOT ('ab' ~ 'a')").fetchall() == [(True,)]
 
 
-def _is_column(field: Field, node: exp.Expression) -> bool:
+def _is_column(column: Column, node: exp.Expr) -> bool:
     node = node.unnest()
-    return isinstance(node, exp.Column) and len(node.parts) == 1 and node.name.casefold() == field.name.casefold()
+    return isinstance(node, exp.Column) and len(node.parts) == 1 and node.name.casefold() == column.name.casefold()
 
 
-def _constant(kind: Type, node: exp.Expression) -> str | int | float | None:
+def _constant(kind: Type, node: exp.Expr) -> str | int | float | None:
     """Return a constant that a value of this type can be compared with in a schema, or None."""
     if isinstance(kind, Enum) or kind == Scalar("VARCHAR"):
         return str(node.this) if isinstance(node, exp.Literal) and node.is_string else None
-    numeric = kind in map(Scalar, [*INTEGERS, *FLOATS]) or (isinstance(kind, Decimal) and not kind.is_text)
+    numeric = not kind.is_text if isinstance(kind, Decimal) else str(kind) in {*INTEGERS, *FLOATS}
     return _number(node) if numeric else None
 
 
-def _number(node: exp.Expression) -> int | float | None:
+def _number(node: exp.Expr) -> int | float | None:
     node = node.unnest()
     sign = 1
     while isinstance(node, exp.Neg):

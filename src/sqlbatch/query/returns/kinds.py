@@ -1,11 +1,14 @@
-"""The types a returned column can have, as frozen values that render their own DuckDB text."""
+"""Returned columns and their types, as frozen values that render their own text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlbatch.store.queries import quote_identifier, quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The integers, with their least and greatest values.
 INTEGERS = {
@@ -64,7 +67,10 @@ class Enum:
 
 @dataclass(frozen=True)
 class List:
-    """A list, or with a size an array of so many elements; no element is NULL."""
+    """A list, or with a size an array of so many elements.
+
+    No element is NULL: a model that has nothing to say of an element leaves it out, and `len` counts what there is.
+    """
 
     element: Type
     size: int | None = None
@@ -74,25 +80,10 @@ class List:
 
 
 @dataclass(frozen=True)
-class Field:
-    """A named part of a STRUCT; NULL is a value of it unless `not_null`."""
-
-    name: str
-    type: Type
-    not_null: bool = False
-    comment: str | None = None
-
-    @property
-    def sql_type(self) -> str:
-        """The type as DuckDB reads it, for example `VARCHAR[]` or `STRUCT("x" INTEGER)`."""
-        return str(self.type)
-
-
-@dataclass(frozen=True)
 class Struct:
-    """Named parts, in order."""
+    """Named fields, in order."""
 
-    fields: tuple[Field, ...]
+    fields: tuple[Column, ...]
 
     def __str__(self) -> str:
         return f"STRUCT({', '.join(f'{quote_identifier(field.name)} {field.type}' for field in self.fields)})"
@@ -101,24 +92,67 @@ class Struct:
 Type: TypeAlias = Scalar | Decimal | Enum | List | Struct
 
 
-def definition(kind: Type) -> str:
-    """Return a type as `--returns` reads it: DuckDB's text, with NOT NULL and COMMENT inside a STRUCT."""
+@dataclass(frozen=True)
+class Reference:
+    """Where a condition names a column: the bytes from `start` to `end` of its text, and the column's number."""
+
+    start: int
+    end: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """A condition, as written, and where it names columns; NULL satisfies it, as in SQL."""
+
+    text: str
+    references: tuple[Reference, ...] = ()
+
+    def with_columns(self, sql: Callable[[int], str]) -> str:
+        """Return the condition with every column replaced by what `sql` gives for its number."""
+        source = self.text.encode()
+        for reference in reversed(self.references):
+            source = source[: reference.start] + sql(reference.column).encode() + source[reference.end :]
+        return source.decode()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A returned column, or a field of a STRUCT; NULL is a value of it unless `not_null`.
+
+    `comment` is told to the model, and so is what `check` demands.
+    """
+
+    name: str
+    type: Type
+    not_null: bool = False
+    comment: str | None = None
+    check: Check | None = None
+
+    @property
+    def sql_type(self) -> str:
+        """The type as DuckDB reads it, for example `VARCHAR[]` or `STRUCT("x" INTEGER)`."""
+        return str(self.type)
+
+    @property
+    def definition(self) -> str:
+        """The column as `--returns` reads it."""
+        parts = [quote_identifier(self.name), _definition(self.type)]
+        if self.not_null:
+            parts.append("NOT NULL")
+        if self.check is not None:
+            parts.append(f"CHECK ({self.check.text})")
+        if self.comment is not None:
+            parts.append(f"COMMENT {quote_literal(self.comment)}")
+        return " ".join(parts)
+
+
+def _definition(kind: Type) -> str:
+    """Return a type as `--returns` reads it: DuckDB's text, with the constraints of fields inside a STRUCT."""
     match kind:
         case List():
-            return f"{definition(kind.element)}[{'' if kind.size is None else kind.size}]"
+            return f"{_definition(kind.element)}[{'' if kind.size is None else kind.size}]"
         case Struct():
-            return f"STRUCT({', '.join(map(field_definition, kind.fields))})"
+            return f"STRUCT({', '.join(field.definition for field in kind.fields)})"
         case _:
             return str(kind)
-
-
-def field_definition(field: Field, check: str | None = None) -> str:
-    """Return a column or field as `--returns` reads it."""
-    parts = [quote_identifier(field.name), definition(field.type)]
-    if field.not_null:
-        parts.append("NOT NULL")
-    if check is not None:
-        parts.append(f"CHECK ({check})")
-    if field.comment is not None:
-        parts.append(f"COMMENT {quote_literal(field.comment)}")
-    return " ".join(parts)

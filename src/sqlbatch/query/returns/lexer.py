@@ -1,4 +1,4 @@
-"""The tokens of a column list, each a slice of the source: nothing is rewritten, so that DuckDB reads what was written."""
+"""The tokens of a column list, each a slice of the source, so that DuckDB reads a condition as it was written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,28 @@ _TOKEN = re.compile(
 )
 
 # Words before a parenthesis that are no function's name; written with a space so that a condition reads as usual.
-_KEYWORDS = frozenset(["and", "or", "not", "in", "between", "when", "then", "else", "case", "like", "ilike", "is", "to", "distinct", "any", "all", "over", "lambda"])
+_KEYWORDS = frozenset(
+    [
+        "and",
+        "or",
+        "not",
+        "in",
+        "between",
+        "when",
+        "then",
+        "else",
+        "case",
+        "like",
+        "ilike",
+        "is",
+        "to",
+        "distinct",
+        "any",
+        "all",
+        "over",
+        "lambda",
+    ]
+)
 _TIGHT_AFTER = frozenset("([.{")
 _TIGHT_BEFORE = frozenset(")].,}")
 
@@ -91,8 +112,6 @@ def _is_tight(before: Token, token: Token) -> bool:
         return True
     if token.text == "(":
         return before.kind == "quoted" or (before.kind == "word" and before.text.lower() not in _KEYWORDS)
-    return (
-        (token.text == "["
-        and before.kind in {"word", "quoted", "string"})
-        or (token.text == "[" and before.text in {")", "]"})
+    return (token.text == "[" and before.kind in {"word", "quoted", "string"}) or (
+        token.text == "[" and before.text in {")", "]"}
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns.keywords import allows_nothing, narrowed
-from sqlbatch.query.returns.kinds import FLOATS, INTEGERS, Decimal, Enum, Field, List, Scalar, Struct, Type
+from sqlbatch.query.returns.keywords import allows_nothing, keywords, narrowed
+from sqlbatch.query.returns.kinds import FLOATS, INTEGERS, Check, Column, Decimal, Enum, List, Scalar, Struct, Type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 Schema = dict[str, Any]
 
@@ -32,42 +32,47 @@ MAX_TEXT = 120_000
 LARGE_ENUM, MAX_LARGE_ENUM_TEXT = 250, 15_000
 
 
-def object_schema(fields: Sequence[Field], keywords: Mapping[str, Schema], notes: Mapping[str, str]) -> Schema:
-    """Return the schema of an object with these fields, every one of them required.
+def object_schema(columns: Sequence[Column], checks: Sequence[Check] = ()) -> Schema:
+    """Return the schema of an object with these columns or fields, every one of them required.
 
-    `keywords` are further keywords of a field and `notes` what is said to the model behind its comment, both by name.
+    What no keyword says is told to the model in the description: `checks`, and the conditions of the columns.
     """
-    return {
+    schema = {
         "type": "object",
-        "properties": {
-            field.name: _field_schema(field, keywords.get(field.name, {}), notes.get(field.name)) for field in fields
-        },
-        "required": [field.name for field in fields],
+        "properties": {column.name: _column_schema(column) for column in columns},
+        "required": [column.name for column in columns],
         "additionalProperties": False,
     }
+    return schema | ({"description": _must_hold(" AND ".join(check.text for check in checks))} if checks else {})
 
 
-def _field_schema(field: Field, keywords: Schema, note: str | None) -> Schema:
-    kind = field.type
-    said = [text for text in (field.comment, _type_note(kind), note) if text]
-    description = {"description": " ".join(said)} if said else {}
-    schema = narrowed(_type_schema(kind), keywords)
+def _column_schema(column: Column) -> Schema:
+    kind, check = column.type, column.check
+    said, complete = keywords(column, check.text) if check else ({}, True)
+    schema = narrowed(_type_schema(kind), said)
     if allows_nothing(schema):
-        raise InvalidReturns(f"--returns: {field.name}: no {kind} satisfies its CHECK; correct one of them")
-    if field.not_null:
-        return schema | description
+        raise InvalidReturns(f"--returns: {column.name}: no {kind} satisfies its CHECK; correct one of them")
+    texts = [column.comment, _type_note(kind), _must_hold(check.text) if check and not complete else None]
+    description = " ".join(text for text in texts if text)
+    described = {"description": description} if description else {}
+    if column.not_null:
+        return schema | described
     if isinstance(kind, List | Struct):
-        # Providers refuse the short form {"type": ["array", "null"]} where they take it for scalars.
-        return {"anyOf": [schema, {"type": "null"}]} | description
+        # Providers refuse the short form {"type": ["array", "null"]}, which they take for scalars.
+        return {"anyOf": [schema, {"type": "null"}]} | described
     if "enum" in schema:
         schema["enum"] = [*schema["enum"], None]
-    return schema | {"type": [schema["type"], "null"]} | description
+    return schema | {"type": [schema["type"], "null"]} | described
+
+
+def _must_hold(condition: str) -> str:
+    return f"It must satisfy this SQL condition: {condition}"
 
 
 def _type_schema(kind: Type) -> Schema:
     match kind:
         case Struct():
-            return object_schema(kind.fields, {}, {})
+            return object_schema(kind.fields)
         case List():
             size = {} if kind.size is None else {"minItems": kind.size, "maxItems": kind.size}
             return {"type": "array", "items": _item_schema(kind.element)} | size
@@ -155,7 +160,7 @@ def _levels(schema: Schema) -> int:
 
 def _parts(schema: Schema) -> Iterator[Schema]:
     yield from schema.get("properties", {}).values()
-    yield from schema.get("anyOf", ())
+    yield from schema.get("anyOf", [])
     if "items" in schema:
         yield schema["items"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.query.returns.kinds import Decimal, Enum, Field, List, Scalar, Struct, Type
+from sqlbatch.query.returns.kinds import Column, Decimal, Enum, List, Scalar, Struct, Type
 from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
@@ -24,17 +24,17 @@ _FROM_TEXT = {
 }
 
 
-def pointer(field: Field) -> str:
+def pointer(column: Column) -> str:
     """Return the path of a field; a JSON pointer, for that can say every name."""
-    return "/" + field.name.replace("~", "~0").replace("/", "~1")
+    return "/" + column.name.replace("~", "~0").replace("/", "~1")
 
 
-def pointers(fields: Sequence[Field], *before: str) -> str:
+def pointers(fields: Sequence[Column], *before: str) -> str:
     """Return SQL of the list of paths of the fields, behind other paths."""
     return f"[{', '.join(map(quote_literal, [*before, *map(pointer, fields)]))}]"
 
 
-def typed_columns(fields: Sequence[Field], content: str) -> list[tuple[str, str]]:
+def typed_columns(fields: Sequence[Column], content: str) -> list[tuple[str, str]]:
     """Return name and SQL of each column; the common part is the same text, so DuckDB reads an answer once."""
     texts = f"TRY(json_extract_string({content}, {pointers(fields)}))"
     return [(field.name, typed(field.type, f"{texts}[{i}]")) for i, field in enumerate(fields, 1)]

@@ -151,6 +151,18 @@ TOPICS = {label: frozenset(stem(word) for word in words(told)) for label, told i
 GENERAL_TOPICS = tuple(label for label in TOPICS if label not in SENTIMENTS)
 
 
+def _topics_by_stem() -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for number, label in enumerate(GENERAL_TOPICS):
+        for one in (*TOPICS[label], stem(label)):  # a topic's own name counts twice
+            found[one] = (*found.get(one, ()), number)
+    return found
+
+
+TOPICS_BY_STEM = _topics_by_stem()
+TOPIC_STEMS = frozenset(TOPICS_BY_STEM)
+
+
 def indicators(label: str) -> frozenset[str]:
     """Return the stems that speak for a label: its own words, and those of the topic of its name."""
     name = label.strip().lower()

@@ -17,7 +17,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
 _NAMED_GROUP = re.compile(r"\(\?<(?![=!])")
 
 
-class UnknownConstruct(ValueError):  # noqa: N818 - says which construct
+class UnknownConstruct(ValueError):
     """The pattern uses a construct that no text can be made for."""
 
 

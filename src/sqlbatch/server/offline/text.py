@@ -6,9 +6,13 @@ import datetime as dt
 import json
 import re
 from collections import Counter
-from functools import cached_property
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlbatch.server.offline_lexicon import GENERAL_TOPICS, STOPWORDS, TOPICS, stem, words
+from sqlbatch.server.offline.lexicon import GENERAL_TOPICS, STOPWORDS, TOPIC_STEMS, TOPICS, TOPICS_BY_STEM, stem, words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LOOKED_AT = 20_000  # characters; what comes later changes no answer, so that long texts stay cheap
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
@@ -31,13 +35,29 @@ _TIME = re.compile(r"\b([01]?\d|2[0-3])[:.h]([0-5]\d)(?::([0-5]\d))?\s*(am|pm)?(
 _LONGEST_SENTENCE = 400  # characters
 
 
+_Found = TypeVar("_Found")
+
+
+class lazy(Generic[_Found]):  # noqa: N801 - reads as a decorator
+    """A property that is made when first asked for, without the lock of functools.cached_property."""
+
+    def __init__(self, make: Callable[[Any], _Found]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __get__(self, owner: Any, _type: type | None = None) -> _Found:
+        """Make the value and leave it in the property's place."""
+        found = owner.__dict__[self._make.__name__] = self._make(owner)
+        return found
+
+
 class Text:
     """One input and what can be found in it; each finding is made when first asked for."""
 
     def __init__(self, raw: str) -> None:
         self.raw = raw[:_LOOKED_AT]
 
-    @cached_property
+    @lazy
     def fields(self) -> dict[str, str]:
         """Named parts of the text: of a JSON object, or of lines such as `Title: Casablanca`."""
         text = self.raw.strip()
@@ -52,21 +72,21 @@ class Text:
             return {}
         return {match[1].strip().lower(): match[2].strip() for match in _FIELD.finditer(text)}
 
-    @cached_property
+    @lazy
     def main(self) -> str:
-        """The longest named part where there are any, else the whole text."""
+        """Find the longest named part where there are any, else the whole text."""
         if self.fields:
             return max(self.fields.values(), key=len)
         return self.raw.strip()
 
-    @cached_property
+    @lazy
     def plain(self) -> str:
-        """The text without the names of its parts."""
+        """Leave out the names of its parts."""
         return "\n".join(self.fields.values()) if self.fields else self.raw
 
-    @cached_property
+    @lazy
     def first_sentence(self) -> str:
-        """The first sentence of the main part, on one line."""
+        """Find the first sentence of the main part, on one line."""
         main = self.main
         for match in _END.finditer(main):
             words = main[: match.start()].rsplit(None, 1)
@@ -77,37 +97,47 @@ class Text:
             break
         return " ".join(main[:_LONGEST_SENTENCE].split())
 
-    @cached_property
+    @lazy
     def words(self) -> list[str]:
         """Every word in lower case, in order."""
         return _WORD.findall(self.plain.lower())
 
-    @cached_property
+    @lazy
     def stems(self) -> frozenset[str]:
-        """The stems of all words."""
+        """Find the stems of all words."""
         return frozenset(map(stem, set(self.words)))
 
-    @cached_property
+    @lazy
     def keywords(self) -> list[str]:
         """Words that carry a topic, the most frequent first, names after other words."""
         counts = Counter(word for word in self.words if word not in STOPWORDS and len(word) > 2)
         names = {word for name in self.names for word in name.lower().split()}
         return sorted(counts, key=lambda word: -counts[word] + (0.5 if word in names else 0))[:20]
 
-    @cached_property
+    @lazy
     def topics(self) -> list[str]:
         """Well-known topics the text has at least two words for, or one and their own name, the strongest first."""
-        scores = {label: len(TOPICS[label] & self.stems) + (stem(label) in self.stems) for label in GENERAL_TOPICS}
-        return sorted((label for label, score in scores.items() if score >= 2), key=lambda label: -scores[label])
+        scores: dict[int, int] = {}
+        for one in self.stems & TOPIC_STEMS:
+            for number in TOPICS_BY_STEM[one]:
+                scores[number] = scores.get(number, 0) + 1
+        ranked = sorted((-score, number) for number, score in scores.items() if score >= 2)
+        return [GENERAL_TOPICS[number] for _, number in ranked]
 
-    @cached_property
+    @lazy
+    def labels(self) -> list[str]:
+        """Find the three strongest topics, or with fewer than two also the keywords."""
+        found = self.topics[:3]
+        return found if len(found) >= 2 else list(dict.fromkeys([*found, *self.keywords]))
+
+    @lazy
     def names(self) -> list[str]:
         """Capitalised words inside sentences, without repetitions."""
         return list(dict.fromkeys(" ".join(name.split()) for name in _NAME.findall(self.main)))
 
-    @cached_property
+    @lazy
     def title(self) -> str:
-        """The named part `title` or `name`, else the first name, else the first few words."""
+        """Take the part named `title` or `name`, else the first name, else the first few words."""
         for key in ("title", "name", "headline", "product", "product_name"):
             if self.fields.get(key):
                 return self.fields[key]
@@ -116,12 +146,17 @@ class Text:
             return leading[0].strip()
         return self.names[0] if self.names else " ".join(self.first_sentence.rstrip(".!?").split()[:6])
 
-    @cached_property
+    @lazy
     def numbers(self) -> list[str]:
         """Numbers as they stand, without thousands separators."""
         return [number.replace(",", "").lstrip("+") for number in _NUMBER.findall(self.plain)]
 
-    @cached_property
+    @lazy
+    def exact_numbers(self) -> list[int | Fraction]:
+        """Turn the numbers into numbers."""
+        return [Fraction(number) if "." in number else int(number) for number in self.numbers]
+
+    @lazy
     def dates(self) -> list[str]:
         """Dates as `YYYY-MM-DD`; a lone year stands for its first day."""
         plain = self.plain
@@ -131,9 +166,9 @@ class Text:
         dates = [date for _, date in sorted(found) if date]
         return dates or [f"{match[1]}-01-01" for match in _YEAR.finditer(plain)]
 
-    @cached_property
+    @lazy
     def times(self) -> list[str]:
-        """Times of day as `HH:MM:SS`."""
+        """Find times of day as `HH:MM:SS`."""
         found = []
         for match in _TIME.finditer(self.plain):
             hour, half = int(match[1]), (match[4] or "").lower()
@@ -142,7 +177,7 @@ class Text:
             found.append(f"{hour:02}:{match[2]}:{match[3] or '00'}")
         return found
 
-    @cached_property
+    @lazy
     def sentiment(self) -> int:
         """Above zero for more friendly words than unfriendly ones, below for fewer."""
         return len(TOPICS["positive"] & self.stems) - len(TOPICS["negative"] & self.stems)

@@ -8,12 +8,12 @@ import zlib
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.server.offline_lexicon import STOPWORDS, UNDECIDED, indicators, stem, words
+from sqlbatch.server.offline.lexicon import STOPWORDS, UNDECIDED, indicators, stem, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlbatch.server.offline_text import Text
+    from sqlbatch.server.offline.text import Text
 
 _NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
@@ -80,7 +80,7 @@ def guess_text(text: Text, name: Name, turn: int = 0) -> str:
     if own and not turn and kind != "keyword":
         return own
     if kind == "keyword":
-        found = labels(text, topical=name.topical)
+        found = text.labels if name.topical else text.keywords
     elif kind == "title":
         found = [text.title, *text.names]
     elif kind == "sentiment":
@@ -102,12 +102,6 @@ def guess_text(text: Text, name: Name, turn: int = 0) -> str:
     if turn and not found:
         found = text.keywords
     return found[turn % len(found)] if found else text.first_sentence
-
-
-def labels(text: Text, *, topical: bool) -> list[str]:
-    """Return the text's topics, filled up with its keywords; keywords alone unless `topical`."""
-    found = list(text.topics[:3]) if topical else []
-    return found if len(found) >= 2 else list(dict.fromkeys([*found, *text.keywords]))
 
 
 def _listed(found: Sequence[str]) -> str:
@@ -156,8 +150,8 @@ class Numbers:
         self._whole = whole
         step = _exact(schema.get("multipleOf"))
         self._step = step if step and step > 0 else None
-        if whole:  # the smallest whole number that is a multiple of the step
-            self._step = Fraction(self._step.numerator) if self._step else Fraction(1)
+        if whole and self._step:  # the smallest whole number that is a multiple of the step
+            self._step = Fraction(self._step.numerator)
         lows = [_exact(schema.get("minimum")), _exact(schema.get("exclusiveMinimum"))]
         highs = [_exact(schema.get("maximum")), _exact(schema.get("exclusiveMaximum"))]
         self.low = max((low for low in lows if low is not None), default=None)
@@ -165,35 +159,38 @@ class Numbers:
         self._open_low = lows[1] is not None and lows[1] == self.low
         self._open_high = highs[1] is not None and highs[1] == self.high
 
-    def fits(self, number: Fraction) -> bool:
+    def fits(self, number: int | Fraction) -> bool:
         """Whether a number keeps all limits."""
+        if self._whole and number.denominator != 1:
+            return False
         if self.low is not None and (number < self.low or (self._open_low and number == self.low)):
             return False
         if self.high is not None and (number > self.high or (self._open_high and number == self.high)):
             return False
-        return self._step is None or (number / self._step).denominator == 1
+        return self._step is None or (Fraction(number) / self._step).denominator == 1
 
     def fallback(self, share: float) -> Fraction | None:
         """Return the number at `share` (0 to 1) of the way from the lower to the upper limit; None when none fits."""
         low, high = self.low, self.high
+        step = self._step or (Fraction(1) if self._whole else None)
         if low is None and high is None:
             return Fraction(0)
         if low is None or high is None:
             start = high if low is None else low
             direction = -1 if low is None else 1
-            wished = [Fraction(0), *_near(start or Fraction(0), self._step or Fraction(1), direction)]
+            wished = [Fraction(0), *_near(start or Fraction(0), step or Fraction(1), direction)]
         else:
             wished = [
                 *_near(
                     low + (high - low) * Fraction(share).limit_denominator(100),
-                    self._step or (high - low) / 100 or Fraction(1),
+                    step or (high - low) / 100 or Fraction(1),
                     1,
                 ),
-                *_near(low, self._step or (high - low) / 2 or Fraction(1), 1),
+                *_near(low, step or (high - low) / 2 or Fraction(1), 1),
             ]
         return next((one for one in wished if self.fits(one)), None)
 
-    def shown(self, number: Fraction) -> int | float:
+    def shown(self, number: int | Fraction) -> int | float:
         """Return a number as JSON has it."""
         return number.numerator if self._whole or number.denominator == 1 else float(number)
 

@@ -1,52 +1,34 @@
 """The offline model: deterministic answers from the request's text alone. It is no language model, and says so.
 
-What it makes is always valid for the asked-for schema: first sentences, keywords, best-matching labels, numbers and dates
-found in the text. It is for trying things out, for tests and for load. Its replies carry `system_fingerprint` (or, in the
-Responses API, `metadata.answered_by`) `offline`.
+What it makes is always valid for the asked-for schema: first sentences, keywords, best-matching labels, numbers and
+dates found in the text. It is for trying things out, for tests and for load. Its replies carry `system_fingerprint`
+(or, in the Responses API, `metadata.answered_by`) `offline`.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlbatch.server.envelope import ApiError, invalid_type, invalid_value, missing_parameter, new_id
-from sqlbatch.server.offline_embeddings import DEFAULT_DIMENSIONS, MAX_DIMENSIONS, as_base64, embed
-from sqlbatch.server.offline_pictures import BadPicture, Picture, look_at
-from sqlbatch.server.offline_schema import InvalidSchema, make_value
-from sqlbatch.server.offline_text import Text
-from sqlbatch.server.offline_tokens import count_tokens, cut
+from sqlbatch.server.offline.embeddings import DEFAULT_DIMENSIONS, MAX_DIMENSIONS, as_base64, embed
+from sqlbatch.server.offline.nodes import InvalidSchema
+from sqlbatch.server.offline.reading import Asked, read_messages
+from sqlbatch.server.offline.schema import make_value
+from sqlbatch.server.offline.text import Text
+from sqlbatch.server.offline.tokens import count_tokens, cut
 
 OFFLINE = "offline"
 _MAX_INPUTS = 2_048  # of one embeddings request (contract section 5)
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
-@dataclass
-class _Asked:
-    """What a request says: the last user message's text and pictures, all text there is, and the tokens of it."""
-
-    text: str = ""
-    everything: list[str] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-
-    @property
-    def tokens(self) -> int:
-        return sum(map(count_tokens, self.everything)) + sum(picture.tokens for picture in self.pictures)
-
-
 def answer(endpoint: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Return the HTTP status and body that answer one request to a model endpoint."""
+    """Return the HTTP status and body that answer one request to one of the three model endpoints."""
+    answers = {"/v1/chat/completions": _chat, "/v1/responses": _responses, "/v1/embeddings": _embeddings}
     try:
-        if endpoint == "/v1/chat/completions":
-            return 200, _chat(body)
-        if endpoint == "/v1/responses":
-            return 200, _responses(body)
-        if endpoint == "/v1/embeddings":
-            return 200, _embeddings(body)
-        raise ApiError(404, f"The offline model has no endpoint {endpoint}.")
+        return 200, answers[endpoint](body)
     except ApiError as error:
         return error.status, error.body
 
@@ -55,7 +37,7 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
     messages = body.get("messages")
     if messages is None:
         raise missing_parameter("messages")
-    asked = _read_messages(messages, "messages")
+    asked = read_messages(messages, "messages")
     wanted = body.get("response_format") or {"type": "text"}
     content = _content(asked, wanted, "response_format", _schema_of(wanted, "response_format"))
     limit = _limit(body, "max_completion_tokens", _limit(body, "max_tokens", None))
@@ -98,7 +80,7 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
     given = body.get("input")
     if given is None:
         raise missing_parameter("input")
-    asked = _read_messages([{"role": "user", "content": given}] if isinstance(given, str) else given, "input")
+    asked = read_messages([{"role": "user", "content": given}] if isinstance(given, str) else given, "input")
     settings = body.get("text") or {}
     if not isinstance(settings, dict):
         raise invalid_type("text", "an object", settings)
@@ -187,61 +169,6 @@ def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
     return {"object": "list", "data": data, "model": body.get("model"), "usage": usage}
 
 
-def _read_messages(messages: object, name: str) -> _Asked:
-    """Collect the texts of all messages; the last user message is what is answered."""
-    if not isinstance(messages, list):
-        raise invalid_type(name, "an array", messages)
-    if not messages:
-        message = (
-            f"Invalid '{name}': empty array. Expected an array with minimum length 1, but got an empty array instead."
-        )
-        raise ApiError(400, message, param=name, code="empty_array")
-    asked = _Asked()
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise invalid_type(f"{name}[{index}]", "an object", message)
-        if "content" not in message:
-            continue
-        texts, pictures = _read_content(message["content"], f"{name}[{index}].content")
-        asked.everything.extend(texts)
-        if message.get("role", "user") == "user":
-            asked.text, asked.pictures = "\n".join(texts), pictures
-    return asked
-
-
-def _read_content(content: object, name: str) -> tuple[list[str], list[Picture]]:
-    if content is None:
-        return [], []
-    if isinstance(content, str):
-        return [content], []
-    if not isinstance(content, list):
-        raise invalid_type(name, "a string", content)
-    texts, pictures = [], []
-    for index, part in enumerate(content):
-        if not isinstance(part, dict):
-            raise invalid_type(f"{name}[{index}]", "an object", part)
-        kind = part.get("type")
-        if kind in {"text", "input_text", "output_text"}:
-            if not isinstance(part.get("text"), str):
-                raise invalid_type(f"{name}[{index}].text", "a string", part.get("text"))
-            texts.append(part["text"])
-        elif kind in {"image_url", "input_image"}:
-            url = part.get("image_url")
-            if kind == "image_url" and isinstance(url, dict):
-                url = url.get("url")
-            if kind == "input_image" and url is None and part.get("file_id"):
-                pictures.append(Picture(None, name=str(part["file_id"])))
-                continue
-            try:
-                pictures.append(look_at(url))
-            except BadPicture as error:
-                raise ApiError(400, str(error), param=f"{name}[{index}].image_url", code=error.code) from error
-        else:
-            supported = ["text", "image_url", "input_text", "input_image"]
-            raise invalid_value(f"{name}[{index}].type", kind, supported)
-    return texts, pictures
-
-
 def _schema_of(wanted: object, name: str) -> dict[str, Any]:
     """Return the settings of a JSON Schema in the Chat Completions API, where they stand one level deeper."""
     if not isinstance(wanted, dict):
@@ -252,7 +179,7 @@ def _schema_of(wanted: object, name: str) -> dict[str, Any]:
     return found
 
 
-def _content(asked: _Asked, wanted: object, name: str, settings: object) -> str:
+def _content(asked: Asked, wanted: object, name: str, settings: object) -> str:
     """Return the text of the answer in the wanted form."""
     if not isinstance(wanted, dict) or not isinstance(settings, dict):
         raise invalid_type(name, "an object", wanted)

@@ -15,6 +15,17 @@ class _Counts:
         self.enum = 0
         self.text = 0
 
+    def refusal(self) -> str | None:
+        """Return which limit of a whole schema is exceeded, or None."""
+        for count, limit, things in (
+            (self.properties, _MAX_PROPERTIES, "properties"),
+            (self.enum, _MAX_ENUM, "enum values"),
+            (self.text, _MAX_TEXT, "characters in names and values"),
+        ):
+            if count > limit:
+                return f"the schema has {count} {things}, which exceeds the limit of {limit}."
+        return None
+
 
 def check_strict(schema: Any) -> str | None:
     """Return why OpenAI would refuse a strict schema, in its words, or None."""
@@ -25,16 +36,7 @@ def check_strict(schema: Any) -> str | None:
     if "anyOf" in schema:
         return "schema must have type 'object' and not have 'anyOf' at the top level."
     counts = _Counts()
-    refusal = _check(schema, (), 0, counts)
-    if refusal:
-        return refusal
-    if counts.properties > _MAX_PROPERTIES:
-        return f"the schema has {counts.properties} properties, which exceeds the limit of {_MAX_PROPERTIES}."
-    if counts.enum > _MAX_ENUM:
-        return f"the schema has {counts.enum} enum values, which exceeds the limit of {_MAX_ENUM}."
-    if counts.text > _MAX_TEXT:
-        return f"the names and values have {counts.text} characters, which exceeds the limit of {_MAX_TEXT}."
-    return None
+    return _check(schema, (), 0, counts) or counts.refusal()
 
 
 def _check(schema: Any, where: tuple[str, ...], level: int, counts: _Counts) -> str | None:

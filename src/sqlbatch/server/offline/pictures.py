@@ -14,7 +14,7 @@ _DATA_URL = re.compile(r"data:([\w/+.-]*)((?:;[\w=.%+ -]+)*?)(;base64)?,", re.IG
 _NAMES = {"png": "PNG", "jpeg": "JPEG", "jpg": "JPEG", "webp": "WEBP", "gif": "GIF"}
 
 
-class BadPicture(ValueError):  # noqa: N818 - says what is bad
+class BadPicture(ValueError):
     """A picture that OpenAI would refuse; `code` is its code for that."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -1,0 +1,1 @@
+"""The Batch API server, asked over real HTTP with the official SDK."""
