@@ -438,7 +438,7 @@ def bookcase(c: Canvas, tone: Tone) -> None:
     c.rect(138, 52, 374, 442, tone.base, 4)
     c.rect(132, 44, 380, 62, tone.light, 4)
     rows = (
-        (58, 66, 52, 70, 60, 64, 48, 62, 68, 54, 60, 66, 58),
+        (58, 66, 52, 70, 60, 64, 48, 62, 68, 54, 60, 66),
         (64, 54, 68, 60, 58),
         (50, 62, 58, 66, 70, 56, 62, 52, 68, 64, 48),
         (68, 60, 64, 56),
@@ -794,7 +794,7 @@ def deck_chair(c: Canvas, tone: Tone) -> None:
     c.line([(318, 276), (318 + shift_x, 276 + shift_y)], 13, WOOD.light)
     c.line([(88 + shift_x, 88 + shift_y), (344 + shift_x, 402 + shift_y)], 14, WOOD.base)
     c.line([(322 + shift_x, 272 + shift_y), (84 + shift_x, 398 + shift_y)], 14, WOOD.base)
-    c.dot(231 + shift_x, 320 + shift_y, 6, WOOD.deep)
+    c.dot(263 + shift_x, 303 + shift_y, 5, WOOD.deep)
 
 
 def bean_bag(c: Canvas, tone: Tone) -> None:
@@ -813,13 +813,10 @@ def bean_bag(c: Canvas, tone: Tone) -> None:
         tone.light,
     )
     c.poly(
-        bezier((128, 312), (190, 244), (322, 244), (386, 312)) + bezier((386, 312), (320, 366), (190, 366), (128, 312)),
+        bezier((122, 310), (180, 226), (332, 226), (392, 310)) + bezier((392, 310), (332, 372), (180, 372), (122, 310)),
         tone.light,
     )
-    c.poly(
-        bezier((150, 314), (206, 272), (306, 272), (364, 314)) + bezier((364, 314), (306, 346), (206, 346), (150, 314)),
-        tone.pale,
-    )
+    c.line(bezier((120, 308), (180, 372), (332, 372), (394, 308)), 4, tone.dark)
     c.line(bezier((262, 112), (214, 160), (190, 210), (184, 262)), 4, tone.dark)
     c.line(bezier((262, 112), (312, 150), (334, 206), (338, 264)), 4, tone.dark)
     c.line(bezier((170, 352), (160, 380), (162, 402), (174, 424)), 4, tone.dark)

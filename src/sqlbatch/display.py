@@ -277,8 +277,8 @@ def show_job(
     facts["model"] = f"{model} at {job.provider}" + (" (no language model)" if job.provider == "local" else "")
     facts["rows"] = f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else "")
     known = f", {job.reused:,} known before" if job.reused else ""
-    counts = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
-    facts["requests"] = f"{job.requests:,} distinct{known}: {counts}"
+    settled = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
+    facts["requests"] = f"{job.requests:,} distinct{known}: {settled}"
     if any(billed):
         facts["tokens"] = f"{billed[0]:,} in ({billed[1]:,} cached), {billed[2]:,} out"
     facts["begun"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"

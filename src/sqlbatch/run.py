@@ -92,7 +92,7 @@ def prepared(
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes)
             quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
-        quote = replace(quote, batches=batches)
+        quote = replace(quote, batches=batches, target=quote.target if target else "enriched_<job>")
         yield Prepared(enrichment, returns, provider, target, compiled, quote, scratch, fresh, replacing, max_attempts)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -63,9 +63,9 @@ def enrich(
         if ask.quote.skipped == ask.quote.rows:
             display.error("every row is skipped, so nothing can be sent: nothing changed")
             return display.Exit.ERROR
-        if ask.quote.to_send:
+        if ask.quote.to_send and asked.provider.paid:
             run.check_provider(database, asked.provider)
-            if asked.provider.paid and not yes and not _confirmed():
+            if not yes and not _confirmed():
                 display.say("nothing sent, nothing changed")
                 return display.Exit.ERROR
         job_id = run.begin(database, ask)
@@ -155,6 +155,6 @@ def _given(
 ) -> dict[str, object]:  # fmt: skip
     return {
         "into": into, "input": input_, "prompt": prompt, "instructions": instructions, "returns": returns,
-        "model": model, "param": param, "endpoint": endpoint, "provider": provider, "base_url": base_url, "limit": limit,
-        "max_attempts": max_attempts,
+        "model": model, "param": param, "endpoint": endpoint, "provider": provider, "base_url": base_url,
+        "limit": limit, "max_attempts": max_attempts,
     }  # fmt: skip

@@ -119,7 +119,8 @@ def follow(database: Database, job_id: int, provider: Provider, *, once: bool, p
         where = f" --db {database.path}" if database.path and str(database.path) != settings.DEFAULT_DB else ""
         back = f"sqlbatch wait {job_id}{where}"
         if provider.paid:
-            message = f"interrupted: what was submitted goes on at {provider.name} without this computer; come back with: {back}"
+            goes_on = f"what was submitted goes on at {provider.name} without this computer"
+            message = f"interrupted: {goes_on}; come back with: {back}"
         else:
             message = f"interrupted: the local server stops with this command, and loses nothing; go on with: {back}"
         raise Interrupted(message) from None
@@ -145,7 +146,7 @@ def _done(database: Database, job: JobRow, *, show: bool) -> int:
     if show:
         head(database, job.target, FIRST_ROWS)
     offline = " by the offline model, which is no language model" if job.provider == "local" else ""
-    parts = [f"{job.rows:,} rows"]
+    parts = [f"{job.rows:,} row{'' if job.rows == 1 else 's'}"]
     parts += [f"{job.skipped:,} skipped"] if job.skipped else []
     display.say(
         f"job {job.job_id} done: {job.target} has {', '.join(parts)}; "

@@ -28,7 +28,9 @@ Into = Annotated[
 ]
 Input = Annotated[
     list[str] | None,
-    typer.Option("--input", metavar="COLUMN", help="What the model sees of a row; repeatable.  \\[default: all columns]"),
+    typer.Option(
+        "--input", metavar="COLUMN", help="What the model sees of a row; repeatable.  \\[default: all columns]"
+    ),
 ]
 Prompt = Annotated[
     str | None,
@@ -50,12 +52,14 @@ Param = Annotated[
 ]
 Endpoint = Annotated[str | None, typer.Option("--endpoint", metavar="PATH", help="\\[default: /v1/chat/completions]")]
 ProviderName = Annotated[
-    str | None, typer.Option("--provider", metavar="NAME", help="openai or local (no key, no cost).  \\[default: openai]")
+    str | None,
+    typer.Option("--provider", metavar="NAME", help="openai or local (no key, no cost).  \\[default: openai]"),
 ]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", metavar="URL", help="Another server of the same API.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the query's first N rows.")]
 MaxAttempts = Annotated[
-    int | None, typer.Option("--max-attempts", metavar="N", help="How often a request is sent, at most.  \\[default: 3]")
+    int | None,
+    typer.Option("--max-attempts", metavar="N", help="How often a request is sent, at most.  \\[default: 3]"),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again what was answered before.")]
 Replace = Annotated[

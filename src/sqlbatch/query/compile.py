@@ -50,8 +50,9 @@ def one_select(session: Session, query: str) -> str:
     if not statements:
         raise InvalidQuery("the query is empty: give one SELECT")
     if len(statements) > 1 or statements[0].type == duckdb.StatementType.MULTI:
-        what = "PIVOT outside of a FROM" if len(statements) == 1 else f"{len(statements)} statements"
-        raise InvalidQuery(f"the query must be one SELECT, not {what}")
+        if len(statements) == 1:
+            raise InvalidQuery("the query has a PIVOT without IN: list the values it makes columns of, ON … IN (…)")
+        raise InvalidQuery(f"the query must be one SELECT, not {len(statements)} statements")
     statement = statements[0]
     if statement.type != duckdb.StatementType.SELECT:
         raise InvalidQuery(

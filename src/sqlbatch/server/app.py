@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
 import os
@@ -17,6 +18,8 @@ from sqlbatch.server.envelope import ApiError, Json
 from sqlbatch.server.faults_http import FaultyHttp
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -95,6 +98,14 @@ async def _health(request: Request) -> Response:
     return Json({"status": "ok", "instance": context.instance})
 
 
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    yield
+    context: Context = app.state.context
+    if context.upstream:
+        await context.upstream.close()
+
+
 def make_app(context: Context) -> ASGIApp:
     """Return the server as an ASGI application."""
     routes = [
@@ -115,7 +126,7 @@ def make_app(context: Context) -> ASGIApp:
     if context.faults:
         routes.extend(control.routes())
     handlers = {ApiError: _api_error, HTTPException: _http_error, Exception: _unforeseen}
-    app = Starlette(routes=routes, exception_handlers=handlers)
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=_lifespan)
     app.state.context = context
     config = context.config
     gate = Gate(app, key_env=config.api_key_env, loopback=config.host in _LOOPBACK)

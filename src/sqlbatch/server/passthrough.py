@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,12 @@ class Passthrough:
             return []
         data = found.get("data") if isinstance(found, dict) else None
         return [one for one in data if isinstance(one, dict) and "id" in one] if isinstance(data, list) else []
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._client:
+            await self._client.aclose()
+            await asyncio.sleep(0)  # a closed connection is let go of in the loop's next round
 
     async def _send(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> httpx2.Response:
         if self._client is None:

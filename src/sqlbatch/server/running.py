@@ -73,7 +73,7 @@ class Running:
             make_app(self._context),
             log_config=None,
             access_log=False,
-            lifespan="off",
+            lifespan="on",
             timeout_graceful_shutdown=1,
             timeout_keep_alive=75,
             server_header=False,

@@ -129,6 +129,7 @@ class Upstreams:
             await asyncio.wait({*self._tasks, *self._requests})
         for upstream in self._upstreams:
             await upstream.close()
+        await asyncio.sleep(0)  # a closed connection is let go of in the loop's next round
 
     async def _dispatch(self, upstream: Upstream) -> None:
         while True:

@@ -48,6 +48,9 @@ def typed(kind: Type, text: str) -> str:
         case List() | Struct():
             value = f"TRY(json_transform({text}, {quote_literal(json.dumps(_carrier(kind), ensure_ascii=False))}))"
             return value if _is_carried(kind) else f"TRY_CAST({value} AS {kind})"
+        case Decimal() if not kind.is_text:
+            # By way of a double, which is exact here; DuckDB cannot cast '1e-7' to DECIMAL(15,15).
+            return f"TRY_CAST(TRY_CAST({text} AS DOUBLE) AS {kind})"
         case _:
             return f"TRY_CAST({text} AS {kind})"
 
@@ -59,6 +62,8 @@ def _carrier(kind: Type) -> Any:
             return [_carrier(kind.element)]
         case Struct():
             return {field.name: _carrier(field.type) for field in kind.fields}
+        case Decimal() if not kind.is_text:
+            return "DOUBLE"
         case _:
             return str(kind) if _is_carried(kind) else "VARCHAR"
 

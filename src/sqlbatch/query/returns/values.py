@@ -83,7 +83,8 @@ def _condition(kind: Type, json_type: str, text: str) -> tuple[str, str]:
             written, what = rf"-?\d+(?:\.\d{{1,{kind.scale}}}0*)?" if kind.scale else r"-?\d+", f"a {kind} as text"
         case Decimal():
             # Division of two exact doubles is right to the last bit, so that any digit too many shows.
-            return f"{_is_number(json_type)} AND TRY_CAST({text} AS DOUBLE) = CAST({cast} AS DOUBLE)", f"a {kind}"
+            number = f"TRY_CAST({text} AS DOUBLE)"
+            return f"{_is_number(json_type)} AND {number} = CAST(TRY_CAST({number} AS {kind}) AS DOUBLE)", f"a {kind}"
         case Scalar(name) if name in INTEGERS:
             whole = f"{json_type} = 'DOUBLE' AND {_is_whole(text)}"
             return f"({json_type} IN ('UBIGINT', 'BIGINT') OR {whole}) AND {cast} IS NOT NULL", _article(name)
