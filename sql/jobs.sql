@@ -21,16 +21,16 @@ SELECT j.job_id, j.target, j.status, j.provider, j.base_url, j.query, j.enrichme
   j.reused, j.bytes, j.tokens, j.max_attempts, j.replacing, j.created_at, j.finished_at, j.paused_until, j.blocked, j.error
 FROM sqlbatch.job_status j
 LEFT JOIN (
-  SELECT s.job_id, count(*) FILTER (r.outcome = 'answered') AS answered, count(*) FILTER (r.outcome <> 'answered') AS failed
-  FROM sqlbatch.settled s JOIN sqlbatch.responses r ON r.job_id = s.job_id AND r.custom_id = s.custom_id
-  GROUP BY s.job_id
+  SELECT job_id, count(*) FILTER (outcome = 'answered') AS answered, count(*) FILTER (outcome <> 'answered') AS failed
+  FROM sqlbatch.responses WHERE settled
+  GROUP BY job_id
 ) c ON c.job_id = j.job_id
 WHERE ($job_id::INTEGER IS NULL OR j.job_id = $job_id::INTEGER)
 ORDER BY j.job_id DESC;
 
 -- newest: the newest job of all, or of a target
 SELECT job_id FROM sqlbatch.jobs
-WHERE $target::VARCHAR IS NULL OR lower(target) = lower($target)
+WHERE $target::VARCHAR IS NULL OR lower(target) IN (lower($target), lower($quoted::VARCHAR))
 ORDER BY job_id DESC LIMIT 1;
 
 -- targets: the targets of all jobs
@@ -55,8 +55,8 @@ ORDER BY b.planned_at, b.batch_id;
 
 -- failures: a job's failed requests by reason, the commonest first
 SELECT r.code, count(*), any_value(r.message)
-FROM sqlbatch.settled s JOIN sqlbatch.responses r ON r.job_id = s.job_id AND r.custom_id = s.custom_id
-WHERE s.job_id = $job_id AND r.outcome <> 'answered'
+FROM sqlbatch.responses r
+WHERE r.job_id = $job_id AND r.settled AND r.outcome <> 'answered'
 GROUP BY r.code ORDER BY count(*) DESC, r.code;
 
 -- billed: tokens billed for a job's requests since it began

@@ -18,10 +18,9 @@ SELECT sqlbatch_rows.* EXCLUDE (sqlbatch_row), {typed},
 FROM sqlbatch.rows_{job} sqlbatch_rows
 JOIN sqlbatch.asks_{job} sqlbatch_asks USING (sqlbatch_row)
 LEFT JOIN (
-  SELECT p.custom_id, p.outcome, p.code, p.message, p.model,
-    CASE WHEN p.outcome = 'answered' THEN p.content END AS content, d.custom_id IS NOT NULL AS settled
+  SELECT p.custom_id, p.outcome, p.code, p.message, p.model, p.settled,
+    CASE WHEN p.outcome = 'answered' THEN p.content END AS content
   FROM sqlbatch.responses p
-  LEFT JOIN sqlbatch.settled d ON d.job_id = $job_id AND d.custom_id = p.custom_id
   WHERE p.job_id = $job_id
 ) sqlbatch_answer ON sqlbatch_answer.custom_id = sqlbatch_asks.custom_id
 ORDER BY sqlbatch_rows.sqlbatch_row;

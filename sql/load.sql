@@ -1,7 +1,8 @@
 -- From result files to results.
 
 -- ended: batches of a provider whose results are to be loaded
-SELECT b.batch_id::VARCHAR, b.provider_id, b.status, b.output_file_id, b.error_file_id, b.requests, c.endpoint, c.returns
+SELECT b.batch_id::VARCHAR, b.provider_id, b.status, b.output_file_id, b.error_file_id, b.requests, c.endpoint, c.returns,
+  b.fenced_at IS NOT NULL
 FROM sqlbatch.batches b JOIN sqlbatch.calls c ON c.call_id = b.call_id
 WHERE b.base_url = $base_url AND b.state = 'ended' ORDER BY b.ended_at;
 
@@ -17,7 +18,7 @@ WITH read AS (
     '$.custom_id', '$.response.status_code', '{content}', '{refusal}', '{finish}', '$.response.body.model',
     '{tokens_in}', '{tokens_cached}', '{tokens_out}', '$.response.body.service_tier',
     '$.error.code', '$.error.message',
-    '$.response.body.error.code', '$.response.body.error.message', '$.response.body.error.type'] END AS x
+    '$.response.body.error.code', '$.response.body.error.message', '$.response.body.error.type', '$.response.body.error'] END AS x
   FROM read
 )
 SELECT row_number() OVER () AS place,
@@ -26,7 +27,7 @@ SELECT row_number() OVER () AS place,
   ok, TRY_CAST(x[2] AS INTEGER) AS status, x[3] AS content, x[4] AS refusal, x[5] AS finish, x[6] AS model,
   TRY_CAST(x[7] AS BIGINT) AS tokens_in, TRY_CAST(x[8] AS BIGINT) AS tokens_cached, TRY_CAST(x[9] AS BIGINT) AS tokens_out,
   x[10] AS tier, x[11] AS never_code, x[12] AS never_message,
-  coalesce(x[13], x[15]) AS body_code, x[14] AS body_message, x[13] IS NOT NULL OR x[14] IS NOT NULL OR x[15] IS NOT NULL AS body_error,
+  coalesce(x[13], x[15]) AS body_code, coalesce(x[14], x[16]) AS body_message, x[16] IS NOT NULL AS body_error,
   line
 FROM split;
 
@@ -43,7 +44,7 @@ WITH checked AS (
       WHEN NOT ok THEN 'unreadable_line'
       WHEN good AND refusal IS NOT NULL THEN 'refusal'
       WHEN good AND finish IN ('length', 'content_filter') THEN finish
-      WHEN good AND content IS NULL THEN 'no_content'
+      WHEN good AND coalesce(content, '') = '' THEN 'no_content'
       WHEN good AND wrong IS NOT NULL THEN 'bad_shape'
       WHEN good THEN NULL
       ELSE coalesce(body_code, never_code, CASE WHEN status IS NULL THEN 'no_response' ELSE concat('http_', status) END) END AS code
@@ -54,9 +55,8 @@ SELECT place, custom_id, code,
        WHEN NOT ok THEN 'retryable'
        WHEN good THEN 'failed'
        WHEN code IN ({blocking}) THEN 'released'
+       WHEN code IN ('batch_expired', 'batch_cancelled', 'rate_limit_exceeded', 'server_error') THEN 'retryable'
        WHEN status IS NULL OR status IN (0, 408, 409, 429) OR status >= 500 THEN 'retryable'
-       WHEN status BETWEEN 200 AND 299 THEN 'failed'
-       WHEN code IN ('batch_expired', 'batch_cancelled') THEN 'retryable'
        ELSE 'failed' END AS outcome,
   CASE code WHEN 'refusal' THEN refusal WHEN 'bad_shape' THEN wrong
     WHEN 'length' THEN 'the answer was cut at the limit of tokens'
@@ -74,17 +74,21 @@ UPDATE sqlbatch.batches SET state = 'loaded', loaded_at = $now::TIMESTAMP
 WHERE batch_id = $batch_id::UUID AND state = 'ended'
 RETURNING planned_at;
 
+-- chosen: the line that counts for each request: the first that answers it, or the first
+CREATE OR REPLACE TEMP TABLE sqlbatch_chosen_lines AS
+SELECT custom_id, coalesce(min(place) FILTER (outcome = 'answered'), min(place)) AS place
+FROM sqlbatch_judged WHERE custom_id IS NOT NULL GROUP BY custom_id;
+
 -- results: one result for each request of the manifest; what is in neither file is missing
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
   tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw)
-WITH first_lines AS (SELECT min(place) AS place FROM sqlbatch_judged WHERE custom_id IS NOT NULL GROUP BY custom_id)
-SELECT m.custom_id, $batch_id::UUID, 'batch', coalesce(j.outcome, 'retryable'),
-  CASE WHEN j.custom_id IS NULL THEN 'missing' ELSE j.code END,
-  CASE WHEN j.custom_id IS NULL THEN 'in neither result file' ELSE j.message END,
+SELECT m.custom_id, $batch_id::UUID, 'batch', coalesce(j.outcome, $outcome),
+  CASE WHEN j.custom_id IS NULL THEN $code ELSE j.code END,
+  CASE WHEN j.custom_id IS NULL THEN $message ELSE j.message END,
   j.content, j.finish, j.model, j.tokens_in, j.tokens_cached, j.tokens_out, j.tier,
   $asked_at::TIMESTAMP, $now::TIMESTAMP, j.raw
 FROM sqlbatch.batch_requests m
-LEFT JOIN (SELECT * FROM sqlbatch_judged SEMI JOIN first_lines USING (place)) j ON j.custom_id = m.custom_id
+LEFT JOIN (SELECT j.* FROM sqlbatch_judged j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.place) j ON j.custom_id = m.custom_id
 WHERE m.batch_id = $batch_id::UUID;
 
 -- strangers: keep the lines that belong to no request of the batch, and second answers that differ
@@ -93,32 +97,35 @@ SELECT $batch_id::UUID, CASE WHEN l.custom_id IS NULL THEN 'no custom_id of ours
 FROM sqlbatch_lines l
 ANTI JOIN (SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID) m ON m.custom_id = l.custom_id
 UNION ALL
-SELECT $batch_id::UUID, 'a second, different result', second.line, $now::TIMESTAMP
-FROM sqlbatch_lines second
-JOIN (SELECT custom_id, min(place) AS place FROM sqlbatch_lines GROUP BY custom_id HAVING count(*) > 1) f
-  ON f.custom_id = second.custom_id AND f.place < second.place
-JOIN sqlbatch_lines first ON first.place = f.place
-WHERE first.content IS DISTINCT FROM second.content OR first.status IS DISTINCT FROM second.status;
+SELECT $batch_id::UUID, 'a second, different result', other.line, $now::TIMESTAMP
+FROM sqlbatch_chosen_lines c
+JOIN sqlbatch_lines other ON other.custom_id = c.custom_id AND other.place <> c.place
+JOIN sqlbatch_lines used ON used.place = c.place
+SEMI JOIN (SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID) m ON m.custom_id = c.custom_id
+WHERE used.content IS DISTINCT FROM other.content OR used.status IS DISTINCT FROM other.status;
 
 -- same_for_all: one result for each request of a batch that brought no files
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, asked_at, received_at)
 SELECT m.custom_id, $batch_id::UUID, 'batch', $outcome, $code, $message, $asked_at::TIMESTAMP, $now::TIMESTAMP
 FROM sqlbatch.batch_requests m WHERE m.batch_id = $batch_id::UUID;
 
--- line_errors: the requests that a failed batch's errors name by their lines failed, the others are released
+-- line_errors: the requests that a failed batch's errors name by their lines failed, the others are released; where no
+-- request is named, the cause may be in any of them, and the attempt counts
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, asked_at, received_at)
 WITH lines AS (
   SELECT row_number() OVER () AS line, TRY_CAST(text->>'$.custom_id' AS UUID) AS custom_id
   FROM read_csv({files}, columns = {text: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
-    auto_detect = false, strict_mode = false, max_line_size = 268435456)
+    auto_detect = false, strict_mode = false, max_line_size = 268435456, parallel = false)
 ), named AS (
   SELECT l.custom_id, any_value(e.code) AS code, any_value(e.message) AS message
   FROM lines l JOIN (
     SELECT unnest($lines::BIGINT[]) AS line, unnest($codes::VARCHAR[]) AS code, unnest($messages::VARCHAR[]) AS message
   ) e ON e.line = l.line
+  WHERE l.custom_id IS NOT NULL
   GROUP BY l.custom_id
 )
-SELECT m.custom_id, $batch_id::UUID, 'batch', CASE WHEN n.custom_id IS NULL THEN 'released' ELSE 'failed' END,
+SELECT m.custom_id, $batch_id::UUID, 'batch',
+  CASE WHEN n.custom_id IS NOT NULL THEN 'failed' WHEN EXISTS (FROM named) THEN 'released' ELSE 'retryable' END,
   coalesce(n.code, 'batch_failed'), coalesce(n.message, 'another line of its file was refused'),
   $asked_at::TIMESTAMP, $now::TIMESTAMP
 FROM sqlbatch.batch_requests m LEFT JOIN named n ON n.custom_id = m.custom_id

@@ -190,17 +190,20 @@ FROM (SELECT w.* FROM wanted w JOIN job_status j USING (job_id) WHERE j.status I
 ANTI JOIN settled s ON s.job_id = w.job_id AND s.custom_id = w.custom_id
 ANTI JOIN in_flight f ON f.custom_id = w.custom_id;
 
--- The one result that decides a request of a job: an answer before a failure, a final failure before a passing one, then the newest.
+-- The one result that decides a request of a job: an answer before a failure, a final failure before a passing one, then
+-- the newest; and whether the request is settled by it. Results are appended, so a later one has a higher rowid.
 CREATE VIEW responses AS
-SELECT job_id, custom_id, best.*
+SELECT b.job_id, b.custom_id, b.settled, r.outcome, r.code, r.message, r.content, r.model
 FROM (
-  SELECT c.job_id, c.custom_id,
-    max_by({outcome: c.outcome, code: c.code, message: c.message, content: c.content, model: c.model},
-           {rank: CASE c.outcome WHEN 'answered' THEN 3 WHEN 'failed' THEN 2 WHEN 'retryable' THEN 1 ELSE 0 END,
-            received_at: c.received_at}) AS best
-  FROM counted c
-  GROUP BY c.job_id, c.custom_id
-);
+  SELECT w.job_id, w.custom_id,
+    max({rank: CASE r.outcome WHEN 'answered' THEN 3 WHEN 'failed' THEN 2 WHEN 'retryable' THEN 1 ELSE 0 END, row: r.rowid}) AS best,
+    bool_or(r.outcome IN ('answered', 'failed'))
+      OR count(*) FILTER (r.outcome = 'retryable' AND r.asked_at >= j.created_at) >= any_value(j.max_attempts) AS settled
+  FROM wanted w JOIN results r ON r.custom_id = w.custom_id JOIN jobs j ON j.job_id = w.job_id
+  WHERE w.not_before IS NULL OR r.asked_at >= w.not_before
+  GROUP BY w.job_id, w.custom_id
+) b
+JOIN results r ON r.rowid = b.best.row;
 
 -- Results that are no answers, with the line as it came.
 CREATE VIEW failures AS

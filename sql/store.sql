@@ -12,3 +12,6 @@ INSERT INTO sqlbatch.migrations (version, name, applied_at) VALUES ($version, $n
 
 -- turn: make two choosers conflict, instead of both choosing or adding the same requests
 UPDATE sqlbatch.guard SET turns = turns + 1;
+
+-- file: the file of the database, none where it is in memory
+SELECT path FROM duckdb_databases() WHERE database_name = $catalog;

@@ -1,10 +1,11 @@
 -- A batch's way to the provider.
 
--- ready: batches that are planned, or were left behind while uploading, and that a job needs
+-- ready: batches that are planned, or were left behind while uploading, and that a job needs, unless it is paused
 SELECT b.batch_id::VARCHAR, b.requests, b.bytes
 FROM sqlbatch.batches b
 WHERE b.base_url = $base_url AND b.state IN ('planned', 'uploading')
   AND (b.lease_until IS NULL OR b.lease_until <= $now::TIMESTAMP OR b.lease_owner = $owner)
+  AND NOT EXISTS (FROM sqlbatch.jobs j WHERE j.job_id = $job_id AND j.paused_until > $now::TIMESTAMP)
   AND EXISTS (
     FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
     WHERE m.batch_id = b.batch_id AND w.job_id = $job_id
@@ -77,5 +78,13 @@ UPDATE sqlbatch.jobs SET blocked = NULL, pause_seconds = NULL, paused_until = NU
 WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL)
 RETURNING job_id;
 
+-- working: a job may try again at once; how long its last pause was is kept, for the next one is longer
+UPDATE sqlbatch.jobs SET blocked = NULL, paused_until = NULL
+WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL)
+RETURNING job_id;
+
 -- pause_seconds: how long a job's last pause was
 SELECT coalesce(pause_seconds, 0) FROM sqlbatch.jobs WHERE job_id = $job_id;
+
+-- needed: batches whose files may still be needed
+SELECT batch_id FROM sqlbatch.batches WHERE state NOT IN ('loaded', 'abandoned');

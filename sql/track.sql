@@ -1,11 +1,42 @@
 -- Where the batches are.
 
+-- owners: who holds leases
+SELECT DISTINCT lease_owner FROM sqlbatch.batches
+WHERE base_url = $base_url AND state IN ('uploading', 'creating') AND lease_until > $now::TIMESTAMP;
+
+-- void: end the leases of an owner that is no more
+UPDATE sqlbatch.batches SET lease_until = $now::TIMESTAMP
+WHERE lease_owner = $owner AND state IN ('uploading', 'creating') AND lease_until > $now::TIMESTAMP
+RETURNING batch_id;
+
 -- lost: batches whose create has an unknown outcome and that nobody is creating right now
 SELECT batch_id::VARCHAR, state, input_file_id, requests, coalesce(grace_seconds, $grace::DOUBLE), fenced_at
 FROM sqlbatch.batches
 WHERE base_url = $base_url AND state IN ('creating', 'fenced')
-  AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP)
+  AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP OR lease_owner = $owner)
 ORDER BY creating_at;
+
+-- doubtful: batches that, by our own state, are not at the provider: planned before this run began, or given up of late
+SELECT batch_id::VARCHAR, state, input_file_id
+FROM sqlbatch.batches
+WHERE base_url = $base_url
+  AND (state IN ('planned', 'uploading') AND planned_at < $begun::TIMESTAMP
+         AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP)
+       OR state = 'abandoned' AND error_code = 'never_made' AND abandoned_at > $now::TIMESTAMP - INTERVAL 25 HOUR);
+
+-- adopted: a batch is at the provider, whatever our state said
+UPDATE sqlbatch.batches SET state = 'open', provider_id = $provider_id, status = $status, opened_at = $now::TIMESTAMP,
+  adopted = true, abandoned_at = NULL, lease_owner = NULL, lease_until = NULL, error_code = NULL, error = NULL
+WHERE batch_id = $batch_id::UUID AND state = $state
+RETURNING requests;
+
+-- doubled: requests of a batch that were sent again since
+SELECT count(*) FROM sqlbatch.batch_requests m
+WHERE m.batch_id = $batch_id::UUID AND EXISTS (
+  FROM sqlbatch.batch_requests o
+  JOIN sqlbatch.batches b ON b.batch_id = o.batch_id
+  JOIN sqlbatch.batches late ON late.batch_id = m.batch_id
+  WHERE o.custom_id = m.custom_id AND b.state <> 'abandoned' AND b.planned_at > late.planned_at);
 
 -- open: batches that the provider is at work on
 SELECT batch_id::VARCHAR, provider_id FROM sqlbatch.batches

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from sqlbatch.cli import enrich, operate, query, serve  # noqa: F401 (each puts its commands on the application)
+from sqlbatch.cli import again, enrich, operate, query, serve  # noqa: F401 (each puts its commands on the application)
 from sqlbatch.cli.app import main as run
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from datetime import UTC, datetime, timedelta
+
+from sqlbatch.errors import InvalidSettings
 
 _STARTED = time.time()
 
 
 def speed() -> float:
-    """Return how many seconds of this clock pass in one real second (1.0 unless SQLBATCH_CLOCK_SPEED says more)."""
-    return float(os.environ.get("SQLBATCH_CLOCK_SPEED", "1"))
+    """Return how many seconds of this clock pass in one real second (1.0 unless SQLBATCH_CLOCK_SPEED says more).
+
+    Raises InvalidSettings where it says something else than a number above 0.
+    """
+    text = os.environ.get("SQLBATCH_CLOCK_SPEED") or "1"
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise InvalidSettings(f"SQLBATCH_CLOCK_SPEED={text}: it must be a number above 0")
 
 
 def now() -> datetime:

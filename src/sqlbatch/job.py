@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from sqlbatch import run, settings
-from sqlbatch.errors import InvalidSettings, JobError, SqlbatchError
+from sqlbatch.errors import (
+    DatabaseConflict,
+    DatabaseLocked,
+    InvalidSettings,
+    JobError,
+    ProviderUnreachable,
+    SqlbatchError,
+)
 from sqlbatch.query.target import parse_target
 from sqlbatch.store import jobs
-from sqlbatch.store.database import Database
+from sqlbatch.store.database import Database, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +67,10 @@ class Job:
         job = self.status()
         if job.error:
             raise JobError(job.error)
+        if job.status != "done":
+            raise JobError(
+                f"job {job.job_id} is {job.status}: a newer job has the target {job.target}, or it was stopped"
+            )
         return self
 
     def table(self) -> duckdb.DuckDBPyRelation:
@@ -69,15 +81,17 @@ class Job:
         """
         job = self.status()
         con = self._database.connection
-        if con is None:
-            con = duckdb.connect(str(self._database.path))
         try:
+            if con is None:
+                con = duckdb.connect(str(self._database.path))
             catalog = con.execute("SELECT current_catalog()").fetchall()[0][0]
             return con.sql(f"SELECT * FROM {parse_target(job.target, None).qualified(catalog)}")
         except duckdb.CatalogException:
             raise JobError(
                 f"{job.target} is not written yet: job.wait() first, or sqlbatch.load for what is there"
             ) from None
+        except duckdb.Error as error:
+            raise wrapped(error, self._database.name) from error
 
 
 def enrich(
@@ -110,7 +124,7 @@ def enrich(
     asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
                  params=params, endpoint=endpoint, provider=provider, base_url=base_url, limit=limit,
                  max_attempts=max_attempts)  # fmt: skip
-    if asked.provider.paid and database.path is None and _in_memory(database):
+    if asked.provider.paid and run.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
     with _prepared(database, query, asked, fresh=fresh, replace=replace) as ask:
         if ask.quote.rows == ask.quote.skipped:
@@ -126,7 +140,9 @@ def enrich(
             run.check_provider(database, asked.provider)
         job = Job(database, run.begin(database, ask))
     if asked.provider.paid:
-        job.step()
+        # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
+        with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
+            job.step()
     return job
 
 
@@ -181,12 +197,6 @@ def _database(db: str | os.PathLike[str] | duckdb.DuckDBPyConnection | None) -> 
     except duckdb.Error as error:
         raise SqlbatchError(f"the connection cannot be used: {error}") from error
     return Database(connection=db)
-
-
-def _in_memory(database: Database) -> bool:
-    assert database.connection is not None  # noqa: S101 (a database is a path or a connection)
-    found = database.connection.execute("SELECT path FROM duckdb_databases() WHERE database_name = current_catalog()")
-    return found.fetchall()[0][0] is None
 
 
 def _prepared(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
-import secrets
 import shutil
-import socket
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sqlbatch import clock
 from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted
@@ -144,7 +145,8 @@ def connected(database: Database, provider: Provider) -> Iterator[BatchAPI]:
             server = stack.enter_context(EmbeddedServer(home(database) / "server"))
             api = BatchAPI(server.base_url, None, "the local server", loopback=True)
         else:
-            api = BatchAPI(provider.base_url, key_of(provider), provider.name)
+            here = urlsplit(provider.base_url).hostname in {"127.0.0.1", "localhost", "::1"}
+            api = BatchAPI(provider.base_url, key_of(provider), provider.name, loopback=here)
         stack.callback(api.close)
         yield api
 
@@ -170,10 +172,20 @@ def steps(database: Database, job_id: int, *, once: bool = False, poll: float | 
     """Do a job's steps until its target is written (or one step, with `once`), telling what happens.
 
     What passes by itself (locks, the network, the provider's errors) is told as Held and waited for; with `once` it is
-    raised. Raises JobError where the job ends without its target.
+    raised. For a job that was cancelled or superseded, what it left at the provider is waited for and loaded, and nothing
+    sent. Raises JobError where the job ends without its target.
     """
-    job = database.read(lambda session: jobs.find(session, str(job_id)))
-    if not job.open:
+    pauses = _Pauses(FIRST_POLL, 60.0, poll)
+    while True:
+        try:
+            job = database.read(lambda session: jobs.find(session, str(job_id)))
+            break
+        except DatabaseLocked as error:
+            if once:
+                raise
+            yield Held(str(error))
+            clock.sleep(pauses.next())
+    if job.status == "done":
         return
     provider = provider_of(job)
     with connected(database, provider) as api:
@@ -184,22 +196,36 @@ def _steps(
     database: Database, job: JobRow, provider: Provider, api: BatchAPI, *, once: bool, poll: float | None
 ) -> Iterator[Event]:
     from sqlbatch.answering import track  # noqa: PLC0415 (openai takes a second to import)
-    from sqlbatch.answering.step import Work, step  # noqa: PLC0415
+    from sqlbatch.answering.owner import new_owner  # noqa: PLC0415
+    from sqlbatch.answering.step import Work, step, tidy  # noqa: PLC0415
 
     spool = home(database) / "spool"
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-    work = Work(database, api, provider, job.job_id, _owner(), spool, check_of)
-    pauses = _Pauses(provider, poll)
+    work = Work(database, api, provider, job.job_id, new_owner(), spool, check_of)
+    pauses = _Pauses(2.0 if provider.paid else FIRST_POLL, provider.slowest_poll, poll)
+    # Who waits wants to see at once whether what blocked the job has passed; `sync` comes again by itself.
+    resuming = not once
     while True:
         until: float | None = None
         try:
             moved = False
-            for event in step(work):
+            if resuming and job.open:
+                database.write(lambda session: session.run("submit.working", {"job_id": job.job_id}))
+                resuming = False
+            for event in step(work, sending=job.open):
                 moved = moved or isinstance(event, Packed | Submitted | Loaded)
                 yield event
+            if not job.open:
+                progress = track.progress(database, job.job_id)
+                yield progress
+                if not progress.batches or (once and provider.paid):
+                    return
+                clock.sleep(pauses.next())
+                continue
             unsettled, until = track.left(database, provider, job.job_id)
             if not unsettled:
                 finish(database, job.job_id)
+                tidy(work)
                 return
             if not database.read(lambda session: jobs.find(session, str(job.job_id))).open:
                 return
@@ -212,19 +238,24 @@ def _steps(
         except (DatabaseLocked, DatabaseConflict, ProviderUnreachable, ProviderRefused) as error:
             if once:
                 raise
-            until = pauses.longer(getattr(error, "retry_after", None))
-            yield Held(str(error), until)
+            seconds = pauses.longer(getattr(error, "retry_after", None))
+            yield Held(str(error), seconds)
+            clock.sleep(seconds)
+            continue
         clock.sleep(min(pauses.next(), until) if until is not None else pauses.next())
 
 
-def finish(database: Database, job_id: int) -> join.Joined:
+def finish(database: Database, job_id: int) -> join.Joined | None:
     """Write the target of a job whose requests are all settled, and end the job, in one transaction.
 
-    Raises JobError where a newer job has the target, or what is not ours is in its place: the job has ended then.
+    Returns None where somebody else has done it. Raises JobError where a newer job has the target, or what is not ours
+    is in its place: the job has ended then.
     """
 
-    def write(session: Session) -> join.Joined | str:
+    def write(session: Session) -> join.Joined | str | None:
         job = jobs.find(session, str(job_id))
+        if job.status in {"done", "cancelled"}:
+            return None
         if job.status == "superseded":
             return f"a newer job has the target {job.target}: job {job_id} leaves it alone"
         joined = _join(session, job, replacing=job.replacing)
@@ -262,6 +293,8 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> join.Jo
         joined = _join(session, job, replacing=replacing or job.replacing)
         if job.error is not None and not joined.pending:
             jobs.finish(session, job_id)
+            if not joined.failed:
+                join.drop_snapshot(session, job_id)
         return joined
 
     return database.write(write)
@@ -279,19 +312,33 @@ def check_of(returns: str, content: str) -> str:
 
 
 def home(database: Database) -> Path:
-    """Return the folder beside the database file that holds files on their way, and the local server's state."""
-    if database.path is None:
-        return Path(tempfile.gettempdir()) / f"sqlbatch-{os.getuid()}-{os.getpid()}"
-    return database.path.with_name(database.path.name + ".sqlbatch")
+    """Return the folder beside the database file that holds files on their way, and the local server's state.
+
+    What is in memory only has a folder that goes with the process.
+    """
+    path = file_of(database)
+    return path.with_name(path.name + ".sqlbatch") if path is not None else _passing_home()
+
+
+def file_of(database: Database) -> Path | None:
+    """Return the file of a database, also of a connection's; None where it is in memory."""
+    if database.connection is None:
+        return database.path
+    with database.session(migrate=False) as session:
+        found = session.run("store.file", {"catalog": session.catalog})
+    return Path(found[0][0]) if found and found[0][0] else None
+
+
+@functools.cache
+def _passing_home() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="sqlbatch-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _join(session: Session, job: JobRow, *, replacing: bool) -> join.Joined:
     returns = Enrichment.from_json(job.enrichment).returns
     return join.write_target(session, job.job_id, job.target, returns, replace=replacing)
-
-
-def _owner() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def _scratch_folder(database: Database) -> Path:
@@ -313,11 +360,11 @@ def _written(relation: duckdb.DuckDBPyRelation, folder: Path) -> str:
 class _Pauses:
     """Seconds between two looks: short at first, growing to the provider's slowest, or what the user fixed."""
 
-    def __init__(self, provider: Provider, poll: float | None) -> None:
+    def __init__(self, first: float, slowest: float, poll: float | None) -> None:
         self._fixed = poll
-        self._slowest = provider.slowest_poll
-        self._first = FIRST_POLL if not provider.paid else 2.0
-        self._seconds = self._first
+        self._slowest = slowest
+        self._first = first
+        self._seconds = first
 
     def restart(self) -> None:
         self._seconds = self._first

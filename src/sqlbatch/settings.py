@@ -10,8 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch import clock
 from sqlbatch.answering.providers import Provider, find_provider
-from sqlbatch.errors import InvalidPrompt, InvalidQuery, InvalidSettings
+from sqlbatch.errors import InvalidPrompt, InvalidQuery, InvalidSettings, InvalidTarget
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
 from sqlbatch.query.returns import parse_returns
 from sqlbatch.store.database import Database
@@ -50,10 +51,15 @@ class Ask:
 def read_source(argument: str) -> Source:
     """Return the query of QUERY|FILE|-; raise InvalidQuery for a file that cannot be read."""
     if argument == "-":
-        text = sys.stdin.read()
+        try:
+            text = sys.stdin.read().removeprefix("\ufeff")
+        except UnicodeDecodeError:
+            raise InvalidQuery("what came on standard input is not a text in UTF-8") from None
+        _check_text(text, "what came on standard input")
         return Source(text, read_front_matter(text, "the query"), None)
+    _check_text(argument, "the query")
     path = Path(argument)
-    looks_like_file = argument.endswith(".sql") and "\n" not in argument
+    looks_like_file = argument.casefold().endswith(".sql") and "\n" not in argument
     if not looks_like_file:
         return Source(argument, read_front_matter(argument, "the query"), None)
     try:
@@ -63,6 +69,14 @@ def read_source(argument: str) -> Source:
     except OSError as error:
         raise InvalidQuery(f"{argument} cannot be read: {error.strerror}") from None
     return Source(text, read_front_matter(text, argument), path.stem)
+
+
+def _check_text(text: str, what: str) -> None:
+    """Raise InvalidSettings for a text that no database could hold: bytes that are not UTF-8, half characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidSettings(f"{what} is not a text in UTF-8") from None
 
 
 def read_text_option(value: str | None, name: str) -> str | None:
@@ -87,15 +101,26 @@ def configured(name: str) -> Any:
         except ValueError:
             raise InvalidSettings(f"{variable}={text}: it must be a number") from None
     value = _config_file().get(name)
-    if value is not None and not isinstance(value, (int, float) if kind is float else kind):
+    right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+    if value is not None and not right:
         raise InvalidSettings(f"{CONFIG_FILE}: {name} must be {'a text' if kind is str else 'a number'}")
     return value
+
+
+def poll(given: float | None) -> float | None:
+    """Return the pause between two looks, in seconds; None where nothing fixes it."""
+    seconds = given if given is not None else configured("poll")
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise InvalidSettings(f"--poll {seconds:g}: it must be a number of seconds above 0")
+    return seconds
 
 
 def database(
     db: str | None, attach: Sequence[str] = (), memory_limit: str | None = None, threads: int | None = None
 ) -> Database:
     """Return the database that `--db` names; `attach` are databases to read besides, as `path` or `path AS name`."""
+    # A clock that cannot run is told before anything is made.
+    clock.speed()
     path = Path(db or configured("db") or DEFAULT_DB)
     if path.is_dir():
         raise InvalidSettings(f"--db {path} is a folder: name a file in it, for example {path / DEFAULT_DB}")
@@ -135,11 +160,18 @@ def ask(source: Source, given: Mapping[str, Any]) -> Ask:
     prompt = read_text_option(option("prompt"), "--prompt")
     if prompt is not None and not prompt.strip():
         raise InvalidPrompt("--prompt is empty: write a template with {{ column }}")
+    instructions = read_text_option(option("instructions"), "--instructions")
+    if instructions is not None and not instructions.strip():
+        raise InvalidPrompt("--instructions is empty: say what the model shall do")
+    if option("into") is not None and not option("into").strip():
+        raise InvalidTarget("--into is empty: give the target table a name")
+    for name in ("into", "returns", "prompt", "instructions", "model", "input"):
+        _check_text(str(option(name, "")), f"--{name}")
     enrichment = Enrichment(
         query=source.query,
         returns=parse_returns(read_text_option(option("returns"), "--returns")).text,
         prompt=prompt,
-        instructions=read_text_option(option("instructions"), "--instructions"),
+        instructions=instructions,
         inputs=tuple(option("input", ())),
         endpoint=option("endpoint", CHAT),
         model=_model(provider, given.get("model"), option("model")),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import openai
 
-from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
+from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable, SqlbatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 # Codes that mean: no money, or no right, now and on the next try (contract, section 7, number 26).
@@ -27,7 +28,9 @@ BLOCKING_CODES = frozenset(
 )
 _PASSING = frozenset({408, 409, 429})
 _CHUNK = 1 << 20
-_PAGES_AT_MOST = 1_000
+_PAGE, _PAGES_AT_MOST = 100, 1_000
+# Seconds: what a provider asks us to wait for is believed up to a day.
+_LONGEST_WAIT = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class BatchAPI:
     def __init__(self, base_url: str, key: str | None, name: str, *, loopback: bool = False) -> None:
         self.name = name
         self._key = key
-        # The embedded server is on this machine: a proxy of the environment's has nothing to do with it.
+        # What is on this machine is not behind a proxy of the environment's.
         client = openai.DefaultHttpxClient(trust_env=False) if loopback else None
         self._client = openai.OpenAI(base_url=base_url, api_key=key or "none", http_client=client)
         # A POST whose reply was lost must be looked up, not repeated: the SDK resends it without an idempotency key.
@@ -113,21 +116,28 @@ class BatchAPI:
         with self._errors(f"retrieve {provider_id}"):
             return normalised(self._client.batches.retrieve(provider_id))
 
-    def batches(self) -> Iterator[ProviderBatch]:
-        """Return the provider's batches, newest first; stops where a page brings nothing new."""
+    def batches(self, *, whole: bool = False) -> Iterator[ProviderBatch]:
+        """Return the provider's batches, newest first; stops where a page brings nothing new.
+
+        With `whole`, a list that cannot be read to its end is no evidence of what it lacks: raises ProviderUnreachable.
+        """
         seen: set[str] = set()
         after: str | None = None
         for _ in range(_PAGES_AT_MOST):
             with self._errors("list batches"):
-                page = self._client.batches.list(limit=100, after=after or openai.omit)
+                page = self._client.batches.list(limit=_PAGE, after=after or openai.omit)
                 batches = [normalised(each) for each in page.data or []]
                 more = page.has_more
             fresh = [each for each in batches if each.provider_id not in seen]
             yield from fresh
             seen.update(each.provider_id for each in fresh)
-            if not fresh or more is False:
+            if more is False or not batches or (not fresh and more is None and len(batches) < _PAGE):
                 return
+            if not fresh:
+                break
             after = batches[-1].provider_id
+        if whole:
+            raise ProviderUnreachable(f"{self.name}: its list of batches cannot be read to the end")
 
     def cancel(self, provider_id: str) -> ProviderBatch:
         """Ask the provider to stop a batch."""
@@ -154,27 +164,30 @@ class BatchAPI:
                 raise
 
     def download(self, file_id: str, path: Path, progress: Callable[[int], None]) -> int:
-        """Write a file's content to `path` as a stream, whole or not at all; return its bytes."""
-        part = path.with_name(path.name + ".part")
-        with self._errors(f"download {file_id}"):
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with (
-                self._client.files.with_streaming_response.content(file_id) as reply,
-                os.fdopen(descriptor, "wb") as out,
-            ):
-                announced = reply.headers.get("content-length")
-                encoded = reply.headers.get("content-encoding", "identity") != "identity"
-                size = 0
-                for chunk in reply.iter_bytes(_CHUNK):
-                    out.write(chunk)
-                    size += len(chunk)
-                    progress(size)
-                out.flush()
-                os.fsync(out.fileno())
-        if announced is not None and not encoded and int(announced) != size:
-            raise ProviderUnreachable(f"{self.name}: {file_id} was cut at {size:,} of {int(announced):,} bytes")
-        part.replace(path)
+        """Write a file's content to `path` as a stream and return its bytes; what was cut is ProviderUnreachable.
+
+        Raises SqlbatchError where the disk does not take it.
+        """
+        with self._errors(f"download {file_id}"), self._client.files.with_streaming_response.content(file_id) as reply:
+            announced = reply.headers.get("content-length")
+            encoded = reply.headers.get("content-encoding", "identity") != "identity"
+            size = _save(reply.iter_bytes(_CHUNK), path, progress)
+            expected = int(announced) if announced is not None and not encoded else None
+        if expected is None:
+            # Without a length a cut looks like an end, so the provider is asked how long the file is.
+            expected = self._size_of(file_id)
+        if size < expected if expected is not None else not _ends_whole(path):
+            whole = f" of {expected:,}" if expected is not None else ""
+            raise ProviderUnreachable(f"{self.name}: {file_id} was cut at {size:,}{whole} bytes")
         return size
+
+    def _size_of(self, file_id: str) -> int | None:
+        """Return a file's bytes as the provider knows them, None where it does not."""
+        try:
+            with self._errors(f"retrieve {file_id}"):
+                return int(self._client.files.retrieve(file_id).bytes or 0) or None
+        except ProviderRefused:
+            return None
 
     @contextlib.contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
@@ -184,7 +197,10 @@ class BatchAPI:
             raise self._refusal(error, doing) from None
         except (openai.APITimeoutError, httpx2.TimeoutException):
             raise ProviderUnreachable(f"{self.name}: no answer in time to: {doing}") from None
-        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, OSError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # A proxy's page in the place of an answer: whatever was asked for may have been done.
+            raise ProviderUnreachable(f"{self.name} answered something else than was asked for to {doing}") from None
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             if isinstance(error, OSError) and error.filename:
                 raise ProviderError(f"{error.filename}: {error.strerror}") from None
             reason = self._scrubbed(str(error.__cause__ or error) or type(error).__name__)
@@ -221,7 +237,12 @@ class _Counted(io.BufferedReader):
 
 
 def normalised(batch: Any) -> ProviderBatch:
-    """Return a provider's batch object in one spelling, whatever its dialect: case, nulls, empty ids, error lists."""
+    """Return a provider's batch object in one spelling, whatever its dialect: case, nulls, empty ids, error lists.
+
+    Raises ValueError for what is no batch.
+    """
+    if not isinstance(batch.id, str) or not batch.id:
+        raise ValueError("a batch without an id")
     status = str(getattr(batch, "status", None) or "").lower()
     counts = getattr(batch, "request_counts", None)
     errors = getattr(batch, "errors", None)
@@ -260,6 +281,32 @@ def _message_of(error: openai.APIStatusError) -> str:
 
 def _retry_after(error: openai.APIStatusError) -> float | None:
     try:
-        return float(error.response.headers.get("retry-after", ""))
+        seconds = float(error.response.headers.get("retry-after", ""))
     except ValueError:
         return None
+    return min(seconds, _LONGEST_WAIT) if math.isfinite(seconds) and seconds > 0 else None
+
+
+def _save(chunks: Iterable[bytes], path: Path, progress: Callable[[int], None]) -> int:
+    size = 0
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            for chunk in chunks:
+                out.write(chunk)
+                size += len(chunk)
+                progress(size)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise SqlbatchError(
+            f"{path} cannot be written: {error.strerror}; see to it, then run sqlbatch wait: nothing is lost"
+        ) from error
+    return size
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether a file of JSON lines ends where a line may end."""
+    with path.open("rb") as handle:
+        handle.seek(max(os.fstat(handle.fileno()).st_size - 64, 0))
+        tail = handle.read()
+    return not tail or tail.endswith(b"\n") or tail.rstrip().endswith(b"}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from sqlbatch.errors import ProviderRefused
 from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -30,13 +31,19 @@ _PATHS = {
     "tokens_cached": "$.response.body.usage.prompt_tokens_details.cached_tokens",
     "tokens_out": "$.response.body.usage.completion_tokens",
 }
+_MISSING = {"outcome": "retryable", "code": "missing", "message": "in neither result file"}
+_GONE = {
+    "outcome": "failed",
+    "code": "results_expired",
+    "message": "the provider has its result file no longer; sqlbatch retry asks (and pays) again",
+}
 # Codes of a failed batch that say: not now, and nothing is wrong with the requests.
 _RELEASING = BLOCKING_CODES | {"token_limit_exceeded", "rate_limit_exceeded"}
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A batch whose results are to be loaded."""
+    """A batch whose results are to be loaded; `fenced` where we deleted its input file, so that it could not run."""
 
     batch_id: str
     provider_id: str
@@ -46,6 +53,15 @@ class Ended:
     requests: int
     endpoint: str
     returns: str
+    fenced: bool
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The result files of a batch, here; `gone` where the provider had one that it has no longer."""
+
+    files: tuple[Path, ...]
+    gone: bool
 
 
 @dataclass(frozen=True)
@@ -62,49 +78,49 @@ def ended(session: Session, base_url: str) -> list[Ended]:
     return [Ended(*row) for row in session.run("load.ended", {"base_url": base_url})]
 
 
-def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> list[Path] | None:
-    """Download a batch's output and error file to the spool; None where the provider has them no longer."""
-    paths = []
-    before = 0
+def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> Fetched:
+    """Download a batch's output and error file to the spool, under names that no other download has."""
+    attempt = secrets.token_hex(4)
+    paths: list[Path] = []
+    before, gone = 0, False
     for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
         if file_id is None:
             continue
-        path = spool / f"sqlbatch-{batch.batch_id}.{kind}.jsonl"
+        path = spool / f"sqlbatch-{batch.batch_id}.{attempt}.{kind}.jsonl"
         try:
             done = before
             before += api.download(file_id, path, lambda size, done=done: progress(done + size))  # type: ignore[misc]
         except ProviderRefused as error:
-            if error.status in {404, 410}:
-                return None
-            raise
-        paths.append(path)
-    return paths
+            if error.status not in {404, 410}:
+                raise
+            # With the key of another project nothing of the batch can be seen, and nothing is known of its files.
+            api.retrieve(batch.provider_id)
+            gone = True
+        else:
+            paths.append(path)
+    return Fetched(tuple(paths), gone)
 
 
 def load_files(
-    database: Database, batch: Ended, files: list[Path] | None, check: Callable[[str, str], str]
+    database: Database, batch: Ended, fetched: Fetched, check: Callable[[str, str], str]
 ) -> LoadedBatch | None:
-    """Load what a batch brought; None where somebody else has loaded it. `files` is None where they are gone.
+    """Load what a batch brought; None where somebody else has loaded it.
 
     `check` makes, of the canonical returned columns and a SQL expression for an answer's text, a SQL expression that is
     NULL where the answer has the asked-for shape and says what is wrong otherwise.
     """
 
     def write(session: Session) -> LoadedBatch | None:
-        if files:
-            _judge(session, files, check(batch.returns, "content"))
         claimed = session.run("load.claim", {"batch_id": batch.batch_id, "now": clock.now()})
         if not claimed:
             return None
-        fact = _fact(batch, claimed[0][0])
-        if files:
+        fact = _fact(batch, claimed[0][0]) | (_GONE if fetched.gone else _MISSING)
+        if fetched.files:
+            _judge(session, fetched.files, check(batch.returns, "content"))
             session.run("load.results", fact)
             session.run("load.strangers", {"batch_id": batch.batch_id, "now": clock.now()})
-        elif files is None:
-            gone = "the provider has its result files no longer; sqlbatch retry asks (and pays) again"
-            session.run("load.same_for_all", fact | {"outcome": "failed", "code": "results_expired", "message": gone})
         else:
-            nothing = {"outcome": "retryable", "code": "missing", "message": "the batch brought no result file"}
+            nothing = {} if fetched.gone else {"message": "the batch brought no result file"}
             session.run("load.same_for_all", fact | nothing)
         return _counted(session, batch)
 
@@ -122,7 +138,10 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, spool: Pa
         if not claimed:
             return None
         fact = _fact(batch, claimed[0][0])
-        if lines and kept.exists():
+        if batch.fenced:
+            deleted = "its input file was deleted, for it was not known whether it was made"
+            session.run("load.same_for_all", fact | {"outcome": "released", "code": "fenced", "message": deleted})
+        elif lines and kept.exists():
             session.run("load.line_errors", fact | _line_errors(lines), files=_list([kept]))
         else:
             session.run("load.same_for_all", fact | _same(first))
@@ -131,11 +150,12 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, spool: Pa
     return database.write(write)
 
 
-def _judge(session: Session, files: list[Path], check: str) -> None:
+def _judge(session: Session, files: Sequence[Path], check: str) -> None:
     with session.keeping_row_order(keep=True):
         session.run("load.lines", files=_list(files), **_PATHS)
     blocking = ", ".join(quote_literal(code) for code in sorted(BLOCKING_CODES))
     session.run("load.judged", check=check, blocking=blocking)
+    session.run("load.chosen")
 
 
 def _same(first: BatchError | None) -> dict[str, object]:
@@ -165,5 +185,5 @@ def _counted(session: Session, batch: Ended) -> LoadedBatch:
     return LoadedBatch(event, quarantined, why)
 
 
-def _list(paths: list[Path]) -> str:
+def _list(paths: Sequence[Path]) -> str:
     return "[" + ", ".join(quote_literal(str(path)) for path in paths) + "]"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering import load, pack, submit, track
+from sqlbatch import clock
+from sqlbatch.answering import cancel, load, pack, submit, track
 from sqlbatch.answering.events import Event, Held, Noted, Packed, Submitted, Transferring
-from sqlbatch.answering.transfer import Done, Result, transfers
+from sqlbatch.answering.transfer import transfers
+from sqlbatch.errors import ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from sqlbatch.answering.batch_api import BatchAPI
@@ -21,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """What a step works with; `owner` names this process in leases, `check` makes the SQL that judges an answer."""
+    """What a step works with; `owner` names this run in leases, `check` makes the SQL that judges an answer.
+
+    `begun` is when this run began, `looked` which batches it has looked up that should not be at the provider.
+    """
 
     database: Database
     api: BatchAPI
@@ -30,17 +37,39 @@ class Work:
     owner: str
     spool: Path
     check: Callable[[str, str], str]
+    begun: datetime = field(default_factory=clock.now)
+    looked: set[str] = field(default_factory=set)
 
 
-def step(work: Work) -> Iterator[Event]:
-    """Do what can be done for a job now, and tell it; raises DatabaseLocked and ProviderError, which pass."""
-    for stage in (adopt, poll, load_ended, pack_due, send_ready):
-        yield from stage(work)
+def step(work: Work, *, sending: bool = True) -> Iterator[Event]:
+    """Do what can be done for a job now, and tell it; raises DatabaseLocked and ProviderError, which pass.
+
+    With `sending=False` only what is at the provider already is settled, as for a job that was cancelled.
+    What the provider does not do for one stage holds up no other: its first error is raised at the end.
+    """
+    problem: ProviderError | None = None
+    stages = (adopt, poll, stop_unwanted, load_ended, *((pack_due, send_ready) if sending else ()))
+    for stage in stages:
+        try:
+            yield from stage(work)
+        except ProviderError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+
+
+def tidy(work: Work) -> None:
+    """Delete what lies in the spool of batches that need it no longer: of killed and of given-up attempts."""
+    names = {path: re.match(r"sqlbatch-([0-9a-f-]{36})\.", path.name) for path in work.spool.glob("sqlbatch-*")}
+    needed = work.database.read(lambda session: {str(row[0]) for row in session.run("submit.needed")})
+    for path, name in names.items():
+        if name is not None and name[1] not in needed:
+            path.unlink(missing_ok=True)
 
 
 def adopt(work: Work) -> Iterator[Event]:
     """Settle the creates whose reply was lost."""
-    yield from track.adopt(work.database, work.api, work.provider)
+    yield from track.adopt(work.database, work.api, work.provider, work.owner, work.begun, work.looked)
 
 
 def poll(work: Work) -> Iterator[Event]:
@@ -48,15 +77,22 @@ def poll(work: Work) -> Iterator[Event]:
     yield from track.poll(work.database, work.api, work.provider)
 
 
+def stop_unwanted(work: Work) -> Iterator[Event]:
+    """Stop what only cancelled jobs wanted."""
+    yield from cancel.stop_unwanted(work.database, work.api, work.provider)
+
+
 def load_ended(work: Work) -> Iterator[Event]:
     """Download and load what has ended."""
     batches = work.database.read(lambda session: load.ended(session, work.provider.base_url))
     tasks = [partial(_load_one, work, batch) for batch in batches]
+    problem: BaseException | None = None
     for end in transfers("download", tasks, None):
         if isinstance(end, Transferring):
             yield end
             continue
-        loaded = _result(end)
+        problem = problem or end.error
+        loaded = end.result
         if loaded is None:
             continue
         yield loaded.event
@@ -70,6 +106,8 @@ def load_ended(work: Work) -> Iterator[Event]:
             yield Held(loaded.waits_for, seconds)
         elif loaded.event.answered:
             work.database.write(lambda session: session.run("submit.unpause", {"job_id": work.job_id}))
+    if problem is not None:
+        raise problem
 
 
 def pack_due(work: Work) -> Iterator[Event]:
@@ -87,36 +125,40 @@ def send_ready(work: Work) -> Iterator[Event]:
         partial(submit.send, work.database, work.api, work.provider, batch_id, work.owner, work.spool)
         for batch_id, _, _ in ready
     ]
-    problem: submit.Sent | None = None
+    refused: submit.Sent | None = None
+    problem: BaseException | None = None
+    taken = False
     for end in transfers("upload", tasks, total):
         if isinstance(end, Transferring):
             yield end
             continue
-        sent = _result(end)
+        problem = problem or end.error
+        sent = end.result
         if sent is None:
             continue
-        if sent.provider_id is not None:
+        if sent.late is not None:
+            yield from track.recover(work.database, work.api, sent.batch_id, "abandoned", sent.late)
+        elif sent.provider_id is not None:
+            taken = True
             yield Submitted(sent.batch_id, sent.provider_id, sent.requests)
         else:
-            problem = sent
+            refused = sent
     if problem is not None:
-        reason = problem.problem or "the provider did not take a batch"
-        yield Held(reason, submit.pause(work.database, work.job_id, reason, problem.retry_after))
+        raise problem
+    if refused is not None:
+        reason = refused.problem or "the provider did not take a batch"
+        yield Held(reason, submit.pause(work.database, work.job_id, reason, refused.retry_after))
+    elif taken:
+        work.database.write(lambda session: session.run("submit.working", {"job_id": work.job_id}))
 
 
 def _load_one(work: Work, batch: load.Ended, progress: Callable[[int], None]) -> load.LoadedBatch | None:
     if batch.status == "failed":
         loaded = load.load_failed(work.database, batch, work.api.retrieve(batch.provider_id), work.spool)
     else:
-        files = load.fetch(work.api, batch, work.spool, progress)
-        loaded = load.load_files(work.database, batch, files, work.check)
-        for path in files or []:
+        fetched = load.fetch(work.api, batch, work.spool, progress)
+        loaded = load.load_files(work.database, batch, fetched, work.check)
+        for path in fetched.files:
             path.unlink(missing_ok=True)
     (work.spool / submit.file_name(batch.batch_id)).unlink(missing_ok=True)
     return loaded
-
-
-def _result(end: Done[Result]) -> Result | None:
-    if end.error is not None:
-        raise end.error
-    return end.result

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sqlbatch.answering.batch_api import BatchAPI
+    from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
     from sqlbatch.answering.providers import Provider
     from sqlbatch.store.database import Database, Session
 
@@ -28,7 +28,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 15.0, 1800.0
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of an attempt to send a batch; `provider_id` is None where no batch is known to be made."""
+    """What became of an attempt to send a batch; `provider_id` is None where no batch is known to be made.
+
+    `late` is the provider's batch where the reply came after somebody had settled the attempt otherwise.
+    """
 
     batch_id: str
     requests: int
@@ -36,6 +39,7 @@ class Sent:
     problem: str | None = None
     blocking: bool = False
     retry_after: float | None = None
+    late: ProviderBatch | None = None
 
 
 def ready(session: Session, job_id: int, base_url: str, owner: str) -> list[tuple[str, int, int]]:
@@ -147,8 +151,8 @@ def _created(
         "now": clock.now(),
         "adopted": False,
     }
-    database.write(lambda session: session.run("submit.open", opened))
-    return Sent(batch_id, requests, batch.provider_id)
+    known = database.write(lambda session: session.run("submit.open", opened))
+    return Sent(batch_id, requests, batch.provider_id, late=None if known else batch)
 
 
 def _problem(batch_id: str, requests: int, error: ProviderError) -> Sent:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
 from sqlbatch.answering.events import Event, Held, Noted, Progress, Submitted
-from sqlbatch.errors import ProviderRefused
+from sqlbatch.answering.owner import is_gone
+from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
     from sqlbatch.answering.providers import Provider
@@ -22,21 +25,36 @@ ONE_BY_ONE = 3
 SPARE_PAGES = 5
 
 
-def adopt(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Event]:
-    """Settle the batches whose create has an unknown outcome: adopted, fenced, or abandoned after the grace."""
-    asked = {"base_url": provider.base_url, "now": clock.now(), "grace": provider.silence_grace}
-    lost = database.read(lambda session: session.run("track.lost", asked))
-    if not lost:
+def adopt(
+    database: Database, api: BatchAPI, provider: Provider, owner: str, begun: datetime, looked: set[str]
+) -> Iterator[Event]:
+    """Settle the batches whose create has an unknown outcome: adopted, fenced, or abandoned after the grace.
+
+    What our own state takes for not made (`looked`: what this run has looked up before) is looked for too, once a run:
+    the database may be a restored backup, and a batch that was given up may have been made after all.
+    """
+    _void_leases(database, provider, owner)
+    asked = {"base_url": provider.base_url, "now": clock.now()}
+    lost = database.read(
+        lambda session: session.run("track.lost", asked | {"grace": provider.silence_grace, "owner": owner})
+    )
+    doubtful = database.read(lambda session: session.run("track.doubtful", asked | {"begun": begun}))
+    if not lost and all(row[0] in looked for row in doubtful):
         return
+    looked.update(row[0] for row in doubtful)
     made_at = {row[0]: api.file_created_at(row[2]) if row[1] == "creating" else None for row in lost}
-    found = _look_through(api, {row[0]: row[2] for row in lost}, [at for at in made_at.values() if at is not None])
+    found = _look_through(
+        api,
+        {row[0]: row[2] for row in lost},
+        {row[0]: row[2] for row in doubtful},
+        [at for at in made_at.values() if at is not None],
+    )
+    for batch_id, state, _ in doubtful:
+        if batch_id in found:
+            yield from recover(database, api, batch_id, state, found[batch_id])
     for batch_id, state, file_id, requests, grace, fenced_at in lost:
         if batch_id in found:
-            batch = found[batch_id]
-            opened = {"batch_id": batch_id, "provider_id": batch.provider_id, "status": batch.status}
-            opened |= {"now": clock.now(), "adopted": True}
-            if database.write(lambda session, fact=opened: session.run("submit.open", fact)):  # type: ignore[misc]
-                yield Submitted(batch_id, batch.provider_id, requests, adopted=True)
+            yield from recover(database, api, batch_id, state, found[batch_id])
         elif state == "creating":
             if made_at[batch_id] is None:
                 yield Held(
@@ -59,6 +77,29 @@ def adopt(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Eve
             yield Noted(f"batch {batch_id} was never made at {api.name}: its {requests:,} requests are sent anew")
 
 
+def recover(database: Database, api: BatchAPI, batch_id: str, state: str, batch: ProviderBatch) -> Iterator[Event]:
+    """Note a batch that is at the provider although our state says otherwise; stop it where it was sent again since."""
+    opened = {"batch_id": batch_id, "provider_id": batch.provider_id, "status": batch.status, "now": clock.now()}
+
+    def note(session: Session) -> tuple[int, int] | None:
+        known = session.run("track.adopted", opened | {"state": state})
+        return (known[0][0], session.run("track.doubled", {"batch_id": batch_id})[0][0]) if known else None
+
+    noted = database.write(note)
+    if noted is None:
+        return
+    requests, doubled = noted
+    yield Submitted(batch_id, batch.provider_id, requests, adopted=True)
+    if doubled and not batch.ended:
+        yield Noted(
+            f"batch {batch.provider_id} appeared after it was given up, when {doubled:,} of its requests had been sent "
+            "again: it is cancelled, and what it has answered is kept"
+        )
+        # Where it cannot be stopped it has ended, and is loaded like any other.
+        with contextlib.suppress(ProviderError):
+            api.cancel(batch.provider_id)
+
+
 def poll(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Event]:
     """Look at the open batches and note what the provider says of each."""
     opened = database.read(lambda session: session.run("track.open", {"base_url": provider.base_url}))
@@ -66,6 +107,7 @@ def poll(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Even
         return
     wanted = {provider_id: batch_id for batch_id, provider_id in opened}
     seen: dict[str, ProviderBatch] = {}
+    unreachable: ProviderUnreachable | None = None
     if len(wanted) > ONE_BY_ONE:
         pages = len(wanted) // 100 + SPARE_PAGES
         for number, batch in enumerate(api.batches()):
@@ -78,12 +120,17 @@ def poll(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Even
             seen[provider_id] = api.retrieve(provider_id)
         except ProviderRefused as error:
             yield Held(f"batch {provider_id} cannot be looked up: {error}")
+        except ProviderUnreachable as error:
+            # The others are noted first, so that one batch that cannot be asked for holds up none of them.
+            unreachable = error
 
     def note(session: Session) -> None:
         for provider_id, batch in seen.items():
             session.run("track.saw", _seen(wanted[provider_id], batch))
 
     database.write(note)
+    if unreachable is not None:
+        raise unreachable
 
 
 def progress(database: Database, job_id: int) -> Progress:
@@ -101,21 +148,36 @@ def left(database: Database, provider: Provider, job_id: int) -> tuple[int, floa
     return unsettled, None if until is None else (until - now).total_seconds()
 
 
-def _look_through(api: BatchAPI, wanted: dict[str, str], made_at: list[int]) -> dict[str, ProviderBatch]:
+def _void_leases(database: Database, provider: Provider, owner: str) -> None:
+    """End the leases of processes of this computer that were killed; what they were at is looked up like any other."""
+    asked = {"base_url": provider.base_url, "now": clock.now()}
+    owners = database.read(lambda session: session.run("track.owners", asked))
+    gone = [name for (name,) in owners if name is not None and name != owner and is_gone(name)]
+    if gone:
+        database.write(
+            lambda session: [session.run("track.void", {"owner": name, "now": clock.now()}) for name in gone]
+        )
+
+
+def _look_through(
+    api: BatchAPI, lost: dict[str, str], doubtful: dict[str, str | None], made_at: list[int]
+) -> dict[str, ProviderBatch]:
     """Find batches by our id in their metadata, or by their input file where a provider drops metadata.
 
-    What is not found is absent: the list was read to its end, or past the time when the oldest input file was made.
+    What is lost and not found is absent: the list was read to its end, or past the time when the oldest input file was
+    made. For what is only doubtful a few pages are read.
     """
-    by_file = {file_id: batch_id for batch_id, file_id in wanted.items()}
+    wanted = doubtful | lost
+    by_file = {file_id: batch_id for batch_id, file_id in wanted.items() if file_id is not None}
     found: dict[str, ProviderBatch] = {}
-    for batch in api.batches():
+    for number, batch in enumerate(api.batches(whole=bool(lost))):
         batch_id = batch.batch_id if batch.batch_id in wanted else by_file.get(batch.input_file_id or "")
         if batch_id is not None:
             found[batch_id] = batch
-        if len(found) == len(wanted):
+        if len(found) == len(wanted) or (not lost and number >= SPARE_PAGES * 100):
             return found
         # Minutes of slack, for lists are ordered by a clock that need not be the files' own.
-        if made_at and batch.created_at is not None and batch.created_at < min(made_at) - 300:
+        if len(made_at) == len(lost) > 0 and batch.created_at is not None and batch.created_at < min(made_at) - 300:
             return found
     return found
 

@@ -14,7 +14,7 @@ from sqlbatch import display
 from sqlbatch.errors import SqlbatchError
 
 # The order of a first visit: ask, follow, read.
-ORDER = ("enrich", "plan", "jobs", "show", "wait", "sync", "load", "query", "serve")
+ORDER = ("enrich", "plan", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "serve")
 
 
 class _Ordered(TyperGroup):
@@ -79,18 +79,27 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of our output has gone; what it did not read is nobody's loss.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return display.Exit.DONE
-    except Exception as problem:  # noqa: BLE001 (what is not Typer's is raised again)
-        return _usage(problem)
+    except Exception as problem:  # noqa: BLE001 (told in one line, or raised again with --debug)
+        return _other(problem)
     return int(code or 0)
 
 
-def _usage(problem: Exception) -> int:
-    """Tell what Typer says of the command's words; its exceptions live in a package of its own making."""
+def _other(problem: Exception) -> int:
+    """Tell what Typer says of the command's words (its exceptions live in a package of its own), or what else is wrong."""
     if type(problem).__name__ == "Abort":
         display.error("interrupted; nothing was begun")
         return display.Exit.INTERRUPTED
-    message = getattr(problem, "format_message", None)
-    if message is None:
+    usage = getattr(problem, "format_message", None)
+    if usage is None and os.environ.get("SQLBATCH_DEBUG"):
         raise problem
-    display.error(f"{message()} (sqlbatch --help, or sqlbatch COMMAND --help)")
+    if usage is None:
+        told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+        if isinstance(problem, OSError) and problem.filename:
+            told = f"{problem.filename}: {problem.strerror}"
+        display.error(f"{told} (sqlbatch --debug before the command shows where)")
+        return display.Exit.ERROR
+    message = usage()
+    if message.startswith("No such option: -- "):
+        message = "A query that begins with a comment looks like an option: write a lone -- before it."
+    display.error(f"{message} (sqlbatch --help, or sqlbatch COMMAND --help)")
     return display.Exit.USAGE

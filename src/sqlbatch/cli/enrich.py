@@ -53,6 +53,7 @@ def enrich(
         into, input_, prompt, instructions, returns, model, param, endpoint, provider, base_url, limit, max_attempts
     )
     asked = settings.ask(settings.read_source(query), given)
+    pause = settings.poll(poll)
     if asked.provider.paid and not no_wait:
         run.key_of(asked.provider)
     with _prepared(database, asked, fresh=fresh, replacing=replace) as ask:
@@ -70,9 +71,7 @@ def enrich(
                 return display.Exit.ERROR
         job_id = run.begin(database, ask)
     display.say(f"job {job_id} begun")
-    follow(
-        database, job_id, asked.provider, once=no_wait, poll=poll if poll is not None else settings.configured("poll")
-    )
+    follow(database, job_id, asked.provider, once=no_wait, poll=pause)
     return ending(database, job_id, as_json=as_json, rows=not no_wait)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sqlbatch import display, run, settings
+from sqlbatch import display, outcome, run, settings
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
 from sqlbatch.cli.query import head
@@ -25,7 +25,7 @@ FIRST_ROWS = 5
 @app.command()
 def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
     """One line a job, the newest first."""
-    database = _existing(db)
+    database = existing(db)
     with database.session(migrate=False) as session:
         found = state.rows(session) if session.has_schema() else []
     if as_json:
@@ -40,7 +40,7 @@ def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
 @app.command()
 def show(job: opt.JobArgument = None, db: opt.Db = None, as_json: opt.Json = False) -> int:
     """One job: its batches, counts, tokens, and failures by reason."""
-    database = _existing(db)
+    database = existing(db)
     with database.session() as session:
         found = state.find(session, job)
         batches = state.batches(session, found.job_id)
@@ -61,9 +61,10 @@ def show(job: opt.JobArgument = None, db: opt.Db = None, as_json: opt.Json = Fal
 @app.command()
 def sync(db: opt.Db = None, as_json: opt.Json = False) -> int:
     """One step of every open job, fit for cron."""
-    database = _existing(db)
+    database = existing(db)
     with database.session() as session:
-        open_jobs = [job for job in reversed(state.rows(session)) if job.open]
+        left_over = set(outcome.left_over(session))
+        open_jobs = [job for job in reversed(state.rows(session)) if job.open or job.job_id in left_over]
     problems = 0
     for job in open_jobs:
         try:
@@ -88,11 +89,11 @@ def sync(db: opt.Db = None, as_json: opt.Json = False) -> int:
 @app.command()
 def wait(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None, as_json: opt.Json = False) -> int:
     """Steps until the job is done, with progress. Interrupt it at any time: it goes on at the provider."""
-    database = _existing(db)
+    database = existing(db)
+    pause = settings.poll(poll)
     with database.session() as session:
         found = state.find(session, job)
     if found.open:
-        pause = poll if poll is not None else settings.configured("poll")
         follow(database, found.job_id, run.provider_of(found), once=False, poll=pause)
     return ending(database, found.job_id, as_json=as_json, rows=found.open)
 
@@ -104,7 +105,7 @@ def load(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table that sqlbatch did not make.")] = False,
 ) -> int:
     """Write the target from what is there so far; what is missing is `pending`."""
-    database = _existing(db)
+    database = existing(db)
     with database.session() as session:
         found = state.find(session, job)
     display.show_joined(run.load(database, found.job_id, replacing=replace))
@@ -156,7 +157,8 @@ def _done(database: Database, job: JobRow, *, show: bool) -> int:
     return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE
 
 
-def _existing(db: str | None) -> Database:
+def existing(db: str | None) -> Database:
+    """Return the database that a command about jobs reads; raise JobError where there is none."""
     database = settings.database(db)
     if not database.exists():
         raise JobError(f"there is no database {database.name} yet: sqlbatch enrich makes it, or name another with --db")

@@ -180,6 +180,8 @@ def invalid_query(error: duckdb.Error, query: str, shift: int = 0, what: str = "
     message, _, place = text.partition("\nLINE ")
     message = re.sub(r"^\w+( \w+)* Error: ", "", " ".join(message.split()))
     message = message.replace("Candidate bindings: :", "Candidate bindings:")
+    # DuckDB's own catalogue is nothing that a person meant.
+    message = re.sub(r' Did you mean "(pg_|duckdb_|sqlite_|information_schema|pragma_)[^"]*"\?', "", message)
     if not place:
         return InvalidQuery(f"{what}: {message}")
     number, _, excerpt = place.partition(": ")

@@ -66,10 +66,17 @@ class Enrichment:
 
 
 def parameters(values: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """Return parameters of a call in one order, each as JSON text."""
-    return tuple(
-        (name, json.dumps(value, ensure_ascii=False, sort_keys=True)) for name, value in sorted(values.items())
-    )
+    """Return parameters of a call in one order, each as JSON text; raise InvalidSettings for what JSON cannot write."""
+    return tuple((name, _as_json(name, value)) for name, value in sorted(values.items()))
+
+
+def _as_json(name: str, value: object) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError):
+        raise InvalidSettings(f"--param {name}: JSON cannot write {value}; put it in quotes") from None
+    return text
 
 
 def parse_param(text: str) -> tuple[str, object]:

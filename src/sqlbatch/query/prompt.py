@@ -95,6 +95,9 @@ def see(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> Sight:
             "(with --input COLUMN for what it sees), or a column named prompt in the query"
         )
     chosen = [find_column(name, columns, "--input") for name in enrichment.inputs] or list(columns)
+    doubled = next((column.name for column in chosen if chosen.count(column) > 1), None)
+    if doubled is not None:
+        raise InvalidPrompt(f"--input names {doubled} twice: name each column once")
     if len(chosen) == 1:
         return _one_text(_text(chosen[0]), _null_reason(chosen), (chosen[0].name,))
     fields = ", ".join(f"{quote_identifier(column.name)} := {quote_identifier(column.name)}" for column in chosen)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import duckdb
 
 from sqlbatch.errors import InvalidTarget
 from sqlbatch.store.queries import quote_identifier
@@ -14,7 +17,8 @@ if TYPE_CHECKING:
 
 _PART = r'(?:"(?:[^"]|"")+"|[^\W\d]\w*)'
 _PATH = re.compile(rf"\s*{_PART}(?:\s*\.\s*{_PART}){{0,2}}\s*")
-_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+# DuckDB does not tell capitals apart, so a name with some needs no quotes.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COMMENT = re.compile(r"made by sqlbatch, job (\d+)\b")
 
 
@@ -96,4 +100,12 @@ def _unquote(part: str) -> str:
 
 
 def _quote_if_needed(name: str) -> str:
-    return name if _PLAIN.fullmatch(name) else quote_identifier(name)
+    return name if _PLAIN.fullmatch(name) and name.casefold() not in _keywords() else quote_identifier(name)
+
+
+@functools.cache
+def _keywords() -> frozenset[str]:
+    """Return the words that name a table only in quotes, as DuckDB lists them."""
+    with duckdb.connect() as connection:
+        found = connection.execute("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'")
+        return frozenset(word for (word,) in found.fetchall())

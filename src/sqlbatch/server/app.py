@@ -121,7 +121,7 @@ def make_app(context: Context) -> ASGIApp:
         Route("/v1/batches/{batch_id}/cancel", batches.cancel_batch, methods=["POST"]),
         Route("/v1/models", direct.list_models),
         Route("/v1/models/{model:path}", direct.get_model),
-        Route("/v1/{rest:path}", direct.call, methods=["POST"]),
+        Route("/v1/{rest:path}", direct.call, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     ]
     if context.faults:
         routes.extend(control.routes())

@@ -23,6 +23,8 @@ async def call(request: Request) -> Response:
     """POST to a model endpoint: answered as one line of a batch would be."""
     endpoint = request.url.path
     upstream = _context(request).upstream
+    if request.method != "POST":
+        raise ApiError(404, f"Invalid URL ({request.method} {endpoint})")
     if endpoint not in ENDPOINTS:
         if upstream is None:
             raise ApiError(404, f"Invalid URL (POST {endpoint})")

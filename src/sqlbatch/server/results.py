@@ -81,6 +81,8 @@ class Results:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         self._output = os.open(output, flags, 0o600)
         self._errors = os.open(errors, flags, 0o600)
+        if output.stat().st_size < durable.output_bytes or errors.stat().st_size < durable.error_bytes:
+            durable = Progress()  # a file was damaged since: everything is counted again
         self._recover(output, self._output, durable.output_bytes, succeeded=True)
         self._recover(errors, self._errors, durable.error_bytes, succeeded=False)
         for name in ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"):
@@ -110,6 +112,11 @@ class Results:
             progress.failed += 1
             progress.error_bytes += len(line)
         self.done[number] = 1
+
+    @property
+    def count(self) -> int:
+        """How many lines have a result."""
+        return self.progress.completed + self.progress.failed
 
     async def make_durable(self) -> Progress:
         """See to it that what has been written is on disk; return how far that is."""

@@ -139,9 +139,13 @@ class BatchWork:
             execution.close()
 
     async def _finalize(self) -> None:
-        execution = Execution(self._tools, self._record(), self._faulty)
+        record = self._record()
+        execution = Execution(self._tools, record, self._faulty)
         try:
-            await publish(self._tools, execution, "complete_batch", self._faulty)
+            if execution.results.count < record.total:  # a file was damaged while the server was down
+                await execution.run(self._interrupted)
+            if not self._interrupted.is_set():
+                await publish(self._tools, execution, "complete_batch", self._faulty)
         finally:
             execution.close()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.errors import JobError
+from sqlbatch.store.queries import quote_identifier
 from sqlbatch.store.records import BatchRow, JobRow
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ def add(session: Session, facts: Mapping[str, object], *, not_before: object, sc
 
 def find(session: Session, name: str | None) -> JobRow:
     """Return the job of a number or a target's name, the newest of all for None; raise JobError where there is none."""
-    if name is not None and name.isdigit():
+    if name is not None and name.isascii() and name.isdigit():
         found = rows(session, int(name))
         if not found:
             raise JobError(f"there is no job {name}: sqlbatch jobs lists them")
         return found[0]
-    newest = session.run("jobs.newest", {"target": name})
+    # A job keeps its target as SQL; a person also writes the name without its quotes.
+    newest = session.run("jobs.newest", {"target": name, "quoted": None if name is None else quote_identifier(name)})
     if newest:
         return rows(session, int(newest[0][0]))[0]
     if name is None:

@@ -1,4 +1,4 @@
-"""CHECK conditions, bound by DuckDB as it binds those of CREATE TABLE."""
+"""CHECK conditions, bound by DuckDB to the columns they name."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _PREFIX = "SELECT "
+_TABLE = "sqlbatch_returns"
 _NAME = re.compile(rb'"(?:[^"]|"")*"|[\w$\x80-\xff]+')
 # What looks like a column and is a value, if no column has the name.
-_SPECIAL = frozenset(["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"])
+_VALUES = frozenset(["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"])
 
 
 def bind(columns: Sequence[Column], checks: Sequence[Check]) -> tuple[tuple[Column, ...], tuple[Check, ...]]:
@@ -42,9 +43,10 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 def in_one_line(error: duckdb.Error) -> str:
-    """Return DuckDB's message without its kind, its candidates and the place in a statement of ours."""
-    lines = [line for line in str(error).split("LINE 1:")[0].splitlines() if line.strip()]
-    return " ".join(lines[0].split(": ", 1)[-1].split()) if lines else "DuckDB refuses it"
+    """Return DuckDB's message without its kind and without the place in a statement of ours."""
+    lines = [line.strip() for line in str(error).split("LINE 1:")[0].splitlines() if line.strip()] or [": no reason given"]
+    kept = [lines[0].split(": ", 1)[-1], *(line for line in lines[1:] if line.startswith(("Candidate", "Did you mean")))]
+    return " ".join(kept).replace("WHERE clause", "a CHECK").replace(" in FROM clause!", " among the columns.")
 
 
 def _has_check(column: Column) -> bool:
@@ -80,9 +82,10 @@ class _Binder:
     def check(self, columns: Sequence[Column], check: Check, where: str) -> Check:
         where = f"{where}CHECK ({check.text})"
         definitions = ", ".join(f"{quote_identifier(column.name)} {column.type}" for column in columns)
-        table = f"CREATE OR REPLACE TEMP TABLE sqlbatch_returns ({definitions}, CHECK ({check.text}\n))"
         try:
-            self._connection.execute(table).fetchall()
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} ({definitions})").fetchall()
+            # As a filter, which like a CHECK knows no aggregates, and unlike it in DuckDB takes lambdas and fields.
+            self._connection.execute(f"SELECT 1 FROM {_TABLE} WHERE CAST(({check.text}) AS BOOLEAN)").fetchall()
             parsed = self._connection.execute("SELECT json_serialize_sql(?)", [_PREFIX + check.text]).fetchall()[0][0]
         except duckdb.Error as error:
             raise InvalidReturns(f"{where}: {in_one_line(error)}") from error
@@ -93,11 +96,13 @@ class _Binder:
 def _references(tree: Any, source: bytes, numbers: Mapping[str, int], where: str) -> list[Reference]:
     found: dict[int, Reference] = {}
     for node, hidden in _nodes(tree, frozenset()):
+        if node.get("type") == "SUBQUERY":
+            raise InvalidReturns(f"{where}: a subquery; a condition sees one answer alone")
         if node.get("type") != "COLUMN_REF":
             continue
         name = node["column_names"][0]
         column = numbers.get(name.casefold())
-        if name.casefold() in hidden or (column is None and name.casefold() in _SPECIAL):
+        if name.casefold() in hidden or (column is None and name.casefold() in _VALUES):
             continue
         if column is None:
             raise InvalidReturns(f"{where}: there is no column {name}; a condition names the returned columns alone")
@@ -114,15 +119,11 @@ def _nodes(tree: Any, hidden: frozenset[str]) -> Iterator[tuple[dict[str, Any], 
     if isinstance(tree, list):
         for part in tree:
             yield from _nodes(part, hidden)
+    elif isinstance(tree, dict) and tree.get("type") == "LAMBDA":
+        parameters = [node for node, _ in _nodes(tree.get("lhs"), frozenset()) if node.get("type") == "COLUMN_REF"]
+        names = frozenset(node["column_names"][-1].casefold() for node in parameters)
+        yield from _nodes(tree.get("expr"), hidden | names)
     elif isinstance(tree, dict):
-        if tree.get("type") == "LAMBDA":
-            names = frozenset(
-                node["column_names"][-1].casefold()
-                for node, _ in _nodes(tree.get("lhs"), frozenset())
-                if node.get("type") == "COLUMN_REF"
-            )
-            yield from _nodes(tree.get("expr"), hidden | names)
-            return
         yield tree, hidden
         for part in tree.values():
             yield from _nodes(part, hidden)

@@ -93,7 +93,7 @@ def parse_returns(text: str | None) -> Returns:
 
 
 def _try_out(returns: Returns) -> None:
-    """Refuse conditions that bind in CREATE TABLE and not where answers are checked."""
+    """Refuse conditions that bind to a table and not where answers are checked."""
     with connect() as connection:
         try:
             check = returns.check_sql("content")

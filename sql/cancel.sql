@@ -1,0 +1,48 @@
+-- Stopping what nobody wants any more, and asking again for what failed.
+
+-- mark: the job is cancelled
+UPDATE sqlbatch.jobs SET cancelled_at = $now::TIMESTAMP, blocked = NULL, paused_until = NULL, pause_seconds = NULL
+WHERE job_id = $job_id AND finished_at IS NULL AND cancelled_at IS NULL
+RETURNING job_id;
+
+-- unwanted: batches of which cancelled jobs wanted something, and no open job wants anything
+SELECT b.batch_id::VARCHAR, b.state, b.provider_id
+FROM sqlbatch.batches b
+WHERE b.base_url = $base_url
+  AND (b.state = 'open' AND coalesce(b.status, '') NOT IN ('cancelling', 'finalizing')
+    OR b.state IN ('planned', 'uploading') AND (b.lease_until IS NULL OR b.lease_until <= $now::TIMESTAMP))
+  AND b.batch_id IN (
+    SELECT m.batch_id FROM sqlbatch.batch_requests m
+    JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
+    JOIN sqlbatch.jobs j ON j.job_id = w.job_id
+    WHERE j.cancelled_at IS NOT NULL)
+  AND b.batch_id NOT IN (
+    SELECT m.batch_id FROM sqlbatch.batch_requests m
+    JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
+    JOIN sqlbatch.job_status j ON j.job_id = w.job_id
+    WHERE j.status IN ('running', 'blocked'));
+
+-- never_sent: a batch that was only planned is given up; nothing of it was at the provider
+UPDATE sqlbatch.batches SET state = 'abandoned', abandoned_at = $now::TIMESTAMP, lease_owner = NULL, lease_until = NULL,
+  error_code = 'cancelled', error = 'cancelled before it was sent'
+WHERE batch_id = $batch_id::UUID AND state IN ('planned', 'uploading')
+  AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP)
+RETURNING batch_id;
+
+-- ask_again: results that a job's failed requests have so far do not count for it any more
+UPDATE sqlbatch.wanted SET not_before = $now::TIMESTAMP
+WHERE job_id = $job_id AND custom_id IN (
+  SELECT custom_id FROM sqlbatch.responses
+  WHERE job_id = $job_id AND settled AND outcome <> 'answered' AND ($code::VARCHAR IS NULL OR code = $code::VARCHAR))
+RETURNING custom_id;
+
+-- reopen: the job goes on
+UPDATE sqlbatch.jobs SET finished_at = NULL, error = NULL WHERE job_id = $job_id;
+
+-- left_over: jobs that are not open and still have batches at the provider
+SELECT DISTINCT w.job_id
+FROM sqlbatch.in_flight f
+JOIN sqlbatch.wanted w ON w.custom_id = f.custom_id
+JOIN sqlbatch.job_status j ON j.job_id = w.job_id
+WHERE j.status IN ('cancelled', 'superseded')
+ORDER BY w.job_id;

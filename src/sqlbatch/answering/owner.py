@@ -1,0 +1,26 @@
+"""Who holds a lease: a process by its computer and number, so that what a dead one held is free at once."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+
+
+def new_owner() -> str:
+    """Return a name for one run of steps in this process."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def is_gone(owner: str) -> bool:
+    """Whether an owner was a process of this computer that has ended; of another computer's nothing is known."""
+    host, _, rest = owner.rpartition(":")[0].rpartition(":")
+    if host != socket.gethostname() or not rest.isdigit():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,68 @@
+"""The commands of second thoughts: retry and cancel."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sqlbatch import display, outcome, run, settings
+from sqlbatch.cli import options as opt
+from sqlbatch.cli.app import app
+from sqlbatch.cli.operate import ending, existing, follow
+from sqlbatch.errors import InvalidSettings
+from sqlbatch.store import jobs as state
+
+
+@app.command()
+def retry(
+    job: opt.JobArgument = None,
+    db: opt.Db = None,
+    only: Annotated[str | None, typer.Option("--only", metavar="CODE", help="Only what failed with this code.")] = None,
+    yes: opt.Yes = False,
+    no_wait: opt.NoWait = False,
+    poll: opt.Poll = None,
+    as_json: opt.Json = False,
+) -> int:
+    """Ask again for what failed, and only for that. Another prompt or parameter is another enrich.
+
+    Example: sqlbatch retry movie_tags --only refusal
+    """
+    database = existing(db)
+    with database.session() as session:
+        found = state.find(session, job)
+        failed = sum(count for code, count, _ in state.failures(session, found.job_id) if only in {None, code})
+    provider = run.provider_of(found)
+    if provider.paid and failed:
+        run.check_provider(database, provider)
+        display.say(f"job {found.job_id}: {failed:,} failed requests would go to {provider.name} again, at their cost")
+        if not yes and not sys.stdin.isatty():
+            raise InvalidSettings("this costs money at an unknown price: add --yes to send it without being asked")
+        if not yes and not display.confirm("Send them?"):
+            display.say("nothing sent, nothing changed")
+            return display.Exit.ERROR
+    again = outcome.retry(database, found.job_id, only)
+    display.say(f"job {found.job_id}: {again:,} failed requests are asked again")
+    follow(database, found.job_id, provider, once=no_wait, poll=settings.poll(poll))
+    return ending(database, found.job_id, as_json=as_json, rows=not no_wait)
+
+
+@app.command()
+def cancel(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None, as_json: opt.Json = False) -> int:
+    """Give a job up: its batches are stopped, unless another job needs them; what was answered is kept."""
+    database = existing(db)
+    with database.session() as session:
+        found = state.find(session, job)
+    if not outcome.cancel(database, found.job_id):
+        display.say(f"job {found.job_id} was cancelled before; waiting for what it left at the provider")
+    follow(database, found.job_id, run.provider_of(found), once=False, poll=settings.poll(poll))
+    with database.session() as session:
+        after = state.find(session, str(found.job_id))
+    if as_json:
+        display.print_json(after.as_dict())
+    display.say(
+        f"job {after.job_id} cancelled: {after.answered:,} of {after.requests:,} requests were answered and are kept; "
+        f"sqlbatch load {after.job_id} writes what is there"
+    )
+    return display.Exit.DONE

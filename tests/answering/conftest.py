@@ -1,0 +1,44 @@
+"""A bench for each test: a server with the offline model that can be told to fail, and a database file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sqlbatch.answering.providers import Provider
+from sqlbatch.server import EmbeddedServer, ServerConfig
+
+from .bench import KEY, SPEED, Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody's settings but the test's own, a key that is none, and a fast clock."""
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "SQLBATCH_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", SPEED)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server that can be told to fail; it does not until it is told."""
+    faults = tmp_path / "faults.toml"
+    faults.write_text("")
+    with EmbeddedServer(tmp_path / "provider", config=ServerConfig(tmp_path / "provider", faults=faults)) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(server: EmbeddedServer, tmp_path: Path) -> Bench:
+    """A paid provider at the server's address, and a database in a folder of its own."""
+    (tmp_path / "work").mkdir()
+    return Bench(server.base_url, tmp_path / "work" / "a.duckdb", Provider("openai", server.base_url, "OPENAI_API_KEY"))
