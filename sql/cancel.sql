@@ -5,17 +5,17 @@ UPDATE sqlbatch.jobs SET cancelled_at = $now::TIMESTAMP, blocked = NULL, paused_
 WHERE job_id = $job_id AND finished_at IS NULL AND cancelled_at IS NULL
 RETURNING job_id;
 
--- unwanted: batches of which cancelled jobs wanted something, and no open job wants anything
+-- unwanted: batches that no open job wants: where a cancelled one did, and those that were never sent
 SELECT b.batch_id::VARCHAR, b.state, b.provider_id
 FROM sqlbatch.batches b
 WHERE b.base_url = $base_url
   AND (b.state = 'open' AND coalesce(b.status, '') NOT IN ('cancelling', 'finalizing')
     OR b.state IN ('planned', 'uploading') AND (b.lease_until IS NULL OR b.lease_until <= $now::TIMESTAMP))
-  AND b.batch_id IN (
+  AND (b.state <> 'open' OR b.batch_id IN (
     SELECT m.batch_id FROM sqlbatch.batch_requests m
     JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
     JOIN sqlbatch.jobs j ON j.job_id = w.job_id
-    WHERE j.cancelled_at IS NOT NULL)
+    WHERE j.cancelled_at IS NOT NULL))
   AND b.batch_id NOT IN (
     SELECT m.batch_id FROM sqlbatch.batch_requests m
     JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id

@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment in a folder of its own, the command line, and the audit of every database."""
+"""What all tests share: a clean environment in a folder of its own, the command line, the audit of every database."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Refusing:
         body = f'{{"error": {{"message": "{message}", "type": "x", "param": null, "code": "{code}"}}}}'.encode()
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 (the name is http.server's)
+            def do_GET(self) -> None:
                 asked.append((self.command, self.path, self.headers.get("Authorization", "")))
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

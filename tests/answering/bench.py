@@ -11,7 +11,7 @@ import httpx2
 
 from sqlbatch import run
 from sqlbatch.answering.events import Held, Loaded, Noted, Packed, Submitted
-from sqlbatch.answering.providers import Provider
+from sqlbatch.answering.providers import KNOWN, Provider
 from sqlbatch.query.enrichment import CHAT, Enrichment
 from sqlbatch.store import jobs
 from sqlbatch.store.database import Database
@@ -19,6 +19,8 @@ from sqlbatch.store.database import Database
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import pytest
 
     from sqlbatch.answering.events import Event
     from sqlbatch.store.records import JobRow
@@ -37,6 +39,7 @@ class Bench:
     base_url: str
     path: Path
     provider: Provider
+    monkeypatch: pytest.MonkeyPatch
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -45,7 +48,8 @@ class Bench:
         return Database(self.path)
 
     def within(self, **limits: Any) -> Bench:
-        """Return the same bench with another provider's limits."""
+        """Return the same bench with a provider of other limits, which a job finds again by the provider's name."""
+        self.monkeypatch.setitem(KNOWN, "openai", replace(KNOWN["openai"], **limits))
         return replace(self, provider=replace(self.provider, **limits), events=[])
 
     def begin(self, rows: int | str, into: str = "answers", **more: Any) -> int:
@@ -114,6 +118,10 @@ class Bench:
     def outcomes(self) -> list[tuple[str, str | None, int]]:
         """Return how many results there are of each outcome and code."""
         return self.sql("SELECT outcome, code, count(*) FROM sqlbatch.results GROUP BY ALL ORDER BY ALL")  # type: ignore[return-value]
+
+    def of_state(self, state: str) -> int:
+        """Return how many batches have a state."""
+        return int(self.sql(f"SELECT count(*) FROM sqlbatch.batches WHERE state = '{state}'")[0][0])
 
     def of(self, *kinds: type[Event]) -> list[Any]:
         """Return the last run's events of some kinds."""

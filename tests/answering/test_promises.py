@@ -144,8 +144,8 @@ def test_what_another_job_only_planned_is_sent_by_the_one_that_needs_it(bench: B
     bench.check(20, name="two")
 
 
-def test_two_threads_at_once_never_send_a_request_twice(bench: Bench) -> None:
-    bench = bench.within(max_requests=7)
+def test_two_threads_at_once_never_send_a_request_twice(cold_bench: Bench) -> None:
+    bench = cold_bench.within(max_requests=7)
     job_ids = [bench.begin(40, "one"), bench.begin(60, "two"), bench.begin(60, "three")]
     gate = threading.Barrier(len(job_ids))
     problems: list[BaseException] = []
@@ -169,8 +169,8 @@ def test_two_threads_at_once_never_send_a_request_twice(bench: Bench) -> None:
     assert len(bench.control.ledger()) == 60
 
 
-def test_two_waits_for_one_job_both_end_well(bench: Bench) -> None:
-    bench = bench.within(max_requests=5)
+def test_two_waits_for_one_job_both_end_well(cold_bench: Bench) -> None:
+    bench = cold_bench.within(max_requests=5)
     job_id = bench.begin(30)
     problems: list[BaseException] = []
 
@@ -223,7 +223,9 @@ def test_a_superseded_job_leaves_the_target_alone(bench: Bench) -> None:
     bench.sync(first)
     second = bench.begin(25)
     assert bench.job(first).status == "superseded"
-    assert bench.wait(first) == []
+    bench.wait(first)
+    assert not bench.packed
+    assert bench.sql("FROM duckdb_tables() WHERE table_name = 'answers'") == []
     with pytest.raises(JobError, match=f"job {second} is the newest"):
         run.load(bench.database, first)
     bench.wait(second)

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
-import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch import run, settings
-from sqlbatch.answering import load, pack, submit
+from sqlbatch import clock, run, settings
+from sqlbatch.answering import pack, submit
 from sqlbatch.store.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sqlbatch.query.join import Joined
 
-# What the model says to the body of a request: a text, or a whole result line's response, or None for no line at all.
-Reply = Callable[[Any], str | dict[str, Any] | None] if TYPE_CHECKING else Any
+
+@dataclass(frozen=True)
+class Failure:
+    """A result that is no answer."""
+
+    code: str
+    message: str = "the model would not"
+    outcome: str = "failed"
+
+
+# What comes back for the body of a request; nothing has come yet for None.
+Reply = Callable[[Any], str | Failure | None]
 
 
 def database(name: str = "work.duckdb", setup: str = "") -> Database:
@@ -36,7 +47,13 @@ def begin(db: Database, query: str, *, fresh: bool = False, replace: bool = Fals
     given = {"provider": "local", "instructions": "Say it again.", "into": "answers"} | options
     asked = settings.ask(settings.Source(query, {}, None), given)
     with run.prepared(
-        db, asked.enrichment, asked.provider, asked.into, fresh=fresh, replacing=replace, max_attempts=asked.max_attempts
+        db,
+        asked.enrichment,
+        asked.provider,
+        asked.into,
+        fresh=fresh,
+        replacing=replace,
+        max_attempts=asked.max_attempts,
     ) as ask:
         return run.begin(db, ask)
 
@@ -68,18 +85,24 @@ def bodies(db: Database, job_id: int) -> dict[str, Any]:
 
 
 def answer(db: Database, job_id: int, reply: Reply) -> None:
-    """Answer what a job has due through a result file, in an order of its own."""
+    """Answer what a job has due, in an order of its own, as loading its result files would."""
     for batch_id, sent in lines(db, job_id).items():
-        result = Path.cwd() / f"{batch_id}.out.jsonl"
-        told = [_result(json.loads(line), reply) for line in reversed(sent)]
-        result.write_bytes(b"".join(line for line in told if line))
-        with db.session() as session:
-            session.sql(
-                f"UPDATE \"{session.catalog}\".sqlbatch.batches SET state = 'ended', status = 'completed', "
-                f"provider_id = 'batch_1', output_file_id = 'file_1' WHERE batch_id = '{batch_id}'"
+        told = [(line["custom_id"], reply(line["body"])) for line in map(json.loads, reversed(sent))]
+        results = [
+            (custom_id, batch_id, *((said.outcome, said.code, said.message, None) if isinstance(said, Failure)
+                                    else ("answered", None, None, said)))
+            for custom_id, said in told if said is not None
+        ]  # fmt: skip
+        with db.session() as session, session.transaction():
+            state = "loaded" if len(results) == len(sent) else "ended"
+            schema = f'"{session.catalog}".sqlbatch'
+            session.sql(f"UPDATE {schema}.batches SET state = '{state}' WHERE batch_id = '{batch_id}'")
+            session.con.executemany(
+                f"INSERT INTO {schema}.results (custom_id, batch_id, source, outcome, code, message, content, model, "
+                f"asked_at, received_at) VALUES ($1, $2, 'batch', $3, $4, $5, $6, 'offline', '{clock.now()}', "
+                f"'{clock.now()}')",
+                results,
             )
-            (ended,) = load.ended(session, run.provider_of(_job(db, job_id)).base_url)
-        load.load_files(db, ended, [result], run.check_of)
 
 
 def enrich(db: Database, query: str, reply: Reply, **options: Any) -> Joined:
@@ -100,22 +123,6 @@ def content(body: Mapping[str, Any]) -> str:
     text = body["messages"][-1]["content"]
     assert isinstance(text, str)
     return text
-
-
-def failed(status: int, code: str) -> dict[str, Any]:
-    """Return the response of a request that failed."""
-    return {"status_code": status, "body": {"error": {"code": code, "message": f"it is {code}"}}}
-
-
-def _result(line: Mapping[str, Any], reply: Reply) -> bytes | None:
-    said = reply(line["body"])
-    if said is None:
-        return None
-    if isinstance(said, str):
-        choice = {"message": {"content": said, "refusal": None}, "finish_reason": "stop"}
-        said = {"status_code": 200, "body": {"model": "offline", "choices": [choice]}}
-    result = {"id": uuid.uuid4().hex, "custom_id": line["custom_id"], "response": said, "error": None}
-    return json.dumps(result, ensure_ascii=False).encode() + b"\n"
 
 
 def _job(db: Database, job_id: int) -> Any:

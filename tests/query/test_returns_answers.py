@@ -134,7 +134,11 @@ def test_a_value_that_is_not_of_its_type_is_refused_and_never_converted(sql: str
         ("STRUCT(a INT NOT NULL)", {"a": None}, "$.x.a: null, but it is NOT NULL"),
         ("STRUCT(price DOUBLE)[]", [{"price": 1}, {}], "$.x[1].price: missing"),
         ("STRUCT(price DOUBLE)[]", [{"price": 1}, None], "$.x[1]: null, and a list has no nulls here"),
-        ("STRUCT(a STRUCT(b INT)[])[]", [{"a": []}, {"a": [{"b": 1}, {"b": "x"}]}], '$.x[1].a[1].b: "x" is not an INTEGER'),
+        (
+            "STRUCT(a STRUCT(b INT)[])[]",
+            [{"a": []}, {"a": [{"b": 1}, {"b": "x"}]}],
+            '$.x[1].a[1].b: "x" is not an INTEGER',
+        ),
     ],
 )
 def test_a_reason_names_the_path_into_lists_and_structs(sql: str, value: object, expected: str) -> None:
@@ -150,7 +154,17 @@ def test_a_key_that_occurs_twice_is_found_in_a_struct_too() -> None:
 def test_what_is_wrong_by_the_schema_is_wrong_here_too() -> None:
     returns = parse_returns("a INTEGER NOT NULL, b ENUM('x', 'y'), c BOOLEAN[], d STRUCT(e DOUBLE)")
     right = {"a": 1, "b": "x", "c": [True], "d": {"e": 1}}
-    for wrong in [{"a": None}, {"a": "1"}, {"a": 1.5}, {"b": "z"}, {"b": 1}, {"c": [1]}, {"c": [None]}, {"c": True}, {"d": {}}]:
+    for wrong in [
+        {"a": None},
+        {"a": "1"},
+        {"a": 1.5},
+        {"b": "z"},
+        {"b": 1},
+        {"c": [1]},
+        {"c": [None]},
+        {"c": True},
+        {"d": {}},
+    ]:
         answer = json.dumps(right | wrong)
         assert not is_valid(returns, answer)
         assert reason(returns, answer) is not None

@@ -28,7 +28,12 @@ def said(definition: str) -> dict[str, Any]:
         ("x INTEGER CHECK (x BETWEEN 1 AND 5)", {"minimum": 1, "maximum": 5}, [1, 5, 3.0], [0, 6]),
         ("x INTEGER CHECK (x >= 1 AND (x < 6))", {"minimum": 1, "exclusiveMaximum": 6}, [1, 5], [0, 6]),
         ("x TINYINT CHECK (x < 1000)", {"minimum": -128, "maximum": 127}, [127], []),
-        ("x DOUBLE NOT NULL CHECK (x >= 0.5 AND x <= 1e3)", {"minimum": 0.5, "maximum": 1000}, [0.5, 1000], [0.4, 1001]),
+        (
+            "x DOUBLE NOT NULL CHECK (x >= 0.5 AND x <= 1e3)",
+            {"minimum": 0.5, "maximum": 1000},
+            [0.5, 1000],
+            [0.4, 1001],
+        ),
         (
             "x DECIMAL(5,2) CHECK (x >= 0)",
             {"minimum": 0, "exclusiveMaximum": 1000, "description": "A number with at most 2 digits after the point."},
@@ -40,7 +45,12 @@ def said(definition: str) -> dict[str, Any]:
         ("x VARCHAR CHECK (x IN ('a', 'it''s'))", {"enum": ["a", "it's", None]}, ["a", "it's", None], ["b", ""]),
         ("x VARCHAR NOT NULL CHECK (x = 'a')", {"enum": ["a"]}, ["a"], ["b"]),
         ("x ENUM('a', 'b', 'c') NOT NULL CHECK (x IN ('c', 'a'))", {"enum": ["a", "c"]}, ["a"], ["b"]),
-        ("x VARCHAR CHECK (regexp_full_match(x, '[A-Z]{2}\\d'))", {"pattern": "^[A-Z]{2}\\d$"}, ["AB1"], ["AB12", "xAB1"]),
+        (
+            "x VARCHAR CHECK (regexp_full_match(x, '[A-Z]{2}\\d'))",
+            {"pattern": "^[A-Z]{2}\\d$"},
+            ["AB1"],
+            ["AB12", "xAB1"],
+        ),
         ("x VARCHAR CHECK (x SIMILAR TO 'a|b')", {"pattern": "^(a|b)$"}, ["a", "b"], ["ab", "c"]),
         ("x VARCHAR CHECK (regexp_matches(x, 'b+'))", {"pattern": "b+"}, ["abba"], ["ac"]),
         ("x VARCHAR CHECK (regexp_matches(x, '^a.*z$'))", {"pattern": "^a.*z$"}, ["a to z"], ["a to y"]),
@@ -100,7 +110,11 @@ def test_the_length_of_a_list_becomes_min_and_max_items(
         ("x INTEGER CHECK (x % 2 = 0)", [2], [3]),
         ("x INTEGER CHECK (x < 5 OR x > 10)", [4, 11], [7]),
         ("x VARCHAR[] CHECK (list_contains(x, 'a'))", [["a"]], [["b"]]),
-        ("x STRUCT(low INTEGER, high INTEGER) CHECK (x.low <= x.high)", [{"low": 1, "high": 2}], [{"low": 2, "high": 1}]),
+        (
+            "x STRUCT(low INTEGER, high INTEGER) CHECK (x.low <= x.high)",
+            [{"low": 1, "high": 2}],
+            [{"low": 2, "high": 1}],
+        ),
         ("x DECIMAL(20,2) CHECK (x > 0)", ["0.01"], ["-1"]),
         ("x UUID CHECK (x <> '00000000-0000-0000-0000-000000000000')", [], ["00000000-0000-0000-0000-000000000000"]),
     ],
@@ -128,7 +142,9 @@ def test_the_tilde_means_in_the_schema_what_it_means_in_this_duckdb() -> None:
 
 
 def test_a_condition_over_several_columns_stands_beside_or_behind_them() -> None:
-    returns = parse_returns("low INTEGER, high INTEGER CHECK (high < 100), CHECK (low <= high), CONSTRAINT c CHECK (low <> 7)")
+    returns = parse_returns(
+        "low INTEGER, high INTEGER CHECK (high < 100), CHECK (low <= high), CONSTRAINT c CHECK (low <> 7)"
+    )
     assert schema_of(returns)["description"] == "It must satisfy this SQL condition: low <= high AND low <> 7"
     assert reason(returns, {"low": 1, "high": 2}) is None
     assert reason(returns, {"low": None, "high": 2}) is None
@@ -155,7 +171,9 @@ def test_a_field_of_a_struct_has_conditions_over_its_neighbours() -> None:
 
 
 def test_names_that_need_quotes_work_in_conditions() -> None:
-    returns = parse_returns('"a b" INTEGER, "x.""y" INTEGER CHECK ("x.""y" > "a b" AND "X.""Y" < 9), é INTEGER CHECK ("é" > 0 or é = 0)')
+    returns = parse_returns(
+        '"a b" INTEGER, "x.""y" INTEGER CHECK ("x.""y" > "a b" AND "X.""Y" < 9), é INTEGER CHECK ("é" > 0 or é = 0)'
+    )
     good = {"a b": 1, 'x."y': 2, "é": 1}
     assert reason(returns, good) is None
     assert reason(returns, good | {'x."y': 0}) == '$."x.""y": 0 violates CHECK ("x.""y" > "a b" AND "X.""Y" < 9)'
@@ -176,7 +194,10 @@ def test_a_wrong_type_is_the_reason_before_a_condition_is() -> None:
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
-        ("x INTEGER CHECK (z > 1)", r'--returns: x: CHECK \(z > 1\): Referenced column "z" not found among the columns\. Candidate bindings: "x"'),
+        (
+            "x INTEGER CHECK (z > 1)",
+            r'--returns: x: CHECK \(z > 1\): Referenced column "z" not found among the columns\. Candidate bindings: "x"',
+        ),
         ("x INTEGER CHECK (other.x > 1)", r"--returns: x: CHECK \(other\.x > 1\): "),
         ("x INTEGER CHECK (sqlbatch_returns.x > 1)", "there is no column sqlbatch_returns"),
         ("x INTEGER CHECK ((SELECT 1) > x)", "a subquery; a condition sees one answer alone"),

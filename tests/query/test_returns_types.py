@@ -14,7 +14,7 @@ from tests.query.returns_support import connection, is_valid, property_of, reaso
 # A type, its part of the schema, and values as a model writes them with what DuckDB prints of them.
 TYPES = [
     ("VARCHAR", {"type": "string"}, {'"a"': "a", '""': "", '"null"': "null", '"[1]"': "[1]", '"3"': "3"}),
-    ("VARCHAR", {"type": "string"}, {r'"\u0000 \ud83d\ude00 \" \n \u2028 é"': "\0 😀 \" \n \u2028 é"}),
+    ("VARCHAR", {"type": "string"}, {r'"\u0000 \ud83d\ude00 \" \n \u2028 é"': '\0 😀 " \n \u2028 é'}),
     ("BOOLEAN", {"type": "boolean"}, {"true": "true", "false": "false"}),
     ("TINYINT", {"type": "integer", "minimum": -128, "maximum": 127}, {"-128": "-128", "127": "127", "3.0": "3"}),
     ("SMALLINT", {"type": "integer", "minimum": -32768, "maximum": 32767}, {"-32768": "-32768", "32767": "32767"}),
@@ -68,7 +68,10 @@ TYPES = [
             "pattern": r"^-?[0-9]{1,28}(\.[0-9]{1,10})?$",
             "description": "A decimal number as text with at most 10 digits after the point.",
         },
-        {'"1234567890123456789012345678.0123456789"': "1234567890123456789012345678.0123456789", '"-7"': "-7.0000000000"},
+        {
+            '"1234567890123456789012345678.0123456789"': "1234567890123456789012345678.0123456789",
+            '"-7"': "-7.0000000000",
+        },
     ),
     (
         "DECIMAL(20,20)",
@@ -97,7 +100,11 @@ TYPES = [
         },
     ),
     ("TIMESTAMP_S", {"type": "string", "format": "date-time"}, {'"2024-12-31T23:59:59.000Z"': "2024-12-31 23:59:59"}),
-    ("TIMESTAMP_MS", {"type": "string", "format": "date-time"}, {'"2024-12-31T23:59:59.125"': "2024-12-31 23:59:59.125"}),
+    (
+        "TIMESTAMP_MS",
+        {"type": "string", "format": "date-time"},
+        {'"2024-12-31T23:59:59.125"': "2024-12-31 23:59:59.125"},
+    ),
     (
         "TIMESTAMP WITH TIME ZONE",
         {"type": "string", "format": "date-time"},
@@ -114,7 +121,11 @@ TYPES = [
         {'"it\'s"': "it's", '"a, b"': "a, b", '"ü"': "ü", '""': "", r'"\"q\""': '"q"'},
     ),
 ]
-CASES = [pytest.param(sql, part, value, text, id=f"{sql}-{value}"[:60]) for sql, part, values in TYPES for value, text in values.items()]
+CASES = [
+    pytest.param(sql, part, value, text, id=f"{sql}-{value}"[:60])
+    for sql, part, values in TYPES
+    for value, text in values.items()
+]
 
 
 @pytest.mark.parametrize(("sql", "part", "value", "text"), CASES)
@@ -130,7 +141,9 @@ def test_a_value_arrives_as_it_was_written(sql: str, part: dict[str, object], va
 
 
 @pytest.mark.parametrize(("sql", "part", "value", "text"), CASES)
-def test_null_is_a_value_unless_the_column_is_not_null(sql: str, part: dict[str, object], value: str, text: str) -> None:
+def test_null_is_a_value_unless_the_column_is_not_null(
+    sql: str, part: dict[str, object], value: str, text: str
+) -> None:
     returns = parse_returns(f"x {sql}")
     found = property_of(returns)
     assert found["type"] == [part["type"], "null"]
@@ -186,7 +199,9 @@ def test_structs_nest_to_ten_levels_and_no_deeper() -> None:
     assert reason(returns, answer) is None
     assert str(typed(returns, answer)["x"]).count("x") == 10
     assert reason(returns, answer.replace('"deep"', "1")) == "$.x.x.x.x.x.x.x.x.x.x.x: 1 is not a VARCHAR"
-    with pytest.raises(InvalidReturns, match="11 levels of STRUCT and lists inside each other, and a strict schema takes 10"):
+    with pytest.raises(
+        InvalidReturns, match="11 levels of STRUCT and lists inside each other, and a strict schema takes 10"
+    ):
         parse_returns(nested(11))
 
 
@@ -198,7 +213,11 @@ def test_integers_keep_every_digit_inside_lists_and_structs() -> None:
 
 
 def test_every_type_name_of_duckdb_is_taken_as_duckdb_takes_it_or_refused_with_a_reason() -> None:
-    names = connection().execute("SELECT DISTINCT lower(type_name) FROM duckdb_types() WHERE schema_name = 'main'").fetchall()
+    names = (
+        connection()
+        .execute("SELECT DISTINCT lower(type_name) FROM duckdb_types() WHERE schema_name = 'main'")
+        .fetchall()
+    )
     arguments = {"ENUM": "('a')", "STRUCT": "(a INTEGER)"}
     for (name,) in names:
         if " " in name or name == "json" or ALIASES.get(name) is None:

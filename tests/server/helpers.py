@@ -17,7 +17,9 @@ ENDED = {"completed", "failed", "expired", "cancelled"}
 CHAT = "/v1/chat/completions"
 
 
-def chat_line(custom_id: str, text: str = "A short text. And more.", model: str = "offline", **body: Any) -> dict[str, Any]:
+def chat_line(
+    custom_id: str, text: str = "A short text. And more.", model: str = "offline", **body: Any
+) -> dict[str, Any]:
     """Return one line of a batch's input file."""
     messages = [{"role": "user", "content": text}]
     return {

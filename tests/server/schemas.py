@@ -123,7 +123,12 @@ ERROR = {
     "required": ["error"],
     "properties": {
         "error": strict(
-            {"message": {"type": "string", "minLength": 1}, "type": {"type": "string"}, "param": MAYBE_TEXT, "code": MAYBE_TEXT}
+            {
+                "message": {"type": "string", "minLength": 1},
+                "type": {"type": "string"},
+                "param": MAYBE_TEXT,
+                "code": MAYBE_TEXT,
+            }
         )
     },
 }
@@ -219,9 +224,7 @@ EMBEDDINGS = strict(
     }
 )
 
-MODEL = strict(
-    {"id": {"type": "string"}, "object": one("model"), "created": TIME, "owned_by": {"type": "string"}}
-)
+MODEL = strict({"id": {"type": "string"}, "object": one("model"), "created": TIME, "owned_by": {"type": "string"}})
 MODELS = strict({"object": one("list"), "data": {"type": "array", "items": MODEL}})
 
 

@@ -131,7 +131,11 @@ def test_responses_and_embeddings_have_batches_too(client: openai.OpenAI) -> Non
         ({"body": None}, ("missing_required_parameter", "body", "Missing required parameter: 'body'.")),
         (
             {"custom_id": 5},
-            ("invalid_type", "custom_id", "Invalid type for 'custom_id': expected a string, but got an integer instead."),
+            (
+                "invalid_type",
+                "custom_id",
+                "Invalid type for 'custom_id': expected a string, but got an integer instead.",
+            ),
         ),
         ({"method": "GET"}, ("invalid_method", "method", "Invalid value: 'GET'. Supported values are: 'POST'")),
         (
@@ -212,7 +216,13 @@ def test_a_byte_order_mark_is_no_json(client: openai.OpenAI) -> None:
 
 
 def test_more_than_50_000_requests_are_too_many(client: openai.OpenAI) -> None:
-    ended = run(client, ({"custom_id": str(n), "method": "POST", "url": CHAT, "body": {"model": "offline", "messages": []}} for n in range(50_001)))
+    ended = run(
+        client,
+        (
+            {"custom_id": str(n), "method": "POST", "url": CHAT, "body": {"model": "offline", "messages": []}}
+            for n in range(50_001)
+        ),
+    )
     assert ended.errors
     assert [(error.code, error.line) for error in ended.errors.data or []] == [("too_many_tasks", None)]
 
@@ -280,7 +290,13 @@ def test_an_input_file_deleted_after_validation_is_answered_to_the_end(
         ({"metadata": {str(n): "x" for n in range(17)}}, 400, "metadata", "object_above_max_properties", "16"),
         ({"metadata": {"k" * 65: "x"}}, 400, "metadata", "string_above_max_length", "64"),
         ({"metadata": {"k": "x" * 513}}, 400, "metadata.k", "string_above_max_length", "512"),
-        ({"output_expires_after": {"anchor": "created_at", "seconds": 1}}, 400, "output_expires_after.seconds", "invalid_value", "3600"),
+        (
+            {"output_expires_after": {"anchor": "created_at", "seconds": 1}},
+            400,
+            "output_expires_after.seconds",
+            "invalid_value",
+            "3600",
+        ),
         ({"input_file_id": 5}, 400, "input_file_id", "invalid_type", "expected a string"),
     ],
 )
@@ -306,9 +322,7 @@ def test_a_body_that_is_no_json_object_is_refused(server: EmbeddedServer) -> Non
 
 def test_batches_are_listed_newest_first_page_by_page(client: openai.OpenAI) -> None:
     file_id = upload(client, chat_lines(1))
-    made = [
-        client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h").id for _ in range(25)
-    ]
+    made = [client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h").id for _ in range(25)]
     assert [one.id for one in client.batches.list(limit=7)] == made[::-1]
     page = client.batches.list()
     assert (len(page.data), page.has_more) == (20, True)

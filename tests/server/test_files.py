@@ -190,7 +190,7 @@ def test_a_deleted_file_is_gone_and_its_bytes_with_it(client: openai.OpenAI, tmp
 def test_a_listing_refuses_what_it_cannot_do(server: EmbeddedServer, query: str) -> None:
     reply = httpx2.get(f"{server.base_url}/files?{query}")
     assert reply.status_code == 400
-    assert reply.json()["error"]["param"] == query.split("=")[0]
+    assert reply.json()["error"]["param"] == query.split("=", maxsplit=1)[0]
 
 
 def test_the_asynchronous_client_works_as_well(server: EmbeddedServer, connect: Callable[..., openai.OpenAI]) -> None:

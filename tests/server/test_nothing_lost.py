@@ -43,8 +43,9 @@ def test_a_batch_goes_on_after_kill_minus_nine(tmp_path: Path, connect: Callable
         size = written(folder)
         with Process(folder, faults=str(faults)) as process:
             eventually(
-                lambda size=size, url=process.base_url: written(folder) > size + 20_000
-                or connect(url).batches.retrieve(batch.id).status == "completed"
+                lambda size=size, url=process.base_url: (
+                    written(folder) > size + 20_000 or connect(url).batches.retrieve(batch.id).status == "completed"
+                )
             )
             process.kill()
             kills += 1
@@ -57,7 +58,9 @@ def test_a_batch_goes_on_after_kill_minus_nine(tmp_path: Path, connect: Callable
         lines = results(client, ended.output_file_id)
         assert sorted(line["custom_id"] for line in lines) == sorted(f"r{number}" for number in range(count))
         assert ended.usage
-        assert ended.usage.output_tokens == sum(line["response"]["body"]["usage"]["completion_tokens"] for line in lines)
+        assert ended.usage.output_tokens == sum(
+            line["response"]["body"]["usage"]["completion_tokens"] for line in lines
+        )
         runs = collections.Counter(entry["custom_id"] for entry in Control(process.base_url).ledger(batch.id))
         assert len(runs) == count
         assert sum(runs.values()) <= count + kills, "only the line at hand may run again"
@@ -87,7 +90,9 @@ def test_a_torn_last_line_is_written_again(tmp_path: Path, connect: Callable[...
         batch = wait(client, create(client, chat_lines(10)), {"finalizing"})
         process.kill()
     faults.write_text("")
-    (output,) = [path for path in (folder / "files").iterdir() if path.stat().st_size and batch.input_file_id != path.name]
+    (output,) = [
+        path for path in (folder / "files").iterdir() if path.stat().st_size and batch.input_file_id != path.name
+    ]
     output.write_bytes(output.read_bytes()[:-20])
     with Process(folder, faults=str(faults)) as process:
         client = connect(process.base_url)
@@ -158,9 +163,7 @@ def test_an_embedded_server_joins_whoever_holds_the_folder(
         assert len(answers(client, wait(client, batch))) == 5
 
 
-def test_when_the_holder_dies_the_next_start_takes_over(
-    tmp_path: Path, connect: Callable[..., openai.OpenAI]
-) -> None:
+def test_when_the_holder_dies_the_next_start_takes_over(tmp_path: Path, connect: Callable[..., openai.OpenAI]) -> None:
     folder = tmp_path / "data"
     with Process(folder) as process, EmbeddedServer(folder) as server:
         batch = create(connect(server.base_url), chat_lines(2_000))

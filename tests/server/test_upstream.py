@@ -68,7 +68,11 @@ def test_an_upstream_that_fails_half_the_time_ends_with_all_lines_right(
     dice = random.Random(1)  # noqa: S311 - no secret
 
     def script(_u: FakeUpstream, _p: str, body: dict[str, Any], _a: int) -> Answer:
-        failures = [Answer(500, {"error": {"message": "boom"}}), Answer(502, b"<html>bad gateway</html>"), Answer(cut=True)]
+        failures = [
+            Answer(500, {"error": {"message": "boom"}}),
+            Answer(502, b"<html>bad gateway</html>"),
+            Answer(cut=True),
+        ]
         return dice.choice(failures) if dice.random() < 0.5 else Answer(200, completion(said(body)))
 
     upstream.script = script
@@ -78,7 +82,9 @@ def test_an_upstream_that_fails_half_the_time_ends_with_all_lines_right(
     assert batch.error_file_id is None
 
 
-@pytest.mark.parametrize("headers", [{}, {"retry-after": "0.2"}, {"retry-after-ms": "150"}, {"retry-after": "nonsense"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"retry-after": "0.2"}, {"retry-after-ms": "150"}, {"retry-after": "nonsense"}]
+)
 def test_bursts_of_429_are_waited_out(
     ask: Callable[..., openai.OpenAI], upstream: FakeUpstream, headers: dict[str, str]
 ) -> None:
@@ -142,7 +148,10 @@ def test_an_upstream_that_dies_and_comes_back_ends_with_all_lines_right(
 def test_the_upstreams_own_errors_reach_the_error_file_unchanged(
     ask: Callable[..., openai.OpenAI], upstream: FakeUpstream
 ) -> None:
-    said_no = {"error": {"message": "context too long", "type": "BadRequestError", "param": None, "code": 400}, "é": ["ü"]}
+    said_no = {
+        "error": {"message": "context too long", "type": "BadRequestError", "param": None, "code": 400},
+        "é": ["ü"],
+    }
     upstream.script = lambda _u, _p, body, _a: (
         Answer(400, said_no, headers={"x-request-id": "theirs"}) if "3" in said(body) else Answer(200, completion("ok"))
     )
@@ -173,9 +182,7 @@ def test_a_used_up_quota_is_not_asked_again_and_again(
     assert set(upstream.attempts.values()) == {1}
 
 
-def test_replicas_share_the_work_and_one_may_be_down(
-    ask: Callable[..., openai.OpenAI], upstream: FakeUpstream
-) -> None:
+def test_replicas_share_the_work_and_one_may_be_down(ask: Callable[..., openai.OpenAI], upstream: FakeUpstream) -> None:
     with FakeUpstream() as other, FakeUpstream() as third:
         third.die()
         for one in (upstream, other):
@@ -225,9 +232,7 @@ def test_direct_calls_go_on_to_the_upstream_streams_included(
     upstream.script = lambda _u, _p, _b, _a: Answer(
         200, events + b"data: [DONE]\n\n", headers={"content-type": "text/event-stream"}
     )
-    stream = client.chat.completions.create(
-        model="llama", messages=[{"role": "user", "content": "hello"}], stream=True
-    )
+    stream = client.chat.completions.create(model="llama", messages=[{"role": "user", "content": "hello"}], stream=True)
     with stream:
         assert "".join(part.choices[0].delta.content or "" for part in stream) == "hello"
     completed = client.completions.create(model="llama", prompt="x") if upstream.attempts else None

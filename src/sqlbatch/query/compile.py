@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -13,7 +14,7 @@ from sqlbatch.query.prompt import QueryColumn, Sight, call_of, see
 from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.prompt import Call
@@ -75,7 +76,10 @@ def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
         session.con.execute("BEGIN TRANSACTION READ ONLY")
         try:
             # EXPLAIN names the place of an error, which a relation does not; the relation gives names as written.
-            session.con.execute(f"EXPLAIN\n{select}").fetchall()
+            plan = session.con.execute(f"EXPLAIN (FORMAT json)\n{select}").fetchall()[0][1]
+            # A file is none of the transaction's business, so a COPY in a WITH must be found in the plan.
+            if any("COPY_TO_FILE" in operator for operator in _operators(json.loads(plan))):
+                raise InvalidQuery("the query writes (a COPY inside of it): give one that only reads")
             relation = session.con.sql(select)
             columns = tuple(
                 QueryColumn(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)
@@ -90,6 +94,13 @@ def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
             ) from error
         raise invalid_query(error, select, shift=1) from error
     return columns
+
+
+def _operators(plan: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Return the names of the operators of a plan, as EXPLAIN (FORMAT json) gives it."""
+    for operator in plan:
+        yield operator["name"]
+        yield from _operators(operator.get("children", ()))
 
 
 def check_names(columns: Sequence[QueryColumn], returns: Returns) -> None:

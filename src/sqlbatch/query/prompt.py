@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from sqlbatch.query.enrichment import Enrichment
 
-_PLACE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+# The innermost braces, so that a place may stand between single ones.
+_PLACE = re.compile(r"\{\{(?!\{)(.*?)\}\}", re.DOTALL)
 _NESTED = re.compile(r"(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$", re.DOTALL)
 
 
@@ -160,7 +161,7 @@ def _messages(column: QueryColumn) -> Sight:
     value = name if column.type in {"JSON", "VARCHAR"} else f"to_json({name})"
     array = f"TRY_CAST({value}::VARCHAR AS JSON)"
     usable = f"coalesce(json_type({array}) = 'ARRAY' AND json_array_length({array}) > 0, false)"
-    inner = f"json({array})::VARCHAR"
+    inner = f"(json({array})::VARCHAR)"
     return Sight(
         input=f"CASE WHEN {usable} THEN {inner}[2:-2] END",
         skipped=f"CASE WHEN {name} IS NULL THEN {quote_literal(f'{column.name} is NULL')} END",

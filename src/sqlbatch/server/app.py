@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from sqlbatch.server import batches, control, direct, files
@@ -78,6 +79,10 @@ async def _api_error(_request: Request, error: Exception) -> Response:
     return Json(error.body, status_code=error.status, headers=error.headers)
 
 
+async def _gone(_request: Request, _error: Exception) -> Response:
+    return Json(None, status_code=400)  # nobody reads it: the client has closed the connection
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
@@ -125,7 +130,7 @@ def make_app(context: Context) -> ASGIApp:
     ]
     if context.faults:
         routes.extend(control.routes())
-    handlers = {ApiError: _api_error, HTTPException: _http_error, Exception: _unforeseen}
+    handlers = {ApiError: _api_error, ClientDisconnect: _gone, HTTPException: _http_error, Exception: _unforeseen}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=_lifespan)
     app.state.context = context
     config = context.config

@@ -97,6 +97,8 @@ class FaultyHttp:
                 exchange.cut = int(rule.options.get("bytes", 1_000))
                 exchange.silent = name == "cut_silently"
         await exchange.run(self._app)
+        if exchange.mute:
+            raise ConnectionDropped
 
 
 class _Exchange:
@@ -109,6 +111,7 @@ class _Exchange:
         self._seen = seen
         self._upload_left: int | None = None
         self._ended = False
+        self._read = False
         self.mute = False
         self.hold = 0.0
         self.cut: int | None = None
@@ -116,11 +119,12 @@ class _Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         """Let the application do the deed."""
+        self._read = True
         await app(self._scope, self._receive, self._send)
 
     async def reply(self, response: Json) -> None:
         """Answer in the application's place, having read the request."""
-        while True:
+        while not self._read:
             message = await self._receive_from()
             if message["type"] == "http.disconnect" or not message.get("more_body"):
                 break
@@ -145,7 +149,8 @@ class _Exchange:
         if self._upload_left is not None:
             self._upload_left -= len(message.get("body", b""))
             if self._upload_left <= 0:
-                raise ConnectionDropped
+                self.mute = True
+                return {"type": "http.disconnect"}
         return message
 
     async def _send(self, message: Message) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -54,16 +55,24 @@ class Running:
 
     def start(self) -> None:
         """Open the folder, listen, and take up unfinished batches; returns when requests are answered."""
+        with contextlib.ExitStack() as undo:
+            self._start(undo)
+            undo.pop_all()
+
+    def _start(self, undo: contextlib.ExitStack) -> None:
+        """Start everything, leaving on `undo` what must be closed when a later part cannot be started."""
         config = self._config
+        faults = load(config.faults) if config.faults else None
         listener = _listen(config)
+        undo.callback(listener.close)
         folder = Folder(config.folder)
         folder.create()
         state = State(folder.database, shared=True)
+        undo.callback(state.close)
         state.create()
         folder.tidy(set(state.ids("kept_contents")), set(state.ids("unfinished_batches")))
         clock = state.clock(config.clock_speed)
         upstream = Passthrough(config) if config.upstreams else None
-        faults = load(config.faults) if config.faults else None
         ledger = Ledger(folder.ledger) if faults else None
         self._runner = Runner(config, folder, clock, faults, ledger)
         self._context = Context(self.instance, config, folder, clock, state, self._runner, upstream, faults, ledger)

@@ -144,7 +144,9 @@ class BatchWork:
         try:
             if execution.results.count < record.total:  # a file was damaged while the server was down
                 await execution.run(self._interrupted)
-            if not self._interrupted.is_set():
+            if self._reason == "expired":
+                await self._end_early(execution, EXPIRED, "expire_batch")
+            elif not self._interrupted.is_set():
                 await publish(self._tools, execution, "complete_batch", self._faulty)
         finally:
             execution.close()

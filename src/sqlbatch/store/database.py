@@ -113,18 +113,21 @@ class Database:
 
     @contextmanager
     def session(
-        self, *, migrate: bool = True, patience: float = LOCK_PATIENCE, scratch: Path | None = None
+        self, *, migrate: bool = True, patience: float | None = None, scratch: Path | None = None
     ) -> Iterator[Session]:
         """Open the database for the block, with its schema made or brought up to date.
 
         With `migrate=False` nothing is written: a file that is not there is not made, an empty database stands in.
         `scratch` is a database file that is attached for the block, under the name `scratch_name` gives it.
-        Raises DatabaseLocked once another process has held the file for `patience` seconds, DatabaseError otherwise.
+        Raises DatabaseLocked once another process has held the file for `patience` seconds (LOCK_PATIENCE unless
+        given), DatabaseError otherwise.
         """
         if self.connection is not None:
             session = self._cursor(self.connection)
         else:
-            session = self._open(patience, in_memory=not migrate and not self.exists())
+            session = self._open(
+                LOCK_PATIENCE if patience is None else patience, in_memory=not migrate and not self.exists()
+            )
         try:
             if migrate and not self._migrated:
                 self._migrate(session)
@@ -187,6 +190,7 @@ class Database:
         return session
 
     def _connect(self, patience: float) -> duckdb.DuckDBPyConnection:
+        self._refuse_other_files()
         until = time.monotonic() + patience
         while True:
             try:
@@ -197,6 +201,14 @@ class Database:
                     raise problem from error
             # Jitter keeps two waiting processes from meeting again and again.
             time.sleep(0.01 + random.random() * 0.05)  # noqa: S311
+
+    def _refuse_other_files(self) -> None:
+        """Raise DatabaseError for a file that DuckDB would open as something else: a CSV file becomes a view in memory."""
+        assert self.path is not None  # noqa: S101 (a database is a path or a connection)
+        with suppress(OSError), self.path.open("rb") as file:
+            start = file.read(12)
+            if start and start[8:] != b"DUCK":
+                raise DatabaseError(f"{self.name} is not a DuckDB database: name another file with --db")
 
     def _refuse_newer(self, session: Session) -> int:
         """Return the schema's version (0: none yet); raise DatabaseError where a newer sqlbatch made it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlbatch.query.returns.kinds import Check, Column, List, Struct, Type
-from sqlbatch.query.returns.typed import pointer, pointers, typed
+from sqlbatch.query.returns.typed import literals, pointer, typed
 from sqlbatch.query.returns.values import SHOWN, TOLD_BY_JSON_TYPE, Value, scalar_cases
 from sqlbatch.store.queries import quote_identifier, quote_literal
 
@@ -20,18 +20,21 @@ _LENIENT = _COMMA + r"|(?i:nan|inf)"
 _STRING = r'"(?:[^"\\]|\\.)*"'
 
 _ANSWER = "sqlbatch_answer"
-_ROOT = Value(f"json_type({_ANSWER})", _ANSWER, ("'$'",), 0)
+_ROOT = ("'$'",)
 _NO_OBJECT = f"concat('$: ', left(trim({_ANSWER}), {SHOWN}), ' is not an object')"
 
 
 def check_columns(columns: Sequence[Column], checks: Sequence[Check], content: str) -> str:
     """Return SQL that gives the reason against an answer, or NULL."""
-    return _in_json(content, _object(columns, _ROOT, checks), _COMMA, _COMMA)
+    scope = _Scope(_ANSWER, 0)
+    no_object = f"WHEN {scope.json_type('$')} <> 'OBJECT' THEN {_NO_OBJECT}"
+    reasons = f"CASE {no_object} ELSE {_fields(columns, checks, scope, '', _ROOT)} END"
+    return _in_json(content, scope.around(reasons), _COMMA, _COMMA)
 
 
 def check_json(content: str) -> str:
     """Return SQL that gives the reason against an answer of JSON mode, which is any JSON object, or NULL."""
-    inner = f"CASE WHEN {_ROOT.json_type} <> 'OBJECT' THEN {_NO_OBJECT} END"
+    inner = f"CASE WHEN json_type({_ANSWER}) <> 'OBJECT' THEN {_NO_OBJECT} END"
     return _in_json(content, inner, _MAYBE_LENIENT, _LENIENT)
 
 
@@ -52,89 +55,110 @@ def _in_json(content: str, inner: str, maybe_lenient: str, lenient: str) -> str:
     )
 
 
-def _object(columns: Sequence[Column], value: Value, checks: Sequence[Check] = ()) -> str:
-    """Return SQL of the reason against the fields of an object, which are read once, into a lambda's parameter.
+class _Scope:
+    """The parts of one JSON document that are read at once, into the parameter of a lambda.
 
-    That has the JSON types `t`, of the object itself and of its fields, and the texts `v` of those fields that need one
-    even if all is well.
+    That has `t`, the JSON types of the parts, and `v`, the texts of those that need one even if all is well.
     """
-    here = f"sqlbatch_object_{value.depth}"
-    conditions = [*(column.check for column in columns if column.check), *checks]
-    named = {reference.column for check in conditions for reference in check.references}
-    read = [i for i, column in enumerate(columns) if i in named or column.type not in TOLD_BY_JSON_TYPE]
-    texts = {i: f"{here}.v[{place}]" for place, i in enumerate(read, 1)}
-    values = [
-        Value(
-            f"{here}.t[{i + 2}]",
-            texts.get(i) or f"json_extract_string({value.text}, {quote_literal(pointer(column))})",
-            (*value.path, _step(column.name)),
-            value.depth + 1,
+
+    def __init__(self, document: str, depth: int) -> None:
+        self.document = document
+        self.depth = depth
+        self._name = f"sqlbatch_parts_{depth}"
+        self._types: dict[str, int] = {}
+        self._texts: dict[str, int] = {}
+
+    def json_type(self, path: str) -> str:
+        return f"{self._name}.t[{self._types.setdefault(path, len(self._types) + 1)}]"
+
+    def text(self, path: str) -> str:
+        return f"{self._name}.v[{self._texts.setdefault(path, len(self._texts) + 1)}]"
+
+    def rare_text(self, path: str) -> str:
+        return f"json_extract_string({self.document}, {quote_literal(path)})"
+
+    def around(self, inner: str) -> str:
+        """Return SQL that reads the parts asked for so far, and then is what `inner` makes of them."""
+        parts = f"t := json_type({self.document}, {literals(self._types)})"
+        if self._texts:
+            parts += f", v := json_extract_string({self.document}, {literals(self._texts)})"
+        return f"list_transform([struct_pack({parts})], lambda {self._name}: {inner})[1]"
+
+
+def _fields(
+    columns: Sequence[Column], checks: Sequence[Check], scope: _Scope, pointed: str, path: tuple[str, ...]
+) -> str:
+    """Return SQL of the first reason against the fields of the object at a JSON pointer."""
+    conditions: list[tuple[int | None, Check]] = [(i, column.check) for i, column in enumerate(columns) if column.check]
+    conditions += [(None, check) for check in checks]
+    named = {reference.column for _, check in conditions for reference in check.references}
+    values: list[Value] = []
+    reasons: list[str] = []
+    for i, column in enumerate(columns):
+        place = pointed + pointer(column)
+        rare = i not in named and (column.type in TOLD_BY_JSON_TYPE or isinstance(column.type, Struct))
+        text = scope.rare_text(place) if rare else scope.text(place)
+        value = Value(scope.json_type(place), text, (*path, _step(column.name)))
+        missing = value.because("'missing'")
+        null = value.because("'null, but it is NOT NULL'") if column.not_null else "NULL"
+        reasons.append(
+            f"CASE WHEN {value.json_type} IS NULL THEN {missing} "
+            f"WHEN {value.json_type} = 'NULL' THEN {null} {_cases(column.type, value, scope, place)} END"
         )
-        for i, column in enumerate(columns)
-    ]
-    reasons = [_column(column, part) for column, part in zip(columns, values, strict=True)]
-    reasons.append(_twice(columns, value))
-    reasons += [_violated(column.check, columns, values, i) for i, column in enumerate(columns) if column.check]
-    reasons += [_violated(check, columns, values, None) for check in checks]
-    parts = f"t := json_type({value.text}, {pointers(columns, '$')})"
-    if read:
-        parts += f", v := json_extract_string({value.text}, {pointers([columns[i] for i in read])})"
-    return (
-        f"list_transform([struct_pack({parts})], lambda {here}: CASE "
-        f"WHEN {here}.t[1] <> 'OBJECT' THEN {_NO_OBJECT} ELSE coalesce({', '.join(reasons)}) END)[1]"
-    )
+        values.append(value)
+    reasons.append(_twice(columns, scope, pointed, path))
+    reasons += [_violated(check, columns, values, None if i is None else values[i], path) for i, check in conditions]
+    return f"coalesce({', '.join(reasons)})"
 
 
-def _column(column: Column, value: Value) -> str:
-    null = value.because("'null, but it is NOT NULL'") if column.not_null else "NULL"
-    return (
-        f"CASE WHEN {value.json_type} IS NULL THEN {value.because(quote_literal('missing'))} "
-        f"WHEN {value.json_type} = 'NULL' THEN {null} {_cases(column.type, value)} END"
-    )
-
-
-def _cases(kind: Type, value: Value) -> str:
+def _cases(kind: Type, value: Value, scope: _Scope, pointed: str) -> str:
     """Return the cases of a CASE that says what is wrong with a value that is there and not null."""
     match kind:
         case List():
-            return _list_cases(kind, value)
+            return _list_cases(kind, value, scope.depth + 1)
         case Struct():
             no_object = f"WHEN {value.json_type} <> 'OBJECT' THEN {value.is_not('an object')}"
-            return f"{no_object} ELSE {_object(kind.fields, value)}"
+            return f"{no_object} ELSE {_fields(kind.fields, (), scope, pointed, value.path)}"
         case _:
             return scalar_cases(kind, value)
 
 
-def _list_cases(kind: List, value: Value) -> str:
-    element, index = f"sqlbatch_element_{value.depth}", f"sqlbatch_index_{value.depth}"
-    inner = Value(
-        f"json_type({element})",
-        f"json_extract_string({element}, '$')",
-        (*value.path, "'['", f"{index} - 1", "']'"),
-        value.depth + 1,
-    )
+def _list_cases(kind: List, value: Value, depth: int) -> str:
+    element, index = f"sqlbatch_element_{depth}", f"sqlbatch_index_{depth}"
+    path = (*value.path, "'['", f"{index} - 1", "']'")
+    inner = Value(f"json_type({element})", f"json_extract_string({element}, '$')", path)
     cases = f"WHEN {value.json_type} <> 'ARRAY' THEN {value.is_not('a list')} "
     if kind.size is not None:
         count = f"json_array_length({value.text})"
         wrong = value.because(f"{count}, ' elements, not {kind.size}'")
         cases += f"WHEN {count} <> {kind.size} THEN {wrong} "
-    null = f"WHEN {inner.json_type} = 'NULL' THEN {inner.because(quote_literal('null, and a list has no nulls here'))}"
-    reason = f"CASE {null} {_cases(kind.element, inner)} END"
+    if isinstance(kind.element, Struct):
+        scope = _Scope(element, depth)
+        fields = _fields(kind.element.fields, (), scope, "", path)
+        of_element = f"WHEN {inner.json_type} <> 'OBJECT' THEN {inner.is_not('an object')} ELSE {scope.around(fields)}"
+    elif isinstance(kind.element, List):
+        of_element = _list_cases(kind.element, inner, depth + 1)
+    else:
+        of_element = scalar_cases(kind.element, inner)
+    null = inner.because("'null, and a list has no nulls here'")
+    reason = f"CASE WHEN {inner.json_type} = 'NULL' THEN {null} {of_element} END"
     reasons = f"list_transform(json_extract({value.text}, '$[*]'), lambda {element}, {index}: {reason})"
     return f"{cases} ELSE list_filter({reasons}, lambda sqlbatch_reason: sqlbatch_reason IS NOT NULL)[1]"
 
 
-def _twice(columns: Sequence[Column], value: Value) -> str:
+def _twice(columns: Sequence[Column], scope: _Scope, pointed: str, path: tuple[str, ...]) -> str:
     """Return SQL of the reason against a key that occurs twice, which takes more keys than columns."""
-    keys, key, other = f"json_keys({value.text})", f"sqlbatch_key_{value.depth}", f"sqlbatch_other_{value.depth}"
-    names = f"[{', '.join(quote_literal(column.name) for column in columns)}]"
+    keys = f"json_keys({scope.document}, {quote_literal(pointed)})" if pointed else f"json_keys({scope.document})"
+    key, other = f"sqlbatch_key_{scope.depth}", f"sqlbatch_other_{scope.depth}"
     count = f"len(list_filter({keys}, lambda {other}: {other} = {key}))"
-    twice = f"list_filter({names}, lambda {key}: {count} > 1)[1]"
-    reason = value.because(f"'the key ', to_json({twice}), ' occurs twice'")
+    twice = f"list_filter({literals(column.name for column in columns)}, lambda {key}: {count} > 1)[1]"
+    reason = Value("", "", path).because(f"'the key ', to_json({twice}), ' occurs twice'")
     return f"CASE WHEN len({keys}) > {len(columns)} AND {twice} IS NOT NULL THEN {reason} END"
 
 
-def _violated(check: Check, columns: Sequence[Column], values: Sequence[Value], own: int | None) -> str:
+def _violated(
+    check: Check, columns: Sequence[Column], values: Sequence[Value], own: Value | None, path: tuple[str, ...]
+) -> str:
     """Return SQL of the reason against values that a CHECK does not hold for; as in SQL, NULL passes."""
     row = "sqlbatch_row"
     used = sorted({reference.column for reference in check.references})
@@ -144,8 +168,8 @@ def _violated(check: Check, columns: Sequence[Column], values: Sequence[Value], 
     holds = f"TRY(coalesce(CAST(({condition}) AS BOOLEAN), true))"
     if used:
         holds = f"list_transform([struct_pack({named})], lambda {row}: {holds})[1]"
-    value = values[own] if own is not None else Value("''", "''", values[0].path[:-1], 0)
-    shown = f"{value.shown()}, ' violates '" if own is not None else "'violates '"
+    value = own or Value("", "", path)
+    shown = f"{own.shown()}, ' violates '" if own else "'violates '"
     label = quote_literal(f"CHECK ({check.text})")
     violated, failed = value.because(f"{shown}, {label}"), value.because(f"{label}, ' cannot be evaluated'")
     return f"CASE {holds} WHEN true THEN NULL WHEN false THEN {violated} ELSE {failed} END"

@@ -44,8 +44,13 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 def in_one_line(error: duckdb.Error) -> str:
     """Return DuckDB's message without its kind and without the place in a statement of ours."""
-    lines = [line.strip() for line in str(error).split("LINE 1:")[0].splitlines() if line.strip()] or [": no reason given"]
-    kept = [lines[0].split(": ", 1)[-1], *(line for line in lines[1:] if line.startswith(("Candidate", "Did you mean")))]
+    lines = [line.strip() for line in str(error).split("LINE 1:")[0].splitlines() if line.strip()] or [
+        ": no reason given"
+    ]
+    kept = [
+        lines[0].split(": ", 1)[-1],
+        *(line for line in lines[1:] if line.startswith(("Candidate", "Did you mean"))),
+    ]
     return " ".join(kept).replace("WHERE clause", "a CHECK").replace(" in FROM clause!", " among the columns.")
 
 

@@ -25,7 +25,7 @@ _REFUSED_CONSTRAINTS = {
     "COLLATE": "COLLATE is not kept; give it in the query that reads the table",
     "USING": "USING COMPRESSION is not kept; leave it away",
 }
-_DEEPEST = 100  # far beyond what a strict schema allows, and far before recursion ends
+_DEEPEST = 50  # far beyond what a strict schema allows, and far before recursion ends
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def parse_columns(text: str) -> Parsed:
     checks: list[Check] = []
     while True:
         if reader.peek().upper == "CONSTRAINT" and reader.peek(2).upper == "CHECK":
-            reader.next(), reader.next()
+            reader.skip(2)
         if reader.peek(1).text == "(" and reader.take("CHECK"):
             checks.append(Check(reader.parenthesised()))
         else:
@@ -97,7 +97,7 @@ def _constraints(reader: Reader) -> tuple[bool, Check | None, str | None]:
         elif reader.take("CHECK"):
             checks.append(reader.parenthesised())
         elif reader.peek().upper == "CONSTRAINT" and reader.peek(2).upper == "CHECK":
-            reader.next(), reader.next()
+            reader.skip(2)
         else:
             token = reader.next()
             unexpected = f"unexpected {token.text}; a comma ends a column, and names with spaces are quoted"

@@ -27,6 +27,10 @@ class Reader:
         self._position += 1
         return token
 
+    def skip(self, count: int) -> None:
+        """Take some tokens, whatever they are."""
+        self._position += count
+
     def take(self, *words: str) -> bool:
         """Take these keywords if they come next, and tell whether they did."""
         if tuple(self.peek(i).upper for i in range(len(words))) != words:

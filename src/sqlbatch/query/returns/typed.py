@@ -9,7 +9,7 @@ from sqlbatch.query.returns.kinds import Column, Decimal, Enum, List, Scalar, St
 from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 # Types whose text DuckDB's JSON reader is not asked to read: they are cast from the string, as a scalar is.
 _FROM_TEXT = {
@@ -23,21 +23,28 @@ _FROM_TEXT = {
     "UUID",
 }
 
+# So many columns share one reading of an answer; were it all of them, the SQL would grow with their square.
+_READ_AT_ONCE = 20
+
 
 def pointer(column: Column) -> str:
     """Return the path of a field; a JSON pointer, for that can say every name."""
     return "/" + column.name.replace("~", "~0").replace("/", "~1")
 
 
-def pointers(fields: Sequence[Column], *before: str) -> str:
-    """Return SQL of the list of paths of the fields, behind other paths."""
-    return f"[{', '.join(map(quote_literal, [*before, *map(pointer, fields)]))}]"
+def literals(texts: Iterable[str]) -> str:
+    """Return texts as a SQL list of literals."""
+    return f"[{', '.join(map(quote_literal, texts))}]"
 
 
-def typed_columns(fields: Sequence[Column], content: str) -> list[tuple[str, str]]:
-    """Return name and SQL of each column; the common part is the same text, so DuckDB reads an answer once."""
-    texts = f"TRY(json_extract_string({content}, {pointers(fields)}))"
-    return [(field.name, typed(field.type, f"{texts}[{i}]")) for i, field in enumerate(fields, 1)]
+def typed_columns(columns: Sequence[Column], content: str) -> list[tuple[str, str]]:
+    """Return name and SQL of each column; what is the same text in several, DuckDB evaluates once."""
+    found: list[tuple[str, str]] = []
+    for start in range(0, len(columns), _READ_AT_ONCE):
+        group = columns[start : start + _READ_AT_ONCE]
+        texts = f"TRY(json_extract_string({content}, {literals(map(pointer, group))}))"
+        found += [(column.name, typed(column.type, f"{texts}[{i}]")) for i, column in enumerate(group, 1)]
+    return found
 
 
 def typed(kind: Type, text: str) -> str:

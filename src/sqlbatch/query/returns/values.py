@@ -47,7 +47,6 @@ class Value:
     json_type: str
     text: str
     path: tuple[str, ...]  # SQL texts, to be joined
-    depth: int  # how many lambdas it stands in
 
     def because(self, reason: str) -> str:
         """Return SQL of `path: reason`, the reason being SQL too."""

@@ -78,8 +78,8 @@ def number_maker(numbers: Numbers, name: Name) -> Node:
         candidates = [Fraction(own)] if own and own in text.numbers else text.exact_numbers
         fitting = [number for number in candidates if numbers.fits(number)]
         if fitting:
-            value = fitting[(asked.used if len(fitting) > 1 else 0) % len(fitting)]
-            asked.used += 1
+            value = next((number for number in fitting if number not in asked.used), fitting[0])
+            asked.used.add(value)
             return numbers.shown(value)
         if optional and numbers.low is None:
             return NOTHING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ NOTHING = Nothing()
 
 
 class Asked:
-    """The making of one answer: its text, the depth of recursion, which item of a list, how many numbers are used."""
+    """The making of one answer: its text, the depth of recursion, which item of a list, which numbers are used."""
 
     __slots__ = ("depth", "text", "turn", "used")
 
@@ -35,7 +36,7 @@ class Asked:
         self.text = text
         self.depth = 0
         self.turn = 0
-        self.used = 0
+        self.used: set[int | Fraction] = set()
 
 
 class Node:

@@ -92,7 +92,7 @@ class Compiler:
 
     def _array(self, schema: dict[str, Any], name: str, description: str) -> Node:
         items = schema.get("items", {"type": "string"})
-        if schema.get("maxItems", 1) < schema.get("minItems", 0):
+        if schema.get("maxItems", math.inf) < schema.get("minItems", 0):
             raise InvalidSchema("no list is as short as maxItems and as long as minItems")
         resolved = self._look_up(items["$ref"]) if isinstance(items, dict) and "$ref" in items else items
         kind = resolved.get("type") if isinstance(resolved, dict) else None

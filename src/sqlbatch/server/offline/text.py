@@ -14,13 +14,14 @@ from sqlbatch.server.offline.lexicon import GENERAL_TOPICS, STOPWORDS, TOPIC_STE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LOOKED_AT = 20_000  # characters; what comes later changes no answer, so that long texts stay cheap
+_LOOKED_AT = 4_000  # characters; what comes later changes no answer, so that long texts stay cheap
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _END = re.compile(r"[.!?…]+[\"'\u201d\u2019)\]]*(?=\s)|\n\s*\n")
 _ABBREVIATIONS = words("mr mrs ms dr prof st sr jr vs etc no vol e.g i.e approx dept inc ltd")
-_NUMBER = re.compile(r"(?<![\w.,])[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,18})(?:\.\d{1,12})?(?![\w]|\.\d)")
+_NUMBER = re.compile(r"\d(?:[\d,]*\d)?(?:\.\d+)?")
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _FIELD = re.compile(r"^[ \t]*([A-Za-z][\w -]{0,30}):[ \t]+(\S.*)$", re.MULTILINE)
-_NAME = re.compile(r"(?<![.!?…] )(?<!^)\b[^\W\d_a-z][\w'\u2019-]+(?:\s+[^\W\d_a-z][\w'\u2019-]+)*")
+_NAME = re.compile(r"[A-Z\u00c0-\u00de][\w'\u2019-]+(?:\s+[A-Z\u00c0-\u00de][\w'\u2019-]+)*")
 _CAPITALISED = re.compile(r"^(?:[^\W\d_a-z][\w'\u2019:-]*\s+)+")
 _ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
 _MONTHS = (
@@ -103,16 +104,22 @@ class Text:
         return _WORD.findall(self.plain.lower())
 
     @lazy
+    def counts(self) -> Counter[str]:
+        """Count how often each word occurs."""
+        return Counter(self.words)
+
+    @lazy
     def stems(self) -> frozenset[str]:
         """Find the stems of all words."""
-        return frozenset(map(stem, set(self.words)))
+        return frozenset(map(stem, self.counts))
 
     @lazy
     def keywords(self) -> list[str]:
         """Words that carry a topic, the most frequent first, names after other words."""
-        counts = Counter(word for word in self.words if word not in STOPWORDS and len(word) > 2)
+        counts = self.counts
         names = {word for name in self.names for word in name.lower().split()}
-        return sorted(counts, key=lambda word: -counts[word] + (0.5 if word in names else 0))[:20]
+        found = [word for word in counts if len(word) > 2 and word not in STOPWORDS]
+        return sorted(found, key=lambda word: -counts[word] + (0.5 if word in names else 0))[:20]
 
     @lazy
     def topics(self) -> list[str]:
@@ -133,7 +140,12 @@ class Text:
     @lazy
     def names(self) -> list[str]:
         """Capitalised words inside sentences, without repetitions."""
-        return list(dict.fromkeys(" ".join(name.split()) for name in _NAME.findall(self.main)))
+        main, found = self.main, dict[str, None]()
+        for match in _NAME.finditer(main):
+            before = main[max(0, match.start() - 2) : match.start()]
+            if before and not before[-1].isalnum() and before[0] not in ".!?\u2026":
+                found[" ".join(match[0].split())] = None
+        return list(found)
 
     @lazy
     def title(self) -> str:
@@ -149,7 +161,24 @@ class Text:
     @lazy
     def numbers(self) -> list[str]:
         """Numbers as they stand, without thousands separators."""
-        return [number.replace(",", "").lstrip("+") for number in _NUMBER.findall(self.plain)]
+        plain, found = self.plain, []
+        for match in _NUMBER.finditer(plain):
+            number, before, after = match[0], plain[max(0, match.start() - 2) : match.start()], plain[match.end() :][:2]
+            sign = "-" if before[-1:] == "-" and not before[:-1].isalnum() else ""
+            if before[-1:].isalnum() or before[-1:] in {".", ",", "_"} or (before[-1:] == "-" and not sign):
+                continue
+            if (
+                after[:1].isalnum()
+                or after[:1] == "_"
+                or (after[:1] == "." and after[1:].isdigit())
+                or len(number) > 30
+            ):
+                continue
+            if "," not in number:
+                found.append(sign + number)
+            elif _THOUSANDS.fullmatch(number):
+                found.append(sign + number.replace(",", ""))
+        return found
 
     @lazy
     def exact_numbers(self) -> list[int | Fraction]:

@@ -1,0 +1,326 @@
+"""A batch is created once: what was made and not heard of is adopted, what was not is fenced before it is sent anew."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sqlbatch import clock, run
+from sqlbatch.answering import submit
+from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
+from sqlbatch.errors import ProviderError, ProviderUnreachable
+
+from .bench import SPEED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .bench import Bench
+
+CREATE = "POST /v1/batches"
+UPLOAD = "POST /v1/files"
+
+
+def test_a_lost_reply_is_adopted_not_repeated(bench: Bench) -> None:
+    bench.control.faults({"name": "drop_after", "on": CREATE, "count": 1})
+    bench.enrich(10)
+    assert [event.adopted for event in bench.submitted] == [True]
+    assert bench.control.calls("POST", "/v1/batches") == 1
+    bench.check(10)
+
+
+def test_a_500_after_the_deed_is_adopted_not_repeated(bench: Bench) -> None:
+    bench.control.faults({"name": "error_after", "on": CREATE, "status": 500, "count": 1})
+    bench.enrich(10)
+    assert [event.adopted for event in bench.submitted] == [True]
+    assert bench.control.calls("POST", "/v1/batches") == 1
+    bench.check(10)
+
+
+def test_a_page_in_the_place_of_a_reply_is_a_lost_reply(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = BatchAPI.create
+
+    def paged(api: BatchAPI, *arguments: str) -> ProviderBatch:
+        create(api, *arguments)
+        monkeypatch.setattr(BatchAPI, "create", create)
+        with api._errors("create a batch"):
+            return "<html>Sign in</html>".id  # type: ignore[attr-defined,no-any-return]
+        raise AssertionError("the page was taken for a batch")
+
+    monkeypatch.setattr(BatchAPI, "create", paged)
+    bench.enrich(10)
+    assert [event.adopted for event in bench.submitted] == [True]
+    bench.check(10)
+
+
+def test_a_reply_lost_before_the_deed_is_fenced_and_sent_anew(bench: Bench) -> None:
+    bench.control.faults({"name": "drop_before", "on": CREATE, "count": 1})
+    bench.enrich(10)
+    assert [event.adopted for event in bench.submitted] == [False]
+    assert "in case it still appears" in bench.held
+    assert "was never made" in bench.notes
+    bench.check(10)
+    states = bench.sql("SELECT state, count(*) FROM sqlbatch.batches GROUP BY state ORDER BY state")
+    assert states == [("abandoned", 1), ("loaded", 1)]
+    # The fence: the input file of the attempt that was given up is gone, so that a late create fails.
+    assert len(bench.control.files()) == 1
+
+
+def test_an_error_that_may_have_done_the_deed_is_fenced_too(bench: Bench) -> None:
+    bench.control.faults({"name": "error", "on": CREATE, "status": 502, "count": 1})
+    bench.enrich(10)
+    assert "was never made" in bench.notes
+    bench.check(10)
+
+
+def test_a_429_is_certain_and_needs_no_grace(bench: Bench) -> None:
+    bench.control.faults({"name": "error", "on": CREATE, "status": 429, "count": 1, "code": "rate_limit_exceeded"})
+    bench.enrich(10)
+    assert "429" in bench.held
+    assert "in case it still appears" not in bench.held
+    bench.check(10)
+    assert len(bench.control.files()) == 1
+
+
+def test_a_long_retry_after_is_kept_to(bench: Bench) -> None:
+    bench.control.faults({"name": "retry_after", "on": CREATE, "retry_after": 4000, "count": 1})
+    job_id = bench.begin(10)
+    bench.sync(job_id)
+    left = bench.sql("SELECT paused_until FROM sqlbatch.jobs")[0][0] - clock.now()
+    assert timedelta(seconds=2000) < left <= timedelta(seconds=4000)
+    bench.sync(job_id)
+    assert not bench.packed
+    bench.wait(job_id)
+    bench.check(10)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "place"),
+    [
+        (401, "invalid_api_key", CREATE),
+        (401, "invalid_api_key", UPLOAD),
+        (429, "insufficient_quota", CREATE),
+        (403, "billing_not_active", CREATE),
+    ],
+)
+def test_no_money_or_no_right_blocks_the_job_and_counts_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int, code: str, place: str
+) -> None:
+    monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", "1")
+    bench.control.faults({"name": "error", "on": place, "status": status, "code": code, "message": "Not today."})
+    job_id = bench.begin(10, max_attempts=1)
+    bench.sync(job_id)
+    job = bench.job(job_id)
+    assert job.status == "blocked"
+    assert "Not today." in str(job.blocked)
+    assert bench.outcomes() == []
+    calls = bench.control.calls("POST", "/v1/")
+    bench.sync(job_id)
+    assert bench.control.calls("POST", "/v1/") == calls, "a blocked job asks again only when its pause is over"
+    bench.control.faults()
+    monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", SPEED)
+    bench.wait(job_id)
+    bench.check(10)
+
+
+def test_a_lost_create_is_found_by_its_file_where_metadata_is_dropped(bench: Bench) -> None:
+    bench.control.faults({"name": "drop_after", "on": CREATE, "count": 1}, {"name": "no_metadata"})
+    bench.enrich(10)
+    assert [event.adopted for event in bench.submitted] == [True]
+    bench.check(10)
+
+
+def test_a_list_that_lags_is_waited_for_within_the_grace(bench: Bench) -> None:
+    bench.control.faults(
+        {"name": "drop_after", "on": CREATE, "count": 1}, {"name": "list_lags", "seconds": 3600, "count": 2}
+    )
+    bench.enrich(10)
+    assert [event.adopted for event in bench.submitted][:1] == [True]
+    bench.check(10)
+
+
+def test_a_list_without_an_end_is_read_once(bench: Bench) -> None:
+    bench.control.faults({"name": "drop_after", "on": CREATE, "count": 1}, {"name": "endless_list"})
+    bench.enrich(10)
+    assert bench.control.calls("POST", "/v1/batches") == 1
+    bench.check(10)
+
+
+def test_a_list_that_cannot_be_read_to_its_end_is_no_evidence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlbatch.answering.batch_api._PAGES_AT_MOST", 0)
+    bench.control.faults({"name": "drop_before", "on": CREATE, "count": 1})
+    job_id = bench.begin(10)
+    bench.sync(job_id)
+    with pytest.raises(ProviderUnreachable, match="cannot be read to the end"):
+        bench.sync(job_id)
+    assert bench.sql("SELECT state FROM sqlbatch.batches") == [("creating",)]
+    monkeypatch.setattr("sqlbatch.answering.batch_api._PAGES_AT_MOST", 1_000)
+    bench.wait(job_id)
+    bench.check(10)
+
+
+def test_an_input_file_that_cannot_be_seen_is_no_evidence(bench: Bench) -> None:
+    bench.control.faults({"name": "drop_before", "on": CREATE, "count": 1})
+    job_id = bench.begin(10)
+    bench.sync(job_id)
+    bench.control.faults({"name": "error", "on": "GET /v1/files/*", "status": 404})
+    bench.sync(job_id)
+    assert "cannot be seen with this key" in bench.held
+    assert bench.sql("SELECT state FROM sqlbatch.batches") == [("creating",)]
+    bench.control.faults()
+    bench.wait(job_id)
+    bench.check(10)
+
+
+def test_an_upload_whose_reply_was_lost_is_found_again(bench: Bench) -> None:
+    bench.control.faults({"name": "drop_after", "on": UPLOAD, "count": 1})
+    bench.enrich(10)
+    assert bench.control.calls("POST", "/v1/files") == 1
+    assert len(bench.control.files()) == 1
+    bench.check(10)
+
+
+def test_an_upload_that_broke_off_is_sent_again(bench: Bench) -> None:
+    bench.control.faults({"name": "upload_breaks", "bytes": 100, "count": 2})
+    bench.enrich(10)
+    assert len(bench.control.files()) == 1
+    bench.check(10)
+
+
+def test_a_batch_that_appears_after_it_was_given_up_is_stopped_and_its_answers_kept(bench: Bench) -> None:
+    """The provider's list lags for longer than the grace, and its batch outlives the deletion of its input file."""
+    bench.control.faults(
+        {"name": "drop_after", "on": CREATE, "count": 1},
+        {"name": "list_lags", "seconds": 3600},
+        {"name": "stuck_in_progress", "count": 1},
+    )
+    job_id = bench.begin(10)
+    while not bench.of_state("abandoned"):
+        bench.sync(job_id)
+    bench.control.faults()
+    bench.wait(job_id)
+    assert "appeared after it was given up" in bench.notes
+    assert sorted(batch["status"] for batch in bench.control.batches()) == ["cancelled", "completed"]
+    bench.check(10)
+
+
+def test_a_reply_that_comes_after_somebody_else_gave_the_batch_up_is_not_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = BatchAPI.create
+
+    def late(api: BatchAPI, file_id: str, endpoint: str, batch_id: str) -> ProviderBatch:
+        reply = create(api, file_id, endpoint, batch_id)
+        fact = {"batch_id": batch_id, "now": clock.now(), "code": "never_made", "error": "not found"}
+        bench.database.write(lambda session: session.run("submit.abandon", fact))
+        monkeypatch.setattr(BatchAPI, "create", create)
+        return reply
+
+    monkeypatch.setattr(BatchAPI, "create", late)
+    bench.enrich(10)
+    assert [event.adopted for event in bench.submitted] == [True]
+    assert len(bench.control.batches()) == 1
+    bench.check(10)
+
+
+def test_a_laptop_that_slept_between_commit_and_create_starts_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, moved = clock.now, [timedelta()]
+    write = type(bench.database).write
+
+    def sleeping(database: Any, work: Callable[..., Any], **more: Any) -> Any:
+        done = write(database, work, **more)
+        if bench.of_state("creating") and not moved[0]:
+            moved[0] = timedelta(hours=2)
+        return done
+
+    monkeypatch.setattr(clock, "now", lambda: now() + moved[0])
+    monkeypatch.setattr(type(bench.database), "write", sleeping)
+    bench.enrich(10)
+    assert moved[0]
+    assert bench.control.calls("POST", "/v1/batches") == 1
+    assert len(bench.control.files()) == 1
+    bench.check(10)
+
+
+@pytest.mark.parametrize("backup", ["planned", "uploading", "creating", "open", "ended"])
+def test_a_restored_backup_finds_what_was_sent_since(bench: Bench, backup: str) -> None:
+    job_id = bench.begin(10)
+    bench.sync(job_id)
+    bench.control.until_ended()
+    ours = {"planned": "provider_id = NULL, input_file_id = NULL", "uploading": "provider_id = NULL, input_file_id = NULL"}
+    bench.sql(f"UPDATE sqlbatch.batches SET state = '{backup}', {ours.get(backup, 'provider_id = provider_id')}")
+    if backup == "ended":
+        bench.sql(f"UPDATE sqlbatch.batches SET status = 'completed', output_file_id = '{bench.control.batches()[0]['output_file_id']}'")  # fmt: skip  # noqa: E501
+    bench.wait(job_id)
+    assert bench.control.calls("POST", "/v1/batches") == 1
+    bench.check(10)
+
+
+def test_the_lease_of_a_process_that_died_ends_with_it(bench: Bench) -> None:
+    """Without it, what a killed process was uploading would wait for half an hour."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+    job_id = bench.begin(10)
+    bench.control.faults({"name": "error", "on": UPLOAD, "status": 503})
+    bench.sync(job_id)
+    bench.control.faults()
+    owner = f"{os.uname().nodename}:{child.pid}:00000000"
+    bench.sql(f"UPDATE sqlbatch.batches SET lease_owner = '{owner}', lease_until = '2200-01-01'")
+    bench.sql("UPDATE sqlbatch.jobs SET paused_until = NULL")
+    bench.wait(job_id)
+    bench.check(10)
+
+
+def test_the_lease_of_a_living_process_is_respected(bench: Bench) -> None:
+    job_id = bench.begin(10)
+    bench.control.faults({"name": "error", "on": UPLOAD, "status": 503})
+    bench.sync(job_id)
+    bench.control.faults()
+    for owner in (f"{os.uname().nodename}:{os.getpid()}:00000000", "another-computer:1:00000000"):
+        bench.sql(f"UPDATE sqlbatch.batches SET lease_owner = '{owner}', lease_until = '2200-01-01'")
+        bench.sql("UPDATE sqlbatch.jobs SET paused_until = NULL")
+        bench.sync(job_id)
+        assert not bench.submitted
+
+
+def test_the_key_is_nowhere(bench: Bench) -> None:
+    key = os.environ["OPENAI_API_KEY"]
+    bench.control.faults(
+        {"name": "error", "on": CREATE, "status": 401, "count": 1, "message": f"Incorrect API key provided: {key}."},
+        {"name": "error", "on": UPLOAD, "status": 500, "count": 1, "message": f"It was {key}."},
+    )
+    bench.enrich(10)
+    assert "(the key)" in bench.held
+    told = repr(bench.events)
+    assert key not in told
+    for path in [bench.path, *run.home(bench.database).rglob("*")]:
+        assert path.is_dir() or key.encode() not in path.read_bytes()
+
+
+def test_the_sdk_sends_no_post_twice(bench: Bench) -> None:
+    api = BatchAPI(bench.base_url, "sk-test", "the provider", loopback=True)
+    for place, post in (
+        (UPLOAD, lambda: api.upload(bench.path, lambda _: None)),
+        (CREATE, lambda: api.create("file-x", "/v1/chat/completions", "x")),
+    ):
+        bench.control.faults({"name": "drop_before", "on": place})
+        with pytest.raises(ProviderError):
+            post()
+        assert bench.control.calls("POST", place.removeprefix("POST ")) == 1
+    api.close()
+
+
+def test_the_create_is_given_up_long_before_its_lease_ends() -> None:
+    """Else another process could fence a create that is still under way."""
+    api = BatchAPI("http://127.0.0.1:9/v1", "sk-test", "the provider", loopback=True)
+    assert isinstance(api._once.timeout, object)
+    assert getattr(api._once.timeout, "read", None) == 600
+    assert submit.CREATE_LEASE > 600 + 60
+    api.close()
