@@ -30,7 +30,10 @@ from sqlbatch.server import ServerConfig, serve
 options = json.loads(sys.argv[1])
 serve(ServerConfig(Path(options.pop("folder")), upstreams=tuple(options.pop("upstreams", ())), **options))
 """
-_WORDS = ["in", "a", "small", "town", "the", "owner", "of", "the", "last", "cinema", "meets", "an", "old", "friend", "who", "is", "looking", "for", "a", "lost", "film", "about", "the", "war"]
+_SENTENCE = (
+    "in a small town the owner of the last cinema meets an old friend who is looking for a lost film about the war"
+)
+_WORDS = _SENTENCE.split()
 _SCHEMA = {
     "type": "object",
     "properties": {

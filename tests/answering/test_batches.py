@@ -100,7 +100,7 @@ def test_quota_codes_of_lines_release_them(bench: Bench) -> None:
     bench.control.faults({"name": "line_error", "status": 429, "code": "insufficient_quota", "count": 4})
     bench.enrich(10, max_attempts=1)
     assert ("released", "insufficient_quota", 4) in bench.outcomes()
-    bench.check(10)
+    bench.check(10, once=False)
 
 
 def test_line_errors_fail_the_requests_of_those_lines_and_release_the_others(

@@ -106,9 +106,8 @@ def strict_faults(schema: dict[str, Any]) -> Iterator[str]:
         yield "more than 1,000 enum values"
     if sum(map(len, names)) + sum(len(str(value)) for enum in enums for value in enum) > 120_000:
         yield "more than 120,000 characters"
-    for enum in enums:
-        if len(enum) > 250 and sum(len(str(value)) for value in enum) > 15_000:
-            yield "a large enum of more than 15,000 characters"
+    if any(len(enum) > 250 and sum(len(str(value)) for value in enum) > 15_000 for enum in enums):
+        yield "a large enum of more than 15,000 characters"
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -119,8 +118,6 @@ def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _faults(schema: dict[str, Any], path: str, level: int) -> Iterator[str]:
-    if level > 10:
-        yield f"{path}: deeper than 10 levels"
     if "anyOf" in schema:
         if schema.keys() - {"anyOf", "description"}:
             yield f"{path}: keywords beside anyOf"
@@ -128,22 +125,26 @@ def _faults(schema: dict[str, Any], path: str, level: int) -> Iterator[str]:
             if part != {"type": "null"}:
                 yield from _faults(part, path, level)
         return
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    kind = kinds[0]
-    if kinds[1:] not in ([], ["null"]) or (kinds[1:] and kind in {"object", "array"}):
-        yield f"{path}: type {kinds}"
+    kind, *others = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if others not in ([], ["null"]) or (others and kind in {"object", "array"}):
+        yield f"{path}: type {schema['type']}"
     if schema.keys() - {"type", "description", "enum"} - KEYWORDS[kind]:
         yield f"{path}: {schema.keys()}"
     if schema.get("format", "date") not in STRING_FORMATS:
         yield f"{path}: format {schema['format']}"
-    if "enum" in schema and (not schema["enum"] or (None in schema["enum"]) != ("null" in kinds)):
+    if "enum" in schema and (not schema["enum"] or (None in schema["enum"]) != ("null" in others)):
         yield f"{path}: enum {schema['enum']}"
-    if kind == "object":
-        if schema["required"] != list(schema["properties"]) or schema["additionalProperties"] is not False:
-            yield f"{path}: an open object"
-        for name, part in schema["properties"].items():
-            inner = part["anyOf"][0] if "anyOf" in part else part
-            deeper = inner["type"] in ("object", "array")
-            yield from _faults(part, f"{path}.{name}", level + deeper)
-    if kind == "array":
-        yield from _faults(schema["items"], f"{path}[]", level + (schema["items"]["type"] in ("object", "array")))
+    if kind in {"object", "array"}:
+        yield from _faults_inside(schema, path, level)
+
+
+def _faults_inside(schema: dict[str, Any], path: str, level: int) -> Iterator[str]:
+    if level > 10:
+        yield f"{path}: deeper than 10 levels"
+    if schema["type"] == "array":
+        yield from _faults(schema["items"], f"{path}[]", level + 1)
+        return
+    if schema["required"] != list(schema["properties"]) or schema["additionalProperties"] is not False:
+        yield f"{path}: an open object"
+    for name, part in schema["properties"].items():
+        yield from _faults(part, f"{path}.{name}", level + 1)

@@ -153,18 +153,12 @@ def test_a_key_that_occurs_twice_is_found_in_a_struct_too() -> None:
 
 def test_what_is_wrong_by_the_schema_is_wrong_here_too() -> None:
     returns = parse_returns("a INTEGER NOT NULL, b ENUM('x', 'y'), c BOOLEAN[], d STRUCT(e DOUBLE)")
-    right = {"a": 1, "b": "x", "c": [True], "d": {"e": 1}}
-    for wrong in [
-        {"a": None},
-        {"a": "1"},
-        {"a": 1.5},
-        {"b": "z"},
-        {"b": 1},
-        {"c": [1]},
-        {"c": [None]},
-        {"c": True},
-        {"d": {}},
-    ]:
+    right: dict[str, object] = {"a": 1, "b": "x", "c": [True], "d": {"e": 1}}
+    wrongs: list[dict[str, object]] = [
+        *[{"a": None}, {"a": "1"}, {"a": 1.5}, {"b": "z"}, {"b": 1}],
+        *[{"c": [1]}, {"c": [None]}, {"c": True}, {"d": {}}],
+    ]
+    for wrong in wrongs:
         answer = json.dumps(right | wrong)
         assert not is_valid(returns, answer)
         assert reason(returns, answer) is not None

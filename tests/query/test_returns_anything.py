@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import json
 from typing import Any
@@ -35,8 +35,8 @@ SCALARS: list[tuple[str, st.SearchStrategy[Any]]] = [
     ("DOUBLE", st.floats(allow_nan=False, allow_infinity=False)),
     ("DECIMAL(15,4)", st.decimals(-(10**11) + 1, 10**11 - 1, places=4)),
     ("DECIMAL(38,10)", st.decimals(-(10**27), 10**27, places=10)),
-    ("DATE", st.dates(datetime.date(1, 1, 1))),
-    ("TIMESTAMP", st.datetimes(datetime.datetime(1, 1, 1))),  # noqa: DTZ001 - a timestamp without time zone
+    ("DATE", st.dates(dt.date(1, 1, 1))),
+    ("TIMESTAMP", st.datetimes(dt.datetime(1, 1, 1))),  # noqa: DTZ001 - a timestamp without time zone
     ("UUID", st.uuids()),
 ]
 
@@ -55,7 +55,7 @@ def lists(inner: st.SearchStrategy[tuple[str, Any]]) -> st.SearchStrategy[tuple[
 
 def structs(inner: st.SearchStrategy[tuple[str, Any]]) -> st.SearchStrategy[tuple[str, Any]]:
     """Draw STRUCTs of drawn types."""
-    fields = st.dictionaries(NAMES.map(str.casefold).map(str.casefold), inner, min_size=1, max_size=3)
+    fields = st.dictionaries(NAMES.map(str.casefold), inner, min_size=1, max_size=3)
     return fields.map(
         lambda drawn: (
             f"STRUCT({', '.join(f'{quote_identifier(name)} {sql}' for name, (sql, _) in drawn.items())})",
@@ -73,7 +73,7 @@ def as_answered(value: Any) -> Any:
     """Return a value as a model writes it in JSON, as far as `json` does not know."""
     if isinstance(value, decimal.Decimal):
         return float(value)
-    return value.isoformat() if isinstance(value, datetime.date) else str(value)
+    return value.isoformat() if isinstance(value, dt.date) else str(value)
 
 
 def as_text(sql: str, value: Any) -> Any:

@@ -126,7 +126,7 @@ def test_the_response_format_of_a_request_is_taken_too() -> None:
 @pytest.mark.parametrize(
     "columns",
     [
-        "a VARCHAR, b INTEGER NOT NULL, c UBIGINT, d DOUBLE, e BOOLEAN COMMENT 'yes?', f DATE, g UUID, h ENUM('x', 'y')",
+        "a VARCHAR, b INT NOT NULL, c UBIGINT, d DOUBLE, e BOOLEAN COMMENT 'yes?', f DATE, g UUID, h ENUM('x', 'y')",
         "a VARCHAR[], b INTEGER[3], c STRUCT(d INTEGER NOT NULL, e VARCHAR COMMENT 'e')[] NOT NULL, f DOUBLE[][]",
         "a SMALLINT, b UTINYINT NOT NULL, c TIMESTAMP WITH TIME ZONE, d TIME WITH TIME ZONE",
     ],
@@ -137,13 +137,13 @@ def test_the_schema_of_columns_becomes_the_same_columns(columns: str) -> None:
 
 
 def test_bounds_and_patterns_go_out_as_they_came_and_are_held_to_the_answer() -> None:
+    inner: dict[str, Any] = {"e": {"type": "number", "exclusiveMinimum": 0}}
     properties = {
         "a": {"type": "integer", "minimum": 1, "maximum": 5},
         "b": {"type": "string", "pattern": "^[a-z]+$"},
         "c": {"type": "array", "items": {"type": "string"}, "minItems": 1},
-        "d": {"type": "object", "properties": {"e": {"type": "number", "exclusiveMinimum": 0}}, "required": ["e"]},
+        "d": {"type": "object", "properties": inner, "required": ["e"], "additionalProperties": False},
     }
-    properties["d"]["additionalProperties"] = False
     returns = returns_from_schema({"type": "object", "properties": properties, "required": list(properties)})
     assert schema_of(returns)["properties"] == properties
     good = {"a": 1, "b": "x", "c": ["y"], "d": {"e": 0.5}}

@@ -164,7 +164,8 @@ def test_a_value_arrives_inside_lists_and_structs(sql: str, part: dict[str, obje
     assert reason(returns, answer) is None
     name, column = returns.typed_sql("a.content")[0]
     paths = ["x[1].a", "x[1].b[2]", "x[1].c[2]", "x[1].d[1].e", "x[1].d[2].e", "x[2].a", "len(x[2].b)", "x[2].d"]
-    query = f"SELECT {', '.join(f'({path})::VARCHAR' for path in paths)} FROM (SELECT {column} AS x FROM (SELECT ? AS content) a)"
+    read = ", ".join(f"({path})::VARCHAR" for path in paths)
+    query = f"SELECT {read} FROM (SELECT {column} AS x FROM (SELECT ? AS content) a)"
     assert name == "x"
     assert connection().execute(query, [answer]).fetchall() == [(text, text, text, text, None, None, "0", None)]
     assert types(returns) == [same_type(f"STRUCT(a {sql}, b {sql}[], c {sql}[2], d STRUCT(e {sql})[])[]")]
@@ -229,9 +230,11 @@ def test_every_type_name_of_duckdb_is_taken_as_duckdb_takes_it_or_refused_with_a
 
 @pytest.mark.parametrize(
     "sql",
-    ["DOUBLE PRECISION", "CHARACTER VARYING(3)", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP WITHOUT TIME ZONE"]
-    + ["TIME WITHOUT TIME ZONE", "TIME WITH TIME ZONE", "NUMERIC", "DECIMAL(4)", "VARCHAR(3)", "INTEGER ARRAY"]
-    + ["INTEGER ARRAY[3]", '"int"', "Int4", "ROW(a INT)"],
+    [
+        *["DOUBLE PRECISION", "CHARACTER VARYING(3)", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP WITHOUT TIME ZONE"],
+        *["TIME WITHOUT TIME ZONE", "TIME WITH TIME ZONE", "NUMERIC", "DECIMAL(4)", "VARCHAR(3)", "INTEGER ARRAY"],
+        *["INTEGER ARRAY[3]", '"int"', "Int4", "ROW(a INT)"],
+    ],
 )
 def test_types_of_several_words_and_with_arguments_are_read_as_duckdb_reads_them(sql: str) -> None:
     assert types(parse_returns(f"x {sql}")) == [same_type(sql.replace("ARRAY[3]", "[3]").replace(" ARRAY", "[]"))]

@@ -118,20 +118,33 @@ def connect() -> Iterator[Callable[..., openai.OpenAI]]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server with the offline model."""
+    """Start a server with the offline model."""
     with EmbeddedServer(tmp_path / "data") as running:
         yield running
 
 
 @pytest.fixture
 def client(server: EmbeddedServer, connect: Callable[..., openai.OpenAI]) -> openai.OpenAI:
-    """A client of the server."""
+    """Make a client of the server."""
     return connect(server.base_url)
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """Start one server for all tests that need no fresh one."""
+    with EmbeddedServer(tmp_path_factory.mktemp("shared") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def shared_client(shared_server: EmbeddedServer, connect: Callable[..., openai.OpenAI]) -> openai.OpenAI:
+    """Make a client of the server that tests share."""
+    return connect(shared_server.base_url)
 
 
 @pytest.fixture
 def faulty(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server that can be told to fail; it does not until it is told."""
+    """Start a server that can be told to fail; it does not until it is told."""
     faults = tmp_path / "faults.toml"
     faults.write_text("")
     config = ServerConfig(tmp_path / "data", faults=faults, models=("gpt-6-luna",))
@@ -141,18 +154,18 @@ def faulty(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def control(faulty: EmbeddedServer) -> Control:
-    """The control endpoint of the server that can be told to fail."""
+    """Reach the control endpoint of the server that can be told to fail."""
     return Control(faulty.base_url)
 
 
 @pytest.fixture
 def faulty_client(faulty: EmbeddedServer, connect: Callable[..., openai.OpenAI]) -> openai.OpenAI:
-    """A client of the server that can be told to fail."""
+    """Make a client of the server that can be told to fail."""
     return connect(faulty.base_url)
 
 
 @pytest.fixture
 def upstream() -> Iterator[FakeUpstream]:
-    """An OpenAI-compatible server that answers as it is told."""
+    """Start an OpenAI-compatible server that answers as it is told."""
     with FakeUpstream() as running:
         yield running

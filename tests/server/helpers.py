@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 ENDED = {"completed", "failed", "expired", "cancelled"}
-CHAT = "/v1/chat/completions"
+CHAT: Any = "/v1/chat/completions"
 
 
 def chat_line(
@@ -31,7 +31,7 @@ def chat_line(
 
 
 def chat_lines(count: int, **body: Any) -> list[dict[str, Any]]:
-    """Return so many lines with the ids r0, r1, …"""
+    """Return so many lines with the ids r0, r1 and so on."""
     return [chat_line(f"r{number}", f"Text number {number}. And more.", **body) for number in range(count)]
 
 

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from sqlbatch.server import EmbeddedServer
 
 
-def test_a_batch_goes_from_validating_to_completed(client: openai.OpenAI) -> None:
-    batch = create(client, chat_lines(20), metadata={"job": "7"})
+def test_a_batch_goes_from_validating_to_completed(shared_client: openai.OpenAI) -> None:
+    batch = create(shared_client, chat_lines(20), metadata={"job": "7"})
     assert (batch.status, batch.endpoint, batch.object) == ("validating", CHAT, "batch")
     assert batch.expires_at == batch.created_at + 86_400
     assert batch.request_counts
     assert (batch.request_counts.total, batch.output_file_id, batch.errors) == (0, None, None)
-    ended = wait(client, batch)
+    ended = wait(shared_client, batch)
     assert ended.status == "completed"
     assert ended.model == "offline"
     assert ended.metadata == {"job": "7"}
@@ -46,74 +46,74 @@ def test_a_batch_goes_from_validating_to_completed(client: openai.OpenAI) -> Non
     assert (ended.failed_at, ended.expired_at, ended.cancelling_at, ended.cancelled_at) == (None,) * 4
 
 
-def test_each_line_is_answered_once_under_its_custom_id(client: openai.OpenAI) -> None:
-    ended = run(client, chat_lines(300))
-    lines = results(client, ended.output_file_id)
+def test_each_line_is_answered_once_under_its_custom_id(shared_client: openai.OpenAI) -> None:
+    ended = run(shared_client, chat_lines(300))
+    lines = results(shared_client, ended.output_file_id)
     assert [line["custom_id"] for line in lines] == [f"r{number}" for number in range(300)]
     assert len({line["id"] for line in lines}) == 300
     assert all(line["error"] is None and line["response"]["status_code"] == 200 for line in lines)
     assert lines[7]["response"]["body"]["choices"][0]["message"]["content"] == "Text number 7."
-    assert raw(client, ended.output_file_id).endswith(b"}\n")
+    assert raw(shared_client, ended.output_file_id).endswith(b"}\n")
 
 
-def test_usage_is_the_sum_of_the_lines(client: openai.OpenAI) -> None:
-    ended = run(client, chat_lines(10))
-    usage = [line["response"]["body"]["usage"] for line in results(client, ended.output_file_id)]
+def test_usage_is_the_sum_of_the_lines(shared_client: openai.OpenAI) -> None:
+    ended = run(shared_client, chat_lines(10))
+    usage = [line["response"]["body"]["usage"] for line in results(shared_client, ended.output_file_id)]
     assert ended.usage
     assert ended.usage.input_tokens == sum(one["prompt_tokens"] for one in usage)
     assert ended.usage.output_tokens == sum(one["completion_tokens"] for one in usage)
     assert ended.usage.total_tokens == ended.usage.input_tokens + ended.usage.output_tokens
 
 
-def test_output_files_are_files_that_expire(client: openai.OpenAI) -> None:
-    ended = run(client, chat_lines(2), output_expires_after={"anchor": "created_at", "seconds": 7200})
+def test_output_files_are_files_that_expire(shared_client: openai.OpenAI) -> None:
+    ended = run(shared_client, chat_lines(2), output_expires_after={"anchor": "created_at", "seconds": 7200})
     assert ended.output_file_id
-    file = client.files.retrieve(ended.output_file_id)
+    file = shared_client.files.retrieve(ended.output_file_id)
     assert (file.purpose, file.filename) == ("batch_output", f"{ended.id}_output.jsonl")
     assert file.expires_at == file.created_at + 7200
-    assert file.bytes == len(raw(client, file.id))
+    assert file.bytes == len(raw(shared_client, file.id))
 
 
-def test_lines_that_the_model_refuses_are_in_the_error_file_with_error_null(client: openai.OpenAI) -> None:
-    ended = run(client, [chat_line("good"), chat_line("bad", max_tokens=0)])
+def test_lines_that_the_model_refuses_are_in_the_error_file_with_error_null(shared_client: openai.OpenAI) -> None:
+    ended = run(shared_client, [chat_line("good"), chat_line("bad", max_tokens=0)])
     assert ended.status == "completed"
     assert ended.request_counts
     assert ended.request_counts.model_dump() == {"total": 2, "completed": 1, "failed": 1}
-    (failed,) = results(client, ended.error_file_id)
+    (failed,) = results(shared_client, ended.error_file_id)
     assert (failed["custom_id"], failed["error"], failed["response"]["status_code"]) == ("bad", None, 400)
     assert failed["response"]["body"]["error"]["param"] == "max_tokens"
 
 
-def test_a_batch_whose_every_line_fails_is_completed_without_an_output_file(client: openai.OpenAI) -> None:
-    ended = run(client, chat_lines(9, max_tokens=0))
+def test_a_batch_whose_every_line_fails_is_completed_without_an_output_file(shared_client: openai.OpenAI) -> None:
+    ended = run(shared_client, chat_lines(9, max_tokens=0))
     assert (ended.status, ended.output_file_id, ended.errors) == ("completed", None, None)
-    assert len(results(client, ended.error_file_id)) == 9
+    assert len(results(shared_client, ended.error_file_id)) == 9
 
 
-def test_equal_custom_ids_of_two_batches_do_not_meet(client: openai.OpenAI) -> None:
-    one = create(client, [chat_line("same", "First text.")])
-    two = create(client, [chat_line("same", "Second text.")])
-    assert answers(client, wait(client, one)) == {"same": "First text."}
-    assert answers(client, wait(client, two)) == {"same": "Second text."}
+def test_equal_custom_ids_of_two_batches_do_not_meet(shared_client: openai.OpenAI) -> None:
+    one = create(shared_client, [chat_line("same", "First text.")])
+    two = create(shared_client, [chat_line("same", "Second text.")])
+    assert answers(shared_client, wait(shared_client, one)) == {"same": "First text."}
+    assert answers(shared_client, wait(shared_client, two)) == {"same": "Second text."}
 
 
-def test_odd_characters_come_back_as_they_went(client: openai.OpenAI) -> None:
+def test_odd_characters_come_back_as_they_went(shared_client: openai.OpenAI) -> None:
     odd = 'a\u2028b\u2029c\u0085d "\\ \U0001f600 \ud800 \x00'
-    ended = run(client, [json.dumps(chat_line(odd, f"{odd} end"))])
-    (line,) = results(client, ended.output_file_id)
+    ended = run(shared_client, [json.dumps(chat_line(odd, f"{odd} end"))])
+    (line,) = results(shared_client, ended.output_file_id)
     assert line["custom_id"] == odd
-    assert len(raw(client, ended.output_file_id).splitlines()) == 1
+    assert len(raw(shared_client, ended.output_file_id).splitlines()) == 1
 
 
-def test_responses_and_embeddings_have_batches_too(client: openai.OpenAI) -> None:
+def test_responses_and_embeddings_have_batches_too(shared_client: openai.OpenAI) -> None:
     url = "/v1/responses"
     line = {"custom_id": "a", "method": "POST", "url": url, "body": {"model": "offline", "input": "One. Two."}}
-    (result,) = results(client, run(client, [line], url).output_file_id)
+    (result,) = results(shared_client, run(shared_client, [line], url).output_file_id)
     assert result["response"]["body"]["output"][0]["content"][0]["text"] == "One."
     url = "/v1/embeddings"
     line = {"custom_id": "a", "method": "POST", "url": url, "body": {"model": "offline", "input": ["x", "y"]}}
-    ended = run(client, [line], url)
-    (result,) = results(client, ended.output_file_id)
+    ended = run(shared_client, [line], url)
+    (result,) = results(shared_client, ended.output_file_id)
     assert [one["index"] for one in result["response"]["body"]["data"]] == [0, 1]
     assert ended.usage
     assert (ended.usage.input_tokens, ended.usage.output_tokens) == (2, 0)
@@ -168,12 +168,12 @@ def test_responses_and_embeddings_have_batches_too(client: openai.OpenAI) -> Non
     ],
 )
 def test_a_bad_line_fails_the_batch_with_its_code_message_and_number(
-    client: openai.OpenAI, change: Any, expected: tuple[str, str | None, str]
+    shared_client: openai.OpenAI, change: Any, expected: tuple[str, str | None, str]
 ) -> None:
     bad = change
     if isinstance(change, dict):
         bad = {key: value for key, value in {**chat_line("bad"), **change}.items() if value is not None}
-    ended = run(client, [*chat_lines(2), bad])
+    ended = run(shared_client, [*chat_lines(2), bad])
     assert ended.status == "failed"
     assert ended.failed_at
     assert (ended.output_file_id, ended.error_file_id, ended.in_progress_at) == (None, None, None)
@@ -185,8 +185,10 @@ def test_a_bad_line_fails_the_batch_with_its_code_message_and_number(
     assert (error.code, error.param, error.message, error.line) == (*expected, 3)
 
 
-def test_all_errors_of_all_lines_are_told_together(client: openai.OpenAI) -> None:
-    ended = run(client, [chat_line("a"), "", {"custom_id": "a", "url": "/x"}, "no", chat_line("b", model="other")])
+def test_all_errors_of_all_lines_are_told_together(shared_client: openai.OpenAI) -> None:
+    ended = run(
+        shared_client, [chat_line("a"), "", {"custom_id": "a", "url": "/x"}, "no", chat_line("b", model="other")]
+    )
     assert ended.errors
     assert [(error.line, error.code) for error in ended.errors.data or []] == [
         (3, "missing_required_parameter"),
@@ -207,10 +209,10 @@ def test_a_file_has_one_model(faulty_client: openai.OpenAI) -> None:
     ]
 
 
-def test_a_byte_order_mark_is_no_json(client: openai.OpenAI) -> None:
-    file = client.files.create(file=("a.jsonl", b"\xef\xbb\xbf" + jsonl(chat_lines(2))), purpose="batch")
-    batch = client.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
-    ended = wait(client, batch)
+def test_a_byte_order_mark_is_no_json(shared_client: openai.OpenAI) -> None:
+    file = shared_client.files.create(file=("a.jsonl", b"\xef\xbb\xbf" + jsonl(chat_lines(2))), purpose="batch")
+    batch = shared_client.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
+    ended = wait(shared_client, batch)
     assert ended.errors
     assert [(error.code, error.line) for error in ended.errors.data or []] == [("invalid_json_line", 1)]
 
@@ -227,20 +229,20 @@ def test_more_than_50_000_requests_are_too_many(client: openai.OpenAI) -> None:
     assert [(error.code, error.line) for error in ended.errors.data or []] == [("too_many_tasks", None)]
 
 
-def test_embedding_inputs_are_counted_one_by_one(client: openai.OpenAI) -> None:
+def test_embedding_inputs_are_counted_one_by_one(shared_client: openai.OpenAI) -> None:
     url = "/v1/embeddings"
     many = [
         {"custom_id": str(n), "method": "POST", "url": url, "body": {"model": "offline", "input": ["x"] * 2_000}}
         for n in range(26)
     ]
-    ended = run(client, many, url)
+    ended = run(shared_client, many, url)
     assert ended.errors
     assert [error.code for error in ended.errors.data or []] == ["too_many_tasks"]
 
 
-def test_an_unknown_input_file_is_not_refused_at_once_but_fails_the_batch(client: openai.OpenAI) -> None:
-    batch = client.batches.create(input_file_id="file-unknown", endpoint=CHAT, completion_window="24h")
-    ended = wait(client, batch)
+def test_an_unknown_input_file_is_not_refused_at_once_but_fails_the_batch(shared_client: openai.OpenAI) -> None:
+    batch = shared_client.batches.create(input_file_id="file-unknown", endpoint=CHAT, completion_window="24h")
+    ended = wait(shared_client, batch)
     assert ended.status == "failed"
     assert ended.errors
     assert ended.errors.data
@@ -301,11 +303,11 @@ def test_an_input_file_deleted_after_validation_is_answered_to_the_end(
     ],
 )
 def test_a_wrong_creation_is_refused_at_once(
-    server: EmbeddedServer, body: dict[str, Any], status: int, param: str, code: str, message: str
+    shared_server: EmbeddedServer, body: dict[str, Any], status: int, param: str, code: str, message: str
 ) -> None:
     whole = {"input_file_id": "file-x", "endpoint": CHAT, "completion_window": "24h", **body}
     sent = {key: value for key, value in whole.items() if value is not None}
-    reply = httpx2.post(f"{server.base_url}/batches", json=sent)
+    reply = httpx2.post(f"{shared_server.base_url}/batches", json=sent)
     error = reply.json()["error"]
     assert (reply.status_code, error["param"], error["code"]) == (status, param, code)
     assert any(part in error["message"] for part in message.split("|"))
@@ -330,21 +332,21 @@ def test_batches_are_listed_newest_first_page_by_page(client: openai.OpenAI) -> 
 
 
 @pytest.mark.parametrize(("query", "status"), [("limit=0", 400), ("limit=101", 400), ("after=batch_unknown", 404)])
-def test_a_listing_of_batches_refuses_what_it_cannot_do(server: EmbeddedServer, query: str, status: int) -> None:
-    assert httpx2.get(f"{server.base_url}/batches?{query}").status_code == status
+def test_a_listing_of_batches_refuses_what_it_cannot_do(shared_server: EmbeddedServer, query: str, status: int) -> None:
+    assert httpx2.get(f"{shared_server.base_url}/batches?{query}").status_code == status
 
 
-def test_an_unknown_batch_is_not_found(client: openai.OpenAI) -> None:
-    for call in (client.batches.retrieve, client.batches.cancel):
+def test_an_unknown_batch_is_not_found(shared_client: openai.OpenAI) -> None:
+    for call in (shared_client.batches.retrieve, shared_client.batches.cancel):
         with pytest.raises(openai.NotFoundError, match="No batch found with id 'batch_unknown'"):
             call("batch_unknown")
 
 
-def test_a_batch_that_has_ended_cannot_be_cancelled(client: openai.OpenAI) -> None:
+def test_a_batch_that_has_ended_cannot_be_cancelled(shared_client: openai.OpenAI) -> None:
     for lines, status in ((chat_lines(1), "completed"), (["{}"], "failed")):
-        ended = run(client, lines)
+        ended = run(shared_client, lines)
         with pytest.raises(openai.ConflictError) as refused:
-            client.batches.cancel(ended.id)
+            shared_client.batches.cancel(ended.id)
         assert refused.value.body == {
             "message": f"Cannot cancel a batch with status '{status}'.",
             "type": "invalid_request_error",

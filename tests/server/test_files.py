@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
 import openai
@@ -74,10 +74,10 @@ def test_an_expired_file_is_gone(faulty_client: openai.OpenAI, control: Any) -> 
     [("a.json", LINE), ("a.jsonl", b""), ("a.jsonl", b"not json\n"), ("upload", LINE), ("a.jsonl", b"\xff\n")],
 )
 def test_what_is_no_json_lines_file_is_refused_with_the_extra_detail(
-    client: openai.OpenAI, name: str, data: bytes
+    shared_client: openai.OpenAI, name: str, data: bytes
 ) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        client.files.create(file=(name, data), purpose="batch")
+        shared_client.files.create(file=(name, data), purpose="batch")
     message = "Invalid file format for Batch API. Must be .jsonl"
     assert refused.value.response.json() == {
         "error": {"message": message, "type": "invalid_request_error", "param": None, "code": None},
@@ -102,7 +102,7 @@ def test_a_batch_file_beyond_200_mb_is_refused(client: openai.OpenAI) -> None:
             return b" " * given
 
     with pytest.raises(openai.APIStatusError, match="209715200") as refused:
-        client.files.create(file=("a.jsonl", Endless(209_715_201)), purpose="batch")
+        client.files.create(file=("a.jsonl", cast("Any", Endless(209_715_201))), purpose="batch")
     assert refused.value.status_code == 413
 
 
@@ -115,9 +115,9 @@ def test_a_batch_file_beyond_200_mb_is_refused(client: openai.OpenAI) -> None:
     ],
 )
 def test_missing_or_unknown_parameters_are_named(
-    server: EmbeddedServer, fields: dict[str, str], files: dict[str, tuple[str, bytes]], param: str
+    shared_server: EmbeddedServer, fields: dict[str, str], files: dict[str, tuple[str, bytes]], param: str
 ) -> None:
-    reply = httpx2.post(f"{server.base_url}/files", data=fields, files=files)
+    reply = httpx2.post(f"{shared_server.base_url}/files", data=fields, files=files)
     assert reply.status_code == 400
     assert reply.json()["error"]["param"] == param
 
@@ -187,8 +187,8 @@ def test_a_deleted_file_is_gone_and_its_bytes_with_it(client: openai.OpenAI, tmp
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=10001", "limit=x", "order=up", "after=file-unknown"])
-def test_a_listing_refuses_what_it_cannot_do(server: EmbeddedServer, query: str) -> None:
-    reply = httpx2.get(f"{server.base_url}/files?{query}")
+def test_a_listing_refuses_what_it_cannot_do(shared_server: EmbeddedServer, query: str) -> None:
+    reply = httpx2.get(f"{shared_server.base_url}/files?{query}")
     assert reply.status_code == 400
     assert reply.json()["error"]["param"] == query.split("=", maxsplit=1)[0]
 

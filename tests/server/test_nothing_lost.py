@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import json
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -215,9 +217,6 @@ def test_the_clock_never_runs_backwards_across_a_restart(tmp_path: Path) -> None
 
 
 def test_the_package_is_imported_without_the_server(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     code = "import sys, sqlbatch.server; print('uvicorn' in sys.modules, 'starlette' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.split() == ["False", "False"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import base64
 import io
 import json
@@ -12,7 +13,7 @@ import subprocess
 import sys
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -401,7 +402,8 @@ def test_the_last_user_message_is_answered() -> None:
 
 def test_too_few_tokens_cut_the_answer() -> None:
     for name in ("max_tokens", "max_completion_tokens"):
-        reply = chat("One two three four. Five.", **{name: 2})
+        limits: dict[str, Any] = {name: 2}
+        reply = chat("One two three four. Five.", **limits)
         assert reply["choices"][0]["finish_reason"] == "length"
         assert reply["choices"][0]["message"]["content"] == "One two"
         assert reply["usage"]["completion_tokens"] == 2
@@ -474,8 +476,6 @@ def test_near_texts_have_near_embeddings() -> None:
 
 
 def test_embeddings_as_base64_are_the_same_vector() -> None:
-    import array
-
     floats = array.array("f", base64.b64decode(embedding("An oak chair.", encoding_format="base64")))
     assert list(floats) == pytest.approx(embedding("An oak chair."), abs=1e-6)
 

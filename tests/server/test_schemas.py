@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import httpx2
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from . import schemas
@@ -22,6 +22,7 @@ class Asking:
         self._url = base_url.rstrip("/")
 
     def __call__(self, method: str, path: str, schema: dict[str, Any], status: int = 200, **options: Any) -> Any:
+        """Send a request; return the JSON of its reply."""
         reply = httpx2.request(method, self._url + path, **options)
         assert reply.status_code == status
         assert reply.headers["content-type"] == "application/json"
@@ -35,8 +36,13 @@ def ask(faulty_client: openai.OpenAI) -> Asking:
     return Asking(str(faulty_client.base_url))
 
 
+@pytest.fixture
+def ask_shared(shared_client: openai.OpenAI) -> Asking:
+    return Asking(str(shared_client.base_url))
+
+
 def test_file_objects_are_as_published(ask: Asking) -> None:
-    upload = {"data": {"purpose": "batch"}, "files": {"file": ("a.jsonl", b"{}\n")}}
+    upload: dict[str, Any] = {"data": {"purpose": "batch"}, "files": {"file": ("a.jsonl", b"{}\n")}}
     made = ask("POST", "/files", schemas.FILE, **upload)
     ask("GET", "/files", schemas.page(schemas.FILE))
     ask("GET", f"/files/{made['id']}", schemas.FILE)
@@ -81,6 +87,7 @@ def test_result_lines_are_as_published(faulty_client: openai.OpenAI, control: An
 
 def test_answers_are_as_published(ask: Asking) -> None:
     message = [{"role": "user", "content": "One. Two."}]
+    more: dict[str, Any]
     for more in ({}, {"max_tokens": 1}, {"n": 3}):
         ask("POST", "/chat/completions", schemas.CHAT, json={"model": "offline", "messages": message, **more})
     for more in ({}, {"max_output_tokens": 1}, {"instructions": "Be brief."}):
@@ -113,6 +120,6 @@ def test_answers_are_as_published(ask: Asking) -> None:
     ],
 )
 def test_refusals_have_the_error_envelope_and_a_request_id(
-    ask: Asking, method: str, path: str, status: int, options: dict[str, Any]
+    ask_shared: Asking, method: str, path: str, status: int, options: dict[str, Any]
 ) -> None:
-    ask(method, path, schemas.ERROR, status, **options)
+    ask_shared(method, path, schemas.ERROR, status, **options)

@@ -203,7 +203,7 @@ class Database:
             time.sleep(0.01 + random.random() * 0.05)  # noqa: S311
 
     def _refuse_other_files(self) -> None:
-        """Raise DatabaseError for a file that DuckDB would open as something else: a CSV file becomes a view in memory."""
+        """Raise DatabaseError for what DuckDB would open as something else: a CSV file becomes a view in memory."""
         assert self.path is not None  # noqa: S101 (a database is a path or a connection)
         with suppress(OSError), self.path.open("rb") as file:
             start = file.read(12)

@@ -48,7 +48,7 @@ PHRASES = {
     ("TIMESTAMP", "WITHOUT", "TIME", "ZONE"): "TIMESTAMP",
 }
 
-_BYTES = "JSON carries no bytes; ask for VARCHAR and decode it in SQL"
+_BYTES = "JSON carries no bytes; use VARCHAR and decode it in SQL"
 _NANOSECONDS = "JSON answers carry microseconds; use TIMESTAMP, TIMESTAMP WITH TIME ZONE or TIME"
 # Why a type cannot be asked for, and what can.
 REFUSED = {
@@ -62,9 +62,9 @@ REFUSED = {
     "bytea": _BYTES,
     "geometry": "use VARCHAR for well-known text, or STRUCT(longitude DOUBLE, latitude DOUBLE)",
     "interval": "use an INTEGER in one unit, such as minutes",
-    "json": "a strict schema names every field; use STRUCT(...), or --returns JSON for an answer of any shape",
+    "json": "it may be anything; use STRUCT(...), or --returns JSON alone",
     "list": "write INTEGER[] for a list of integers",
-    "map": "a strict schema names every key; use STRUCT(key VARCHAR, value ...)[]",
+    "map": "its keys are not known; use STRUCT(key VARCHAR, value ...)[]",
     "null": "say which type it has when it is not NULL",
     "time_ns": _NANOSECONDS,
     "timestamp_ns": _NANOSECONDS,
@@ -73,7 +73,7 @@ REFUSED = {
     "type": "use VARCHAR",
     "union": "use a STRUCT with one nullable field for each case",
     "varbinary": _BYTES,
-    "variant": "a strict schema names every field; use STRUCT(...), or --returns JSON for an answer of any shape",
+    "variant": "it may be anything; use STRUCT(...), or --returns JSON alone",
 }
 
 

@@ -141,7 +141,7 @@ def check_limits(schema: Schema) -> None:
         sum(map(len, enums)),
         MAX_ENUM_VALUES,
         "ENUM values (NULL counts)",
-        "use VARCHAR and join the answers to a table",
+        "use VARCHAR instead",
     )
     _at_most(large, MAX_LARGE_ENUM_TEXT, f"characters in an ENUM of more than {LARGE_ENUM} values", "shorten them")
     _at_most(sum(map(len, names)) + sum(lengths), MAX_TEXT, "characters in names and ENUM values", "shorten them")
