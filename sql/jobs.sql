@@ -36,9 +36,6 @@ ORDER BY job_id DESC LIMIT 1;
 -- targets: the targets of all jobs
 SELECT DISTINCT target FROM sqlbatch.jobs ORDER BY target;
 
--- open: jobs that are neither done, cancelled nor superseded
-SELECT job_id FROM sqlbatch.job_status WHERE status IN ('running', 'blocked') ORDER BY job_id;
-
 -- finish: the job is done; error says why it wrote no target
 UPDATE sqlbatch.jobs SET finished_at = coalesce(finished_at, $now::TIMESTAMP), error = $error, blocked = NULL,
   paused_until = NULL, pause_seconds = NULL

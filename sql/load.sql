@@ -11,7 +11,7 @@ CREATE OR REPLACE TEMP TABLE sqlbatch_lines AS
 WITH read AS (
   SELECT line, json_valid(line) AS ok
   FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
-    auto_detect = false, strict_mode = false, max_line_size = 268435456, ignore_errors = true)
+    auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 67108864, ignore_errors = true)
   WHERE line IS NOT NULL AND trim(line) <> ''
 ), split AS (
   SELECT line, ok, CASE WHEN ok THEN line->>[
@@ -109,13 +109,13 @@ INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, messag
 SELECT m.custom_id, $batch_id::UUID, 'batch', $outcome, $code, $message, $asked_at::TIMESTAMP, $now::TIMESTAMP
 FROM sqlbatch.batch_requests m WHERE m.batch_id = $batch_id::UUID;
 
--- line_errors: the requests that a failed batch's errors name by their lines failed, the others are released; where no
--- request is named, the cause may be in any of them, and the attempt counts
+-- line_errors: the requests that a failed batch's errors name by their lines failed, the others are released
+-- Where no request is named, the cause may be in any of them, and the attempt counts.
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, asked_at, received_at)
 WITH lines AS (
   SELECT row_number() OVER () AS line, TRY_CAST(text->>'$.custom_id' AS UUID) AS custom_id
   FROM read_csv({files}, columns = {text: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
-    auto_detect = false, strict_mode = false, max_line_size = 268435456, parallel = false)
+    auto_detect = false, strict_mode = false, max_line_size = 201326592, buffer_size = 402653184, parallel = false)
 ), named AS (
   SELECT l.custom_id, any_value(e.code) AS code, any_value(e.message) AS message
   FROM lines l JOIN (
@@ -136,3 +136,10 @@ SELECT count(*) FILTER (outcome = 'answered'), count(*) FILTER (outcome = 'faile
   count(*) FILTER (outcome = 'released'), (SELECT count(*) FROM sqlbatch.quarantine WHERE batch_id = $batch_id::UUID),
   any_value(coalesce(message, code)) FILTER (outcome = 'released')
 FROM sqlbatch.results WHERE batch_id = $batch_id::UUID;
+
+-- tried: results of what a job has sent since it began, and how many of them could be used
+SELECT count(*), count(*) FILTER (r.outcome = 'answered')
+FROM sqlbatch.results r
+WHERE r.source = 'batch' AND r.outcome <> 'released'
+  AND r.asked_at >= (SELECT created_at FROM sqlbatch.jobs WHERE job_id = $job_id)
+  AND r.custom_id IN (SELECT custom_id FROM sqlbatch.wanted WHERE job_id = $job_id);

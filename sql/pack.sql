@@ -46,6 +46,24 @@ FROM shard WHERE number >= 0;
 SELECT (SELECT count(*) FROM sqlbatch_shards), (SELECT coalesce(max(high), 0) FROM sqlbatch_shards),
   (SELECT count(*) FROM sqlbatch_running);
 
+-- learned: the most tokens that a batch of a model may have, as the provider told when it refused one within a day
+-- Its estimate is not ours: where it refused less than its limit, less is tried, down to a quarter.
+SELECT greatest(told // 4, least(told, coalesce(refused * 3 // 4, told)))
+FROM (
+  SELECT arg_max(most, ended_at) AS told, min(tokens) FILTER (tokens <= most) AS refused
+  FROM (
+    SELECT tokens, ended_at, TRY_CAST(replace(regexp_extract(error, 'Limit: ([0-9,]+)', 1), ',', '') AS BIGINT) AS most
+    FROM sqlbatch.batches
+    WHERE base_url = $base_url AND model = $model AND error_code = 'token_limit_exceeded'
+      AND ended_at > $now::TIMESTAMP - INTERVAL 1 DAY
+  )
+  WHERE most > 0
+)
+WHERE told IS NOT NULL;
+
+-- longest: the tokens of the longest request of a table, which has to go alone if need be
+SELECT coalesce(max(tokens), 0) FROM {source};
+
 -- plan: the batches, planned
 INSERT INTO sqlbatch.batches (batch_id, state, base_url, call_id, model, requests, bytes, tokens, planned_at)
 SELECT batch_id, 'planned', $base_url, $call_id::UUID, $model, requests, bytes, tokens, $now::TIMESTAMP

@@ -1,8 +1,23 @@
 -- A batch's way to the provider.
 
 -- ready: batches that are planned, or were left behind while uploading, and that a job needs, unless it is paused
+-- Where the provider has told its limit of enqueued tokens, as many as fit beside what is there, and one where nothing is.
+WITH limits AS (
+  SELECT model, arg_max(most, ended_at) AS most
+  FROM (
+    SELECT model, ended_at, TRY_CAST(replace(regexp_extract(error, 'Limit: ([0-9,]+)', 1), ',', '') AS BIGINT) AS most
+    FROM sqlbatch.batches
+    WHERE base_url = $base_url AND error_code = 'token_limit_exceeded' AND ended_at > $now::TIMESTAMP - INTERVAL 1 DAY
+  )
+  WHERE most > 0 GROUP BY model
+), enqueued AS (
+  SELECT model, sum(tokens) AS tokens FROM sqlbatch.batches
+  WHERE base_url = $base_url AND state IN ('creating', 'open', 'fenced') GROUP BY model
+)
 SELECT b.batch_id::VARCHAR, b.requests, b.bytes
 FROM sqlbatch.batches b
+LEFT JOIN limits l ON l.model = b.model
+LEFT JOIN enqueued e ON e.model = b.model
 WHERE b.base_url = $base_url AND b.state IN ('planned', 'uploading')
   AND (b.lease_until IS NULL OR b.lease_until <= $now::TIMESTAMP OR b.lease_owner = $owner)
   AND NOT EXISTS (FROM sqlbatch.jobs j WHERE j.job_id = $job_id AND j.paused_until > $now::TIMESTAMP)
@@ -10,6 +25,9 @@ WHERE b.base_url = $base_url AND b.state IN ('planned', 'uploading')
     FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
     WHERE m.batch_id = b.batch_id AND w.job_id = $job_id
   )
+QUALIFY l.most IS NULL
+  OR coalesce(e.tokens, 0) + sum(b.tokens) OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) <= l.most
+  OR (e.tokens IS NULL AND row_number() OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) = 1)
 ORDER BY b.planned_at, b.batch_id;
 
 -- claim: take a batch under a lease; no row where somebody else has it
@@ -70,6 +88,11 @@ RETURNING batch_id;
 
 -- pause: why a job waits, and until when
 UPDATE sqlbatch.jobs SET blocked = $reason, pause_seconds = $seconds, paused_until = $until::TIMESTAMP
+WHERE job_id = $job_id AND finished_at IS NULL
+RETURNING job_id;
+
+-- block: a job waits for its user
+UPDATE sqlbatch.jobs SET blocked = $reason, paused_until = TIMESTAMP '9999-12-31'
 WHERE job_id = $job_id AND finished_at IS NULL
 RETURNING job_id;
 

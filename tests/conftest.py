@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 import duckdb
 import pytest
 
-from sqlbatch import __main__ as command_line
+import sqlbatch.__main__  # noqa: F401 (it puts the commands on the application)
 from sqlbatch import run as runs
+from sqlbatch.cli.app import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +108,7 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         told = stdin.encode() if isinstance(stdin, str) else stdin
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(told), encoding="utf-8"))
         capfd.readouterr()
-        code = command_line.run(list(arguments))
+        code = main(list(arguments))
         out, err = capfd.readouterr()
         return Ran(code, out, err)
 

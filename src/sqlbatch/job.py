@@ -81,16 +81,19 @@ class Job:
         """
         job = self.status()
         con = self._database.connection
+        own = None
         try:
             if con is None:
-                con = duckdb.connect(str(self._database.path))
+                con = own = duckdb.connect(str(self._database.path))
             catalog = con.execute("SELECT current_catalog()").fetchall()[0][0]
             return con.sql(f"SELECT * FROM {parse_target(job.target, None).qualified(catalog)}")
-        except duckdb.CatalogException:
-            raise JobError(
-                f"{job.target} is not written yet: job.wait() first, or sqlbatch.load for what is there"
-            ) from None
         except duckdb.Error as error:
+            if own is not None:
+                own.close()
+            if isinstance(error, duckdb.CatalogException):
+                raise JobError(
+                    f"{job.target} is not written yet: job.wait() first, or the command sqlbatch load for what is there"
+                ) from None
             raise wrapped(error, self._database.name) from error
 
 
@@ -185,17 +188,12 @@ def _database(db: str | os.PathLike[str] | duckdb.DuckDBPyConnection | None) -> 
     if not isinstance(db, duckdb.DuckDBPyConnection):
         return settings.database(os.fspath(db) if db is not None else None)
     try:
-        # DuckDB says no to a transaction within a transaction, and nothing where there is none.
-        cursor = db.cursor()
-        cursor.close()
-        db.execute("BEGIN TRANSACTION")
-        db.execute("ROLLBACK")
-    except duckdb.TransactionException:
-        raise InvalidSettings(
-            "the connection has an open transaction, which a job would not see: commit it first"
-        ) from None
+        # Outside of a transaction each statement is one of its own; trying BEGIN would undo the user's.
+        first, second = (db.execute("SELECT txid_current()").fetchall() for _ in range(2))
     except duckdb.Error as error:
         raise SqlbatchError(f"the connection cannot be used: {error}") from error
+    if first == second:
+        raise InvalidSettings("the connection has an open transaction, which a job would not see: commit it first")
     return Database(connection=db)
 
 

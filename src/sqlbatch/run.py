@@ -172,8 +172,8 @@ def steps(database: Database, job_id: int, *, once: bool = False, poll: float | 
     """Do a job's steps until its target is written (or one step, with `once`), telling what happens.
 
     What passes by itself (locks, the network, the provider's errors) is told as Held and waited for; with `once` it is
-    raised. For a job that was cancelled or superseded, what it left at the provider is waited for and loaded, and nothing
-    sent. Raises JobError where the job ends without its target.
+    raised. For a job that was cancelled or superseded, what it left at the provider is waited for and loaded, and
+    nothing sent. Raises JobError where the job ends without its target.
     """
     pauses = _Pauses(FIRST_POLL, 60.0, poll)
     while True:
@@ -197,7 +197,7 @@ def _steps(
 ) -> Iterator[Event]:
     from sqlbatch.answering import track  # noqa: PLC0415 (openai takes a second to import)
     from sqlbatch.answering.owner import new_owner  # noqa: PLC0415
-    from sqlbatch.answering.step import Work, step, tidy  # noqa: PLC0415
+    from sqlbatch.answering.step import FAILING, Work, step, tidy  # noqa: PLC0415
 
     spool = home(database) / "spool"
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -227,9 +227,13 @@ def _steps(
                 finish(database, job.job_id)
                 tidy(work)
                 return
-            if not database.read(lambda session: jobs.find(session, str(job.job_id))).open:
+            now = database.read(lambda session: jobs.find(session, str(job.job_id)))
+            if not now.open:
                 return
-            yield track.progress(database, job.job_id)
+            progress = track.progress(database, job.job_id)
+            yield progress
+            if not once and not progress.batches and now.blocked and now.blocked.startswith(FAILING):
+                raise JobError(f"job {job.job_id} is {now.blocked}")
             if moved:
                 pauses.restart()
             # The local server works only while this process does, so one step of it is all that it can do.

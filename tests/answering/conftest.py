@@ -31,7 +31,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server that can be told to fail; it does not until it is told."""
+    """Run a server that can be told to fail; it does not until it is told."""
     faults = tmp_path / "faults.toml"
     faults.write_text("")
     with EmbeddedServer(tmp_path / "provider", config=ServerConfig(tmp_path / "provider", faults=faults)) as running:
@@ -40,7 +40,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def cold_bench(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A paid provider at the server's address, and a database file in a folder of its own, which nobody has open."""
+    """Return a paid provider at the server's address, and a database file that nobody has open."""
     (tmp_path / "work").mkdir()
     provider = Provider("openai", server.base_url, "OPENAI_API_KEY")
     return Bench(server.base_url, tmp_path / "work" / "a.duckdb", provider, monkeypatch)
@@ -48,6 +48,6 @@ def cold_bench(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def bench(cold_bench: Bench) -> Iterator[Bench]:
-    """The same, the file kept open by this process, which saves the time of opening it hundreds of times."""
+    """Keep the file open in this process, which saves the time of opening it hundreds of times."""
     with duckdb.connect(str(cold_bench.path)):
         yield cold_bench

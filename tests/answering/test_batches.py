@@ -1,4 +1,4 @@
-"""What becomes of a batch: expired, cancelled, failed for many reasons, told in many dialects, its files cut or gone."""
+"""What becomes of a batch: expired, cancelled, failed, told in many dialects, its files cut or gone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import httpx2
 import pytest
 
 from sqlbatch.answering import submit
-from sqlbatch.errors import ProviderRefused, ProviderUnreachable
+from sqlbatch.answering.events import Held
+from sqlbatch.errors import JobError, ProviderRefused, ProviderUnreachable
 
 from .bench import SPEED
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .bench import Bench
 
 CONTENT = "GET /v1/files/*/content"
+CREATE = "POST /v1/batches"
 RETRIEVE = "GET /v1/batches/*"
 
 
@@ -74,18 +76,11 @@ def test_the_queue_limit_is_waited_for_and_counts_no_attempt(bench: Bench, monke
     assert bench.outcomes() == [("released", "token_limit_exceeded", 10)]
     monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", SPEED)
     bench.wait(job_id)
-    pauses = [event.seconds for event in bench.of(submit_held()) if "token limit" in event.reason]
+    pauses = [event.seconds for event in bench.of(Held) if "token limit" in event.reason]
     assert pauses == sorted(pauses)
     assert pauses[-1] > pauses[0]
     bench.check(10)
     assert bench.job(job_id).blocked is None
-
-
-def submit_held() -> type[Any]:
-    """Return the event that tells of a wait."""
-    from sqlbatch.answering.events import Held  # noqa: PLC0415
-
-    return Held
 
 
 def test_a_billing_limit_blocks_and_counts_no_attempt(bench: Bench) -> None:
@@ -106,7 +101,8 @@ def test_quota_codes_of_lines_release_them(bench: Bench) -> None:
 def test_line_errors_fail_the_requests_of_those_lines_and_release_the_others(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, broken = submit.write_file, []
+    write = submit.write_file
+    broken: list[str] = []
 
     def breaking(session: Session, batch_id: str, path: Path) -> None:
         write(session, batch_id, path)
@@ -320,7 +316,9 @@ def test_a_line_of_20_mb_and_strange_characters_come_through(bench: Bench) -> No
 
     rewrite(bench, change)
     bench.wait(job_id)
-    found = bench.sql("SELECT text, ai_status, length(response), left(response, 2), contains(response, '\U0001f600') FROM answers")
+    found = bench.sql(
+        "SELECT text, ai_status, length(response), left(response, 2), contains(response, '\U0001f600') FROM answers"
+    )
     assert [row[1] for row in found] == ["answered"] * 4
     assert found[2][2] > 20_000_000
     assert bench.sql("SELECT contains(response, 'a' || chr(0) || 'b') FROM answers WHERE text = 'row 2'") == [(True,)]
@@ -370,3 +368,20 @@ def test_an_error_without_an_object_is_told_by_its_text(bench: Bench) -> None:
     rewrite(bench, change)
     bench.wait(job_id)
     assert {row[2:] for row in bench.target()} == {("failed", "http_200: the model fell over")}
+
+
+def test_a_job_whose_first_results_are_of_no_use_waits_for_its_user(bench: Bench) -> None:
+    """A thousand rows tell that the prompt is wrong; the other ninety thousand are not paid for."""
+    bench = bench.within(max_requests=1_000)
+    bench.control.faults({"name": "refusal", "share": 0.7})
+    job_id = bench.begin(2_000)
+    bench.control.faults({"name": "refusal", "share": 0.7}, {"name": "error", "on": CREATE, "status": 429, "skip": 1})
+    with pytest.raises(JobError, match="of the first 1,000 results could be used"):
+        bench.wait(job_id)
+    assert bench.job(job_id).status == "blocked"
+    assert len(bench.control.ledger()) == 1_000
+    bench.control.faults()
+    bench.wait(job_id)
+    assert bench.job(job_id).status == "done"
+    assert len(bench.control.ledger()) == 2_000
+    assert bench.control.executed_twice() == []

@@ -87,7 +87,8 @@ def test_a_429_is_certain_and_needs_no_grace(bench: Bench) -> None:
     assert len(bench.control.files()) == 1
 
 
-def test_a_long_retry_after_is_kept_to(bench: Bench) -> None:
+def test_a_long_retry_after_is_kept_to(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", "1")
     bench.control.faults({"name": "retry_after", "on": CREATE, "retry_after": 4000, "count": 1})
     job_id = bench.begin(10)
     bench.sync(job_id)
@@ -95,6 +96,7 @@ def test_a_long_retry_after_is_kept_to(bench: Bench) -> None:
     assert timedelta(seconds=2000) < left <= timedelta(seconds=4000)
     bench.sync(job_id)
     assert not bench.packed
+    monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", SPEED)
     bench.wait(job_id)
     bench.check(10)
 
@@ -254,7 +256,10 @@ def test_a_restored_backup_finds_what_was_sent_since(bench: Bench, backup: str) 
     job_id = bench.begin(10)
     bench.sync(job_id)
     bench.control.until_ended()
-    ours = {"planned": "provider_id = NULL, input_file_id = NULL", "uploading": "provider_id = NULL, input_file_id = NULL"}
+    ours = {
+        "planned": "provider_id = NULL, input_file_id = NULL",
+        "uploading": "provider_id = NULL, input_file_id = NULL",
+    }
     bench.sql(f"UPDATE sqlbatch.batches SET state = '{backup}', {ours.get(backup, 'provider_id = provider_id')}")
     if backup == "ended":
         bench.sql(f"UPDATE sqlbatch.batches SET status = 'completed', output_file_id = '{bench.control.batches()[0]['output_file_id']}'")  # fmt: skip  # noqa: E501

@@ -44,14 +44,25 @@ CASES = [
         "failed",
         "context_length_exceeded: Too long.",
     ),
-    Case("a 404 line", {"name": "line_error", "status": 404, "message": "Gone."}, "failed", "invalid_request_error: Gone."),
+    Case(
+        "a 404 line",
+        {"name": "line_error", "status": 404, "message": "Gone."},
+        "failed",
+        "invalid_request_error: Gone.",
+    ),
     Case("a 408 line", {"name": "line_error", "status": 408}, "failed", "invalid_request_error: ", 3),
     Case("a 409 line", {"name": "line_error", "status": 409}, "failed", "invalid_request_error: ", 3),
     Case("a 429 line", {"name": "line_error", "status": 429}, "failed", "rate_limit_exceeded: ", 3),
     Case("a 500 line", {"name": "line_error", "status": 500}, "failed", "server_error: ", 3),
     Case("a 503 line", {"name": "line_error", "status": 503}, "failed", "server_error: ", 3),
     Case("a 500 line once", {"name": "line_error", "status": 500, "once": True}, "answered", None, 2),
-    Case("an expired line", {"name": "line_error", "status": 400, "code": "batch_expired"}, "failed", "batch_expired: ", 3),
+    Case(
+        "an expired line",
+        {"name": "line_error", "status": 400, "code": "batch_expired"},
+        "failed",
+        "batch_expired: ",
+        3,
+    ),
     Case("status 0", {"name": "status_zero"}, "failed", "http_0", 3),
     Case("in neither file", {"name": "missing_line"}, "failed", "missing: in neither result file", 3),
     Case("in neither file once", {"name": "missing_line", "once": True}, "answered", None, 2),
@@ -69,7 +80,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A finished job with a row for each case; its result files have a BOM, CRLF, blank lines and no last newline."""
+    """Finish a job with a row for each case; its result files have a BOM, CRLF, blank lines and no last newline."""
     folder = tmp_path_factory.mktemp("lines")
     (folder / "faults.toml").write_text("")
     config = ServerConfig(folder / "provider", faults=folder / "faults.toml")

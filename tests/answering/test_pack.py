@@ -90,3 +90,25 @@ def test_a_quote_counts_the_batches_that_are_made(bench: Bench) -> None:
     bench.wait(job_id)
     assert len(bench.control.batches()) == 8
     bench.check(50)
+
+
+def test_the_queue_limit_is_learned_and_kept_to(bench: Bench) -> None:
+    """One batch alone is above the limit: it is refused for ever unless it is packed smaller."""
+    bench.control.faults({"name": "token_limit", "limit": 2_000})
+    job_id = bench.begin(200, max_attempts=1)
+    bench.wait(job_id)
+    sizes = bench.sql("SELECT tokens, error_code FROM sqlbatch.batches ORDER BY planned_at")
+    assert sizes[0][0] > 2_000
+    assert sizes[0][1] == "token_limit_exceeded"
+    assert all(tokens <= 2_000 for tokens, _ in sizes[1:])
+    refused = [tokens for tokens, code in sizes if code]
+    assert len(refused) <= 4, refused
+    bench.check(200)
+
+
+def test_a_request_above_the_queue_limit_goes_alone(bench: Bench) -> None:
+    bench.control.faults({"name": "token_limit", "limit": 2_000, "count": 1})
+    rows = "SELECT n, CASE n WHEN 3 THEN repeat('long ', 4000) ELSE 'row ' || n END AS text FROM range(6) r(n)"
+    bench.wait(bench.begin(rows))
+    assert bench.job(1).answered == 6
+    assert len(bench.sql("SELECT requests FROM sqlbatch.batches WHERE tokens > 2000 AND requests = 1")) == 1

@@ -231,6 +231,7 @@ def test_a_database_that_is_not_there_is_not_made_by_a_bad_ask(command: str, her
     assert ran.code == 1
     assert "movies does not exist" in ran.error
     assert "pg_" not in ran.error
+    assert "there is no database file yet" in ran.error
     assert list(tmp_path.iterdir()) == []
 
 

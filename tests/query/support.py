@@ -89,19 +89,26 @@ def answer(db: Database, job_id: int, reply: Reply) -> None:
     for batch_id, sent in lines(db, job_id).items():
         told = [(line["custom_id"], reply(line["body"])) for line in map(json.loads, reversed(sent))]
         results = [
-            (custom_id, batch_id, *((said.outcome, said.code, said.message, None) if isinstance(said, Failure)
-                                    else ("answered", None, None, said)))
-            for custom_id, said in told if said is not None
-        ]  # fmt: skip
+            (custom_id, said.outcome, said.code, said.message, None)
+            if isinstance(said, Failure)
+            else (custom_id, "answered", None, None, said)
+            for custom_id, said in told
+            if said is not None
+        ]
         with db.session() as session, session.transaction():
             state = "loaded" if len(results) == len(sent) else "ended"
             schema = f'"{session.catalog}".sqlbatch'
             session.sql(f"UPDATE {schema}.batches SET state = '{state}' WHERE batch_id = '{batch_id}'")
-            session.con.executemany(
+            if not results:
+                continue
+            columns = ("ids", "outcomes", "codes", "messages", "contents")
+            session.sql(
                 f"INSERT INTO {schema}.results (custom_id, batch_id, source, outcome, code, message, content, model, "
-                f"asked_at, received_at) VALUES ($1, $2, 'batch', $3, $4, $5, $6, 'offline', '{clock.now()}', "
-                f"'{clock.now()}')",
-                results,
+                "asked_at, received_at) SELECT unnest($ids::UUID[]), $batch, 'batch', unnest($outcomes), "
+                "unnest($codes::VARCHAR[]), unnest($messages::VARCHAR[]), unnest($contents::VARCHAR[]), 'offline', "
+                "$now::TIMESTAMP, $now::TIMESTAMP",
+                {"batch": batch_id, "now": clock.now()}
+                | dict(zip(columns, map(list, zip(*results, strict=True)), strict=True)),
             )
 
 
@@ -109,7 +116,9 @@ def enrich(db: Database, query: str, reply: Reply, **options: Any) -> Joined:
     """Begin, answer and finish a job."""
     job_id = begin(db, query, **options)
     answer(db, job_id, reply)
-    return run.finish(db, job_id)
+    joined = run.finish(db, job_id)
+    assert joined is not None
+    return joined
 
 
 def rows(db: Database, sql: str) -> list[tuple[Any, ...]]:

@@ -20,8 +20,8 @@ GOOD = '{"genre": "war", "year": 1998}'
         ('\n {"year": 1998.0, "genre": null}\n', None),
         ('{"genre": "war", "year": 1998, "mood": [NaN, {}]}', None),  # what was not asked for is ignored
         ('{"genre": "war, ] } inf", "year": null}', None),
-        ("", "not JSON: "),
-        ("   ", "not JSON: "),
+        ("", "not JSON: an empty text"),
+        (" \n ", "not JSON: an empty text"),
         ("I am sorry,\nI cannot.", "not JSON: I am sorry, I cannot."),
         (f"```json\n{GOOD}\n```", 'not JSON: ```json {"genre": "war", "year": 1998} ```'),
         (f"Here you are: {GOOD}", 'not JSON: Here you are: {"genre": "war", "year": 1998}'),
@@ -79,6 +79,8 @@ def test_an_answer_is_taken_as_asked_for_or_refused_with_the_path(answer: str, e
         ("FLOAT", "1e39", "1e39 is not a FLOAT"),
         ("DOUBLE", "true", "true is not a DOUBLE"),
         ("DECIMAL(5,2)", "12.345", "12.345 is not a DECIMAL(5,2)"),
+        ("DECIMAL(5,2)", "-12.341", "-12.341 is not a DECIMAL(5,2)"),
+        ("DECIMAL(5,2)", "12.341", "12.341 is not a DECIMAL(5,2)"),
         ("DECIMAL(5,2)", "1000", "1000 is not a DECIMAL(5,2)"),
         ("DECIMAL(5,2)", '"1.5"', '"1.5" is not a DECIMAL(5,2)'),
         ("DECIMAL(5,2)", "NaN", "NaN is not a DECIMAL(5,2)"),
@@ -154,12 +156,19 @@ def test_a_key_that_occurs_twice_is_found_in_a_struct_too() -> None:
 def test_what_is_wrong_by_the_schema_is_wrong_here_too() -> None:
     returns = parse_returns("a INTEGER NOT NULL, b ENUM('x', 'y'), c BOOLEAN[], d STRUCT(e DOUBLE)")
     right: dict[str, object] = {"a": 1, "b": "x", "c": [True], "d": {"e": 1}}
-    wrongs: list[dict[str, object]] = [
-        *[{"a": None}, {"a": "1"}, {"a": 1.5}, {"b": "z"}, {"b": 1}],
-        *[{"c": [1]}, {"c": [None]}, {"c": True}, {"d": {}}],
+    wrongs: list[tuple[str, object]] = [
+        ("a", None),
+        ("a", "1"),
+        ("a", 1.5),
+        ("b", "z"),
+        ("b", 1),
+        ("c", [1]),
+        ("c", [None]),
+        ("c", True),
+        ("d", {}),
     ]
-    for wrong in wrongs:
-        answer = json.dumps(right | wrong)
+    for name, wrong in wrongs:
+        answer = json.dumps(right | {name: wrong})
         assert not is_valid(returns, answer)
         assert reason(returns, answer) is not None
 

@@ -203,6 +203,8 @@ def test_a_wrong_type_is_the_reason_before_a_condition_is() -> None:
         ("x INTEGER CHECK ((SELECT 1) > x)", "a subquery; a condition sees one answer alone"),
         ("x INTEGER CHECK (sum(x) > 1)", "a CHECK cannot contain aggregates"),
         ("x INTEGER CHECK (row_number() OVER () > 1)", "a CHECK cannot contain window functions"),
+        ("x INTEGER CHECK (COLUMNS(*) > 1)", "a star; a condition names its columns"),
+        ("x INTEGER CHECK (rowid > 1)", "there is no column rowid"),
         ("x INTEGER CHECK (nofunction(x))", "Scalar Function with name nofunction does not exist"),
         ("x INTEGER CHECK (x >)", r"CHECK \(x >\): syntax error"),
         ("x INTEGER CHECK (x > 1; DROP TABLE a)", "syntax error"),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from sqlbatch.errors import InvalidReturns
 from sqlbatch.query.returns import Column, ReturnsMode, parse_returns
-from tests.query.returns_support import property_of, reason, typed
+from tests.query.returns_support import dumps, property_of, reason, reasons, typed
 
 
 @pytest.mark.parametrize(
@@ -30,6 +28,9 @@ from tests.query.returns_support import property_of, reason, typed
         ("a int check ( length ( b ) = 2 ), b text", '"a" INTEGER CHECK (length(b) = 2), "b" VARCHAR'),
         ("a int check ((a::double*2) in(1,2))", '"a" INTEGER CHECK ((a::double * 2) in (1, 2))'),
         ("a text check (a ~ '^ x  y$'and a<>$q$z$q$)", "\"a\" VARCHAR CHECK (a ~ '^ x  y$' and a <> $q$z$q$)"),
+        ("a int check (a>-1 and a - 1 < +2 and -a<-(3) or a in [-1,2])", None),
+        ("a int check (a>-1 and a -1 < +2)", '"a" INTEGER CHECK (a > -1 and a - 1 < +2)'),
+        ("a int[] check (a [ 1 ]=-(2))", '"a" INTEGER[] CHECK (a[1] = -(2))'),
         ("a int, b int, check(a<b)", '"a" INTEGER, "b" INTEGER, CHECK (a < b)'),
         (
             "a struct(x int not null comment 'the x' check (x > 0))",
@@ -98,13 +99,16 @@ def test_every_name_works_as_column_and_as_field(name: str) -> None:
     assert [column.name for column in returns.columns] == [name, "other"]
     assert parse_returns(returns.text) == returns
     answer = {name: 7, "other": [{name: ["x"]}]}
-    assert reason(returns, answer) is None
-    assert typed(returns, '{"other": null}' if name == "other" else json.dumps(answer)) == answer
+    assert typed(returns, dumps(answer)) == answer
     shown = name if name.isidentifier() else quoted
-    assert reason(returns, {name: "7", "other": []}) == f'$.{shown}: "7" is not an INTEGER'
-    assert reason(returns, {name: 7, "other": [{name: [1]}]}) == f"$.other[0].{shown}[0]: 1 is not a VARCHAR"
-    assert reason(returns, {name: 7, "other": [{}]}) == f"$.other[0].{shown}: missing"
-    assert str(reason(returns, {name: 77777, "other": []})).startswith("$.other: [] violates CHECK")
+    wrong = [{name: "7", "other": []}, {name: 7, "other": [{name: [1]}]}, {name: 7, "other": [{}]}]
+    assert reasons(returns, *map(dumps, [answer, *wrong, {name: 77777, "other": []}])) == [
+        None,
+        f'$.{shown}: "7" is not an INTEGER',
+        f"$.other[0].{shown}[0]: 1 is not a VARCHAR",
+        f"$.other[0].{shown}: missing",
+        f"$.other: [] violates CHECK (len({quoted}::VARCHAR) < 5)",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ def test_every_name_works_as_column_and_as_field(name: str) -> None:
         ),
         (
             "a MAP(VARCHAR, INT)",
-            "--returns: a: a strict schema cannot say MAP: its keys are not known; use STRUCT(key VARCHAR, value ...)[]",
+            "--returns: a: a strict schema cannot say MAP: its keys are open; use STRUCT(key VARCHAR, value ...)[]",
         ),
         (
             "a UNION(x INT)",
@@ -150,7 +154,7 @@ def test_every_name_works_as_column_and_as_field(name: str) -> None:
         ),
         (
             "a JSON",
-            "--returns: a: a strict schema cannot say JSON: it may be anything; use STRUCT(...), or --returns JSON alone",
+            "--returns: a: a strict schema cannot say JSON: it may be anything; use STRUCT(...) or --returns JSON",
         ),
         ("a JSON[]", None),
         ("a BIT", None),
@@ -164,7 +168,7 @@ def test_every_name_works_as_column_and_as_field(name: str) -> None:
         ("a ENUM('x' 'y')", "--returns: a: expected a comma between the values of ENUM instead of 'y'"),
         (
             "a STRUCT",
-            "--returns: a: expected the fields of a STRUCT, such as STRUCT(name VARCHAR, age INTEGER) instead of the end",
+            "--returns: a: expected the fields of a STRUCT, such as STRUCT(a VARCHAR, b INTEGER) instead of the end",
         ),
         (
             "a STRUCT()",
@@ -223,8 +227,7 @@ def test_every_name_works_as_column_and_as_field(name: str) -> None:
         ),
         (
             f"a ENUM({', '.join(repr('x' * 60 + str(i)) for i in range(251))})",
-            "--returns: 15,707 characters in an ENUM of more than 250 values, and a strict schema takes 15,000;"
-            + " shorten them",
+            "--returns: 15,707 characters in one long ENUM, and a strict schema takes 15,000; shorten them",
         ),
         (
             ", ".join(f"c{i} INT" for i in range(5001)),
@@ -248,8 +251,8 @@ def test_what_cannot_be_asked_for_is_refused_in_one_line_that_says_what_to_do(
     assert len(text) < 250
 
 
-def test_the_largest_definition_that_strict_mode_takes_works() -> None:
-    returns = parse_returns(", ".join(f"c{i} BOOLEAN" for i in range(1000)))
-    answer = {f"c{i}": True for i in range(1000)}
+def test_hundreds_of_columns_work() -> None:
+    returns = parse_returns(", ".join(f"c{i} BOOLEAN" for i in range(300)))
+    answer = {f"c{i}": True for i in range(300)}
     assert reason(returns, answer) is None
-    assert reason(returns, answer | {"c999": 1}) == "$.c999: 1 is not a BOOLEAN"
+    assert reason(returns, answer | {"c299": 1}) == "$.c299: 1 is not a BOOLEAN"

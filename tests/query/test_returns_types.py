@@ -154,20 +154,24 @@ def test_null_is_a_value_unless_the_column_is_not_null(
         assert typed(returns, answer, "VARCHAR") == {"x": expected}
 
 
-@pytest.mark.parametrize(("sql", "part", "value", "text"), CASES)
-def test_a_value_arrives_inside_lists_and_structs(sql: str, part: dict[str, object], value: str, text: str) -> None:
+@pytest.mark.parametrize(("sql", "values"), [pytest.param(sql, values, id=sql[:40]) for sql, _, values in TYPES])
+def test_a_value_arrives_inside_lists_and_structs(sql: str, values: dict[str, str]) -> None:
+    value, text = next(iter(values.items()))
     returns = parse_returns(f"x STRUCT(a {sql}, b {sql}[], c {sql}[2] NOT NULL, d STRUCT(e {sql})[])[] NOT NULL")
-    full = f'{{"a": {value}, "b": [{value}, {value}], "c": [{value}, {value}], "d": [{{"e": {value}}}, {{"e": null}}]}}'
+    each, fields = ", ".join(values), ", ".join(f'{{"e": {one}}}' for one in [*values, "null"])
+    full = f'{{"a": {value}, "b": [{each}], "c": [{value}, {value}], "d": [{fields}]}}'
     empty = f'{{"a": null, "b": [], "c": [{value}, {value}], "d": null}}'
     answer = f'{{"x": [{full}, {empty}]}}'
     assert is_valid(returns, answer)
     assert reason(returns, answer) is None
     name, column = returns.typed_sql("a.content")[0]
-    paths = ["x[1].a", "x[1].b[2]", "x[1].c[2]", "x[1].d[1].e", "x[1].d[2].e", "x[2].a", "len(x[2].b)", "x[2].d"]
-    read = ", ".join(f"({path})::VARCHAR" for path in paths)
+    scalars = ["x[1].a", "x[1].c[2]", "x[2].a", "len(x[2].b)", "x[2].d"]
+    lists = ["[v::VARCHAR for v in x[1].b]", "[v.e::VARCHAR for v in x[1].d]"]
+    read = ", ".join([*(f"({path})::VARCHAR" for path in scalars), *lists])
     query = f"SELECT {read} FROM (SELECT {column} AS x FROM (SELECT ? AS content) a)"
+    texts = list(values.values())
     assert name == "x"
-    assert connection().execute(query, [answer]).fetchall() == [(text, text, text, text, None, None, "0", None)]
+    assert connection().execute(query, [answer]).fetchall() == [(text, text, None, "0", None, texts, [*texts, None])]
     assert types(returns) == [same_type(f"STRUCT(a {sql}, b {sql}[], c {sql}[2], d STRUCT(e {sql})[])[]")]
 
 

@@ -76,24 +76,29 @@ class Control:
 
     def __init__(self, base_url: str) -> None:
         self._url = base_url.removesuffix("/v1") + "/control"
+        self._http = httpx2.Client(verify=False)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
 
     def faults(self, *rules: dict[str, Any]) -> None:
         """Act out these failures and no others."""
-        httpx2.put(f"{self._url}/faults", json={"fault": list(rules)}).raise_for_status()
+        self._http.put(f"{self._url}/faults", json={"fault": list(rules)}).raise_for_status()
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward."""
-        httpx2.post(f"{self._url}/clock", json={"advance": seconds}).raise_for_status()
+        self._http.post(f"{self._url}/clock", json={"advance": seconds}).raise_for_status()
 
     def ledger(self, batch_id: str | None = None) -> list[dict[str, Any]]:
         """Return the executed requests."""
         params = {"batch_id": batch_id} if batch_id else {}
-        found: list[dict[str, Any]] = httpx2.get(f"{self._url}/ledger", params=params).json()["data"]
+        found: list[dict[str, Any]] = self._http.get(f"{self._url}/ledger", params=params).json()["data"]
         return found
 
     def requests(self, method: str, path: str) -> list[dict[str, Any]]:
         """Return the HTTP requests that the server has seen at one place."""
-        found = httpx2.get(f"{self._url}/requests").json()["data"]
+        found = self._http.get(f"{self._url}/requests").json()["data"]
         return [one for one in found if one["method"] == method and one["path"] == path]
 
 
@@ -110,7 +115,9 @@ def connect() -> Iterator[Callable[..., openai.OpenAI]]:
     with contextlib.ExitStack() as stack:
 
         def make(base_url: str, **options: Any) -> openai.OpenAI:
-            options = {"api_key": "unused", "max_retries": 0, "timeout": 30, **options}
+            # Reading the system's certificates, which plain HTTP does not need, takes longer than most tests.
+            http_client = httpx2.Client(verify=False, timeout=30, follow_redirects=True)
+            options = {"api_key": "unused", "max_retries": 0, "timeout": 30, "http_client": http_client, **options}
             return stack.enter_context(openai.OpenAI(base_url=base_url, **options))
 
         yield make
@@ -153,9 +160,10 @@ def faulty(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def control(faulty: EmbeddedServer) -> Control:
+def control(faulty: EmbeddedServer) -> Iterator[Control]:
     """Reach the control endpoint of the server that can be told to fail."""
-    return Control(faulty.base_url)
+    with contextlib.closing(Control(faulty.base_url)) as found:
+        yield found
 
 
 @pytest.fixture

@@ -161,8 +161,10 @@ def test_responses_and_embeddings_have_batches_too(shared_client: openai.OpenAI)
             (
                 "duplicate_custom_id",
                 "custom_id",
-                "The custom_id 'r0' for this request is a duplicate of another request. "
-                "The custom_id parameter must be unique for each request in a batch.",
+                (
+                    "The custom_id 'r0' for this request is a duplicate of another request. "
+                    "The custom_id parameter must be unique for each request in a batch."
+                ),
             ),
         ),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
@@ -62,6 +62,21 @@ def test_the_control_endpoint_exists_only_with_faults(server: EmbeddedServer) ->
     root = server.base_url.removesuffix("/v1")
     for path in ("faults", "ledger", "requests", "clock"):
         assert httpx2.get(f"{root}/control/{path}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"upstreams": ("127.0.0.1:11434",)},
+        {"upstream_key_env": "NO_SUCH_KEY"},
+        {"clock_speed": 0},
+        {"concurrency": 0},
+        {"window": -1},
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ServerError):
+        EmbeddedServer(tmp_path / "data", config=ServerConfig(tmp_path / "data", **options)).start()
 
 
 def test_a_taken_port_is_said_to_be_taken(tmp_path: Path, server: EmbeddedServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import signal
 import subprocess
@@ -31,6 +32,12 @@ def written(folder: Path) -> int:
     return sum(path.stat().st_size for path in (folder / "files").iterdir())
 
 
+def advanced(folder: Path, client: openai.OpenAI, batch_id: str) -> None:
+    """Wait until a batch has written some more lines, or all of them."""
+    size = written(folder)
+    eventually(lambda: written(folder) > size + 20_000 or client.batches.retrieve(batch_id).status == "completed")
+
+
 def test_a_batch_goes_on_after_kill_minus_nine(tmp_path: Path, connect: Callable[..., openai.OpenAI]) -> None:
     folder, faults = tmp_path / "data", tmp_path / "faults.toml"
     faults.write_text("")
@@ -42,13 +49,8 @@ def test_a_batch_goes_on_after_kill_minus_nine(tmp_path: Path, connect: Callable
         process.kill()
     kills = 1
     for _ in range(3):
-        size = written(folder)
         with Process(folder, faults=str(faults)) as process:
-            eventually(
-                lambda size=size, url=process.base_url: (
-                    written(folder) > size + 20_000 or connect(url).batches.retrieve(batch.id).status == "completed"
-                )
-            )
+            advanced(folder, connect(process.base_url), batch.id)
             process.kill()
             kills += 1
     with Process(folder, faults=str(faults)) as process:
@@ -63,7 +65,8 @@ def test_a_batch_goes_on_after_kill_minus_nine(tmp_path: Path, connect: Callable
         assert ended.usage.output_tokens == sum(
             line["response"]["body"]["usage"]["completion_tokens"] for line in lines
         )
-        runs = collections.Counter(entry["custom_id"] for entry in Control(process.base_url).ledger(batch.id))
+        with contextlib.closing(Control(process.base_url)) as control:
+            runs = collections.Counter(entry["custom_id"] for entry in control.ledger(batch.id))
         assert len(runs) == count
         assert sum(runs.values()) <= count + kills, "only the line at hand may run again"
 
@@ -125,7 +128,7 @@ def test_what_a_kill_left_half_uploaded_is_tidied_away(tmp_path: Path) -> None:
     for place in ("uploads", "files", "inputs"):
         (folder / place / "left").write_text("half")
     with EmbeddedServer(folder):
-        assert not [path for path in folder.rglob("left")]
+        assert not list(folder.rglob("left"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -139,6 +142,39 @@ def test_it_ends_cleanly_when_asked_to_and_the_batch_goes_on(
     with EmbeddedServer(folder) as server:
         client = connect(server.base_url)
         assert len(answers(client, wait(client, batch))) == 3_000
+
+
+def test_a_process_that_ends_without_stopping_it_ends_quietly(
+    tmp_path: Path, connect: Callable[..., openai.OpenAI]
+) -> None:
+    folder = tmp_path / "data"
+    code = (
+        "import sys, time; from pathlib import Path; from sqlbatch.server import EmbeddedServer; "
+        "print(EmbeddedServer(Path(sys.argv[1])).start().base_url, flush=True); sys.stdin.readline()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    batch = create(client := connect(process.stdout.readline().strip()), chat_lines(5_000))
+    wait(client, batch, {"in_progress"})
+    _, errors = process.communicate("go\n", timeout=20)
+    assert (process.returncode, errors) == (0, "")
+    with EmbeddedServer(folder) as server:
+        client = connect(server.base_url)
+        assert len(answers(client, wait(client, batch))) == 5_000
+
+
+def test_a_file_system_without_links_is_no_hindrance(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: Path, _target: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("pathlib.Path.hardlink_to", refuse)
+    assert len(answers(client, wait(client, create(client, chat_lines(3))))) == 3
 
 
 def test_two_servers_on_one_folder_are_one_too_many(tmp_path: Path) -> None:
@@ -208,7 +244,8 @@ def test_the_clock_never_runs_backwards_across_a_restart(tmp_path: Path) -> None
     folder, faults = tmp_path / "data", tmp_path / "faults.toml"
     faults.write_text("")
     with EmbeddedServer(folder, config=ServerConfig(folder, faults=faults, clock_speed=1440)) as server:
-        Control(server.base_url).advance(1e6)
+        with contextlib.closing(Control(server.base_url)) as control:
+            control.advance(1e6)
         url = server.base_url.removesuffix("/v1") + "/control/clock"
         before = httpx2.get(url).json()["now"]
     with EmbeddedServer(folder, config=ServerConfig(folder, faults=faults)) as server:

@@ -77,8 +77,8 @@ def test_an_upstream_that_fails_half_the_time_ends_with_all_lines_right(
 
     upstream.script = script
     client = ask(concurrency=32)
-    batch = run(client, chat_lines(150, model="llama"))
-    assert answers(client, batch) == expected(150)
+    batch = run(client, chat_lines(60, model="llama"))
+    assert answers(client, batch) == expected(60)
     assert batch.error_file_id is None
 
 
@@ -251,11 +251,11 @@ def test_the_offline_model_stays_at_hand_beside_an_upstream(
 def test_large_lines_are_not_all_held_in_memory_at_once(
     ask: Callable[..., openai.OpenAI], upstream: FakeUpstream
 ) -> None:
-    """With room for 48 MB of requests, 30 lines of 6 MB cannot be in flight together."""
+    """With room for 48 MB of requests, 16 lines of 6 MB cannot be in flight together."""
     upstream.script = lambda _u, _p, _b, _a: Answer(200, completion("ok"), delay=0.02)
     big = base64.b64encode(b"x" * 4_500_000).decode()
     client = ask(concurrency=64)
-    batch = run(client, [chat_line(f"r{number}", f"{number} {big}", model="llama") for number in range(30)])
+    batch = run(client, [chat_line(f"r{number}", f"{number} {big}", model="llama") for number in range(16)])
     assert batch.request_counts
-    assert batch.request_counts.completed == 30
+    assert batch.request_counts.completed == 16
     assert upstream.most_active <= 9

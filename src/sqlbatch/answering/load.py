@@ -37,6 +37,8 @@ _GONE = {
     "code": "results_expired",
     "message": "the provider has its result file no longer; sqlbatch retry asks (and pays) again",
 }
+# Of so many first results of a job half must be of use, for the prompt or the returned columns may be wrong.
+FIRST_RESULTS = 1_000
 # Codes of a failed batch that say: not now, and nothing is wrong with the requests.
 _RELEASING = BLOCKING_CODES | {"token_limit_exceeded", "rate_limit_exceeded"}
 
@@ -76,6 +78,12 @@ class LoadedBatch:
 def ended(session: Session, base_url: str) -> list[Ended]:
     """Return the batches that have ended and are not loaded."""
     return [Ended(*row) for row in session.run("load.ended", {"base_url": base_url})]
+
+
+def tried(session: Session, job_id: int) -> tuple[int, int]:
+    """Return how many results a job has of what it sent, and how many of them could be used."""
+    results, usable = session.run("load.tried", {"job_id": job_id})[0]
+    return results, usable
 
 
 def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> Fetched:

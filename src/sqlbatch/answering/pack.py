@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 NO_TOKEN_LIMIT = 2**62
 
 
-def pack(database: Database, job_id: int, provider: Provider, max_tokens: int = NO_TOKEN_LIMIT) -> tuple[int, int]:
-    """Plan batches for what a job has due; return how many batches and requests were planned."""
+def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]:
+    """Plan batches for what a job has due; return how many batches and requests were planned.
+
+    Where the provider has told its limit of enqueued tokens, no batch alone exceeds it.
+    """
 
     def plan(session: Session) -> tuple[int, int]:
         now = clock.now()
@@ -24,6 +27,8 @@ def pack(database: Database, job_id: int, provider: Provider, max_tokens: int = 
         batches = requests = 0
         for call_id, model, _ in session.run("pack.groups", {"job_id": job_id, "now": now}):
             session.run("pack.choose", {"job_id": job_id, "call_id": call_id})
+            learned = session.run("pack.learned", {"base_url": provider.base_url, "model": model, "now": now})
+            max_tokens = learned[0][0] if learned else NO_TOKEN_LIMIT
             made, held = _lay_out(session, "sqlbatch_chosen", provider, max_tokens)
             session.run("pack.plan", {"base_url": provider.base_url, "call_id": call_id, "model": model, "now": now})
             session.run("pack.manifest")
@@ -41,6 +46,7 @@ def count_batches(session: Session, source: str, provider: Provider) -> int:
 
 def _lay_out(session: Session, source: str, provider: Provider, max_tokens: int) -> tuple[int, int]:
     session.run("pack.running", source=source)
+    max_tokens = max(max_tokens, session.run("pack.longest", source=source)[0][0])
     limits = {"max_requests": provider.max_requests, "max_bytes": provider.max_bytes, "max_tokens": max_tokens}
     session.run("pack.shards", limits)
     batches, held, wanted = session.run("pack.covered")[0]

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from sqlbatch.store.database import Database
 
 
+# How the reason begins for which a job waits for its user.
+FAILING = "failing"
+
+
 @dataclass(frozen=True)
 class Work:
     """What a step works with; `owner` names this run in leases, `check` makes the SQL that judges an answer.
@@ -86,6 +90,7 @@ def load_ended(work: Work) -> Iterator[Event]:
     """Download and load what has ended."""
     batches = work.database.read(lambda session: load.ended(session, work.provider.base_url))
     tasks = [partial(_load_one, work, batch) for batch in batches]
+    before = work.database.read(lambda session: load.tried(session, work.job_id)) if batches else (0, 0)
     problem: BaseException | None = None
     for end in transfers("download", tasks, None):
         if isinstance(end, Transferring):
@@ -106,6 +111,8 @@ def load_ended(work: Work) -> Iterator[Event]:
             yield Held(loaded.waits_for, seconds)
         elif loaded.event.answered:
             work.database.write(lambda session: session.run("submit.unpause", {"job_id": work.job_id}))
+    if batches:
+        yield from _stop_failing(work, before[0])
     if problem is not None:
         raise problem
 
@@ -150,6 +157,18 @@ def send_ready(work: Work) -> Iterator[Event]:
         yield Held(reason, submit.pause(work.database, work.job_id, reason, refused.retry_after))
     elif taken:
         work.database.write(lambda session: session.run("submit.working", {"job_id": work.job_id}))
+
+
+def _stop_failing(work: Work, before: int) -> Iterator[Event]:
+    """Send nothing more where most of a job's first results are of no use; `before` is how many there were."""
+    results, usable = work.database.read(lambda session: load.tried(session, work.job_id))
+    if before < load.FIRST_RESULTS <= results and 2 * usable < results:
+        reason = (
+            f"{FAILING}: only {usable:,} of the first {results:,} results could be used; sqlbatch show {work.job_id} "
+            f"says why, sqlbatch wait {work.job_id} goes on all the same"
+        )
+        submit.block(work.database, work.job_id, reason)
+        yield Held(reason)
 
 
 def _load_one(work: Work, batch: load.Ended, progress: Callable[[int], None]) -> load.LoadedBatch | None:

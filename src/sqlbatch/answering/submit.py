@@ -103,6 +103,11 @@ def pause(database: Database, job_id: int, reason: str, at_least: float | None =
     return database.write(note)
 
 
+def block(database: Database, job_id: int, reason: str) -> None:
+    """Send nothing more for a job until its user waits for it again."""
+    database.write(lambda session: session.run("submit.block", {"job_id": job_id, "reason": reason}))
+
+
 def write_file(session: Session, batch_id: str, path: Path) -> None:
     """Write a batch's input file from its manifest; its lines stand in no particular order."""
     low, high, _ = session.run("submit.extent", {"batch_id": batch_id})[0]

@@ -75,9 +75,11 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         display.error(str(problem))
         return display.Exit.ERROR
-    except BrokenPipeError:
-        # The reader of our output has gone; what it did not read is nobody's loss.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as problem:
+        # Typer exits where the reader of our output has gone; what it did not read is nobody's loss.
+        if not isinstance(problem.__context__, BrokenPipeError):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
         return display.Exit.DONE
     except Exception as problem:  # noqa: BLE001 (told in one line, or raised again with --debug)
         return _other(problem)
@@ -85,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _other(problem: Exception) -> int:
-    """Tell what Typer says of the command's words (its exceptions live in a package of its own), or what else is wrong."""
+    """Tell what Typer says of the command's words (its exceptions are a package of its own), or what else is wrong."""
     if type(problem).__name__ == "Abort":
         display.error("interrupted; nothing was begun")
         return display.Exit.INTERRUPTED

@@ -92,7 +92,10 @@ def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
             raise InvalidQuery(
                 "the query writes (INSERT, UPDATE or DELETE inside of it): give one that only reads"
             ) from error
-        raise invalid_query(error, select, shift=1) from error
+        # An empty database in memory stands for a file that is not there.
+        missing = session.owned and session.catalog == "memory" and isinstance(error, duckdb.CatalogException)
+        hint = " (there is no database file yet, so it has no tables: name another with --db)" if missing else ""
+        raise invalid_query(error, select, shift=1, hint=hint) from error
     return columns
 
 
@@ -185,14 +188,16 @@ def store(session: Session, compiled: Compiled, job_id: int) -> None:
     session.run("compile.store_requests", {"call_id": call.call_id}, **places)
 
 
-def invalid_query(error: duckdb.Error, query: str, shift: int = 0, what: str = "the query") -> InvalidQuery:
+def invalid_query(
+    error: duckdb.Error, query: str, shift: int = 0, what: str = "the query", hint: str = ""
+) -> InvalidQuery:
     """Return DuckDB's error about the user's SQL as one line, and the place in it; `shift`: lines we put before it."""
     text = str(error).strip()
     message, _, place = text.partition("\nLINE ")
     message = re.sub(r"^\w+( \w+)* Error: ", "", " ".join(message.split()))
     message = message.replace("Candidate bindings: :", "Candidate bindings:")
     # DuckDB's own catalogue is nothing that a person meant.
-    message = re.sub(r' Did you mean "(pg_|duckdb_|sqlite_|information_schema|pragma_)[^"]*"\?', "", message)
+    message = re.sub(r' Did you mean "(pg_|duckdb_|sqlite_|information_schema|pragma_)[^"]*"\?', "", message) + hint
     if not place:
         return InvalidQuery(f"{what}: {message}")
     number, _, excerpt = place.partition(": ")

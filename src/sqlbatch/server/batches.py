@@ -86,8 +86,9 @@ async def create_batch(request: Request) -> Response:
         created_at=created,
         expires_at=created + int(context.config.window),
     )
+    record = _existing(context, batch_id)
     context.runner.wake(batch_id)
-    return Json(_shown(context, _existing(context, batch_id)))
+    return Json(_shown(context, record))
 
 
 async def get_batch(request: Request) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from starlette.responses import FileResponse
 
 from sqlbatch.server.envelope import ApiError, Json, invalid_value, missing_parameter, new_id
 from sqlbatch.server.listing import listing, page_size
+from sqlbatch.server.threads import beside
 from sqlbatch.server.upload import Upload
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ async def create_file(request: Request) -> Response:
         if purpose == "batch":
             _check_batch_file(upload)
         file_id = new_id("file-")
-        await asyncio.to_thread(upload.make_durable)
+        await beside(upload.make_durable)
         upload.path.replace(context.folder.content(file_id))
-        await asyncio.to_thread(context.folder.sync)
+        await beside(context.folder.sync)
     finally:
         upload.discard()
     created = context.clock.seconds()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,11 @@ class Folder:
             kept.hardlink_to(self.content(file_id))
         except FileNotFoundError:
             return False
+        except OSError:  # this file system has no links
+            try:
+                shutil.copyfile(self.content(file_id), kept)
+            except FileNotFoundError:
+                return False
         return True
 
     def forget_input(self, batch_id: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
 from typing import TYPE_CHECKING
 
 from sqlbatch.server.envelope import new_id
 from sqlbatch.server.state import UNFINISHED
+from sqlbatch.server.threads import beside
 
 if TYPE_CHECKING:
     from sqlbatch.server.execute import Execution
@@ -33,8 +34,8 @@ async def publish(tools: Tools, execution: Execution, block: str, faulty: Faulty
         "error_file_id": (record.error_draft, progress.error_bytes, "error"),
     }
     if faulty and faulty.damages_files:
-        drafts = await asyncio.to_thread(_damaged, tools, faulty, drafts)
-    await asyncio.to_thread(tools.folder.sync)
+        drafts = await beside(functools.partial(_damaged, tools, faulty, drafts))
+    await beside(tools.folder.sync)
     now = tools.clock.seconds()
     published = {column: draft if size else None for column, (draft, size, _) in drafts.items()}
     with contextlib.suppress(Superseded), tools.state.transaction():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.server.body import parse_json
+from sqlbatch.server.threads import beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +121,7 @@ class Results:
     async def make_durable(self) -> Progress:
         """See to it that what has been written is on disk; return how far that is."""
         reached = Progress(**vars(self.progress))
-        await asyncio.to_thread(self._sync)
+        await beside(self._sync)
         return reached
 
     def _sync(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -9,6 +10,7 @@ import secrets
 import socket
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -26,20 +28,30 @@ if TYPE_CHECKING:
     from sqlbatch.server.config import ServerConfig
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_THREAD = "sqlbatch-server"
 _START_TIMEOUT = 30.0  # seconds; far more than a start takes
 
 
 class _Http(uvicorn.Server):
-    """Uvicorn, telling when it listens and when it has ended."""
+    """Uvicorn, telling when it listens, and ending at once when told to rather than at its next look."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
-        await super().startup(sockets)
+    async def main_loop(self) -> None:
+        """Answer until `end` is called."""
+        self._loop = asyncio.get_running_loop()
         self.listening.set()
+        await self._ending.wait()
+
+    def end(self) -> None:
+        """Stop answering; may be called from any thread."""
+        self.should_exit = True
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._ending.set)
 
 
 class Running:
@@ -47,6 +59,7 @@ class Running:
 
     def __init__(self, config: ServerConfig, lock: FolderLock) -> None:
         _check_open_to_nobody(config)
+        _check_values(config)
         self._config = config
         self._lock = lock
         self.instance = secrets.token_hex(8)
@@ -86,10 +99,11 @@ class Running:
             timeout_graceful_shutdown=1,
             timeout_keep_alive=75,
             server_header=False,
+            date_header=False,
             ws="none",
         )
         self._http = _Http(settings)
-        self._thread = threading.Thread(target=self._http.run, args=([listener],), name="sqlbatch-server", daemon=True)
+        self._thread = threading.Thread(target=self._http.run, args=([listener],), name=_THREAD, daemon=True)
         self._runner.start()
         self._thread.start()
         if not self._http.listening.wait(_START_TIMEOUT):
@@ -100,7 +114,7 @@ class Running:
         """Answer what is under way for at most a second, keep what batches have reached, and give the folder back."""
         if self._thread is None:
             return
-        self._http.should_exit = True
+        self._http.end()
         self._runner.stop()
         self._thread.join(10)
         self._thread = None
@@ -113,7 +127,8 @@ class Running:
 
 def _listen(config: ServerConfig) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Only with the protocol named does asyncio switch Nagle's algorithm off, which costs 40 ms a reply.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
@@ -133,4 +148,20 @@ def _check_open_to_nobody(config: ServerConfig) -> None:
         raise ServerError(f"host {config.host} can be reached by others: name the variable of a key with --api-key-env")
 
 
-logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what goes wrong is logged by our own handlers
+def _check_values(config: ServerConfig) -> None:
+    for url in config.upstreams:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise ServerError(f"the upstream {url} is no URL; write it as http://127.0.0.1:11434/v1")
+    if config.upstream_key_env and not os.environ.get(config.upstream_key_env):
+        raise ServerError(f"the environment variable {config.upstream_key_env} is empty; put the upstream's key there")
+    if config.clock_speed <= 0 or config.window <= 0 or config.concurrency < 1 or config.upstream_timeout <= 0:
+        raise ServerError("concurrency, clock speed, window and upstream timeout must be above zero")
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return record.threadName != _THREAD
+
+
+# What goes wrong here is logged by our own handlers; another Uvicorn of this process goes on logging.
+logging.getLogger("uvicorn.error").addFilter(_is_not_ours)

@@ -83,7 +83,14 @@ class BatchWork:
         seconds = self._faulty.hold(status) if self._faulty else None
         if seconds is None:
             return
-        until = self._tools.clock.now() + seconds
+        record = self._record()
+        since = {
+            "validating": record.created_at,
+            "in_progress": record.in_progress_at,
+            "finalizing": record.finalizing_at,
+            "cancelling": record.cancelling_at,
+        }[status]
+        until = (since or 0) + seconds
         goes_on = {"", "cancelled"} if status == "cancelling" else {""}
         while self._tools.clock.now() < until and self._reason in goes_on:
             await asyncio.sleep(_LOOK)

@@ -74,7 +74,9 @@ class Session:
         try:
             yield
         finally:
-            self.sql("SET preserve_insertion_order = true")
+            # After an error the transaction takes no statement; what went wrong first is what is raised.
+            with suppress(duckdb.Error):
+                self.con.execute("SET preserve_insertion_order = true").fetchall()
 
     def has_schema(self) -> bool:
         """Return whether the schema `sqlbatch` is in this database."""
@@ -197,7 +199,9 @@ class Database:
                 return duckdb.connect(str(self.path))
             except duckdb.Error as error:
                 problem = wrapped(error, self.name)
-                if not isinstance(problem, DatabaseLocked) or time.monotonic() > until:
+                # Two threads of ours that open the file while a third closes it also meet; that passes in microseconds.
+                meeting = "Unique file handle conflict" in str(error)
+                if not (meeting or isinstance(problem, DatabaseLocked)) or time.monotonic() > until:
                     raise problem from error
             # Jitter keeps two waiting processes from meeting again and again.
             time.sleep(0.01 + random.random() * 0.05)  # noqa: S311

@@ -44,7 +44,8 @@ def _in_json(content: str, inner: str, maybe_lenient: str, lenient: str) -> str:
     A list of one with a lambda over it is how an expression gets a name in SQL: the answer here, its parts below.
     """
     stripped = f"regexp_replace({_ANSWER}, {quote_literal(_STRING)}, '0', 'g')"
-    no_json = rf"concat('not JSON: ', left(trim(regexp_replace({_ANSWER}, '\s+', ' ', 'g')), {SHOWN}))"
+    start = rf"left(trim(regexp_replace({_ANSWER}, '\s+', ' ', 'g')), {SHOWN})"
+    no_json = f"concat('not JSON: ', coalesce(nullif({start}, ''), 'an empty text'))"
     return (
         f"list_transform([{content}], lambda {_ANSWER}: CASE "
         f"WHEN {_ANSWER} IS NULL THEN 'not JSON: no text' "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,12 @@ def bind(columns: Sequence[Column], checks: Sequence[Check]) -> tuple[tuple[Colu
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """Return an empty database that reaches no files, for a condition has no business there."""
+    """Return a connection to an empty database that reaches no files, for a condition has no business there."""
+    return _database().cursor()
+
+
+@functools.cache
+def _database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"enable_external_access": "false"})
 
 
@@ -103,6 +109,8 @@ def _references(tree: Any, source: bytes, numbers: Mapping[str, int], where: str
     for node, hidden in _nodes(tree, frozenset()):
         if node.get("type") == "SUBQUERY":
             raise InvalidReturns(f"{where}: a subquery; a condition sees one answer alone")
+        if node.get("type") == "STAR":
+            raise InvalidReturns(f"{where}: a star; a condition names its columns")
         if node.get("type") != "COLUMN_REF":
             continue
         name = node["column_names"][0]

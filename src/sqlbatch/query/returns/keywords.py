@@ -7,11 +7,11 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from sqlbatch.query.returns.conditions import connect
 from sqlbatch.query.returns.kinds import FLOATS, INTEGERS, Column, Decimal, Enum, List, Scalar, Type
 from sqlbatch.query.returns.lexer import tokens
 
@@ -119,7 +119,8 @@ def _said(column: Column, part: exp.Expr, condition: str) -> Keywords | None:
 
 def _comparison(column: Column, kind: type[exp.Expr], left: exp.Expr, right: exp.Expr) -> Keywords | None:
     """Return the keywords of `column kind constant`, or of `len(column) kind constant` where the column is a list."""
-    if isinstance(left, exp.Length | exp.ArraySize) and isinstance(column.type, List) and _is_column(column, left.this):
+    counted = isinstance(left, exp.Length | exp.ArraySize) and not left.args.get("expression")
+    if counted and isinstance(column.type, List) and _is_column(column, left.this):
         return _count(kind, _number(right))
     if not _is_column(column, left):
         return None
@@ -182,7 +183,7 @@ def _is_common(pattern: str) -> bool:
 @functools.cache
 def _tilde_means_whole() -> bool:
     """Tell whether `~` matches the whole text, as up to DuckDB 1.5, or a part of it, as from 2.0 on."""
-    with duckdb.connect() as connection:
+    with connect() as connection:
         return connection.execute("SELECT NOT ('ab' ~ 'a')").fetchall() == [(True,)]
 
 

@@ -16,33 +16,14 @@ _TOKEN = re.compile(
   | (?P<number>   (?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)? )
   | (?P<word>     [^\W\d][\w$]* )
   | (?P<mark>     [()\[\]{},.;?] | :: )
-  | (?P<operator> (?:(?!--|/\*|::)[-+*/<>=~!@\#%^&|`:])+ )
+  | (?P<operator> <-> | ->>? | (?:(?!/\*|::)[*/<>=~!@\#%^&|`:])+ | [-+] )
     """,
     re.VERBOSE | re.DOTALL,
 )
 
-# Words before a parenthesis that are no function's name; written with a space so that a condition reads as usual.
-_KEYWORDS = frozenset(
-    [
-        "and",
-        "or",
-        "not",
-        "in",
-        "between",
-        "when",
-        "then",
-        "else",
-        "case",
-        "like",
-        "ilike",
-        "is",
-        "to",
-        "distinct",
-        "any",
-        "all",
-        "over",
-        "lambda",
-    ]
+# Words before a parenthesis that are no function's name, and before a sign that makes a number of what follows.
+_KEYWORD = re.compile(
+    "and|or|not|in|between|when|then|else|case|i?like|is|to|distinct|any|all|over|lambda|where|by|end", re.IGNORECASE
 )
 _TIGHT_AFTER = frozenset("([.{")
 _TIGHT_BEFORE = frozenset(")].,}")
@@ -96,22 +77,23 @@ def tokens(text: str) -> list[Token]:
 def join(parts: list[Token]) -> str:
     """Return tokens as one line of SQL that does not depend on how the source was laid out."""
     line = ""
-    before: Token | None = None
-    for token in parts:
-        if before is not None and not _is_tight(before, token):
+    for i, token in enumerate(parts):
+        if i > 0 and not _is_tight(parts[i - 2] if i > 1 else None, parts[i - 1], token):
             line += " "
         line += token.text
-        before = token
     return line
 
 
-def _is_tight(before: Token, token: Token) -> bool:
-    if before.text == "::" or token.text == "::":
+def _is_tight(earlier: Token | None, before: Token, token: Token) -> bool:
+    if "::" in (before.text, token.text) or before.text in _TIGHT_AFTER or token.text in _TIGHT_BEFORE:
         return True
-    if before.text in _TIGHT_AFTER or token.text in _TIGHT_BEFORE:
-        return True
-    if token.text == "(":
-        return before.kind == "quoted" or (before.kind == "word" and before.text.lower() not in _KEYWORDS)
-    return (token.text == "[" and before.kind in {"word", "quoted", "string"}) or (
-        token.text == "[" and before.text in {")", "]"}
-    )
+    if before.text in {"-", "+"}:
+        return earlier is None or not _is_value(earlier)
+    return token.text in {"(", "["} and _is_value(before) and (token.text == "[" or before.kind in {"word", "quoted"})
+
+
+def _is_value(token: Token) -> bool:
+    """Tell whether a value may end with a token, so that a sign behind it takes two sides."""
+    if token.kind == "word":
+        return _KEYWORD.fullmatch(token.text) is None
+    return token.kind in {"quoted", "string", "escaped", "number"} or token.text in {")", "]", "}"}

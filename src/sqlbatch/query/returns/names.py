@@ -62,9 +62,9 @@ REFUSED = {
     "bytea": _BYTES,
     "geometry": "use VARCHAR for well-known text, or STRUCT(longitude DOUBLE, latitude DOUBLE)",
     "interval": "use an INTEGER in one unit, such as minutes",
-    "json": "it may be anything; use STRUCT(...), or --returns JSON alone",
+    "json": "it may be anything; use STRUCT(...) or --returns JSON",
     "list": "write INTEGER[] for a list of integers",
-    "map": "its keys are not known; use STRUCT(key VARCHAR, value ...)[]",
+    "map": "its keys are open; use STRUCT(key VARCHAR, value ...)[]",
     "null": "say which type it has when it is not NULL",
     "time_ns": _NANOSECONDS,
     "timestamp_ns": _NANOSECONDS,
@@ -73,7 +73,7 @@ REFUSED = {
     "type": "use VARCHAR",
     "union": "use a STRUCT with one nullable field for each case",
     "varbinary": _BYTES,
-    "variant": "it may be anything; use STRUCT(...), or --returns JSON alone",
+    "variant": "it may be anything; use STRUCT(...) or --returns JSON",
 }
 
 

@@ -161,7 +161,7 @@ def _type_name(reader: Reader, token: Token) -> str:
 
 
 def _struct(reader: Reader, depth: int) -> Type:
-    reader.expect("(", "the fields of a STRUCT, such as STRUCT(name VARCHAR, age INTEGER)")
+    reader.expect("(", "the fields of a STRUCT, such as STRUCT(a VARCHAR, b INTEGER)")
     fields: list[Column] = []
     while True:
         fields.append(_column(reader, fields, depth + 1))

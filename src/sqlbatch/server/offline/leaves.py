@@ -77,6 +77,8 @@ def number_maker(numbers: Numbers, name: Name) -> Node:
         own = text.fields.get(name.key)
         candidates = [Fraction(own)] if own and own in text.numbers else text.exact_numbers
         fitting = [number for number in candidates if numbers.fits(number)]
+        if name.money:  # prices are written with decimals more often than other numbers are
+            fitting.sort(key=lambda number: number not in text.decimals)
         if fitting:
             value = next((number for number in fitting if number not in asked.used), fitting[0])
             asked.used.add(value)

@@ -23,6 +23,7 @@ _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _FIELD = re.compile(r"^[ \t]*([A-Za-z][\w -]{0,30}):[ \t]+(\S.*)$", re.MULTILINE)
 _NAME = re.compile(r"[A-Z\u00c0-\u00de][\w'\u2019-]+(?:\s+[A-Z\u00c0-\u00de][\w'\u2019-]+)*")
 _CAPITALISED = re.compile(r"^(?:[^\W\d_a-z][\w'\u2019:-]*\s+)+")
+_CLAUSE_END = re.compile(r"[,;:.!?(]")
 _ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
@@ -123,13 +124,14 @@ class Text:
 
     @lazy
     def topics(self) -> list[str]:
-        """Well-known topics the text has at least two words for, or one and their own name, the strongest first."""
+        """Find well-known topics that two words of the text speak for, or at least one; the strongest come first."""
         scores: dict[int, int] = {}
         for one in self.stems & TOPIC_STEMS:
             for number in TOPICS_BY_STEM[one]:
                 scores[number] = scores.get(number, 0) + 1
-        ranked = sorted((-score, number) for number, score in scores.items() if score >= 2)
-        return [GENERAL_TOPICS[number] for _, number in ranked]
+        ranked = sorted((-score, number) for number, score in scores.items())
+        strong = [GENERAL_TOPICS[number] for score, number in ranked if score <= -2]
+        return strong or [GENERAL_TOPICS[number] for _, number in ranked[:2]]
 
     @lazy
     def labels(self) -> list[str]:
@@ -149,14 +151,14 @@ class Text:
 
     @lazy
     def title(self) -> str:
-        """Take the part named `title` or `name`, else the first name, else the first few words."""
+        """Take the part named `title` or `name`, else the capitalised or else the first few words."""
         for key in ("title", "name", "headline", "product", "product_name"):
             if self.fields.get(key):
                 return self.fields[key]
         leading = _CAPITALISED.match(self.main)
         if leading and len(leading[0].split()) > 1:
             return leading[0].strip()
-        return self.names[0] if self.names else " ".join(self.first_sentence.rstrip(".!?").split()[:6])
+        return " ".join(_CLAUSE_END.split(self.first_sentence, maxsplit=1)[0].split()[:6])
 
     @lazy
     def numbers(self) -> list[str]:
@@ -184,6 +186,11 @@ class Text:
     def exact_numbers(self) -> list[int | Fraction]:
         """Turn the numbers into numbers."""
         return [Fraction(number) if "." in number else int(number) for number in self.numbers]
+
+    @lazy
+    def decimals(self) -> frozenset[int | Fraction]:
+        """Pick the numbers that are written with decimals."""
+        return frozenset(Fraction(number) for number in self.numbers if "." in number)
 
     @lazy
     def dates(self) -> list[str]:

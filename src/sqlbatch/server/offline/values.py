@@ -54,6 +54,7 @@ _KINDS = {
     "url": words("url link website"),
 }
 _KIND_OF = {word: kind for kind, known in _KINDS.items() for word in known}
+_MONEY = words("price cost amount total sum fee")
 _TOPICAL = words("category categories genre genres topic topics theme themes")
 _PLACE = re.compile(r"\b(?:in|at|near|from|to)\s+((?:[A-Z][\w'\u2019-]+\s?){1,3})")
 
@@ -71,6 +72,7 @@ class Name:
         self.stems = frozenset(stem(word) for word in self.words if word not in skipped)
         self.told = frozenset(stem(word) for word in told if word not in skipped)
         self.key = name.lower()
+        self.money = not _MONEY.isdisjoint(self.words)
 
 
 def guess_text(text: Text, name: Name, turn: int = 0) -> str:
@@ -99,7 +101,7 @@ def guess_text(text: Text, name: Name, turn: int = 0) -> str:
         found = [guess_format(text, "email" if kind == "email" else "uri")[0]]
     else:
         found = []
-    if turn and not found:
+    if not found and (turn or kind in {"person", "place"}):
         found = text.keywords
     return found[turn % len(found)] if found else text.first_sentence
 

@@ -1,0 +1,171 @@
+"""`sqlbatch query`: any SQL of the user's, its last rows in five formats, its errors where they are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Command
+
+ROWS = (
+    "SELECT 1 AS n, 'a|b' AS \"two words\", NULL AS nothing UNION ALL SELECT 2, e'line\nfeed, ü \"q\"', NULL ORDER BY n"
+)
+
+
+def test_csv_in_a_pipe(here: Command) -> None:
+    ran = here("query", ROWS, "--format", "csv")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == 'n,two words,nothing\n1,a|b,\n2,"line\nfeed, ü ""q""",\n'
+
+
+def test_json_in_a_pipe(here: Command) -> None:
+    ran = here("query", ROWS, "--format", "json")
+    assert json.loads(ran.out) == [
+        {"n": 1, "two words": "a|b", "nothing": None},
+        {"n": 2, "two words": 'line\nfeed, ü "q"', "nothing": None},
+    ]
+    assert json.loads(here("query", "SELECT 1 AS n WHERE false", "--format", "json").out) == []
+
+
+def test_markdown_in_a_pipe(here: Command) -> None:
+    ran = here("query", ROWS, "--format", "markdown")
+    assert ran.out.splitlines() == [
+        "| n | two words | nothing |",
+        "| --- | --- | --- |",
+        r"| 1 | a\|b |  |",
+        '| 2 | line feed, ü "q" |  |',
+    ]
+
+
+def test_a_table_in_a_pipe_says_null_and_counts_what_it_leaves_out(here: Command) -> None:
+    ran = here("query", "SELECT i, NULL AS x, '[red]' AS y FROM range(103) AS r(i)")
+    assert "│ 99 " in ran.out
+    assert "│ 100 " not in ran.out
+    assert "NULL" in ran.out
+    assert "[red]" in ran.out
+    assert "3 more rows" in ran.err
+
+
+def test_parquet_in_a_pipe(cli: Command, tmp_path: Path) -> None:
+    with (tmp_path / "rows.parquet").open("wb") as out:
+        command = [sys.executable, "-m", "sqlbatch", "query", ROWS, "--format", "parquet"]
+        assert subprocess.run(command, stdout=out, check=False).returncode == 0
+    with duckdb.connect() as con:
+        found = con.execute("SELECT n, \"two words\" FROM 'rows.parquet'").fetchall()
+    assert found == [(1, "a|b"), (2, 'line\nfeed, ü "q"')]
+
+
+def test_what_stands_in_a_file_already_stays_there(tmp_path: Path) -> None:
+    path = tmp_path / "all.csv"
+    path.write_text("before\n")
+    with path.open("ab") as out:
+        command = [sys.executable, "-m", "sqlbatch", "query", "SELECT 1 AS n", "--format", "csv"]
+        assert subprocess.run(command, stdout=out, check=False).returncode == 0
+    assert path.read_text() == "before\nn\n1\n"
+
+
+@pytest.mark.parametrize("form", ["csv", "markdown"])
+def test_a_reader_that_has_read_enough_is_no_error(form: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sqlbatch", "query", "FROM range(3_000_000) AS r(i)", "--format", form]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() in {b"i\n", b"| i |\n"}
+        process.stdout.close()
+        told = process.stderr.read()
+        assert (process.wait(), told) == (0, b"")
+
+
+def test_several_statements_run_in_turn_and_the_last_prints_its_rows(here: Command) -> None:
+    ran = here(
+        "query",
+        "CREATE TABLE t (x INT); INSERT INTO t VALUES (1), (2);\n-- and then; or not\nFROM t;",
+        "--format",
+        "csv",
+    )
+    assert (ran.code, ran.out) == (0, "x\n1\n2\n")
+    assert here("query", "DELETE FROM t WHERE x = 1").err == "done: 1 row\n"
+    assert here("query", "DROP TABLE t").err == "done\n"
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "markdown", "parquet"])
+def test_a_statement_that_writes_and_returns_rows_is_run_once(form: str, here: Command) -> None:
+    here("query", "CREATE TABLE t (x INT); CREATE SEQUENCE numbers")
+    for sql in (
+        "INSERT INTO t VALUES (1) RETURNING x AS seven",
+        "WITH a AS (INSERT INTO t VALUES (2) RETURNING x AS seven) FROM a",
+        "SELECT nextval('numbers') AS seven",
+    ):
+        ran = here("query", sql, "--format", form)
+        assert ran.code == 0, ran.err
+        assert "seven" in ran.out
+    assert here("query", "SELECT count(*) AS n, nextval('numbers') AS m FROM t", "--format", "csv").out == "n,m\n2,2\n"
+
+
+def test_what_is_no_select_prints_its_rows_too(here: Command) -> None:
+    here("query", "CREATE TABLE films (title VARCHAR)")
+    assert "films" in here("query", "SHOW TABLES").out
+    assert "title" in here("query", "DESCRIBE films", "--format", "csv").out
+    assert "physical_plan" in here("query", "EXPLAIN FROM films").out
+    assert here("query", "PIVOT (SELECT 'a' AS k, 2 AS v) ON k USING sum(v)", "--format", "csv").out == "a\n2\n"
+    assert here("query", "PRAGMA table_info('films')").code == 0
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "markdown"])
+@pytest.mark.parametrize(
+    ("sql", "line", "pointer"),
+    [
+        ("SELECT nope FROM range(3)", 1, "nope"),
+        ("SELECT 1;\n\n-- a comment\nSELECT i,\n  nope\nFROM range(3) AS r(i); ", 5, "nope"),
+        ("CREATE TEMP TABLE t (x INT);\nINSERT INTO t SELECT nope", 2, "nope"),
+        ("SELECT 1;\nSELEC 2", 2, "SELEC"),
+        ("SELECT 1;\nSELECT nope;\nSELECT 3", 2, "nope"),
+    ],
+)
+def test_an_error_points_at_its_place_in_the_whole_text(
+    sql: str, line: int, pointer: str, form: str, here: Command
+) -> None:
+    ran = here("query", sql, "--format", form)
+    assert ran.code == 1
+    assert ran.out == ""
+    assert ran.error.startswith("SQL: ")
+    shown, marks = ran.err.splitlines()[1:]
+    assert shown.startswith(f"  line {line}: ")
+    assert shown[marks.index("^") : marks.index("^") + len(pointer)] == pointer
+
+
+def test_only_a_statement_that_writes_makes_a_database(here: Command, tmp_path: Path) -> None:
+    assert here("query", "SELECT 1; EXPLAIN SELECT 2").code == 0
+    assert here("query", "SELEC").code == 1
+    assert here("query", "").code == 1
+    assert list(tmp_path.iterdir()) == []
+    assert here("query", "CREATE TABLE t (x INT)").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["enriched.duckdb"]
+
+
+def test_sql_comes_from_a_file_or_standard_input(here: Command, tmp_path: Path) -> None:
+    (tmp_path / "films.sql").write_text("SELECT 'größe' AS x", encoding="utf-8")
+    assert here("query", "films.sql", "--format", "csv").out == "x\ngröße\n"
+    assert here("query", "-", "--format", "csv", stdin="SELECT 2 AS x").out == "x\n2\n"
+
+
+def test_another_database_is_read_and_never_written(here: Command, tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "other.duckdb")) as con:
+        con.execute("CREATE TABLE films AS SELECT 'Alien' AS title")
+    for attach, name in (
+        ("other.duckdb", "other"),
+        ("other.duckdb AS b", "b"),
+        ('other.duckdb as my "b"', '"my ""b"""'),
+    ):
+        assert here("query", f"FROM {name}.films", "--attach", attach, "--format", "csv").out == "title\nAlien\n"
+    ran = here("query", "DELETE FROM other.films", "--attach", "other.duckdb")
+    assert ran.code == 1
+    assert "read-only" in ran.error

@@ -1,0 +1,174 @@
+"""Killed at any of its points, and started again with `sqlbatch wait`, a job ends as if nothing had been."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from sqlbatch import run as runs
+from sqlbatch.answering.providers import Provider
+from sqlbatch.server import EmbeddedServer, ServerConfig
+from tests.answering.bench import KEY, Bench, numbered
+
+from .child import Ended, run, start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ROWS = 3
+# Points of a small job are some forty; many more would be a job that does not end.
+MOST_POINTS = 120
+WORKERS = 2
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """Run a provider that goes on whoever is killed."""
+    (tmp_path / "faults.toml").write_text("")
+    config = ServerConfig(tmp_path / "provider", faults=tmp_path / "faults.toml")
+    with EmbeddedServer(tmp_path / "provider", config=config) as running:
+        yield running
+
+
+def environment(speed: str = "2400") -> dict[str, str]:
+    """Return the variables of a process: a key, and a clock that all processes share."""
+    return {"OPENAI_API_KEY": KEY, "SQLBATCH_CLOCK_SPEED": speed, "SQLBATCH_CLOCK_ORIGIN": str(time.time())}
+
+
+def enrich(bench: Bench, query: str, into: str, rows: int) -> list[str]:
+    """Return the arguments of an `enrich` whose every answer repeats its row's text."""
+    return [
+        "enrich", query, "--input", "text", "--instructions", f"Repeat the text ({into}, {rows} rows).", "--model",
+        "offline", "--base-url", bench.base_url, "--into", into, "--db", str(bench.path), "--yes", "--poll", "60",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("worker", range(WORKERS))
+def test_a_process_killed_at_any_point_costs_nothing(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: int
+) -> None:
+    """Each n-th point in turn, until a run passes all of its points and is not killed."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    variables = environment()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    killed: list[str] = []
+    for kill_at in range(1 + worker, MOST_POINTS, WORKERS):
+        folder = tmp_path / str(kill_at)
+        folder.mkdir()
+        provider = Provider("openai", server.base_url, "OPENAI_API_KEY")
+        bench = Bench(server.base_url, folder / "a.duckdb", provider, monkeypatch)
+        # Rows of its own for each point, so that one ledger tells of all.
+        ended = run(
+            enrich(bench, numbered(ROWS, first=100 * kill_at), "answers", ROWS), variables, folder, kill_at=kill_at
+        )
+        if ended.code == 0:
+            break
+        assert ended.code == -9, ended
+        killed.append(ended.point)
+        if not begun(bench):
+            continue
+        # A kept connection saves the time of opening the file for each step.
+        with duckdb.connect(str(bench.path)):
+            bench.wait(1)
+            check(bench, ended)
+    else:
+        raise AssertionError(f"the job has no end: {killed}")
+    assert bench.control.executed_twice() == []
+    assert len(killed) > 8, killed
+
+
+def begun(bench: Bench) -> bool:
+    """Whether the killed process had committed its job; if not, nothing may have been sent."""
+    if not bench.path.exists():
+        return False
+    with duckdb.connect(str(bench.path)) as con:
+        tables = con.execute("FROM duckdb_tables() WHERE table_name = 'jobs'").fetchall()
+        if tables and con.execute("FROM sqlbatch.jobs").fetchall():
+            return True
+    assert bench.control.calls("POST", "/v1/batches") == len(bench.control.batches())
+    return False
+
+
+def check(bench: Bench, ended: Ended) -> None:
+    """Check that every row has its answer, all is accounted for, and nothing lies about."""
+    try:
+        bench.check(ROWS, once=False)
+        assert bench.job(1).status == "done"
+        spool = runs.home(bench.database) / "spool"
+        assert list(spool.iterdir()) == []
+    except AssertionError as error:
+        raise AssertionError(f"killed {ended.point}: {error}") from error
+
+
+def test_a_job_killed_again_and_again_ends_right(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches under way at once, and a kill somewhere in each of a dozen processes in turn."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    rows = 40
+    bench = Bench(
+        server.base_url, tmp_path / "a.duckdb", Provider("openai", server.base_url, "OPENAI_API_KEY"), monkeypatch
+    )
+    variables = environment()
+    chance = random.Random(11)  # noqa: S311 (repeatable on purpose)
+    arguments = enrich(bench, numbered(rows), "answers", rows)
+    bench.control.faults({"name": "line_error", "status": 503, "share": 0.3, "once": True})
+    for _ in range(30):
+        ended = run(arguments, variables, tmp_path, kill_at=chance.randint(3, 18))
+        if ended.code != -9:
+            break
+        if begun(bench):
+            arguments = ["wait", "answers", "--db", str(bench.path), "--poll", "60"]
+    assert ended.code == 0, ended
+    bench.check(rows, once=False)
+    failed_once = bench.sql("SELECT count(*) FROM sqlbatch.results WHERE outcome = 'retryable'")[0][0]
+    assert len(bench.control.ledger()) == rows + failed_once
+
+
+def test_two_processes_with_shared_requests_send_each_once(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    bench = Bench(
+        server.base_url, tmp_path / "a.duckdb", Provider("openai", server.base_url, "OPENAI_API_KEY"), monkeypatch
+    )
+    variables = environment()
+    jobs = {"one": numbered(30), "two": numbered(30, first=10), "three": numbered(20, first=20)}
+    ends: list[Callable[[], Ended]] = []
+    for name, query in jobs.items():
+        arguments = enrich(bench, query, name, 0)
+        arguments[arguments.index("--instructions") + 1] = "Repeat the text."
+        end = start(arguments, variables, tmp_path)
+        ends.append(end)
+    for end in ends:
+        ended = end()
+        assert ended.code == 0, ended.said
+    for name, rows in (("one", 30), ("two", 30), ("three", 20)):
+        bench.check(rows, name=name)
+    assert len(bench.control.ledger()) == 40
+
+
+def test_a_database_that_another_process_holds_is_a_pause_that_names_it(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("sqlbatch.store.database.LOCK_PATIENCE", 0.1)
+    bench = Bench(
+        server.base_url, tmp_path / "a.duckdb", Provider("openai", server.base_url, "OPENAI_API_KEY"), monkeypatch
+    )
+    variables = environment()
+    bench.control.faults({"name": "stuck_in_progress", "seconds": 0.6})
+    begin = run([*enrich(bench, numbered(ROWS), "answers", ROWS), "--no-wait"], variables, tmp_path)
+    assert begin.code == 0, begin
+    with duckdb.connect(str(bench.path)):
+        waiting = start(["wait", "answers", "--db", str(bench.path)], variables, tmp_path)
+        time.sleep(0.3)
+    ended = waiting()
+    assert ended.code == 0, ended
+    bench.check(ROWS)

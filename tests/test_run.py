@@ -1,0 +1,111 @@
+"""Where a run keeps its files, how long it pauses, and what it does when the database is not to be had."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from sqlbatch import run
+from sqlbatch.answering import owner
+from sqlbatch.answering.events import Held
+from sqlbatch.answering.providers import KNOWN, Provider
+from sqlbatch.errors import DatabaseLocked, InvalidSettings
+from sqlbatch.query.enrichment import CHAT, Enrichment
+from sqlbatch.store.database import Database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def begun(path: Path, rows: int = 3) -> int:
+    """Begin a job at the local provider."""
+    query = f"SELECT 'row ' || n AS text FROM range({rows}) r(n)"
+    enrichment = Enrichment(query, "", None, "Repeat.", ("text",), CHAT, "offline", (), "local", "local", None)
+    with run.prepared(Database(path), enrichment, KNOWN["local"], "answers") as prepared:
+        return run.begin(Database(path), prepared)
+
+
+def test_the_folder_lies_beside_the_database(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    assert run.home(Database(path)) == tmp_path / "a.duckdb.sqlbatch"
+    with duckdb.connect(str(path)) as con:
+        assert run.home(Database(connection=con)) == tmp_path / "a.duckdb.sqlbatch"
+
+
+def test_what_is_in_memory_has_one_private_folder_for_the_process() -> None:
+    with duckdb.connect() as one, duckdb.connect() as other:
+        folder = run.home(Database(connection=one))
+        assert folder == run.home(Database(connection=other))
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert run.file_of(Database(connection=one)) is None
+
+
+def test_a_quote_alone_leaves_nothing_behind(tmp_path: Path) -> None:
+    enrichment = Enrichment(
+        "SELECT 'x' AS text", "", None, "Repeat.", ("text",), CHAT, "offline", (), "local", "local", None
+    )
+    with run.prepared(Database(tmp_path / "a.duckdb"), enrichment, KNOWN["local"], "answers") as prepared:
+        assert prepared.scratch.exists()
+        assert prepared.scratch.parent.stat().st_mode & 0o777 == 0o700
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_at_the_very_beginning_of_wait_is_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = begun(tmp_path / "a.duckdb")
+    read, locked = Database.read, [3]
+
+    def locking(database: Database, work: object) -> object:
+        if locked[0]:
+            locked[0] -= 1
+            raise DatabaseLocked("a.duckdb is locked by process 4711", 4711)
+        return read(database, work)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Database, "read", locking)
+    events = list(run.steps(Database(tmp_path / "a.duckdb"), job_id))
+    assert [event.reason for event in events if isinstance(event, Held)] == ["a.duckdb is locked by process 4711"] * 3
+    monkeypatch.setattr(Database, "read", read)
+    with Database(tmp_path / "a.duckdb").session() as session:
+        assert session.sql("SELECT count(*) FROM answers WHERE ai_status = 'answered'") == [(3,)]
+
+
+def test_a_step_of_its_own_tells_of_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = begun(tmp_path / "a.duckdb")
+
+    def locked(*_: object) -> None:
+        raise DatabaseLocked("a.duckdb is locked by process 4711", 4711)
+
+    monkeypatch.setattr(Database, "read", locked)
+    with pytest.raises(DatabaseLocked, match="4711"):
+        list(run.steps(Database(tmp_path / "a.duckdb"), job_id, once=True))
+
+
+def test_pauses_grow_to_the_slowest_and_begin_anew() -> None:
+    pauses = run._Pauses(2.0, 60.0, None)
+    seen = [pauses.next() for _ in range(12)]
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == (2.0, 60.0)
+    assert pauses.longer(300.0) == 300.0
+    pauses.restart()
+    assert pauses.next() == 2.0
+    assert [run._Pauses(2.0, 60.0, 7.0).next() for _ in range(3)] == [7.0] * 3
+
+
+def test_a_key_is_asked_for_only_where_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidSettings, match="--provider local"):
+        run.key_of(KNOWN["openai"])
+    assert run.key_of(Provider("openai", "http://127.0.0.1:8000/v1", "OPENAI_API_KEY")) is None
+    assert run.key_of(KNOWN["local"]) is None
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-test\n")
+    assert run.key_of(KNOWN["openai"]) == "sk-test"
+
+
+def test_an_owner_is_gone_only_where_that_can_be_known() -> None:
+    assert not owner.is_gone(owner.new_owner())
+    here = os.uname().nodename
+    assert not owner.is_gone(f"another-{here}:1:00000000")
+    assert not owner.is_gone("strange")
+    assert not owner.is_gone(f"{here}:1:00000000")
+    assert owner.is_gone(f"{here}:{2**22 + 1}:00000000")
