@@ -93,7 +93,7 @@ def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
                 "the query writes (INSERT, UPDATE or DELETE inside of it): give one that only reads"
             ) from error
         # An empty database in memory stands for a file that is not there.
-        missing = session.owned and session.catalog == "memory" and isinstance(error, duckdb.CatalogException)
+        missing = session.owned and session.catalog == "memory" and "Table with name" in str(error)
         hint = " (there is no database file yet, so it has no tables: name another with --db)" if missing else ""
         raise invalid_query(error, select, shift=1, hint=hint) from error
     return columns

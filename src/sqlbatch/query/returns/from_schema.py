@@ -18,21 +18,8 @@ from sqlbatch.store.queries import quote_identifier, quote_literal
 
 _ABOUT = frozenset(
     [
-        "title",
-        "default",
-        "examples",
-        "example",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
-        "name",
-        "strict",
-        "definitions",
-        "$schema",
-        "$id",
-        "$comment",
-        "$anchor",
-        "$defs",
+        *["title", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "name", "strict"],
+        *["$schema", "$id", "$comment", "$anchor", "$defs", "definitions"],
     ]
 )
 _TYPES = {

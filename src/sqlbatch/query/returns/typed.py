@@ -5,23 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.query.returns.kinds import Column, Decimal, Enum, List, Scalar, Struct, Type
+from sqlbatch.query.returns.kinds import Column, Decimal, List, Scalar, Struct, Type
 from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-# Types whose text DuckDB's JSON reader is not asked to read: they are cast from the string, as a scalar is.
-_FROM_TEXT = {
-    "DATE",
-    "TIME",
-    "TIME WITH TIME ZONE",
-    "TIMESTAMP",
-    "TIMESTAMP_S",
-    "TIMESTAMP_MS",
-    "TIMESTAMP WITH TIME ZONE",
-    "UUID",
-}
 
 # So many columns share one reading of an answer; were it all of them, the SQL would grow with their square.
 _READ_AT_ONCE = 20
@@ -63,7 +51,7 @@ def typed(kind: Type, text: str) -> str:
 
 
 def _carrier(kind: Type) -> Any:
-    """Return the structure that DuckDB's JSON reader is asked for; what it could change travels as text."""
+    """Return the structure that DuckDB's JSON reader is asked for, which knows no arrays, ENUM, or exact DECIMAL."""
     match kind:
         case List():
             return [_carrier(kind.element)]
@@ -81,7 +69,5 @@ def _is_carried(kind: Type) -> bool:
             return kind.size is None and _is_carried(kind.element)
         case Struct():
             return all(_is_carried(field.type) for field in kind.fields)
-        case Scalar(name):
-            return name not in _FROM_TEXT
-        case Decimal() | Enum():
-            return False
+        case _:
+            return isinstance(kind, Scalar)
