@@ -130,7 +130,7 @@ CREATE VIEW job_status AS
 SELECT j.*,
   CASE WHEN j.cancelled_at IS NOT NULL THEN 'cancelled'
        WHEN j.finished_at IS NOT NULL THEN 'done'
-       WHEN EXISTS (FROM jobs n WHERE n.target = j.target AND n.job_id > j.job_id AND n.cancelled_at IS NULL) THEN 'superseded'
+       WHEN EXISTS (FROM jobs n WHERE lower(n.target) = lower(j.target) AND n.job_id > j.job_id AND n.cancelled_at IS NULL) THEN 'superseded'
        WHEN j.blocked IS NOT NULL THEN 'blocked'
        ELSE 'running' END AS status
 FROM jobs j;

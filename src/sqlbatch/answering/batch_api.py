@@ -28,6 +28,8 @@ BLOCKING_CODES = frozenset(
 )
 _PASSING = frozenset({408, 409, 429})
 _CHUNK = 1 << 20
+# Seconds in which a provider that is there answers a first, small question.
+CHECK_TIMEOUT = 20.0
 _PAGE, _PAGES_AT_MOST = 100, 1_000
 # Seconds: what a provider asks us to wait for is believed up to a day.
 _LONGEST_WAIT = 86_400.0
@@ -83,7 +85,7 @@ class BatchAPI:
     def check(self) -> None:
         """Ask for one batch, to learn whether the provider is there and takes the key."""
         with self._errors("list batches"):
-            self._client.batches.list(limit=1)
+            self._client.with_options(max_retries=1).batches.list(limit=1, timeout=CHECK_TIMEOUT)
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> str:
         """Upload a file as a stream and return its id; `progress` is told the bytes read so far."""

@@ -53,7 +53,10 @@ def find_provider(name: str, base_url: str | None = None) -> Provider:
 
 def canonical(base_url: str) -> str:
     """Return a base URL in the one form that ids are made from; raise InvalidSettings where it is none."""
-    parts = urlsplit(base_url.strip())
+    try:
+        parts = urlsplit(base_url.strip())
+    except ValueError as error:
+        raise InvalidSettings(f"--base-url {base_url}: it is not a URL ({error})") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise InvalidSettings(f"--base-url {base_url}: write it with its scheme, for example http://127.0.0.1:8000/v1")
     if parts.username or parts.password:

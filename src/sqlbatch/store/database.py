@@ -103,6 +103,8 @@ class Database:
         self._threads = threads
         self._spool = spool
         self._migrated = False
+        # A cursor does not know where its connection stands; asked once, for a connection has one result at a time.
+        self._standing = _standing(connection) if connection is not None else ("", "")
 
     @property
     def name(self) -> str:
@@ -165,7 +167,7 @@ class Database:
 
     def _cursor(self, connection: duckdb.DuckDBPyConnection) -> Session:
         try:
-            catalog, schema = connection.execute("SELECT current_catalog(), current_schema()").fetchall()[0]
+            catalog, schema = self._standing
             cursor = connection.cursor()
             cursor.execute(f"USE {quote_identifier(catalog)}.{quote_identifier(schema)}")
             cursor.execute("SET TimeZone = 'UTC'")
@@ -178,6 +180,8 @@ class Database:
         session = Session(con, "", owned=True)
         try:
             session.catalog = session.sql("SELECT current_catalog()")[0][0]
+            if not in_memory:
+                self._refuse_other_files(session)
             session.sql("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
             session.sql(f"SET memory_limit = {quote_literal(self._memory_limit)}")
             if self._threads:
@@ -192,7 +196,6 @@ class Database:
         return session
 
     def _connect(self, patience: float) -> duckdb.DuckDBPyConnection:
-        self._refuse_other_files()
         until = time.monotonic() + patience
         while True:
             try:
@@ -206,13 +209,14 @@ class Database:
             # Jitter keeps two waiting processes from meeting again and again.
             time.sleep(0.01 + random.random() * 0.05)  # noqa: S311
 
-    def _refuse_other_files(self) -> None:
-        """Raise DatabaseError for what DuckDB would open as something else: a CSV file becomes a view in memory."""
-        assert self.path is not None  # noqa: S101 (a database is a path or a connection)
-        with suppress(OSError), self.path.open("rb") as file:
-            start = file.read(12)
-            if start and start[8:] != b"DUCK":
-                raise DatabaseError(f"{self.name} is not a DuckDB database: name another file with --db")
+    def _refuse_other_files(self, session: Session) -> None:
+        """Raise DatabaseError for what DuckDB opens as something else: a CSV file becomes a view in memory.
+
+        DuckDB is asked, for to open and close the file by hand would end the lock that this process has on it (POSIX).
+        """
+        found = session.run("store.file", {"catalog": session.catalog})
+        if not found or found[0][0] is None:
+            raise DatabaseError(f"{self.name} is not a DuckDB database: name another file with --db")
 
     def _refuse_newer(self, session: Session) -> int:
         """Return the schema's version (0: none yet); raise DatabaseError where a newer sqlbatch made it."""
@@ -240,6 +244,14 @@ class Database:
                     session.run("store.migrated", {"version": number, "name": name, "now": clock.now()})
             session.sql(f"USE {catalog}.{quote_identifier(back)}")
         self._migrated = True
+
+
+def _standing(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
+    try:
+        catalog, schema = connection.execute("SELECT current_catalog(), current_schema()").fetchall()[0]
+    except duckdb.Error as error:
+        raise wrapped(error) from error
+    return catalog, schema
 
 
 def scratch_name(scratch: Path) -> str:
