@@ -257,7 +257,10 @@ def show_jobs(jobs: Sequence[JobRow]) -> None:
         "created (UTC)",
     ):
         table.add_column(
-            heading, justify="right" if heading in {"rows", "requests", "answered", "failed", "pending"} else "left"
+            heading,
+            justify="right" if heading in {"rows", "requests", "answered", "failed", "pending"} else "left",
+            no_wrap=heading != "target",
+            overflow="fold",
         )
     for job in jobs:
         counts = (job.rows, job.requests, job.answered, job.failed, job.pending)

@@ -122,6 +122,8 @@ def database(
     # A clock that cannot run is told before anything is made.
     clock.speed()
     path = Path(db or configured("db") or DEFAULT_DB)
+    if str(path) == ":memory:":
+        raise InvalidSettings("--db :memory: would forget everything at once: name a file")
     if path.is_dir():
         raise InvalidSettings(f"--db {path} is a folder: name a file in it, for example {path / DEFAULT_DB}")
     if not path.parent.is_dir():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.answering.batch_api import BLOCKING_CODES
 from sqlbatch.answering.events import Loaded
-from sqlbatch.answering.submit import file_name
+from sqlbatch.answering.spool import input_name, result_name
 from sqlbatch.errors import ProviderRefused
 from sqlbatch.store.queries import quote_literal
 
@@ -88,13 +87,12 @@ def tried(session: Session, job_id: int) -> tuple[int, int]:
 
 def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> Fetched:
     """Download a batch's output and error file to the spool, under names that no other download has."""
-    attempt = secrets.token_hex(4)
     paths: list[Path] = []
     before, gone = 0, False
     for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
         if file_id is None:
             continue
-        path = spool / f"sqlbatch-{batch.batch_id}.{attempt}.{kind}.jsonl"
+        path = spool / result_name(batch.batch_id, kind)
         try:
             done = before
             before += api.download(file_id, path, lambda size, done=done: progress(done + size))  # type: ignore[misc]
@@ -139,7 +137,7 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, spool: Pa
     """Load a batch that failed its validation: lines that are named fail, all others are released."""
     lines = [error for error in told.errors if error.line is not None]
     first = told.errors[0] if told.errors else None
-    kept = spool / file_name(batch.batch_id)
+    kept = spool / input_name(batch.batch_id)
 
     def write(session: Session) -> LoadedBatch | None:
         claimed = session.run("load.claim", {"batch_id": batch.batch_id, "now": clock.now()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.answering import cancel, load, pack, submit, track
 from sqlbatch.answering.events import Event, Held, Noted, Packed, Submitted, Transferring
+from sqlbatch.answering.spool import batch_of, input_name
 from sqlbatch.answering.transfer import transfers
 from sqlbatch.errors import ProviderError
 
@@ -64,10 +64,12 @@ def step(work: Work, *, sending: bool = True) -> Iterator[Event]:
 
 def tidy(work: Work) -> None:
     """Delete what lies in the spool of batches that need it no longer: of killed and of given-up attempts."""
-    names = {path: re.match(r"sqlbatch-([0-9a-f-]{36})\.", path.name) for path in work.spool.glob("sqlbatch-*")}
+    # The folder is read first, so that a file that is made meanwhile is not taken for one that nobody needs.
+    paths = list(work.spool.glob("sqlbatch-*"))
     needed = work.database.read(lambda session: {str(row[0]) for row in session.run("submit.needed")})
-    for path, name in names.items():
-        if name is not None and name[1] not in needed:
+    for path in paths:
+        batch_id = batch_of(path.name)
+        if batch_id is not None and batch_id not in needed:
             path.unlink(missing_ok=True)
 
 
@@ -179,5 +181,5 @@ def _load_one(work: Work, batch: load.Ended, progress: Callable[[int], None]) ->
         loaded = load.load_files(work.database, batch, fetched, work.check)
         for path in fetched.files:
             path.unlink(missing_ok=True)
-    (work.spool / submit.file_name(batch.batch_id)).unlink(missing_ok=True)
+    (work.spool / input_name(batch.batch_id)).unlink(missing_ok=True)
     return loaded

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
+from sqlbatch.answering.spool import input_name
 from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
 from sqlbatch.store.queries import quote_literal
 
@@ -85,11 +86,6 @@ def send(
     return _created(database, api, provider, batch_id, requests, file_id, endpoint)
 
 
-def file_name(batch_id: str) -> str:
-    """Return the name of a batch's input file, here and at the provider."""
-    return f"sqlbatch-{batch_id}.jsonl"
-
-
 def pause(database: Database, job_id: int, reason: str, at_least: float | None = None) -> float:
     """Pause a job, longer each time until something works again; return the seconds."""
 
@@ -120,7 +116,7 @@ def write_file(session: Session, batch_id: str, path: Path) -> None:
 def _uploaded(
     database: Database, api: BatchAPI, batch_id: str, size: int, spool: Path, progress: Callable[[int], None]
 ) -> str:
-    path = spool / file_name(batch_id)
+    path = spool / input_name(batch_id)
     if path.exists() and path.stat().st_size == size:
         # An earlier attempt wrote the file; perhaps it was uploaded too, and only the reply was lost.
         found = api.find_upload(path.name, size)

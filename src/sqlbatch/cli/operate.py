@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from sqlbatch import display, outcome, run, settings
+from sqlbatch import clock, display, outcome, run, settings
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
 from sqlbatch.cli.query import head
-from sqlbatch.errors import JobError, SqlbatchError
+from sqlbatch.errors import DatabaseLocked, JobError, SqlbatchError
 from sqlbatch.store import jobs as state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlbatch.answering.providers import Provider
-    from sqlbatch.store.database import Database
+    from sqlbatch.store.database import Database, Session
     from sqlbatch.store.records import JobRow
 
+Answer = TypeVar("Answer")
 # Rows of the target shown at the end of a job.
 FIRST_ROWS = 5
 
@@ -91,8 +94,7 @@ def wait(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None, 
     """Steps until the job is done, with progress. Interrupt it at any time: it goes on at the provider."""
     database = existing(db)
     pause = settings.poll(poll)
-    with database.session() as session:
-        found = state.find(session, job)
+    found = patiently(database, lambda session: state.find(session, job))
     if found.open:
         follow(database, found.job_id, run.provider_of(found), once=False, poll=pause)
     return ending(database, found.job_id, as_json=as_json, rows=found.open)
@@ -129,8 +131,7 @@ def follow(database: Database, job_id: int, provider: Provider, *, once: bool, p
 
 def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int:
     """Tell how a job stands, show the first rows of a target that is done, and return the exit code."""
-    with database.session() as session:
-        job = state.find(session, str(job_id))
+    job = patiently(database, lambda session: state.find(session, str(job_id)))
     if as_json:
         display.print_json(job.as_dict())
     if job.status == "done" and job.error:
@@ -145,7 +146,7 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
 
 def _done(database: Database, job: JobRow, *, show: bool) -> int:
     if show:
-        head(database, job.target, FIRST_ROWS)
+        patiently(database, lambda session: head(session, job.target, FIRST_ROWS))
     offline = " by the offline model, which is no language model" if job.provider == "local" else ""
     parts = [f"{job.rows:,} row{'' if job.rows == 1 else 's'}"]
     parts += [f"{job.skipped:,} skipped"] if job.skipped else []
@@ -155,6 +156,19 @@ def _done(database: Database, job: JobRow, *, show: bool) -> int:
         + (f", {job.failed:,} failed: sqlbatch show {job.job_id} says why" if job.failed else "")
     )
     return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE
+
+
+def patiently(database: Database, work: Callable[[Session], Answer]) -> Answer:
+    """Read the database, and wait for whoever holds it: a job that has begun does not end over a lock."""
+    told = False
+    while True:
+        try:
+            return database.read(work)
+        except DatabaseLocked as error:
+            if not told:
+                display.say(f"waiting: {error}")
+            told = True
+            clock.sleep(1.0)
 
 
 def existing(db: str | None) -> Database:

@@ -74,14 +74,13 @@ def query(
     return display.Exit.DONE
 
 
-def head(database: Database, target: str, rows: int) -> None:
+def head(session: Session, target: str, rows: int) -> None:
     """Print the first rows of a target."""
-    with database.session() as session:
-        name = parse_target(target, session.catalog).qualified(session.catalog)
-        left_out = "custom_id, ai_error, ai_model"
-        text = f"COLUMNS(* EXCLUDE ({left_out}))::VARCHAR"
-        short = f"CASE WHEN length({text}) > {HEAD_WIDTH} THEN left({text}, {HEAD_WIDTH - 1}) || '…' ELSE {text} END"
-        _print_table(session.con.execute(f"SELECT {short} FROM {name} LIMIT {rows}"), count=False)
+    name = parse_target(target, session.catalog).qualified(session.catalog)
+    left_out = "custom_id, ai_error, ai_model"
+    text = f"COLUMNS(* EXCLUDE ({left_out}))::VARCHAR"
+    short = f"CASE WHEN length({text}) > {HEAD_WIDTH} THEN left({text}, {HEAD_WIDTH - 1}) || '…' ELSE {text} END"
+    _print_table(session.con.execute(f"SELECT {short} FROM {name} LIMIT {rows}"), count=False)
 
 
 def _opened(database: Database, text: str) -> AbstractContextManager[Session]:

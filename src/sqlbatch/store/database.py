@@ -65,18 +65,20 @@ class Session:
     def keeping_row_order(self, *, keep: bool) -> Iterator[None]:
         """Set whether results keep the rows' order; where they need not, DuckDB needs a third of the memory.
 
-        A connection of the user's is left as it is, for the setting belongs to the whole instance.
+        The setting belongs to the whole instance: on a connection of the user's it is set only where the order must be
+        kept, and put back.
         """
-        if not self.owned:
+        before = bool(self.sql("SELECT current_setting('preserve_insertion_order')::BOOLEAN")[0][0])
+        if before == keep or not (keep or self.owned):
             yield
             return
-        self.sql(f"SET preserve_insertion_order = {str(keep).lower()}")
+        self.sql(f"SET preserve_insertion_order = {keep}")
         try:
             yield
         finally:
             # After an error the transaction takes no statement; what went wrong first is what is raised.
             with suppress(duckdb.Error):
-                self.con.execute("SET preserve_insertion_order = true").fetchall()
+                self.con.execute(f"SET preserve_insertion_order = {before}").fetchall()
 
     def has_schema(self) -> bool:
         """Return whether the schema `sqlbatch` is in this database."""
