@@ -1,13 +1,15 @@
-"""A real `sqlbatch` process that is killed at its n-th point: made by fork from a process that has all imported."""
+"""A real `sqlbatch` process that is killed at one of its points: made by fork from a process that has all imported."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,65 +26,117 @@ _PRELOAD = [
 ]
 # Seconds after which a process that neither ends nor dies is a mistake.
 _PATIENCE = 60
+# A point that comes again and again (a look at a batch) is a point of its own so many times.
+_OCCASIONS = 2
+# What changes the database for good; what DuckDB keeps for the connection only does not.
+_WRITES = re.compile(r"^\s*(--[^\n]*\n\s*)*(INSERT|UPDATE|DELETE|DROP|ALTER|COMMENT|CREATE(?!( OR REPLACE)? TEMP))", re.I)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code (negative: the signal), the last point it passed, what it said."""
+    """How a process ended: its exit code (negative: the signal), the last point it passed, what it said.
+
+    `points` are those it passed, in their order, and `written` the named statements that changed the database.
+    """
 
     code: int
     point: str
     said: str
+    points: tuple[str, ...] = ()
+    written: frozenset[str] = frozenset()
 
 
 class Points:
-    """Counts the points of a process as it passes them, and kills it at one; the last one is kept in a file."""
+    """Names the points of a process as it passes them, and kills it at one: by its number, or by its name."""
 
-    def __init__(self, kill_at: int | None, trace: Path) -> None:
+    def __init__(self, kill_at: int | str | None, trace: Path) -> None:
         self._kill_at = kill_at
         self._trace = trace
         self._passed = 0
+        self._times: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def passed(self, name: str) -> None:
+    def passed(self, name: str, at_most: int = _OCCASIONS) -> None:
         """Pass a point, or die at it."""
         with self._lock:
+            self._times[name] += 1
+            if self._times[name] > at_most:
+                return
+            named = name if self._times[name] == 1 else f"{name}, again"
             self._passed += 1
-            if self._passed == self._kill_at:
-                self._trace.write_text(name)
+            with self._trace.open("a") as out:
+                out.write(f"{named}\n")
+            if self._kill_at in {self._passed, named}:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    def wrote(self, name: str) -> None:
+        """Note a named statement that changes the database."""
+        with self._lock, self._trace.with_suffix(".written").open("a") as out:
+            out.write(f"{name}\n")
 
-def run(arguments: list[str], environment: dict[str, str], folder: Path, *, kill_at: int | None = None) -> Ended:
-    """Run `sqlbatch ARGUMENTS` in a process of its own, killed at its `kill_at`-th point; return how it ended."""
-    return start(arguments, environment, folder, kill_at=kill_at)()
+
+def run(
+    arguments: list[str],
+    environment: dict[str, str],
+    folder: Path,
+    *,
+    kill_at: int | str | None = None,
+    limits: dict[str, int] | None = None,
+) -> Ended:
+    """Run `sqlbatch ARGUMENTS` in a process of its own, killed at the point of that number or name.
+
+    `limits` are the provider's, in the place of OpenAI's own.
+    """
+    return start(arguments, environment, folder, kill_at=kill_at, limits=limits)()
 
 
 def start(
-    arguments: list[str], environment: dict[str, str], folder: Path, *, kill_at: int | None = None
+    arguments: list[str],
+    environment: dict[str, str],
+    folder: Path,
+    *,
+    kill_at: int | str | None = None,
+    limits: dict[str, int] | None = None,
+    kill_after: float | None = None,
 ) -> Callable[[], Ended]:
-    """Start such a process; return what waits for its end."""
+    """Start such a process; return what waits for its end. With `kill_after` it is killed after so many seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
     name = os.urandom(4).hex()
     trace, said = folder / f"{name}.point", folder / f"{name}.said"
-    process = context.Process(target=_main, args=(arguments, environment, kill_at, trace, said))
+    process = context.Process(target=_main, args=(arguments, environment, kill_at, trace, said, limits or {}))
     process.start()
 
     def end() -> Ended:
-        process.join(_PATIENCE)
+        process.join(_PATIENCE if kill_after is None else kill_after)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise AssertionError(f"sqlbatch {arguments[0]} did not end: {said.read_text()}")
+            if kill_after is None:
+                raise AssertionError(f"sqlbatch {arguments[0]} did not end: {said.read_text()}")
         code = process.exitcode
         process.close()
-        return Ended(code, trace.read_text() if trace.exists() else "", said.read_text() if said.exists() else "")
+        points = trace.read_text().splitlines() if trace.exists() else []
+        written = trace.with_suffix(".written")
+        return Ended(
+            -9 if code is None else code,
+            points[-1] if points else "",
+            said.read_text() if said.exists() else "",
+            tuple(points),
+            frozenset(written.read_text().splitlines() if written.exists() else []),
+        )
 
     return end
 
 
-def _main(arguments: list[str], environment: dict[str, str], kill_at: int | None, trace: Path, said: Path) -> None:
+def _main(
+    arguments: list[str],
+    environment: dict[str, str],
+    kill_at: int | str | None,
+    trace: Path,
+    said: Path,
+    limits: dict[str, Any],
+) -> None:
     for name in [name for name in os.environ if name.startswith(("OPENAI_", "SQLBATCH_"))]:
         del os.environ[name]
     os.environ.update(environment)
@@ -92,8 +146,10 @@ def _main(arguments: list[str], environment: dict[str, str], kill_at: int | None
         os.dup2(out.fileno(), 2)
     _watch(Points(kill_at, trace))
     import sqlbatch.__main__  # noqa: PLC0415, F401 (puts the commands on the application)
+    from sqlbatch.answering import providers  # noqa: PLC0415
     from sqlbatch.cli.app import main  # noqa: PLC0415
 
+    providers.KNOWN["openai"] = replace(providers.KNOWN["openai"], **limits)
     code = main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -101,36 +157,94 @@ def _main(arguments: list[str], environment: dict[str, str], kill_at: int | None
 
 
 def _watch(points: Points) -> None:
-    """Make a point of each commit (just before, so that it is rolled back, and after) and of each HTTP exchange."""
-    import httpx2  # noqa: PLC0415
+    """Make points of the code's own calls, so that a new step has its points without anybody naming them.
 
-    from sqlbatch.answering import submit  # noqa: PLC0415
-    from sqlbatch.store.database import Database, Session  # noqa: PLC0415
+    Every statement of a transaction that changes the database, every commit (before and after), every HTTP exchange
+    (before and after, where it changes something or brings a file), every file written and every file deleted.
+    """
+    _watch_database(points)
+    _watch_network(points)
+    _watch_files(points)
 
-    write, handle, write_file = Database.write, httpx2.HTTPTransport.handle_request, submit.write_file
 
-    def writing(database: Database, work: Callable[[Session], Any], **more: Any) -> Any:
-        def at_the_end(session: Session) -> Any:
-            done = work(session)
-            # A single statement that is rolled back leaves what was there before it.
-            if "<lambda>" not in work.__qualname__:
-                points.passed(f"before the commit of {work.__qualname__}")
+def _watch_database(points: Points) -> None:
+    from sqlbatch.store.database import Session  # noqa: PLC0415
+
+    run_named, sql = Session.run, Session.sql
+    here = threading.local()
+
+    def running(session: Session, name: str, params: Any = None, /, **places: str) -> Any:
+        here.name = name
+        try:
+            return run_named(session, name, params, **places)
+        finally:
+            here.name = None
+
+    def doing(session: Session, text: str, params: Any = None) -> Any:
+        name = getattr(here, "name", None)
+        if text == "COMMIT":
+            commit = f"the commit of {here.last or 'what was read'}"
+            if here.last:
+                points.passed(f"before {commit}")
+            done = sql(session, text, params)
+            here.inside = False
+            if here.last:
+                points.passed(f"after {commit}")
             return done
-
-        done = write(database, at_the_end, **more)
-        points.passed(f"after the commit of {work.__qualname__}")
+        done = sql(session, text, params)
+        if text == "BEGIN TRANSACTION":
+            here.inside, here.last = True, None
+        elif getattr(here, "inside", False) and _WRITES.match(text):
+            # Before a further statement: the point after the last one is the one before the commit.
+            if here.last:
+                points.passed(f"in the transaction, after {here.last}", 1)
+            here.last = name or " ".join(text.split()[:3])
+            points.wrote(here.last)
         return done
 
+    Session.run = running  # type: ignore[method-assign]
+    Session.sql = doing  # type: ignore[method-assign]
+
+
+def _watch_network(points: Points) -> None:
+    import httpx2  # noqa: PLC0415
+
+    handle = httpx2.HTTPTransport.handle_request
+
     def handling(transport: Any, request: Any) -> Any:
+        place = f"{request.method} {re.sub('/(file|batch)[-_][^/]+', '/*', request.url.path)}"
+        telling = request.method != "GET" or place.endswith("/content")
+        if telling:
+            points.passed(f"before {place}")
         reply = handle(transport, request)
-        if request.method != "GET" or "/content" in request.url.path:
-            points.passed(f"after {request.method} {request.url.path}")
+        points.passed(f"after {place}", _OCCASIONS if telling else 1)
         return reply
 
-    def writing_file(*arguments: Any) -> None:
+    httpx2.HTTPTransport.handle_request = handling  # type: ignore[method-assign, assignment]
+
+
+def _watch_files(points: Points) -> None:
+    from pathlib import Path  # noqa: PLC0415
+
+    from sqlbatch.answering import batch_api, submit  # noqa: PLC0415
+
+    write_file, save, unlink = submit.write_file, batch_api._save, Path.unlink
+
+    def writing(*arguments: Any) -> None:
         write_file(*arguments)
         points.passed("after the input file was written")
 
-    Database.write = writing  # type: ignore[method-assign, assignment]
-    httpx2.HTTPTransport.handle_request = handling  # type: ignore[method-assign, assignment]
-    submit.write_file = writing_file  # type: ignore[assignment]
+    def saving(*arguments: Any) -> int:
+        size = save(*arguments)
+        points.passed("after a result file was written")
+        return size
+
+    def unlinking(path: Path, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002
+        kind = "a result" if ".output." in path.name or ".error." in path.name else "the input"
+        if path.name.startswith("sqlbatch-") and path.exists():
+            points.passed(f"before {kind} file is deleted")
+        unlink(path, missing_ok=missing_ok)
+
+    submit.write_file = writing  # type: ignore[assignment]
+    batch_api._save = saving  # type: ignore[assignment]
+    Path.unlink = unlinking  # type: ignore[method-assign, assignment]

@@ -1,0 +1,200 @@
+"""Each command killed at each of its points in turn, started again, and compared with the provider's ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from sqlbatch.store.database import Database
+
+from .ground import Ground, Row, account
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.answering.bench import Bench
+
+    from .child import Ended
+
+ROWS = 4
+# So many rows go into one batch, so that a command meets batches that are at different places.
+LIMITS = {"max_requests": 2}
+_STUCK = {"name": "stuck_in_progress"}
+_LOST = {"name": "drop_after", "on": "POST /v1/batches", "count": 1}
+_NEVER_MADE = {"name": "drop_before", "on": "POST /v1/batches", "count": 1}
+_REFUSED = {"name": "error", "on": "POST /v1/batches", "status": 429, "code": "rate_limit_exceeded", "count": 1}
+_UPLOAD_BROKEN = {"name": "upload_breaks", "bytes": 100, "count": 1}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command, what stands before it, and what acts up meanwhile; `again` starts the killed process again."""
+
+    name: str
+    command: list[str]
+    prepare: Callable[[Ground, Bench], None]
+    again: Callable[[Ground, Bench], str]
+    faults: tuple[dict[str, Any], ...] = ()
+    retried: int = 0
+    cancels: bool = False
+
+
+def enrich(bench: Bench) -> list[str]:
+    """Return the arguments of an `enrich` whose every answer repeats its row's text; the folder's name makes it its own."""
+    own = bench.path.parent.name
+    query = f"SELECT n, '{own} row ' || n AS text FROM range({ROWS}) r(n)"
+    return [
+        "enrich", query, "--input", "text", "--instructions", "Repeat the text.", "--model", "offline",
+        "--base-url", bench.base_url, "--into", "answers", "--yes", "--poll", "60",
+    ]  # fmt: skip
+
+
+def begun(bench: Bench) -> bool:
+    """Whether a job is committed; if not, nothing may have been sent."""
+    if not bench.path.exists():
+        return False
+    with duckdb.connect(str(bench.path)) as con:
+        tables = con.execute("FROM duckdb_tables() WHERE schema_name = 'sqlbatch' AND table_name = 'jobs'").fetchall()
+        return bool(tables and con.execute("FROM sqlbatch.jobs").fetchall())
+
+
+def _nothing(_: Ground, __: Bench) -> None:
+    """Stand before a database that is not there yet."""
+
+
+def _sent(ground: Ground, bench: Bench) -> None:
+    """Begin a job and submit it, as `enrich --no-wait` does."""
+    right(ground.run(bench, [*enrich(bench), "--no-wait"], limits=LIMITS))
+
+
+def _begun_only(ground: Ground, bench: Bench) -> None:
+    """Begin a job of which nothing is sent yet: its process died right after the commit that begins it."""
+    ended = ground.run(bench, enrich(bench), limits=LIMITS, kill_at="after the commit of store.rows")
+    assert ended.code == -9 or begun(bench), ended
+
+
+def _ended(ground: Ground, bench: Bench) -> None:
+    _sent(ground, bench)
+    bench.control.until_ended()
+
+
+def _failed(ground: Ground, bench: Bench) -> None:
+    """Finish a job of which one batch's rows were refused."""
+    bench.control.faults({"name": "refusal", "count": 1})
+    ended = ground.run(bench, enrich(bench), limits=LIMITS)
+    assert ended.code == 3, ended
+    bench.control.faults()
+
+
+def _half_stuck(ground: Ground, bench: Bench) -> None:
+    """Submit a job of which one batch ends at once and the other never."""
+    bench.control.faults({**_STUCK, "skip": 1})
+    _sent(ground, bench)
+
+
+def _before_join(ground: Ground, bench: Bench) -> None:
+    """Stand before the final join: all results are in, and the process died before it wrote the target."""
+    _ended(ground, bench)
+    ended = ground.run(bench, ["wait", "--poll", "60"], limits=LIMITS, kill_at="before the commit of jobs.finish")
+    assert ended.code == -9, ended
+
+
+def _wait(ground: Ground, bench: Bench) -> str:
+    """Start again with `wait`; where no job was begun yet, with the same `enrich`."""
+    if begun(bench):
+        right(ground.run(bench, ["wait", "--poll", "60"], limits=LIMITS))
+        return "killed; wait"
+    right(ground.run(bench, enrich(bench), limits=LIMITS))
+    return "killed before there was a job; enrich again"
+
+
+def _wait_and_retry(ground: Ground, bench: Bench) -> str:
+    """Start again with `wait`; where the retry was not committed, the rows are still failed and `retry` asks again."""
+    ended = ground.run(bench, ["wait", "--poll", "60"], limits=LIMITS)
+    if ended.code == 3:
+        right(ground.run(bench, ["retry", "--yes", "--poll", "60"], limits=LIMITS))
+        return "killed before it was noted; retry again"
+    right(ended)
+    return "killed; wait"
+
+
+def _cancel_again(ground: Ground, bench: Bench) -> str:
+    """Cancel again, then ask for the same anew: what was answered by then is kept and not paid again."""
+    right(ground.run(bench, ["cancel", "--poll", "60"], limits=LIMITS))
+    at_work = {"validating", "in_progress", "finalizing", "cancelling"}
+    ours = {row[0] for row in bench.sql("SELECT provider_id FROM sqlbatch.batches")}
+    running = [one for one in bench.control.batches() if one["id"] in ours and one["status"] in at_work]
+    assert not running, "the cancel left a batch at work"
+    assert bench.sql("SELECT status FROM sqlbatch.job_status") == [("cancelled",)]
+    assert bench.sql("FROM sqlbatch.in_flight") == []
+    right(ground.run(bench, enrich(bench), limits=LIMITS))
+    return "killed; cancel again, then enrich"
+
+
+SCENARIOS = [
+    Scenario("enrich", ["enrich"], _nothing, _wait),
+    Scenario("enrich, a create's reply lost", ["enrich"], _nothing, _wait, (_LOST,)),
+    Scenario("enrich, a create never made", ["enrich"], _nothing, _wait, (_NEVER_MADE,)),
+    Scenario("enrich, a create refused", ["enrich"], _nothing, _wait, (_REFUSED,)),
+    Scenario("enrich, an upload broken", ["enrich"], _nothing, _wait, (_UPLOAD_BROKEN,)),
+    Scenario("sync, a job just begun", ["sync"], _begun_only, _wait),
+    Scenario("sync, its batches ended", ["sync"], _ended, _wait),
+    Scenario("wait", ["wait", "--poll", "60"], _sent, _wait),
+    Scenario("retry", ["retry", "--yes", "--poll", "60"], _failed, _wait_and_retry, retried=1),
+    Scenario("cancel", ["cancel", "--poll", "60"], _half_stuck, _cancel_again, cancels=True),
+    Scenario("the final join", ["wait", "--poll", "60"], _before_join, _wait),
+]
+
+
+def right(ended: Ended) -> None:
+    """Check that a process ended as it should."""
+    assert ended.code == 0, f"exit code {ended.code}: {ended.said.strip().splitlines()[-1:]}"
+
+
+def crashes(ground: Ground, scenario: Scenario, every: int = 1, first: int = 0) -> Iterator[Row]:
+    """Kill a scenario's process at each of its points in turn; the list of points is what a run of it passes.
+
+    With `every` only each so-many-th point is taken, from the `first` on.
+    """
+    told = _attempt(ground, scenario, None)
+    if isinstance(told, Row):
+        yield told
+        return
+    for point in told[first::every]:
+        row = _attempt(ground, scenario, point)
+        assert isinstance(row, Row)
+        yield row
+
+
+def _attempt(ground: Ground, scenario: Scenario, point: str | None) -> Row | list[str]:
+    """Kill at one point, start again, and account; without a point return the points that a run passes."""
+    bench = ground.bench()
+    name = f"{scenario.name}: {point or 'not killed'}"
+    try:
+        scenario.prepare(ground, bench)
+        # A batch that is stuck stays so while its rule is there.
+        kept = [{**_STUCK, "skip": 1, "on": one} for one in _stuck(bench)] if scenario.cancels else []
+        bench.control.faults(*scenario.faults, *kept)
+        command = enrich(bench) if scenario.command == ["enrich"] else scenario.command
+        ended = ground.run(bench, command, limits=LIMITS, kill_at=point)
+        if point is None:
+            right(ended)
+            return list(ended.points)
+        bench.control.faults()
+        done = scenario.again(ground, bench) if ended.code == -9 else "it did not come by this point"
+        if ended.code != -9:
+            scenario.again(ground, bench)
+        problem = "" if Database(bench.path).exists() else "no database"
+        executed, twice, lost, wrong = account(bench, ROWS, retried=scenario.retried)
+        return Row(name, done, executed, twice, lost, problem or wrong)
+    except AssertionError as error:
+        return Row(name, "killed", 0, 0, 0, str(error).partition("\n")[0])
+    finally:
+        bench.control.faults()
+
+
+def _stuck(bench: Bench) -> list[str]:
+    ours = {row[0] for row in bench.sql("SELECT provider_id FROM sqlbatch.batches")}
+    return [one["id"] for one in bench.control.batches() if one["id"] in ours and one["status"] == "in_progress"]

@@ -1,0 +1,123 @@
+"""Where crashes and faults are acted out: one server for many jobs, each in a database of its own, and the account."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from sqlbatch import run as runs
+from sqlbatch.answering.providers import Provider
+from sqlbatch.server import EmbeddedServer, ServerConfig
+from tests.answering.bench import KEY, Bench
+
+from . import child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SPEED = "2400"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the matrix: what was acted out, what was done about it, and the account of it."""
+
+    point: str
+    done: str
+    executed: int
+    twice: int
+    lost: int
+    problem: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether nothing was paid twice, nothing lost, and the job ended as it should."""
+        return not (self.twice or self.lost or self.problem)
+
+
+@dataclass
+class Ground:
+    """A server that can be told to fail, and folders for jobs; every job has rows, and so requests, of its own."""
+
+    base_url: str
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str]
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    written: set[str] = field(default_factory=set)
+
+    def bench(self) -> Bench:
+        """Return a bench with a new database at the common server."""
+        folder = self.folder / f"job-{next(self.numbers)}"
+        folder.mkdir()
+        provider = Provider("openai", self.base_url, "OPENAI_API_KEY")
+        return Bench(self.base_url, folder / "a.duckdb", provider, self.monkeypatch)
+
+    def run(self, bench: Bench, arguments: list[str], **how: Any) -> child.Ended:
+        """Run a command on a bench's database in a process of its own."""
+        ended = child.run([*arguments, "--db", str(bench.path)], self.variables, bench.path.parent, **how)
+        self.written |= ended.written
+        return ended
+
+
+@contextlib.contextmanager
+def ground(folder: Path) -> Iterator[Ground]:
+    """Run a provider that goes on whoever is killed, and a clock that all processes share."""
+    folder.mkdir(exist_ok=True)
+    (folder / "faults.toml").write_text("")
+    config = ServerConfig(folder / "provider", faults=folder / "faults.toml")
+    origin = str(time.time())
+    variables = {"OPENAI_API_KEY": KEY, "SQLBATCH_CLOCK_SPEED": SPEED, "SQLBATCH_CLOCK_ORIGIN": origin}
+    with pytest.MonkeyPatch.context() as monkeypatch, EmbeddedServer(folder / "provider", config=config) as server:
+        for name in [name for name in os.environ if name.startswith(("OPENAI_", "SQLBATCH_"))]:
+            monkeypatch.delenv(name)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield Ground(server.base_url, folder, monkeypatch, variables)
+
+
+def account(
+    bench: Bench, rows: int, name: str = "answers", *, failed: int | None = 0, retried: int = 0, untyped: bool = True
+) -> tuple[int, int, int, str]:
+    """Compare a job with the provider's ledger: requests executed, paid twice, lost, and what else is not right.
+
+    Paid twice is an execution of a request that had a usable or final result before, but for `retried` ones which the
+    user asked for again. Lost is a row without its answer or reason (`failed` of them have a reason; None: any number),
+    an execution whose result is not in, or a batch that does not add up.
+    """
+    ledger = httpx2.get(f"{bench.base_url.removesuffix('/v1')}/control/ledger").json()["data"]
+    ours = {row[0] for row in bench.sql("SELECT custom_id::VARCHAR FROM sqlbatch.requests")}
+    executed = [entry for entry in ledger if entry["custom_id"] in ours]
+    again = "count(*) FILTER (outcome IN ('retryable', 'released')) + any_value(1) FILTER (outcome IN ('answered', 'failed'))"
+    allowed = dict(bench.sql(f"SELECT custom_id::VARCHAR, coalesce({again}, count(*)) FROM sqlbatch.results GROUP BY 1"))
+    times = Counter(entry["custom_id"] for entry in executed)
+    twice = sum(max(0, count - allowed.get(custom_id, 1)) for custom_id, count in times.items()) - retried
+    loaded = {row[0] for row in bench.sql("SELECT provider_id FROM sqlbatch.batches WHERE state = 'loaded'")}
+    lost = sum(entry["batch_id"] not in loaded for entry in executed)
+    lost += len(bench.sql("FROM sqlbatch.audit WHERE NOT balanced"))
+    lost += len(bench.sql("SELECT custom_id FROM sqlbatch.in_flight"))
+    problem = ""
+    if rows:
+        found = bench.sql(f"SELECT ai_status, ai_error, count(*) FROM {name} GROUP BY ALL")
+        statuses: Counter[str] = Counter()
+        for status, error, count in found:
+            statuses[status] += count
+            lost += count if (status == "failed") != (error is not None) else 0
+        lost += abs(rows - statuses["answered"] - statuses["failed"])
+        lost += 0 if failed is None else max(0, statuses["failed"] - failed)
+        if untyped:
+            lost += len(bench.sql(f"FROM {name} WHERE ai_status = 'answered' AND response IS DISTINCT FROM text"))
+        if failed is not None and statuses["failed"] != failed:
+            problem = f"{statuses['failed']} rows failed, not {failed}"
+    spool = runs.home(bench.database) / "spool"
+    left = bench.leftovers() if spool.exists() else []
+    return len(executed), max(twice, 0), lost, problem or (f"left behind: {', '.join(left)}" if left else "")
