@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from sqlbatch import clock
 from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted
+from sqlbatch.answering.owner import is_gone, new_owner
 from sqlbatch.answering.pack import count_batches
 from sqlbatch.answering.providers import Provider, find_provider
 from sqlbatch.errors import (
@@ -196,7 +197,6 @@ def _steps(
     database: Database, job: JobRow, provider: Provider, api: BatchAPI, *, once: bool, poll: float | None
 ) -> Iterator[Event]:
     from sqlbatch.answering import track  # noqa: PLC0415 (openai takes a second to import)
-    from sqlbatch.answering.owner import new_owner  # noqa: PLC0415
     from sqlbatch.answering.step import FAILING, Work, step, tidy  # noqa: PLC0415
 
     spool = home(database) / "spool"
@@ -226,6 +226,7 @@ def _steps(
             if not unsettled:
                 finish(database, job.job_id)
                 tidy(work)
+                _sweep(database)
                 return
             now = database.read(lambda session: jobs.find(session, str(job.job_id)))
             if not now.open:
@@ -348,10 +349,18 @@ def _join(session: Session, job: JobRow, *, replacing: bool) -> join.Joined:
 def _scratch_folder(database: Database) -> Path:
     """Make a folder for the scratch file, beside the database where that can be written."""
     beside = database.path.parent if database.path is not None else None
+    _sweep(database)
     with contextlib.suppress(OSError):
         if beside is not None and beside.is_dir():
-            return Path(tempfile.mkdtemp(prefix=".sqlbatch-", dir=beside))
+            return Path(tempfile.mkdtemp(prefix=f".sqlbatch-{new_owner()}-", dir=beside))
     return Path(tempfile.mkdtemp(prefix="sqlbatch-"))
+
+
+def _sweep(database: Database) -> None:
+    """Delete the scratch folders that killed processes have left beside the database; they hold the user's rows."""
+    for folder in database.path.parent.glob(".sqlbatch-*-*") if database.path is not None else ():
+        if is_gone(folder.name.removeprefix(".sqlbatch-").rpartition("-")[0]):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _written(relation: duckdb.DuckDBPyRelation, folder: Path) -> str:

@@ -71,8 +71,15 @@ def _sent(ground: Ground, bench: Bench) -> None:
 
 def _begun_only(ground: Ground, bench: Bench) -> None:
     """Begin a job of which nothing is sent yet: its process died right after the commit that begins it."""
-    ended = ground.run(bench, enrich(bench), limits=LIMITS, kill_at="after the commit of store.rows")
-    assert ended.code == -9 or begun(bench), ended
+    ended = ground.run(bench, enrich(bench), limits=LIMITS, kill_at="after the commit of compile.store_requests")
+    assert ended.code == -9, "the commit that begins a job has another name now"
+    assert begun(bench)
+
+
+def _planned_only(ground: Ground, bench: Bench) -> None:
+    """Begin a job whose batches are planned, and nothing of it is sent."""
+    ended = ground.run(bench, enrich(bench), limits=LIMITS, kill_at="after the commit of pack.manifest")
+    assert ended.code == -9, "the commit that plans batches has another name now"
 
 
 def _ended(ground: Ground, bench: Bench) -> None:
@@ -139,11 +146,13 @@ SCENARIOS = [
     Scenario("enrich, a create never made", ["enrich"], _nothing, _wait, (_NEVER_MADE,)),
     Scenario("enrich, a create refused", ["enrich"], _nothing, _wait, (_REFUSED,)),
     Scenario("enrich, an upload broken", ["enrich"], _nothing, _wait, (_UPLOAD_BROKEN,)),
+    Scenario("enrich, the queue limit reached", ["enrich"], _nothing, _wait, ({"name": "token_limit", "count": 1},)),
     Scenario("sync, a job just begun", ["sync"], _begun_only, _wait),
     Scenario("sync, its batches ended", ["sync"], _ended, _wait),
     Scenario("wait", ["wait", "--poll", "60"], _sent, _wait),
     Scenario("retry", ["retry", "--yes", "--poll", "60"], _failed, _wait_and_retry, retried=1),
     Scenario("cancel", ["cancel", "--poll", "60"], _half_stuck, _cancel_again, cancels=True),
+    Scenario("cancel, nothing sent yet", ["cancel", "--poll", "60"], _planned_only, _cancel_again, cancels=True),
     Scenario("the final join", ["wait", "--poll", "60"], _before_join, _wait),
 ]
 
@@ -153,16 +162,18 @@ def right(ended: Ended) -> None:
     assert ended.code == 0, f"exit code {ended.code}: {ended.said.strip().splitlines()[-1:]}"
 
 
-def crashes(ground: Ground, scenario: Scenario, every: int = 1, first: int = 0) -> Iterator[Row]:
+def crashes(ground: Ground, scenario: Scenario, every: int = 1) -> Iterator[Row]:
     """Kill a scenario's process at each of its points in turn; the list of points is what a run of it passes.
 
-    With `every` only each so-many-th point is taken, from the `first` on.
+    What a run passes that nothing disturbs is taken in the scenario of that alone, the rest with the disturbance. With
+    `every` only each so-many-th point is taken.
     """
     told = _attempt(ground, scenario, None)
-    if isinstance(told, Row):
-        yield told
+    undisturbed = _attempt(ground, SCENARIOS[0], None) if scenario.faults else []
+    if isinstance(told, Row) or isinstance(undisturbed, Row):
+        yield from (row for row in (told, undisturbed) if isinstance(row, Row))
         return
-    for point in told[first::every]:
+    for point in [point for point in told if point not in undisturbed][::every]:
         row = _attempt(ground, scenario, point)
         assert isinstance(row, Row)
         yield row

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import httpx2
 import pytest
 
@@ -64,7 +65,8 @@ class Ground:
 
     def run(self, bench: Bench, arguments: list[str], **how: Any) -> child.Ended:
         """Run a command on a bench's database in a process of its own."""
-        ended = child.run([*arguments, "--db", str(bench.path)], self.variables, bench.path.parent, **how)
+        path = str(bench.path)
+        ended = child.run([*arguments, "--db", path], self.variables, self.folder, keep_open=path, **how)
         self.written |= ended.written
         return ended
 
@@ -94,11 +96,19 @@ def account(
     user asked for again. Lost is a row without its answer or reason (`failed` of them have a reason; None: any number),
     an execution whose result is not in, or a batch that does not add up.
     """
+    with duckdb.connect(str(bench.path)):
+        return _account(bench, rows, name, failed, retried, untyped=untyped)
+
+
+def _account(
+    bench: Bench, rows: int, name: str, failed: int | None, retried: int, *, untyped: bool
+) -> tuple[int, int, int, str]:
     ledger = httpx2.get(f"{bench.base_url.removesuffix('/v1')}/control/ledger").json()["data"]
     ours = {row[0] for row in bench.sql("SELECT custom_id::VARCHAR FROM sqlbatch.requests")}
     executed = [entry for entry in ledger if entry["custom_id"] in ours]
-    again = "count(*) FILTER (outcome IN ('retryable', 'released')) + any_value(1) FILTER (outcome IN ('answered', 'failed'))"
-    allowed = dict(bench.sql(f"SELECT custom_id::VARCHAR, coalesce({again}, count(*)) FROM sqlbatch.results GROUP BY 1"))
+    # What was not final may be asked again, and what was final may not.
+    again = "count(*) FILTER (outcome IN ('retryable', 'released')) + max((outcome IN ('answered', 'failed'))::INTEGER)"
+    allowed = dict(bench.sql(f"SELECT custom_id::VARCHAR, {again} FROM sqlbatch.results GROUP BY custom_id"))
     times = Counter(entry["custom_id"] for entry in executed)
     twice = sum(max(0, count - allowed.get(custom_id, 1)) for custom_id, count in times.items()) - retried
     loaded = {row[0] for row in bench.sql("SELECT provider_id FROM sqlbatch.batches WHERE state = 'loaded'")}

@@ -88,11 +88,23 @@ def tried(session: Session, job_id: int) -> tuple[int, int]:
 def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> Fetched:
     """Download a batch's output and error file to the spool, under names that no other download has."""
     paths: list[Path] = []
+    try:
+        return _fetched(api, batch, spool, paths, progress)
+    except BaseException:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _fetched(
+    api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progress: Callable[[int], None]
+) -> Fetched:
     before, gone = 0, False
     for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
         if file_id is None:
             continue
         path = spool / result_name(batch.batch_id, kind)
+        paths.append(path)
         try:
             done = before
             before += api.download(file_id, path, lambda size, done=done: progress(done + size))  # type: ignore[misc]
@@ -101,9 +113,8 @@ def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], No
                 raise
             # With the key of another project nothing of the batch can be seen, and nothing is known of its files.
             api.retrieve(batch.provider_id)
+            paths.remove(path)
             gone = True
-        else:
-            paths.append(path)
     return Fetched(tuple(paths), gone)
 
 

@@ -178,8 +178,11 @@ def _load_one(work: Work, batch: load.Ended, progress: Callable[[int], None]) ->
         loaded = load.load_failed(work.database, batch, work.api.retrieve(batch.provider_id), work.spool)
     else:
         fetched = load.fetch(work.api, batch, work.spool, progress)
-        loaded = load.load_files(work.database, batch, fetched, work.check)
-        for path in fetched.files:
-            path.unlink(missing_ok=True)
+        try:
+            loaded = load.load_files(work.database, batch, fetched, work.check)
+        finally:
+            # What could not be loaded is downloaded again: kept, each try would fill the disk a little more.
+            for path in fetched.files:
+                path.unlink(missing_ok=True)
     (work.spool / input_name(batch.batch_id)).unlink(missing_ok=True)
     return loaded

@@ -56,6 +56,8 @@ def parse_target(text: str, catalog: str | None, schema: str = "main") -> Target
     """
     if not text.strip():
         raise InvalidTarget("--into is empty: give the target table a name")
+    if "\0" in text:
+        raise InvalidTarget("--into has a NUL character, which a table's name cannot have: leave it out")
     # A text that is no SQL name (it has a space, a hyphen, …) is a name as a whole.
     parts = [_unquote(part) for part in re.findall(_PART, text)] if _PATH.fullmatch(text) else [text.strip()]
     if len(parts) == 3 and catalog is not None and parts[0].casefold() != catalog.casefold():
