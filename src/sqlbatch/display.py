@@ -25,6 +25,7 @@ from rich.table import Table
 
 from sqlbatch.answering.events import Held, Loaded, Noted, Packed, Submitted, Transferring
 from sqlbatch.answering.events import Progress as BatchProgress
+from sqlbatch.answering.providers import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 # Seconds between two plain lines about the same thing, where stderr is no terminal.
 _PLAIN_EVERY = 10.0
+# C0 and C1 controls but tab and line feed, each as its escape: an answer may hold what clears a screen.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in {9, 10}}
 
 
 class Exit(IntEnum):
@@ -63,14 +66,19 @@ def out() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
+def plain(text: str) -> str:
+    """Return a text for the console: no markup, and control characters, which could steer a terminal, made visible."""
+    return escape(text.translate(_CONTROLS))
+
+
 def say(message: str) -> None:
     """Tell something on stderr, as it is."""
-    err.print(escape(message))
+    err.print(plain(message))
 
 
 def error(message: str) -> None:
     """Tell an error on stderr."""
-    err.print(f"[bold red]error:[/] {escape(message)}")
+    err.print(f"[bold red]error:[/] {plain(message)}")
 
 
 def print_json(value: object) -> None:
@@ -96,7 +104,7 @@ def working(doing: str) -> Iterator[None]:
 def show_quote(quote: Quote) -> None:
     """Tell what would be sent, what not, and why."""
     offline = " (no language model: it answers from the text alone)" if quote.provider == "local" else ""
-    facts = {"target": quote.target, "model": f"{quote.model} at {quote.provider}{offline}"}
+    facts = {"target": quote.target, "model": f"{quote.model} at {label(quote.provider, quote.base_url)}{offline}"}
     facts["rows"] = f"{quote.rows:,}" + "".join(f"; {count:,} skipped: {reason}" for reason, count in quote.skipped_why)
     facts["the model sees"] = ", ".join(quote.sees)
     if quote.rides_along:
@@ -116,12 +124,12 @@ def show_quote(quote: Quote) -> None:
     facts["cost"] = "nothing" if free else "unknown: no price is known for it"
     _show_facts(err, facts)
     for note in quote.notes:
-        err.print(f"[yellow]note:[/] {escape(note)}")
+        err.print(f"[yellow]note:[/] {plain(note)}")
 
 
 def confirm(question: str) -> bool:
     """Ask a yes-or-no question on the terminal; no is the default."""
-    err.print(f"{escape(question)} \\[y/N] ", end="")
+    err.print(f"{plain(question)} \\[y/N] ", end="")
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
@@ -209,7 +217,7 @@ class _Bars:
                 elif isinstance(event, BatchProgress):
                     self._progress(event)
                 elif line is not None and not (isinstance(event, Held) and event.reason == held):
-                    err.print(f"[dim]{escape(line)}[/]")
+                    err.print(f"[dim]{plain(line)}[/]")
                 if not isinstance(event, Transferring | BatchProgress):
                     held = event.reason if isinstance(event, Held) else ""
                     self._hide_transfers()
@@ -265,8 +273,8 @@ def show_jobs(jobs: Sequence[JobRow]) -> None:
     for job in jobs:
         counts = (job.rows, job.requests, job.answered, job.failed, job.pending)
         created = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
-        model = "local (offline)" if job.provider == "local" else job.provider
-        table.add_row(str(job.job_id), escape(job.target), job.status, *(f"{n:,}" for n in counts), model, created)
+        model = "local (offline)" if job.provider == "local" else label(job.provider, job.base_url)
+        table.add_row(str(job.job_id), plain(job.target), job.status, *(f"{n:,}" for n in counts), model, created)
     out().print(table)
 
 
@@ -277,7 +285,9 @@ def show_job(
     console = out()
     model = json.loads(job.enrichment)["model"]
     facts = {"job": f"{job.job_id} {job.target}", "status": _status_in_words(job)}
-    facts["model"] = f"{model} at {job.provider}" + (" (no language model)" if job.provider == "local" else "")
+    facts["model"] = f"{model} at {label(job.provider, job.base_url)}" + (
+        " (no language model)" if job.provider == "local" else ""
+    )
     facts["rows"] = f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else "")
     known = f", {job.reused:,} known before" if job.reused else ""
     settled = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
@@ -304,7 +314,7 @@ def show_job(
         for heading in ("failed for", "requests", "for example"):
             table.add_column(heading)
         for code, count, message in failures:
-            table.add_row(escape(code), f"{count:,}", escape((message or "")[:200]))
+            table.add_row(plain(code), f"{count:,}", plain((message or "")[:200]))
         console.print(table)
 
 
@@ -312,9 +322,9 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str | None]], more
     """Print rows as a table, long text wrapped; `more` rows are only counted."""
     table = Table(box=box.ROUNDED, show_lines=any(value and len(value) > 40 for row in rows for value in row))
     for column in columns:
-        table.add_column(escape(column), overflow="fold")
+        table.add_column(plain(column), overflow="fold")
     for row in rows:
-        table.add_row(*("[dim]NULL[/]" if value is None else escape(value) for value in row))
+        table.add_row(*("[dim]NULL[/]" if value is None else plain(value) for value in row))
     out().print(table)
     if more:
         say(f"{more:,} more rows")
@@ -342,9 +352,9 @@ def _show_facts(console: Console, facts: dict[str, str]) -> None:
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         lines = value.splitlines() or [""]
-        console.print(f"[dim]{name:<{width}}[/]  {escape(lines[0])}", soft_wrap=True)
+        console.print(f"[dim]{name:<{width}}[/]  {plain(lines[0])}", soft_wrap=True)
         for line in lines[1:]:
-            console.print(" " * (width + 2) + escape(line), soft_wrap=True)
+            console.print(" " * (width + 2) + plain(line), soft_wrap=True)
 
 
 def _statuses(event: BatchProgress) -> str:

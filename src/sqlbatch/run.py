@@ -17,7 +17,7 @@ from sqlbatch import clock
 from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted
 from sqlbatch.answering.owner import is_gone, new_owner
 from sqlbatch.answering.pack import count_batches
-from sqlbatch.answering.providers import Provider, find_provider
+from sqlbatch.answering.providers import Provider, find_provider, label
 from sqlbatch.errors import (
     DatabaseConflict,
     DatabaseLocked,
@@ -147,7 +147,7 @@ def connected(database: Database, provider: Provider) -> Iterator[BatchAPI]:
             api = BatchAPI(server.base_url, None, "the local server", loopback=True)
         else:
             here = urlsplit(provider.base_url).hostname in {"127.0.0.1", "localhost", "::1"}
-            api = BatchAPI(provider.base_url, key_of(provider), provider.name, loopback=here)
+            api = BatchAPI(provider.base_url, key_of(provider), label(provider.name, provider.base_url), loopback=here)
         stack.callback(api.close)
         yield api
 
@@ -160,6 +160,8 @@ def key_of(provider: Provider) -> str | None:
             f"no API key for {provider.name}: set {provider.key_variable}, or try the whole path without a key or cost "
             "with --provider local (its offline model is no language model)"
         )
+    if not key.isascii() or not key.isprintable():
+        raise InvalidSettings(f"{provider.key_variable} has characters that no key has (a line break?): set it again")
     return key or None
 
 

@@ -121,6 +121,8 @@ def database(
     """Return the database that `--db` names; `attach` are databases to read besides, as `path` or `path AS name`."""
     # A clock that cannot run is told before anything is made.
     clock.speed()
+    if db is not None and not db.strip():
+        raise InvalidSettings("--db is empty: name a file, or leave the option out")
     path = Path(db or configured("db") or DEFAULT_DB)
     if str(path) == ":memory:":
         raise InvalidSettings("--db :memory: would forget everything at once: name a file")

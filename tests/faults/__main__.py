@@ -1,4 +1,4 @@
-"""The matrix of crashes and faults, one command: `python -m tests.faults`. Arguments: parts to run, by how they begin."""
+"""The matrix of crashes and faults, one command: `python -m tests.faults [PART ...]` (how names of parts begin)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,9 @@ _PATIENCE = 60
 # A point that comes again and again (a look at a batch) is a point of its own so many times.
 _OCCASIONS = 2
 # What changes the database for good; what DuckDB keeps for the connection only does not.
-_WRITES = re.compile(r"^\s*(--[^\n]*\n\s*)*(INSERT|UPDATE|DELETE|DROP|ALTER|COMMENT|CREATE(?!( OR REPLACE)? TEMP))", re.I)
+_WRITES = re.compile(
+    r"^\s*(--[^\n]*\n\s*)*(INSERT|UPDATE|DELETE|DROP|ALTER|COMMENT|CREATE(?!( OR REPLACE)? TEMP))", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def run(
 ) -> Ended:
     """Run `sqlbatch ARGUMENTS` in a process of its own, killed at the point of that number or name.
 
-    `limits` are the provider's, in the place of OpenAI's own. A database file that is `keep_open` is opened once and not
-    for each step, which takes a fifth of the time.
+    `limits` are the provider's, in the place of OpenAI's own. A database file that is `keep_open` is opened once and
+    not for each step, which takes a fifth of the time.
     """
     return start(arguments, environment, folder, kill_at=kill_at, limits=limits, keep_open=keep_open)()
 
@@ -107,7 +109,9 @@ def start(
     context.set_forkserver_preload(_PRELOAD)
     name = os.urandom(4).hex()
     trace, said = folder / f"{name}.point", folder / f"{name}.said"
-    process = context.Process(target=_main, args=(arguments, environment, kill_at, trace, said, limits or {}, keep_open))
+    process = context.Process(
+        target=_main, args=(arguments, environment, kill_at, trace, said, limits or {}, keep_open)
+    )
     process.start()
 
     def end() -> Ended:
@@ -212,7 +216,7 @@ def _watch_database(points: Points) -> None:
         return done
 
     Session.run = running  # type: ignore[method-assign]
-    Session.sql = doing  # type: ignore[method-assign]
+    Session.sql = doing  # type: ignore[method-assign, assignment]
 
 
 def _watch_network(points: Points) -> None:
@@ -248,7 +252,7 @@ def _watch_files(points: Points) -> None:
         points.passed("after a result file was written")
         return size
 
-    def unlinking(path: Path, missing_ok: bool = False) -> None:  # noqa: FBT001, FBT002
+    def unlinking(path: Path, missing_ok: bool = False) -> None:
         kind = "a result" if ".output." in path.name or ".error." in path.name else "the input"
         if path.name.startswith("sqlbatch-") and path.exists():
             points.passed(f"before {kind} file is deleted")

@@ -42,7 +42,7 @@ class Scenario:
 
 
 def enrich(bench: Bench) -> list[str]:
-    """Return the arguments of an `enrich` whose every answer repeats its row's text; the folder's name makes it its own."""
+    """Return the arguments of an `enrich` whose every answer repeats its row's text, which no other job has."""
     own = bench.path.parent.name
     query = f"SELECT n, '{own} row ' || n AS text FROM range({ROWS}) r(n)"
     return [

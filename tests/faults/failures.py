@@ -1,4 +1,4 @@
-"""Each failure that providers are known for, and each outcome a request can have: a job run to its end, and its account."""
+"""Each failure that providers are known for, each outcome a request can have: a job run to its end, its account."""
 
 from __future__ import annotations
 
@@ -74,9 +74,13 @@ MODES = [
         code="http_0",
         executed=None,
     ),
-    Failure("7 lines in neither file", (_some("missing_line"),), f"found missing, 3 {_AGAIN}", code="missing", executed=13),
+    Failure(
+        "7 lines in neither file", (_some("missing_line"),), f"found missing, 3 {_AGAIN}", code="missing", executed=13
+    ),
     Failure("8 a line twice", (_fault("duplicate_line"),), "one kept"),
-    Failure("8 two different lines for one request", (_fault("conflicting_line"),), "the first kept, the second put aside"),
+    Failure(
+        "8 two different lines for one request", (_fault("conflicting_line"),), "the first kept, the second put aside"
+    ),
     Failure(
         "9 token_limit_exceeded",
         (_fault("token_limit", count=2),),
@@ -130,18 +134,44 @@ MODES = [
         (_fault("endless_list"), _fault("drop_after", on=_CREATE, count=1)),
         f"read once, {_ADOPTED}",
     ),
-    Failure("21 result file gone", (_fault("content_gone"),), "final until `retry`", failed=ROWS, code="results_expired"),
+    Failure(
+        "21 result file gone", (_fault("content_gone"),), "final until `retry`", failed=ROWS, code="results_expired"
+    ),
     Failure("22 refusal", (_some("refusal"),), "failed, kept", failed=3, code="refusal"),
     Failure("22 length", (_some("length"),), "failed, kept", failed=3, code="length"),
     Failure("22 content_filter", (_some("content_filter"),), "failed, kept", failed=3, code="content_filter"),
     Failure("22 empty content", (_some("empty_content"),), "failed, kept", failed=3, code="no_content"),
-    Failure("22 invalid JSON", (_some("invalid_json"),), "failed, kept", failed=3, code="bad_shape", returns="summary VARCHAR"),
-    Failure("22 wrong shape", (_some("wrong_shape"),), "failed, kept", failed=3, code="bad_shape", returns="summary VARCHAR"),
+    Failure(
+        "22 invalid JSON",
+        (_some("invalid_json"),),
+        "failed, kept",
+        failed=3,
+        code="bad_shape",
+        returns="summary VARCHAR",
+    ),
+    Failure(
+        "22 wrong shape", (_some("wrong_shape"),), "failed, kept", failed=3, code="bad_shape", returns="summary VARCHAR"
+    ),
     Failure("23 half a line", (_some("malformed_line"),), f"3 {_AGAIN}", code="unreadable_line", executed=13),
     Failure("23 no custom_id", (_some("no_custom_id"),), f"put aside, 3 {_AGAIN}", code="missing", executed=13),
-    Failure("23 a line that is a list", (_some("not_an_object"),), f"put aside, 3 {_AGAIN}", code="missing", executed=13),
-    Failure("24 model retired", (_fault("model_retired"),), "failed with its code", failed=ROWS, code="model_not_found", executed=0),
-    Failure("25 line error 429", (_some("line_error", status=429),), f"3 {_AGAIN}", code="rate_limit_exceeded", executed=None),
+    Failure(
+        "23 a line that is a list", (_some("not_an_object"),), f"put aside, 3 {_AGAIN}", code="missing", executed=13
+    ),
+    Failure(
+        "24 model retired",
+        (_fault("model_retired"),),
+        "failed with its code",
+        failed=ROWS,
+        code="model_not_found",
+        executed=0,
+    ),
+    Failure(
+        "25 line error 429",
+        (_some("line_error", status=429),),
+        f"3 {_AGAIN}",
+        code="rate_limit_exceeded",
+        executed=None,
+    ),
     Failure("25 line error 503", (_some("line_error", status=503),), f"3 {_AGAIN}", executed=None),
     Failure("26 insufficient_quota at create", (_fault("quota", count=2),), "paused, no attempt counted"),
     Failure(
@@ -151,8 +181,13 @@ MODES = [
         code="billing_hard_limit_reached",
     ),
     Failure("27 Retry-After 300 at create", (_fault("retry_after", on=_CREATE, count=1),), "waited for 300 s"),
-    Failure("27 Retry-After 300 at a look", (_fault("retry_after", on="GET /v1/batches/*", count=2),), "waited for 300 s", late=True),
-]  # fmt: skip
+    Failure(
+        "27 Retry-After 300 at a look",
+        (_fault("retry_after", on="GET /v1/batches/*", count=2),),
+        "waited for 300 s",
+        late=True,
+    ),
+]
 
 # The rows of the table of outcomes that are not in the list above, and replies that are lost or late elsewhere.
 OUTCOMES = [
@@ -165,20 +200,55 @@ OUTCOMES = [
         code="server_error",
         executed=None,
     ),
-    Failure("batch_expired, all of it", (_fault("expires", answered=0, count=1),), f"all {_AGAIN}", code="batch_expired"),
-    Failure("cancelled by the provider", (_fault("stuck_in_progress", count=1),), f"all {_AGAIN}", code="batch_cancelled", revoked=True),
-    Failure("quota in the lines", (_some("line_error", status=429, code="insufficient_quota"),), "released", code="insufficient_quota", executed=None),
-    Failure("key revoked for a while", (_fault("error", on="GET /v1/*", status=401, code="invalid_api_key", count=3),), "waited", late=True),
+    Failure(
+        "batch_expired, all of it", (_fault("expires", answered=0, count=1),), f"all {_AGAIN}", code="batch_expired"
+    ),
+    Failure(
+        "cancelled by the provider",
+        (_fault("stuck_in_progress", count=1),),
+        f"all {_AGAIN}",
+        code="batch_cancelled",
+        revoked=True,
+    ),
+    Failure(
+        "quota in the lines",
+        (_some("line_error", status=429, code="insufficient_quota"),),
+        "released",
+        code="insufficient_quota",
+        executed=None,
+    ),
+    Failure(
+        "key revoked for a while",
+        (_fault("error", on="GET /v1/*", status=401, code="invalid_api_key", count=3),),
+        "waited",
+        late=True,
+    ),
     Failure("an id that was never sent", (_fault("foreign_line"),), "put aside"),
     Failure("no id of the line's own", (_fault("no_line_id"),), "read"),
     Failure("looks answered 503", (_fault("error", on="GET /v1/*", status=503, count=6),), "waited", late=True),
     Failure("looks dropped", (_fault("drop_before", on="GET /v1/*", count=6),), "waited", late=True),
-    Failure("a list that lags within the grace", (_fault("drop_after", on=_CREATE, count=1), _fault("list_lags", seconds=3600, count=2)), _ADOPTED),
-    Failure("metadata dropped, create's reply lost", (_fault("no_metadata"), _fault("drop_after", on=_CREATE, count=1)), "found by its file"),
+    Failure(
+        "a list that lags within the grace",
+        (_fault("drop_after", on=_CREATE, count=1), _fault("list_lags", seconds=3600, count=2)),
+        _ADOPTED,
+    ),
+    Failure(
+        "metadata dropped, create's reply lost",
+        (_fault("no_metadata"), _fault("drop_after", on=_CREATE, count=1)),
+        "found by its file",
+    ),
     Failure("create answered late", (_fault("hold", on=_CREATE, seconds=0.5, count=1),), "waited"),
     Failure("validating for more than an hour", (_fault("stuck_validating", seconds=_LONG),), "waited, sent once"),
-    Failure("half of the first thousand unusable", (_fault("refusal", count=600),), "blocked, then went on", failed=600, code="refusal", executed=1200, rows=1200),
-]  # fmt: skip
+    Failure(
+        "half of the first thousand unusable",
+        (_fault("refusal", count=600),),
+        "blocked, then went on",
+        failed=600,
+        code="refusal",
+        executed=1200,
+        rows=1200,
+    ),
+]
 
 
 def failures(ground: Ground, cases: list[Failure]) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""A job of 20 batches and an hour that is killed at random 50 times, and the disk that is full at each stage of a job."""
+"""A job of 20 batches and an hour, killed at random 50 times; a disk that is full at each stage of a job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import subprocess
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
 
 from . import child
 from .crashes import begun, right
@@ -31,7 +30,10 @@ def killed_at_random(ground: Ground, kills: int = KILLS, hour: float = HOUR) -> 
     bench = ground.bench()
     rows = BATCHES * PER_BATCH
     variables = {**ground.variables, "SQLBATCH_CLOCK_SPEED": LONG_SPEED, "SQLBATCH_CLOCK_ORIGIN": str(time.time())}
-    bench.control.faults({"name": "stuck_in_progress", "seconds": hour, "count": BATCHES}, {"name": "line_error", "status": 503, "count": 7})
+    bench.control.faults(
+        {"name": "stuck_in_progress", "seconds": hour, "count": BATCHES},
+        {"name": "line_error", "status": 503, "count": 7},
+    )
     query = f"SELECT n, '{bench.path.parent.name} row ' || n AS text FROM range({rows}) r(n)"
     first = [
         "enrich", query, "--input", "text", "--instructions", "Repeat the text.", "--model", "offline", "--base-url",
@@ -95,8 +97,8 @@ def full_disk(ground: Ground, stage: str) -> Row:
     with _small_disk(disk):
         query = f"SELECT n, '{own} row ' || n || repeat(' x', 200) AS text FROM range({_DISK_ROWS}) r(n)"
         arguments = [
-            "enrich", query, "--input", "text", "--instructions", "Repeat the text.", "--model", "offline", "--base-url",
-            bench.base_url, "--into", "answers", "--yes", "--poll", "60",
+            "enrich", query, "--input", "text", "--instructions", "Repeat the text.", "--model", "offline",
+            "--base-url", bench.base_url, "--into", "answers", "--yes", "--poll", "60",
         ]  # fmt: skip
         ended = ground.run(bench, arguments, kill_at=STAGES[stage])
         assert ended.code == -9, f"it did not come to {stage}"
@@ -105,7 +107,14 @@ def full_disk(ground: Ground, stage: str) -> Row:
         ballast = disk / "ballast"
         # For the load to be what fails, the download must find room.
         spared = bench.control.batches()[0] if stage == "loading" else {}
-        room = next((file["bytes"] for file in bench.control.files("batch_output") if file["id"] == spared.get("output_file_id")), 0)
+        room = next(
+            (
+                file["bytes"]
+                for file in bench.control.files("batch_output")
+                if file["id"] == spared.get("output_file_id")
+            ),
+            0,
+        )
         _fill(ballast, room)
         full = ground.run(bench, ["wait", "--poll", "60"], kill_at=None)
         errors = [line for line in full.said.splitlines() if line.startswith("error: ")]

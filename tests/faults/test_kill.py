@@ -1,4 +1,4 @@
-"""Killed at any of its points, and started again with `sqlbatch wait`, a job ends as if nothing had been."""
+"""Killed again and again, or in each other's way, processes end a job as if nothing had been."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from sqlbatch import run as runs
 from sqlbatch.answering.providers import Provider
 from sqlbatch.server import EmbeddedServer, ServerConfig
 from tests.answering.bench import KEY, Bench, numbered
 
 from .child import Ended, run, start
+from .crashes import begun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ROWS = 3
-# Points of a small job are some forty; many more would be a job that does not end.
-MOST_POINTS = 120
-WORKERS = 2
 
 
 @pytest.fixture
@@ -46,64 +43,6 @@ def enrich(bench: Bench, query: str, into: str, rows: int) -> list[str]:
         "enrich", query, "--input", "text", "--instructions", f"Repeat the text ({into}, {rows} rows).", "--model",
         "offline", "--base-url", bench.base_url, "--into", into, "--db", str(bench.path), "--yes", "--poll", "60",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("worker", range(WORKERS))
-def test_a_process_killed_at_any_point_costs_nothing(
-    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: int
-) -> None:
-    """Each n-th point in turn, until a run passes all of its points and is not killed."""
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    variables = environment()
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    killed: list[str] = []
-    for kill_at in range(1 + worker, MOST_POINTS, WORKERS):
-        folder = tmp_path / str(kill_at)
-        folder.mkdir()
-        provider = Provider("openai", server.base_url, "OPENAI_API_KEY")
-        bench = Bench(server.base_url, folder / "a.duckdb", provider, monkeypatch)
-        # Rows of its own for each point, so that one ledger tells of all.
-        ended = run(
-            enrich(bench, numbered(ROWS, first=100 * kill_at), "answers", ROWS), variables, folder, kill_at=kill_at
-        )
-        if ended.code == 0:
-            break
-        assert ended.code == -9, ended
-        killed.append(ended.point)
-        if not begun(bench):
-            continue
-        # A kept connection saves the time of opening the file for each step.
-        with duckdb.connect(str(bench.path)):
-            bench.wait(1)
-            check(bench, ended)
-    else:
-        raise AssertionError(f"the job has no end: {killed}")
-    assert bench.control.executed_twice() == []
-    assert len(killed) > 8, killed
-
-
-def begun(bench: Bench) -> bool:
-    """Whether the killed process had committed its job; if not, nothing may have been sent."""
-    if not bench.path.exists():
-        return False
-    with duckdb.connect(str(bench.path)) as con:
-        tables = con.execute("FROM duckdb_tables() WHERE table_name = 'jobs'").fetchall()
-        if tables and con.execute("FROM sqlbatch.jobs").fetchall():
-            return True
-    assert bench.control.calls("POST", "/v1/batches") == len(bench.control.batches())
-    return False
-
-
-def check(bench: Bench, ended: Ended) -> None:
-    """Check that every row has its answer, all is accounted for, and nothing lies about."""
-    try:
-        bench.check(ROWS, once=False)
-        assert bench.job(1).status == "done"
-        spool = runs.home(bench.database) / "spool"
-        assert list(spool.iterdir()) == []
-    except AssertionError as error:
-        raise AssertionError(f"killed {ended.point}: {error}") from error
 
 
 def test_a_job_killed_again_and_again_ends_right(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.answering.batch_api import BLOCKING_CODES
 from sqlbatch.answering.events import Loaded
 from sqlbatch.answering.spool import input_name, result_name
-from sqlbatch.errors import ProviderRefused
+from sqlbatch.errors import ProviderRefused, ProviderUnreachable
 from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _PATHS = {
     "tokens_cached": "$.response.body.usage.prompt_tokens_details.cached_tokens",
     "tokens_out": "$.response.body.usage.completion_tokens",
 }
+# A result file that is not found so soon after the end may still come: what was paid for is not given up for one 404.
+GONE_AFTER = timedelta(minutes=15)
 _MISSING = {"outcome": "retryable", "code": "missing", "message": "in neither result file"}
 _GONE = {
     "outcome": "failed",
@@ -55,6 +58,7 @@ class Ended:
     endpoint: str
     returns: str
     fenced: bool
+    ended_at: datetime
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,7 @@ def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], No
         raise
 
 
-def _fetched(
-    api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progress: Callable[[int], None]
-) -> Fetched:
+def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progress: Callable[[int], None]) -> Fetched:
     before, gone = 0, False
     for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
         if file_id is None:
@@ -111,6 +113,8 @@ def _fetched(
         except ProviderRefused as error:
             if error.status not in {404, 410}:
                 raise
+            if error.status == 404 and clock.now() < batch.ended_at + GONE_AFTER:
+                raise ProviderUnreachable(f"{api.name} does not have {file_id} yet; it is asked for again") from None
             # With the key of another project nothing of the batch can be seen, and nothing is known of its files.
             api.retrieve(batch.provider_id)
             paths.remove(path)

@@ -51,6 +51,12 @@ def find_provider(name: str, base_url: str | None = None) -> Provider:
     return replace(provider, base_url=canonical(base_url))
 
 
+def label(name: str, base_url: str) -> str:
+    """Return what to call a provider: its name, or the host it is reached at where that is another's."""
+    known = KNOWN.get(name)
+    return name if known is not None and known.base_url == base_url else urlsplit(base_url).netloc or name
+
+
 def canonical(base_url: str) -> str:
     """Return a base URL in the one form that ids are made from; raise InvalidSettings where it is none."""
     try:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sqlbatch import display, outcome, run, settings
+from sqlbatch.answering.providers import label
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.operate import ending, existing, follow
@@ -35,13 +36,15 @@ def retry(
         failed = sum(count for code, count, _ in state.failures(session, found.job_id) if only in {None, code})
     provider = run.provider_of(found)
     if provider.paid and failed:
-        run.check_provider(database, provider)
-        display.say(f"job {found.job_id}: {failed:,} failed requests would go to {provider.name} again, at their cost")
+        display.say(
+            f"job {found.job_id}: {failed:,} failed requests would go to {label(provider.name, provider.base_url)} again, at their cost"
+        )
         if not yes and not sys.stdin.isatty():
             raise InvalidSettings("this costs money at an unknown price: add --yes to send it without being asked")
         if not yes and not display.confirm("Send them?"):
             display.say("nothing sent, nothing changed")
             return display.Exit.ERROR
+        run.check_provider(database, provider)
     again = outcome.retry(database, found.job_id, only)
     display.say(f"job {found.job_id}: {again:,} failed requests are asked again")
     follow(database, found.job_id, provider, once=no_wait, poll=settings.poll(poll))

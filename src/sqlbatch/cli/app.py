@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from sqlbatch import display
 from sqlbatch.errors import SqlbatchError
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 # The order of a first visit: ask, follow, read.
 ORDER = ("enrich", "plan", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "serve")
@@ -62,6 +67,10 @@ def options(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    if threading.current_thread() is threading.main_thread():
+        # To be ended from outside is to be interrupted: what is begun is told, and scratch files are deleted.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupted)
     try:
         code = app(arguments, standalone_mode=False)
     except KeyboardInterrupt:
@@ -76,6 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
         display.error(str(problem))
         return display.Exit.ERROR
     except SystemExit as problem:
+        if problem.code == 130:  # Typer's for an interrupt
+            display.error("interrupted; nothing was begun")
+            return display.Exit.INTERRUPTED
         # Typer exits where the reader of our output has gone; what it did not read is nobody's loss.
         if not isinstance(problem.__context__, BrokenPipeError):
             raise
@@ -86,10 +98,17 @@ def main(arguments: list[str] | None = None) -> int:
     return int(code or 0)
 
 
+def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (what a signal handler takes)
+    raise KeyboardInterrupt
+
+
 def _other(problem: Exception) -> int:
     """Tell what Typer says of the command's words (its exceptions are a package of its own), or what else is wrong."""
     if type(problem).__name__ == "Abort":
         display.error("interrupted; nothing was begun")
+        return display.Exit.INTERRUPTED
+    if isinstance(problem, RuntimeError) and "Query interrupted" in str(problem):
+        display.error("interrupted while DuckDB was at work; nothing of it is kept")
         return display.Exit.INTERRUPTED
     usage = getattr(problem, "format_message", None)
     if usage is None and os.environ.get("SQLBATCH_DEBUG"):

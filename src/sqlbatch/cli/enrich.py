@@ -65,10 +65,11 @@ def enrich(
             display.error("every row is skipped, so nothing can be sent: nothing changed")
             return display.Exit.ERROR
         if ask.quote.to_send and asked.provider.paid:
-            run.check_provider(database, asked.provider)
             if not yes and not _confirmed():
                 display.say("nothing sent, nothing changed")
                 return display.Exit.ERROR
+            # Only now, for whoever answers at this address is handed the key.
+            run.check_provider(database, asked.provider)
         job_id = run.begin(database, ask)
     display.say(f"job {job_id} begun")
     follow(database, job_id, asked.provider, once=no_wait, poll=pause)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from sqlbatch import clock, display, outcome, run, settings
+from sqlbatch.answering.providers import label
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
 from sqlbatch.cli.query import head
-from sqlbatch.errors import DatabaseLocked, JobError, SqlbatchError
+from sqlbatch.errors import DatabaseError, DatabaseLocked, JobError, SqlbatchError
 from sqlbatch.store import jobs as state
 
 if TYPE_CHECKING:
@@ -121,12 +122,23 @@ def follow(database: Database, job_id: int, provider: Provider, *, once: bool, p
     except KeyboardInterrupt:
         where = f" --db {database.path}" if database.path and str(database.path) != settings.DEFAULT_DB else ""
         back = f"sqlbatch wait {job_id}{where}"
-        if provider.paid:
-            goes_on = f"what was submitted goes on at {provider.name} without this computer"
+        if provider.paid and not _any_submitted(database, job_id):
+            message = f"interrupted: nothing was submitted yet; go on with: {back}"
+        elif provider.paid:
+            goes_on = f"what was submitted goes on at {label(provider.name, provider.base_url)} without this computer"
             message = f"interrupted: {goes_on}; come back with: {back}"
         else:
             message = f"interrupted: the local server stops with this command, and loses nothing; go on with: {back}"
         raise Interrupted(message) from None
+
+
+def _any_submitted(database: Database, job_id: int) -> bool:
+    """Whether any batch of a job may be at the provider; where the database cannot be read, it may."""
+    try:
+        batches = database.read(lambda session: state.batches(session, job_id))
+    except DatabaseError:
+        return True
+    return any(batch.state not in {"planned", "uploading", "abandoned"} for batch in batches)
 
 
 def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int:
@@ -139,6 +151,12 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
     if job.open:
         display.say(f"job {job_id}: {job.pending:,} of {job.requests:,} requests open; sqlbatch wait {job_id} goes on")
         return display.Exit.DONE
+    if job.status == "superseded":
+        newest = patiently(database, lambda session: state.find(session, job.target))
+        raise JobError(
+            f"job {job_id} is superseded by job {newest.job_id}, which has the same target: "
+            f"sqlbatch wait {newest.job_id}"
+        )
     if job.status != "done":
         raise JobError(f"job {job_id} is {job.status}")
     return _done(database, job, show=rows and not as_json)
@@ -151,7 +169,7 @@ def _done(database: Database, job: JobRow, *, show: bool) -> int:
     parts = [f"{job.rows:,} row{'' if job.rows == 1 else 's'}"]
     parts += [f"{job.skipped:,} skipped"] if job.skipped else []
     display.say(
-        f"job {job.job_id} done: {job.target} has {', '.join(parts)}; "
+        f"job {job.job_id} done: {job.target} in {database.name} has {', '.join(parts)}; "
         f"{job.answered:,} of {job.requests:,} requests answered{offline}"
         + (f", {job.failed:,} failed: sqlbatch show {job.job_id} says why" if job.failed else "")
     )

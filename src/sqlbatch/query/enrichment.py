@@ -27,7 +27,6 @@ FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
     "param": dict,
     "endpoint": str,
     "provider": str,
-    "base_url": str,
     "limit": int,
     "max_attempts": int,
 }

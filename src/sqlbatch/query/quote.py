@@ -20,6 +20,7 @@ class Quote:
 
     target: str
     provider: str
+    base_url: str
     model: str
     rows: int
     skipped: int
@@ -58,6 +59,7 @@ def make_quote(
     return Quote(
         target=target.sql,
         provider=enrichment.provider,
+        base_url=enrichment.base_url,
         model=enrichment.model,
         rows=compiled.rows,
         skipped=compiled.skipped,
@@ -91,8 +93,9 @@ def check_existing(
                 "--replace to put the result in its place"
             )
         return (f"{target.sql}: the table that has this name now ({existing.rows:,} rows) is replaced",)
-    query, _ = session.run("target.previous", {"job_id": existing.job_id})[0]
-    if rows < existing.rows and query != enrichment.query:
+    query, text = session.run("target.previous", {"job_id": existing.job_id})[0]
+    asked_before = (query, Enrichment.from_json(text).limit)
+    if rows < existing.rows and asked_before != (enrichment.query, enrichment.limit):
         shrinking = f"{target.sql}: {existing.rows:,} -> {rows:,} rows"
         if not replace:
             raise InvalidTarget(

@@ -1,0 +1,55 @@
+"""A selection of the matrix of `python -m tests.faults`, quick enough for every run of the tests."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import crashes, failures, long
+from .ground import Ground, Row, ground
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Of each command every so-many-th point is taken here; the failures are dealt out to so many tests.
+EVERY_POINT, DEALT = 14, 4
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """Run one server for all: every job has requests of its own."""
+    with ground(tmp_path_factory.mktemp("faults")) as running:
+        yield running
+
+
+def check(rows: list[Row]) -> None:
+    """Check that nothing was paid twice and nothing lost."""
+    assert rows
+    assert [row for row in rows if not row.right] == []
+
+
+@pytest.mark.parametrize("scenario", crashes.SCENARIOS, ids=lambda scenario: scenario.name)
+def test_killed_at_a_point_and_started_again(here: Ground, scenario: crashes.Scenario) -> None:
+    check(list(crashes.crashes(here, scenario, every=EVERY_POINT)))
+
+
+@pytest.mark.parametrize("first", range(DEALT))
+def test_the_provider_fails(here: Ground, first: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    cases = [*failures.MODES, *failures.OUTCOMES][first::DEALT]
+    check(list(failures.failures(here, cases)))
+
+
+@pytest.mark.parametrize("stage", long.STAGES)
+def test_the_disk_is_full(here: Ground, stage: str) -> None:
+    trial = here.folder / "trial"
+    trial.mkdir(exist_ok=True)
+    if not long.may_mount(trial):
+        pytest.skip("only root may mount a small disk")
+    check([long.full_disk(here, stage)])
+
+
+def test_a_job_of_20_batches_killed_at_random(here: Ground) -> None:
+    check([long.killed_at_random(here, kills=8, hour=2.0)])
