@@ -224,12 +224,22 @@ def test_one_result_file_that_is_gone_does_not_cost_the_other(bench: Bench) -> N
     assert bench.outcomes() == [("answered", None, 6), ("failed", "results_expired", 4)]
 
 
+def test_one_404_of_a_fresh_result_file_gives_nothing_up(bench: Bench) -> None:
+    bench.control.faults({"name": "error", "on": CONTENT, "status": 404, "count": 1})
+    bench.enrich(5)
+    assert "it is asked for again" in bench.held
+    bench.check(5)
+
+
 def test_files_are_not_taken_for_gone_with_a_key_that_sees_nothing(bench: Bench) -> None:
     job_id = bench.begin(5)
     bench.until_ended(job_id)
     gone = {"status": 404, "message": "Not found."}
     bench.control.faults({"name": "error", "on": CONTENT, **gone})
-    bench.sql("UPDATE sqlbatch.batches SET state = 'ended', status = 'completed', output_file_id = 'file-x'")
+    bench.sql(
+        "UPDATE sqlbatch.batches SET state = 'ended', status = 'completed', output_file_id = 'file-x', "
+        "ended_at = planned_at - INTERVAL 1 DAY"
+    )
     bench.control.faults({"name": "error", "on": CONTENT, **gone}, {"name": "error", "on": RETRIEVE, **gone})
     with pytest.raises(ProviderRefused):
         bench.sync(job_id)

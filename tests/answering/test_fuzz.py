@@ -41,7 +41,18 @@ def loaded(database: Database, content: bytes, path: Path) -> dict[str, tuple[st
     """Load a result file for a new batch of all ids; return outcome and content by id, checked by the audit."""
     batch_id = str(uuid.uuid4())
     path.write_bytes(content)
-    batch = Ended(batch_id, "batch_x", "completed", "file-x", None, len(IDS), "/v1/chat/completions", "", fenced=False)
+    batch = Ended(
+        batch_id,
+        "batch_x",
+        "completed",
+        "file-x",
+        None,
+        len(IDS),
+        "/v1/chat/completions",
+        "",
+        fenced=False,
+        ended_at=clock.now(),
+    )
 
     with database.session() as session:
         session.sql(

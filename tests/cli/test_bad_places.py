@@ -97,7 +97,7 @@ def test_a_wrong_key_is_refused_once_and_never_shown(
     before = Unchanged(tmp_path)
     ran = here("enrich", MOVIES, *PAID, "--base-url", refusing.base_url, "--yes")
     assert ran.code == 1
-    assert ran.error.startswith("openai refused the API key (401): Incorrect API key provided")
+    assert " refused the API key (401): Incorrect API key provided" in ran.error
     assert [(method, path.partition("?")[0]) for method, path, _ in refusing.asked] == [("GET", "/v1/batches")]
     assert refusing.asked[0][2] == f"Bearer {SECRET}"
     assert "sk-" not in ran.err + ran.out
@@ -127,7 +127,7 @@ def test_a_server_that_is_not_there_is_told_within_seconds(here: Command, theirs
         began = time.monotonic()
         ran = here("enrich", MOVIES, *PAID, "--base-url", url, "--yes")
     assert ran.code == 1
-    assert ran.error.startswith("openai cannot be reached")
+    assert " cannot be reached" in ran.error
     assert time.monotonic() - began < 20
     before.check()
 

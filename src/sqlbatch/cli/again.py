@@ -36,9 +36,8 @@ def retry(
         failed = sum(count for code, count, _ in state.failures(session, found.job_id) if only in {None, code})
     provider = run.provider_of(found)
     if provider.paid and failed:
-        display.say(
-            f"job {found.job_id}: {failed:,} failed requests would go to {label(provider.name, provider.base_url)} again, at their cost"
-        )
+        where = label(provider.name, provider.base_url)
+        display.say(f"job {found.job_id}: {failed:,} failed requests would go to {where} again, at their cost")
         if not yes and not sys.stdin.isatty():
             raise InvalidSettings("this costs money at an unknown price: add --yes to send it without being asked")
         if not yes and not display.confirm("Send them?"):

@@ -65,7 +65,7 @@ def options(
         raise typer.Exit
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way out)
     """Run the command line and return the exit code."""
     if threading.current_thread() is threading.main_thread():
         # To be ended from outside is to be interrupted: what is begun is told, and scratch files are deleted.
