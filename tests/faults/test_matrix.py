@@ -24,6 +24,11 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _clean_environment(here: Ground) -> None:
+    """Leave the environment as the ground has made it, clean and with one fast clock for all processes."""
+
+
 def check(rows: list[Row]) -> None:
     """Check that nothing was paid twice and nothing lost."""
     assert rows
