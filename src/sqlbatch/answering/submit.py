@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.answering.spool import input_name
-from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
+from sqlbatch.errors import ProviderError, ProviderUnreachable
 from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ class Sent:
     requests: int
     provider_id: str | None = None
     problem: str | None = None
-    blocking: bool = False
     retry_after: float | None = None
     late: ProviderBatch | None = None
 
@@ -157,6 +156,5 @@ def _created(
 
 
 def _problem(batch_id: str, requests: int, error: ProviderError) -> Sent:
-    blocking = isinstance(error, ProviderRefused)
     retry_after = error.retry_after if isinstance(error, ProviderUnreachable) else None
-    return Sent(batch_id, requests, None, str(error), blocking, retry_after)
+    return Sent(batch_id, requests, problem=str(error), retry_after=retry_after)
