@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import duckdb
+import hypothesis
 import pytest
 
 import sqlbatch.__main__  # noqa: F401 (it puts the commands on the application)
@@ -23,6 +24,9 @@ from sqlbatch.cli.app import main
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# The same examples at each run, so that a failure is the change's; --hypothesis-profile=default draws new ones.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("same")
 ROOT = Path(__file__).parent.parent
 # Variables that would make a test depend on the machine it runs on.
 _STRANGE = ("OPENAI_", "SQLBATCH_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")

@@ -80,14 +80,18 @@ def _check_text(text: str, what: str) -> None:
 
 
 def read_text_option(value: str | None, name: str) -> str | None:
-    """Return a text option, read from a file where it is `@file`."""
+    """Return a text option, read from a file where it is `@file`; `@@` is an @ that begins the text itself."""
     if value is None or not value.startswith("@"):
         return value
+    if value.startswith("@@"):
+        return value[1:]
     try:
         return Path(value[1:]).read_text(encoding="utf-8-sig").rstrip("\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text in UTF-8"
-        raise InvalidSettings(f"{name} {value}: the file cannot be read: {reason}") from None
+        if not isinstance(error, OSError | UnicodeDecodeError):
+            reason = "no file has such a name"
+        raise InvalidSettings(f"{name} {value}: the file cannot be read: {reason} (a text begins with @@)") from None
 
 
 def configured(name: str) -> Any:

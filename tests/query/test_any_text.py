@@ -51,6 +51,11 @@ def fresh() -> tuple[Database, duckdb.DuckDBPyConnection]:
     return Database(connection=con), con
 
 
+def as_text(text: str) -> str:
+    """Return a text as an option takes it: an @ at its beginning would name a file, two of them are one."""
+    return "@" + text if text.startswith("@") else text
+
+
 @QUICK
 @example(STRANGE)
 @given(st.lists(TEXT, min_size=1, max_size=20))
@@ -102,6 +107,7 @@ def test_a_column_of_any_name_is_seen_and_rides_along(names: list[str]) -> None:
 @QUICK
 @example("{{ x }}", "{", "}", "}}")
 @example("'", "\0", "{query} $call_id", "\u2028")
+@example("@", "\0", "", "")
 @given(TEXT, TEXT, TEXT, TEXT)
 def test_any_template_is_filled_and_otherwise_left_as_it_is(before: str, between: str, after: str, value: str) -> None:
     db, con = fresh()
@@ -109,7 +115,7 @@ def test_any_template_is_filled_and_otherwise_left_as_it_is(before: str, between
     parts = [each.replace("{{", "").replace("}}", "") for each in (before, between, after)]
     # Braces that touch a place's own belong to it or not by where they stand; the fixtures have such cases.
     first, second, third = (part.strip("{}") for part in parts)
-    job_id = begin(db, "FROM t", prompt=f'{first}{{{{ x }}}}{second}{{{{"a b"}}}}{third}')
+    job_id = begin(db, "FROM t", prompt=as_text(f'{first}{{{{ x }}}}{second}{{{{"a b"}}}}{third}'))
     (body,) = bodies(db, job_id).values()
     assert content(body) == f"{first}{value}{second}7{third}"
     con.close()
@@ -117,10 +123,12 @@ def test_any_template_is_filled_and_otherwise_left_as_it_is(before: str, between
 
 @QUICK
 @example("\0 ' \" \\ {query} $x \u2028")
-@given(st.text(CHARACTERS, min_size=1, max_size=20).filter(lambda text: text.strip() and not text.startswith("@")))
+@example("@ { x }")
+@example("@@")
+@given(st.text(CHARACTERS, min_size=1, max_size=20).filter(lambda text: text.strip()))
 def test_any_instructions_are_sent_as_they_are(instructions: str) -> None:
     db, con = fresh()
-    (body,) = bodies(db, begin(db, "SELECT 1 AS x", instructions=instructions)).values()
+    (body,) = bodies(db, begin(db, "SELECT 1 AS x", instructions=as_text(instructions))).values()
     assert body["messages"][0] == {"role": "system", "content": instructions}
     con.close()
 

@@ -20,24 +20,9 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@opt.asking
 def enrich(
-    query: opt.QueryArgument,
-    into: opt.Into = None,
-    input_: opt.Input = None,
-    prompt: opt.Prompt = None,
-    instructions: opt.Instructions = None,
-    returns: opt.Returns = None,
-    model: opt.Model = None,
-    param: opt.Param = None,
-    endpoint: opt.Endpoint = None,
-    provider: opt.ProviderName = None,
-    base_url: opt.BaseUrl = None,
-    db: opt.Db = None,
-    attach: opt.Attach = None,
-    limit: opt.Limit = None,
-    max_attempts: opt.MaxAttempts = None,
-    fresh: opt.Fresh = False,
-    replace: opt.Replace = False,
+    asking: opt.Asking,
     yes: opt.Yes = False,
     no_wait: opt.NoWait = False,
     poll: opt.Poll = None,
@@ -48,15 +33,12 @@ def enrich(
     Example: sqlbatch enrich "SELECT title, overview FROM 'movies.csv'" --input overview --returns "genres VARCHAR[]"
     --instructions "Name the genres." --model gpt-6-luna --into tags
     """
-    database = settings.database(db, attach or ())
-    given = _given(
-        into, input_, prompt, instructions, returns, model, param, endpoint, provider, base_url, limit, max_attempts
-    )
-    asked = settings.ask(settings.read_source(query), given)
+    database = settings.database(asking.db, asking.attach or ())
+    asked = settings.ask(settings.read_source(asking.query), asking.given())
     pause = settings.poll(poll)
     if asked.provider.paid and not no_wait:
         run.key_of(asked.provider)
-    with _prepared(database, asked, fresh=fresh, replacing=replace) as ask:
+    with _prepared(database, asked, fresh=asking.fresh, replacing=asking.replace) as ask:
         display.show_quote(ask.quote)
         if not ask.quote.rows:
             display.say("the query has no rows: nothing to do")
@@ -77,36 +59,18 @@ def enrich(
 
 
 @app.command()
+@opt.asking
 def plan(
-    query: opt.QueryArgument,
-    into: opt.Into = None,
-    input_: opt.Input = None,
-    prompt: opt.Prompt = None,
-    instructions: opt.Instructions = None,
-    returns: opt.Returns = None,
-    model: opt.Model = None,
-    param: opt.Param = None,
-    endpoint: opt.Endpoint = None,
-    provider: opt.ProviderName = None,
-    base_url: opt.BaseUrl = None,
-    db: opt.Db = None,
-    attach: opt.Attach = None,
-    limit: opt.Limit = None,
-    max_attempts: opt.MaxAttempts = None,
-    fresh: opt.Fresh = False,
-    replace: opt.Replace = False,
+    asking: opt.Asking,
     as_json: opt.Json = False,
 ) -> int:
     """The quote alone: what enrich would send. Sends nothing, writes nothing.
 
     Example: sqlbatch plan films.sql --model gpt-6-luna --json
     """
-    database = settings.database(db, attach or ())
-    given = _given(
-        into, input_, prompt, instructions, returns, model, param, endpoint, provider, base_url, limit, max_attempts
-    )
-    asked = settings.ask(settings.read_source(query), given)
-    with _prepared(database, asked, fresh=fresh, replacing=replace) as ask:
+    database = settings.database(asking.db, asking.attach or ())
+    asked = settings.ask(settings.read_source(asking.query), asking.given())
+    with _prepared(database, asked, fresh=asking.fresh, replacing=asking.replace) as ask:
         if as_json:
             display.print_json(ask.quote.as_dict())
         else:
@@ -146,15 +110,3 @@ def _confirmed() -> bool:
     if not sys.stdin.isatty():
         raise InvalidSettings("this costs money at an unknown price: add --yes to send it without being asked")
     return display.confirm("Send it?")
-
-
-def _given(
-    into: str | None, input_: list[str] | None, prompt: str | None, instructions: str | None, returns: str | None,
-    model: str | None, param: list[str] | None, endpoint: str | None, provider: str | None, base_url: str | None,
-    limit: int | None, max_attempts: int | None,
-) -> dict[str, object]:  # fmt: skip
-    return {
-        "into": into, "input": input_, "prompt": prompt, "instructions": instructions, "returns": returns,
-        "model": model, "param": param, "endpoint": endpoint, "provider": provider, "base_url": base_url,
-        "limit": limit, "max_attempts": max_attempts,
-    }  # fmt: skip

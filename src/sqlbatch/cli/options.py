@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 QueryArgument = Annotated[
     str,
@@ -74,3 +81,55 @@ Poll = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What the commands that ask have in common: the query, and the options that say what is asked of it."""
+
+    query: QueryArgument
+    into: Into = None
+    input: Input = None
+    prompt: Prompt = None
+    instructions: Instructions = None
+    returns: Returns = None
+    model: Model = None
+    param: Param = None
+    endpoint: Endpoint = None
+    provider: ProviderName = None
+    base_url: BaseUrl = None
+    db: Db = None
+    attach: Attach = None
+    limit: Limit = None
+    max_attempts: MaxAttempts = None
+    fresh: Fresh = False
+    replace: Replace = False
+
+    def given(self) -> dict[str, Any]:
+        """Return the options by their names, as `settings.ask` takes them; None is what was not given."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def asking(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of Asking before its own, and hand them to it as its first argument."""
+    names = [each.name for each in fields(Asking)]
+    hints = get_type_hints(Asking, include_extras=True)
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+    @wraps(command)
+    def gathered(**given: Any) -> int:
+        asked = Asking(**{name: given.pop(name) for name in names})
+        return command(asked, **given)
+
+    shared = [
+        inspect.Parameter(
+            each.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[each.name],
+            default=inspect.Parameter.empty if each.name == "query" else each.default,
+        )
+        for each in fields(Asking)
+    ]  # fmt: skip
+    own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+    gathered.__signature__ = inspect.Signature([*shared, *own], return_annotation=int)  # type: ignore[attr-defined]
+    gathered.__annotations__ = {each.name: each.annotation for each in (*shared, *own)} | {"return": int}
+    del gathered.__wrapped__
+    return gathered
