@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.answering.batch_api import BLOCKING_CODES
 from sqlbatch.answering.events import Loaded
+from sqlbatch.answering.judge import file_list, judge
 from sqlbatch.answering.spool import input_name, result_name
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable
-from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
     from sqlbatch.store.database import Database, Session
 
 
-# Where a chat completion has what we read, as JSON paths of a result line.
-_PATHS = {
-    "content": "$.response.body.choices[0].message.content",
-    "refusal": "$.response.body.choices[0].message.refusal",
-    "finish": "$.response.body.choices[0].finish_reason",
-    "tokens_in": "$.response.body.usage.prompt_tokens",
-    "tokens_cached": "$.response.body.usage.prompt_tokens_details.cached_tokens",
-    "tokens_out": "$.response.body.usage.completion_tokens",
-}
 # A result file that is not found so soon after the end may still come: what was paid for is not given up for one 404.
 GONE_AFTER = timedelta(minutes=15)
 _MISSING = {"outcome": "retryable", "code": "missing", "message": "in neither result file"}
@@ -137,7 +128,8 @@ def load_files(
             return None
         fact = _fact(batch, claimed[0][0]) | (_GONE if fetched.gone else _MISSING)
         if fetched.files:
-            _judge(session, fetched.files, check(batch.returns, "content"))
+            judge(session, fetched.files, check(batch.returns, "content"))
+            session.run("load.chosen")
             session.run("load.results", fact)
             session.run("load.strangers", {"batch_id": batch.batch_id, "now": clock.now()})
         else:
@@ -163,20 +155,12 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, spool: Pa
             deleted = "its input file was deleted, for it was not known whether it was made"
             session.run("load.same_for_all", fact | {"outcome": "released", "code": "fenced", "message": deleted})
         elif lines and kept.exists():
-            session.run("load.line_errors", fact | _line_errors(lines), files=_list([kept]))
+            session.run("load.line_errors", fact | _line_errors(lines), files=file_list([kept]))
         else:
             session.run("load.same_for_all", fact | _same(first))
         return _counted(session, batch)
 
     return database.write(write)
-
-
-def _judge(session: Session, files: Sequence[Path], check: str) -> None:
-    with session.keeping_row_order(keep=True):
-        session.run("load.lines", files=_list(files), **_PATHS)
-    blocking = ", ".join(quote_literal(code) for code in sorted(BLOCKING_CODES))
-    session.run("load.judged", check=check, blocking=blocking)
-    session.run("load.chosen")
 
 
 def _same(first: BatchError | None) -> dict[str, object]:
@@ -204,7 +188,3 @@ def _counted(session: Session, batch: Ended) -> LoadedBatch:
     ]
     event = Loaded(batch.batch_id, batch.provider_id, batch.status, answered, failed, retryable, released)
     return LoadedBatch(event, quarantined, why)
-
-
-def _list(paths: Sequence[Path]) -> str:
-    return "[" + ", ".join(quote_literal(str(path)) for path in paths) + "]"
