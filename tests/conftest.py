@@ -18,6 +18,7 @@ import hypothesis
 import pytest
 
 import sqlbatch.__main__  # noqa: F401 (it puts the commands on the application)
+from sqlbatch import reach
 from sqlbatch import run as runs
 from sqlbatch.cli.app import main
 
@@ -126,7 +127,8 @@ def nothing_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     def reached(*_: object) -> None:
         raise AssertionError("a provider was reached")
 
-    monkeypatch.setattr(runs, "connected", reached)
+    for room in (runs, reach):
+        monkeypatch.setattr(room, "connected", reached)
 
 
 def everything(folder: Path) -> dict[str, bytes | None]:

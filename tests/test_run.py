@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from sqlbatch import run
+from sqlbatch import places, reach, run
 from sqlbatch.answering import owner
 from sqlbatch.answering.events import Held
 from sqlbatch.answering.providers import KNOWN, Provider
@@ -30,17 +30,17 @@ def begun(path: Path, rows: int = 3) -> int:
 
 def test_the_folder_lies_beside_the_database(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
-    assert run.home(Database(path)) == tmp_path / "a.duckdb.sqlbatch"
+    assert places.home(Database(path)) == tmp_path / "a.duckdb.sqlbatch"
     with duckdb.connect(str(path)) as con:
-        assert run.home(Database(connection=con)) == tmp_path / "a.duckdb.sqlbatch"
+        assert places.home(Database(connection=con)) == tmp_path / "a.duckdb.sqlbatch"
 
 
 def test_what_is_in_memory_has_one_private_folder_for_the_process() -> None:
     with duckdb.connect() as one, duckdb.connect() as other:
-        folder = run.home(Database(connection=one))
-        assert folder == run.home(Database(connection=other))
+        folder = places.home(Database(connection=one))
+        assert folder == places.home(Database(connection=other))
         assert folder.stat().st_mode & 0o777 == 0o700
-        assert run.file_of(Database(connection=one)) is None
+        assert places.file_of(Database(connection=one)) is None
 
 
 def test_a_quote_alone_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -95,11 +95,11 @@ def test_pauses_grow_to_the_slowest_and_begin_anew() -> None:
 
 def test_a_key_is_asked_for_only_where_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidSettings, match="--provider local"):
-        run.key_of(KNOWN["openai"])
-    assert run.key_of(Provider("openai", "http://127.0.0.1:8000/v1", "OPENAI_API_KEY")) is None
-    assert run.key_of(KNOWN["local"]) is None
+        reach.key_of(KNOWN["openai"])
+    assert reach.key_of(Provider("openai", "http://127.0.0.1:8000/v1", "OPENAI_API_KEY")) is None
+    assert reach.key_of(KNOWN["local"]) is None
     monkeypatch.setenv("OPENAI_API_KEY", " sk-test\n")
-    assert run.key_of(KNOWN["openai"]) == "sk-test"
+    assert reach.key_of(KNOWN["openai"]) == "sk-test"
 
 
 def test_an_owner_is_gone_only_where_that_can_be_known() -> None:

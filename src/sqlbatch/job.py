@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch import run, settings
+from sqlbatch import places, reach, run, settings
 from sqlbatch.errors import (
     DatabaseConflict,
     DatabaseLocked,
@@ -127,7 +127,7 @@ def enrich(
     asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
                  params=params, endpoint=endpoint, provider=provider, base_url=base_url, limit=limit,
                  max_attempts=max_attempts)  # fmt: skip
-    if asked.provider.paid and run.file_of(database) is None:
+    if asked.provider.paid and places.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
     with _prepared(database, query, asked, fresh=fresh, replace=replace) as ask:
         if ask.quote.rows == ask.quote.skipped:
@@ -140,7 +140,7 @@ def enrich(
                     f"{ask.quote.to_send:,} requests (about {ask.quote.tokens:,} tokens of input) would be sent to "
                     f"{asked.provider.name}, at an unknown price: pass yes=True to spend it"
                 )
-            run.check_provider(database, asked.provider)
+            reach.check_provider(database, asked.provider)
         job = Job(database, run.begin(database, ask))
     if asked.provider.paid:
         # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.

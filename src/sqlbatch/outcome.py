@@ -1,16 +1,73 @@
-"""A person's second thoughts about a job: ask again for what failed, or give it up."""
+"""How a job ends: its target is written, what failed is asked for again, or the job is given up."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.errors import JobError
+from sqlbatch.errors import InvalidTarget, JobError
 from sqlbatch.query import join
+from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.store import jobs
 
 if TYPE_CHECKING:
     from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.records import JobRow
+
+
+def finish(database: Database, job_id: int) -> join.Joined | None:
+    """Write the target of a job whose requests are all settled, and end the job, in one transaction.
+
+    Returns None where somebody else has done it. Raises JobError where a newer job has the target, or what is not ours
+    is in its place: the job has ended then.
+    """
+
+    def write(session: Session) -> join.Joined | str | None:
+        job = jobs.find(session, str(job_id))
+        if job.status in {"done", "cancelled"}:
+            return None
+        if job.status == "superseded":
+            return f"a newer job has the target {job.target}: job {job_id} leaves it alone"
+        joined = _join(session, job, replacing=job.replacing)
+        if not joined.failed:
+            join.drop_snapshot(session, job_id)
+        jobs.finish(session, job_id)
+        return joined
+
+    try:
+        done = database.write(write)
+    except InvalidTarget as error:
+        problem = str(error)
+        database.write(lambda session: jobs.finish(session, job_id, problem))
+        raise JobError(problem) from error
+    if isinstance(done, str):
+        raise JobError(done)
+    return done
+
+
+def load(database: Database, job_id: int, *, replacing: bool = False) -> join.Joined:
+    """Write a job's target from what is there so far; what is missing is `pending`.
+
+    Raises JobError where a newer job has the target or the job's rows are no longer kept.
+    """
+
+    def write(session: Session) -> join.Joined:
+        job = jobs.find(session, str(job_id))
+        newest = jobs.find(session, job.target)
+        if newest.job_id != job_id:
+            raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
+        if not join.has_snapshot(session, job_id):
+            raise JobError(
+                f"job {job_id} is done and every row of {job.target} has its answer: there is nothing to load"
+            )
+        joined = _join(session, job, replacing=replacing or job.replacing)
+        if job.error is not None and not joined.pending:
+            jobs.finish(session, job_id)
+            if not joined.failed:
+                join.drop_snapshot(session, job_id)
+        return joined
+
+    return database.write(write)
 
 
 def retry(database: Database, job_id: int, code: str | None = None) -> int:
@@ -54,3 +111,8 @@ def cancel(database: Database, job_id: int) -> bool:
 def left_over(session: Session) -> list[int]:
     """Return the jobs that are cancelled or superseded and still have batches at the provider."""
     return [int(job_id) for (job_id,) in session.run("cancel.left_over")]
+
+
+def _join(session: Session, job: JobRow, *, replacing: bool) -> join.Joined:
+    returns = Enrichment.from_json(job.enrichment).returns
+    return join.write_target(session, job.job_id, job.target, returns, replace=replacing)

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from sqlbatch import clock
+from sqlbatch import clock, outcome
 from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted
-from sqlbatch.answering.owner import is_gone, new_owner
+from sqlbatch.answering.owner import new_owner
 from sqlbatch.answering.pack import count_batches
-from sqlbatch.answering.providers import Provider, find_provider, label
+from sqlbatch.answering.providers import Provider, find_provider
 from sqlbatch.errors import (
     DatabaseConflict,
     DatabaseLocked,
-    InvalidSettings,
-    InvalidTarget,
     JobError,
     ProviderRefused,
     ProviderUnreachable,
 )
-from sqlbatch.query import join
+from sqlbatch.places import home, scratch_folder, sweep
 from sqlbatch.query.compile import Compiled, compile_query, store
-from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.quote import Quote, make_quote
 from sqlbatch.query.returns import Returns, parse_returns
 from sqlbatch.query.target import Target, parse_target
+from sqlbatch.reach import connected
 from sqlbatch.store import jobs
 from sqlbatch.store.database import Database, Session, scratch_name
 from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import duckdb
 
     from sqlbatch.answering.batch_api import BatchAPI
+    from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.store.records import JobRow
 
 # Seconds before the second look at a batch, and how much longer each further pause is.
@@ -83,7 +77,7 @@ def prepared(
     the database cannot be read.
     """
     returns = parse_returns(enrichment.returns or None)
-    folder = _scratch_folder(database)
+    folder = scratch_folder(database)
     try:
         scratch = folder / "scratch.duckdb"
         with database.session(migrate=False, scratch=scratch) as session:
@@ -129,46 +123,6 @@ def begin(database: Database, ask: Prepared) -> int:
         return job_id
 
     return database.write(commit, scratch=ask.scratch)
-
-
-@contextlib.contextmanager
-def connected(database: Database, provider: Provider) -> Iterator[BatchAPI]:
-    """Reach a provider for the block; the local one is started in this process, or joined where it runs already.
-
-    Raises InvalidSettings where a key is needed and there is none.
-    """
-    from sqlbatch.answering.batch_api import BatchAPI  # noqa: PLC0415 (openai takes a second to import)
-
-    with contextlib.ExitStack() as stack:
-        if provider.name == "local":
-            from sqlbatch.server import EmbeddedServer  # noqa: PLC0415
-
-            server = stack.enter_context(EmbeddedServer(home(database) / "server"))
-            api = BatchAPI(server.base_url, None, "the local server", loopback=True)
-        else:
-            here = urlsplit(provider.base_url).hostname in {"127.0.0.1", "localhost", "::1"}
-            api = BatchAPI(provider.base_url, key_of(provider), label(provider.name, provider.base_url), loopback=here)
-        stack.callback(api.close)
-        yield api
-
-
-def key_of(provider: Provider) -> str | None:
-    """Return the provider's key from the environment; raise InvalidSettings where it needs one and there is none."""
-    key = os.environ.get(provider.key_variable, "").strip() if provider.key_variable else ""
-    if not key and provider.key_variable and provider.base_url == find_provider(provider.name).base_url:
-        raise InvalidSettings(
-            f"no API key for {provider.name}: set {provider.key_variable}, or try the whole path without a key or cost "
-            "with --provider local (its offline model is no language model)"
-        )
-    if not key.isascii() or not key.isprintable():
-        raise InvalidSettings(f"{provider.key_variable} has characters that no key has (a line break?): set it again")
-    return key or None
-
-
-def check_provider(database: Database, provider: Provider) -> None:
-    """Raise ProviderError or InvalidSettings where the provider cannot be reached or refuses the key."""
-    with connected(database, provider) as api:
-        api.check()
 
 
 def steps(database: Database, job_id: int, *, once: bool = False, poll: float | None = None) -> Iterator[Event]:
@@ -226,9 +180,9 @@ def _steps(
                 continue
             unsettled, until = track.left(database, provider, job.job_id)
             if not unsettled:
-                finish(database, job.job_id)
+                outcome.finish(database, job.job_id)
                 tidy(work)
-                _sweep(database)
+                sweep(database)
                 return
             now = database.read(lambda session: jobs.find(session, str(job.job_id)))
             if not now.open:
@@ -252,61 +206,6 @@ def _steps(
         clock.sleep(min(pauses.next(), until) if until is not None else pauses.next())
 
 
-def finish(database: Database, job_id: int) -> join.Joined | None:
-    """Write the target of a job whose requests are all settled, and end the job, in one transaction.
-
-    Returns None where somebody else has done it. Raises JobError where a newer job has the target, or what is not ours
-    is in its place: the job has ended then.
-    """
-
-    def write(session: Session) -> join.Joined | str | None:
-        job = jobs.find(session, str(job_id))
-        if job.status in {"done", "cancelled"}:
-            return None
-        if job.status == "superseded":
-            return f"a newer job has the target {job.target}: job {job_id} leaves it alone"
-        joined = _join(session, job, replacing=job.replacing)
-        if not joined.failed:
-            join.drop_snapshot(session, job_id)
-        jobs.finish(session, job_id)
-        return joined
-
-    try:
-        done = database.write(write)
-    except InvalidTarget as error:
-        problem = str(error)
-        database.write(lambda session: jobs.finish(session, job_id, problem))
-        raise JobError(problem) from error
-    if isinstance(done, str):
-        raise JobError(done)
-    return done
-
-
-def load(database: Database, job_id: int, *, replacing: bool = False) -> join.Joined:
-    """Write a job's target from what is there so far; what is missing is `pending`.
-
-    Raises JobError where a newer job has the target or the job's rows are no longer kept.
-    """
-
-    def write(session: Session) -> join.Joined:
-        job = jobs.find(session, str(job_id))
-        newest = jobs.find(session, job.target)
-        if newest.job_id != job_id:
-            raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
-        if not join.has_snapshot(session, job_id):
-            raise JobError(
-                f"job {job_id} is done and every row of {job.target} has its answer: there is nothing to load"
-            )
-        joined = _join(session, job, replacing=replacing or job.replacing)
-        if job.error is not None and not joined.pending:
-            jobs.finish(session, job_id)
-            if not joined.failed:
-                join.drop_snapshot(session, job_id)
-        return joined
-
-    return database.write(write)
-
-
 def provider_of(job: JobRow) -> Provider:
     """Return the provider that a job was begun with."""
     provider = find_provider(job.provider)
@@ -316,53 +215,6 @@ def provider_of(job: JobRow) -> Provider:
 def check_of(returns: str, content: str) -> str:
     """Return the SQL that says what is wrong with an answer, for the canonical text of returned columns."""
     return parse_returns(returns or None).check_sql(content)
-
-
-def home(database: Database) -> Path:
-    """Return the folder beside the database file that holds files on their way, and the local server's state.
-
-    What is in memory only has a folder that goes with the process.
-    """
-    path = file_of(database)
-    return path.with_name(path.name + ".sqlbatch") if path is not None else _passing_home()
-
-
-def file_of(database: Database) -> Path | None:
-    """Return the file of a database, also of a connection's; None where it is in memory."""
-    if database.connection is None:
-        return database.path
-    with database.session(migrate=False) as session:
-        found = session.run("store.file", {"catalog": session.catalog})
-    return Path(found[0][0]) if found and found[0][0] else None
-
-
-@functools.cache
-def _passing_home() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="sqlbatch-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def _join(session: Session, job: JobRow, *, replacing: bool) -> join.Joined:
-    returns = Enrichment.from_json(job.enrichment).returns
-    return join.write_target(session, job.job_id, job.target, returns, replace=replacing)
-
-
-def _scratch_folder(database: Database) -> Path:
-    """Make a folder for the scratch file, beside the database where that can be written."""
-    beside = database.path.parent if database.path is not None else None
-    _sweep(database)
-    with contextlib.suppress(OSError):
-        if beside is not None and beside.is_dir():
-            return Path(tempfile.mkdtemp(prefix=f".sqlbatch-{new_owner()}-", dir=beside))
-    return Path(tempfile.mkdtemp(prefix="sqlbatch-"))
-
-
-def _sweep(database: Database) -> None:
-    """Delete the scratch folders that killed processes have left beside the database; they hold the user's rows."""
-    for folder in database.path.parent.glob(".sqlbatch-*-*") if database.path is not None else ():
-        if is_gone(folder.name.removeprefix(".sqlbatch-").rpartition("-")[0]):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _written(relation: duckdb.DuckDBPyRelation, folder: Path) -> str:

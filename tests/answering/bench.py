@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from sqlbatch import run
+from sqlbatch import places, run
 from sqlbatch.answering.events import Held, Loaded, Noted, Packed, Submitted
 from sqlbatch.answering.providers import KNOWN, Provider
 from sqlbatch.query.enrichment import CHAT, Enrichment
@@ -175,7 +175,7 @@ class Bench:
 
     def leftovers(self) -> list[str]:
         """Return what lies in the spool, and beside the database file what is not its own."""
-        home = run.home(self.database)
+        home = places.home(self.database)
         spool = [path.name for path in (home / "spool").iterdir()] if (home / "spool").exists() else []
         beside = [path.name for path in self.path.parent.iterdir() if path.name.startswith(".sqlbatch-")]
         return spool + beside

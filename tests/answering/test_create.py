@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import clock, run
+from sqlbatch import clock, places
 from sqlbatch.answering import submit
 from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
 from sqlbatch.errors import ProviderError, ProviderUnreachable
@@ -305,7 +305,7 @@ def test_the_key_is_nowhere(bench: Bench) -> None:
     assert "(the key)" in bench.held
     told = repr(bench.events)
     assert key not in told
-    for path in [bench.path, *run.home(bench.database).rglob("*")]:
+    for path in [bench.path, *places.home(bench.database).rglob("*")]:
         assert path.is_dir() or key.encode() not in path.read_bytes()
 
 

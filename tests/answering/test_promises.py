@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import run
+from sqlbatch import outcome, places, run
 from sqlbatch.errors import JobError
 
 from .bench import numbered
@@ -197,7 +197,7 @@ def test_load_gives_what_is_there_and_the_rest_is_pending(bench: Bench) -> None:
     bench.sync(job_id)
     bench.control.until_ended()
     bench.sync(job_id)
-    joined = run.load(bench.database, job_id)
+    joined = outcome.load(bench.database, job_id)
     assert (joined.answered, joined.pending) == (10, 20)
     found = bench.target()
     assert len(found) == 30
@@ -227,7 +227,7 @@ def test_a_superseded_job_leaves_the_target_alone(bench: Bench) -> None:
     assert not bench.packed
     assert bench.sql("FROM duckdb_tables() WHERE table_name = 'answers'") == []
     with pytest.raises(JobError, match=f"job {second} is the newest"):
-        run.load(bench.database, first)
+        outcome.load(bench.database, first)
     bench.wait(second)
     bench.check(25)
 
@@ -243,8 +243,8 @@ def test_a_table_that_somebody_else_made_meanwhile_is_not_replaced_until_the_use
     assert job.status == "done"
     assert "--replace" in str(job.error)
     with pytest.raises(Exception, match="did not make"):
-        run.load(bench.database, job_id)
-    run.load(bench.database, job_id, replacing=True)
+        outcome.load(bench.database, job_id)
+    outcome.load(bench.database, job_id, replacing=True)
     bench.check(20)
     assert bench.job(job_id).error is None
     # The rows were kept for this, and are not needed any more.
@@ -257,4 +257,4 @@ def test_nothing_is_left_in_the_spool(bench: Bench) -> None:
     bench.enrich(30)
     bench.check(30)
     assert bench.leftovers() == []
-    assert (run.home(bench.database) / "spool").stat().st_mode & 0o777 == 0o700
+    assert (places.home(bench.database) / "spool").stat().st_mode & 0o777 == 0o700

@@ -14,7 +14,7 @@ import duckdb
 import httpx2
 import pytest
 
-from sqlbatch import run as runs
+from sqlbatch import places
 from sqlbatch.answering.providers import Provider
 from sqlbatch.server import EmbeddedServer, ServerConfig
 from tests.answering.bench import KEY, Bench
@@ -128,6 +128,6 @@ def _account(
             lost += len(bench.sql(f"FROM {name} WHERE ai_status = 'answered' AND response IS DISTINCT FROM text"))
         if failed is not None and statuses["failed"] != failed:
             problem = f"{statuses['failed']} rows failed, not {failed}"
-    spool = runs.home(bench.database) / "spool"
+    spool = places.home(bench.database) / "spool"
     left = bench.leftovers() if spool.exists() else []
     return len(executed), max(twice, 0), lost, problem or (f"left behind: {', '.join(left)}" if left else "")

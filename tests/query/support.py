@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch import clock, run, settings
+from sqlbatch import clock, outcome, run, settings
 from sqlbatch.answering import pack, submit
 from sqlbatch.store.database import Database
 
@@ -116,7 +116,7 @@ def enrich(db: Database, query: str, reply: Reply, **options: Any) -> Joined:
     """Begin, answer and finish a job."""
     job_id = begin(db, query, **options)
     answer(db, job_id, reply)
-    joined = run.finish(db, job_id)
+    joined = outcome.finish(db, job_id)
     assert joined is not None
     return joined
 

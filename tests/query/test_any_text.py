@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sqlbatch import outcome
 from sqlbatch.query.enrichment import Enrichment, parameters, read_front_matter
 from sqlbatch.query.target import parse_target
 from sqlbatch.store.database import Database
@@ -73,14 +74,13 @@ def test_any_text_is_the_same_in_the_request_and_in_the_target(texts: list[str])
 @example(STRANGE)
 @given(st.lists(TEXT, min_size=1, max_size=20))
 def test_any_answer_is_the_same_in_the_target(texts: list[str]) -> None:
-    from sqlbatch import run  # noqa: PLC0415 (its name is that of a word used here)
 
     db, con = fresh()
     job_id = begin(db, f"SELECT i FROM range({len(texts)}) AS r(i)", returns="said VARCHAR, parts VARCHAR[]")
     answer(
         db, job_id, lambda body: json.dumps({"said": texts[int(content(body))], "parts": [texts[int(content(body))]]})
     )
-    run.finish(db, job_id)
+    outcome.finish(db, job_id)
     found = con.execute("SELECT said, parts FROM answers").fetchall()
     assert found == [(text, [text]) for text in texts]
     con.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from sqlbatch import clock, run
+from sqlbatch import clock, places
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked, InvalidSettings
 from sqlbatch.store import database as opening
 from sqlbatch.store.database import Database, Session
@@ -156,9 +156,9 @@ def test_a_plan_leaves_every_byte_of_the_file(state: str, here: Command, tmp_pat
 
 
 def test_the_local_home_is_beside_the_file_and_a_memory_database_has_one_of_its_own(tmp_path: Path) -> None:
-    assert run.home(Database(tmp_path / "work.duckdb")) == tmp_path / "work.duckdb.sqlbatch"
+    assert places.home(Database(tmp_path / "work.duckdb")) == tmp_path / "work.duckdb.sqlbatch"
     with duckdb.connect() as con:
-        assert str(tmp_path) not in str(run.home(Database(connection=con)))
+        assert str(tmp_path) not in str(places.home(Database(connection=con)))
 
 
 def test_the_clock_runs_faster_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sqlbatch import display, outcome, run, settings
+from sqlbatch import display, outcome, reach, run, settings
 from sqlbatch.answering.providers import label
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
@@ -43,7 +43,7 @@ def retry(
         if not yes and not display.confirm("Send them?"):
             display.say("nothing sent, nothing changed")
             return display.Exit.ERROR
-        run.check_provider(database, provider)
+        reach.check_provider(database, provider)
     again = outcome.retry(database, found.job_id, only)
     display.say(f"job {found.job_id}: {again:,} failed requests are asked again")
     follow(database, found.job_id, provider, once=no_wait, poll=settings.poll(poll))

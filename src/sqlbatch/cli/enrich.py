@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from sqlbatch import display, run, settings
+from sqlbatch import display, reach, run, settings
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.operate import ending, follow
@@ -37,7 +37,7 @@ def enrich(
     asked = settings.ask(settings.read_source(asking.query), asking.given())
     pause = settings.poll(poll)
     if asked.provider.paid and not no_wait:
-        run.key_of(asked.provider)
+        reach.key_of(asked.provider)
     with _prepared(database, asked, fresh=asking.fresh, replacing=asking.replace) as ask:
         display.show_quote(ask.quote)
         if not ask.quote.rows:
@@ -51,7 +51,7 @@ def enrich(
                 display.say("nothing sent, nothing changed")
                 return display.Exit.ERROR
             # Only now, for whoever answers at this address is handed the key.
-            run.check_provider(database, asked.provider)
+            reach.check_provider(database, asked.provider)
         job_id = run.begin(database, ask)
     display.say(f"job {job_id} begun")
     follow(database, job_id, asked.provider, once=no_wait, poll=pause)

@@ -111,7 +111,7 @@ def load(
     database = existing(db)
     with database.session() as session:
         found = state.find(session, job)
-    display.show_joined(run.load(database, found.job_id, replacing=replace))
+    display.show_joined(outcome.load(database, found.job_id, replacing=replace))
     return display.Exit.DONE
 
 
