@@ -1,0 +1,11 @@
+"""What the user sees: messages and progress on stderr, data on stdout, and the exit codes."""
+
+from sqlbatch.display.console import Exit, confirm, err, error, out, plain, print_json, say, show_rows, working
+from sqlbatch.display.job import show_job, show_jobs, show_joined
+from sqlbatch.display.progress import follow, told
+from sqlbatch.display.quote import show_quote
+
+__all__ = [
+    "Exit", "confirm", "err", "error", "follow", "out", "plain", "print_json", "say", "show_job", "show_jobs",
+    "show_joined", "show_quote", "show_rows", "told", "working",
+]  # fmt: skip

@@ -1,0 +1,112 @@
+"""The two consoles: messages on stderr, data on stdout, text made harmless, and the exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# C0 and C1 controls but tab and line feed, each as its escape: an answer may hold what clears a screen.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in {9, 10}}
+
+
+class Exit(IntEnum):
+    """The exit codes of the command line."""
+
+    DONE = 0
+    """Every row is answered or skipped, or a step was done as asked."""
+    ERROR = 1
+    """Something is wrong, or nothing could be sent."""
+    USAGE = 2
+    """The command was not understood."""
+    FAILED_ROWS = 3
+    """The job ended, and some of its rows failed."""
+    INTERRUPTED = 4
+    """Ctrl-C; the job goes on at the provider."""
+
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def out() -> Console:
+    """Return the console of stdout, wide enough in a pipe for a table to be read."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+def plain(text: str) -> str:
+    """Return a text for the console: no markup, and control characters, which could steer a terminal, made visible."""
+    return escape(text.translate(_CONTROLS))
+
+
+def say(message: str) -> None:
+    """Tell something on stderr, as it is."""
+    err.print(plain(message))
+
+
+def error(message: str) -> None:
+    """Tell an error on stderr."""
+    err.print(f"[bold red]error:[/] {plain(message)}")
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def working(doing: str) -> Iterator[None]:
+    """Show that something goes on for the block: a moving bar on a terminal, one line elsewhere."""
+    if not err.is_terminal:
+        say(f"{doing} …")
+        yield
+        return
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True
+    ) as bar:
+        bar.add_task(doing, total=None)
+        yield
+
+
+def confirm(question: str) -> bool:
+    """Ask a yes-or-no question on the terminal; no is the default."""
+    err.print(f"{plain(question)} \\[y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str | None]], more: int = 0) -> None:
+    """Print rows as a table, long text wrapped; `more` rows are only counted."""
+    table = Table(box=box.ROUNDED, show_lines=any(value and len(value) > 40 for row in rows for value in row))
+    for column in columns:
+        table.add_column(plain(column), overflow="fold")
+    for row in rows:
+        table.add_row(*("[dim]NULL[/]" if value is None else plain(value) for value in row))
+    out().print(table)
+    if more:
+        say(f"{more:,} more rows")
+
+
+def show_facts(console: Console, facts: dict[str, str]) -> None:
+    """Print facts, one a line, their names in one column; a long one is left to the terminal to wrap."""
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        lines = value.splitlines() or [""]
+        console.print(f"[dim]{name:<{width}}[/]  {plain(lines[0])}", soft_wrap=True)
+        for line in lines[1:]:
+            console.print(" " * (width + 2) + plain(line), soft_wrap=True)
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: `1 batch`, `2 batches`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

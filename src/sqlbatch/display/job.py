@@ -1,0 +1,113 @@
+"""Jobs as a person reads them: where one is, its batches, its failures by reason."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+
+from sqlbatch.answering.providers import label
+from sqlbatch.display.console import counted, out, plain, say, show_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlbatch.query.join import Joined
+    from sqlbatch.store.records import BatchRow, JobRow
+
+
+def show_joined(joined: Joined) -> None:
+    """Tell what became of a target's rows."""
+    parts = [f"{joined.answered:,} answered"]
+    parts += [f"{joined.failed:,} failed"] if joined.failed else []
+    parts += [f"{joined.pending:,} pending"] if joined.pending else []
+    parts += [f"{joined.skipped:,} skipped"] if joined.skipped else []
+    say(f"{joined.target}: {counted(joined.rows, 'row')}, {', '.join(parts)}")
+
+
+def show_jobs(jobs: Sequence[JobRow]) -> None:
+    """Print one line a job."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for heading in (
+        "job",
+        "target",
+        "status",
+        "rows",
+        "requests",
+        "answered",
+        "failed",
+        "pending",
+        "provider",
+        "created (UTC)",
+    ):
+        table.add_column(
+            heading,
+            justify="right" if heading in {"rows", "requests", "answered", "failed", "pending"} else "left",
+            no_wrap=heading != "target",
+            overflow="fold",
+        )
+    for job in jobs:
+        counts = (job.rows, job.requests, job.answered, job.failed, job.pending)
+        created = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
+        model = "local (offline)" if job.provider == "local" else label(job.provider, job.base_url)
+        table.add_row(str(job.job_id), plain(job.target), job.status, *(f"{n:,}" for n in counts), model, created)
+    out().print(table)
+
+
+def show_job(
+    job: JobRow, batches: Sequence[BatchRow], failures: Sequence[tuple[str, int, str | None]], billed: Sequence[int]
+) -> None:
+    """Print a job: what it asked, where it is, its batches, its failures by reason."""
+    console = out()
+    model = json.loads(job.enrichment)["model"]
+    facts = {"job": f"{job.job_id} {job.target}", "status": _status_in_words(job)}
+    facts["model"] = f"{model} at {label(job.provider, job.base_url)}" + (
+        " (no language model)" if job.provider == "local" else ""
+    )
+    facts["rows"] = f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else "")
+    known = f", {job.reused:,} known before" if job.reused else ""
+    settled = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
+    facts["requests"] = f"{job.requests:,} distinct{known}: {settled}"
+    if any(billed):
+        facts["tokens"] = f"{billed[0]:,} in ({billed[1]:,} cached), {billed[2]:,} out"
+    facts["begun"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    if job.finished_at:
+        facts["ended"] = f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC"
+    facts["query"] = job.query.strip()
+    show_facts(console, facts)
+    if batches:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+        for heading in ("batch", "state", "requests", "answered", "failed", "not tried", "open"):
+            table.add_column(heading)
+        for batch in batches:
+            state = batch.state if batch.status in {None, "completed"} else f"{batch.state} ({batch.status})"
+            counts = (batch.requests, batch.answered, batch.failed, batch.released, batch.open)
+            adopted = ", adopted" if batch.adopted else ""
+            table.add_row(batch.provider_id or batch.batch_id, state + adopted, *(f"{n:,}" for n in counts))
+        console.print(table)
+    if failures:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+        for heading in ("failed for", "requests", "for example"):
+            table.add_column(heading)
+        for code, number, message in failures:
+            table.add_row(plain(code), f"{number:,}", plain((message or "")[:200]))
+        console.print(table)
+
+
+def _status_in_words(job: JobRow) -> str:
+    match job.status:
+        case "done" if job.error:
+            return f"done, but the target was not written: {job.error}"
+        case "done" if job.failed:
+            return f"done, {counted(job.failed, 'request')} failed"
+        case "blocked":
+            until = f" until {job.paused_until:%H:%M:%S} UTC" if job.paused_until else ""
+            return f"blocked{until}: {job.blocked} (sqlbatch wait {job.job_id} goes on)"
+        case "running":
+            return f"running (sqlbatch wait {job.job_id} follows it)"
+        case "superseded":
+            return f"superseded: a newer job has the target {job.target}"
+        case status:
+            return status

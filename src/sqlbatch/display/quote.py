@@ -1,0 +1,37 @@
+"""The quote, as a person reads it before money is spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlbatch.answering.providers import label
+from sqlbatch.display.console import counted, err, plain, show_facts
+
+if TYPE_CHECKING:
+    from sqlbatch.query.quote import Quote
+
+
+def show_quote(quote: Quote) -> None:
+    """Tell what would be sent, what not, and why."""
+    offline = " (no language model: it answers from the text alone)" if quote.provider == "local" else ""
+    facts = {"target": quote.target, "model": f"{quote.model} at {label(quote.provider, quote.base_url)}{offline}"}
+    facts["rows"] = f"{quote.rows:,}" + "".join(f"; {count:,} skipped: {reason}" for reason, count in quote.skipped_why)
+    facts["the model sees"] = ", ".join(quote.sees)
+    if quote.rides_along:
+        facts["rides along"] = ", ".join(quote.rides_along)
+    settled = [f"{quote.distinct:,} distinct"]
+    settled += [f"{quote.answered:,} answered before"] if quote.answered else []
+    settled += [f"{quote.failed_before:,} failed before, not sent"] if quote.failed_before else []
+    settled += [f"{quote.in_flight:,} in flight"] if quote.in_flight else []
+    facts["requests"] = ", ".join(settled)
+    if quote.to_send:
+        batches = counted(quote.batches, "batch", "batches")
+        size = f"{quote.bytes / 1e6:,.1f} MB, about {quote.tokens:,} tokens of input"
+        facts["to send"] = f"{counted(quote.to_send, 'request')} in {batches}, {size}"
+    else:
+        facts["to send"] = "nothing"
+    free = quote.provider == "local" or not quote.to_send
+    facts["cost"] = "nothing" if free else "unknown: no price is known for it"
+    show_facts(err, facts)
+    for note in quote.notes:
+        err.print(f"[yellow]note:[/] {plain(note)}")
