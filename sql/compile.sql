@@ -14,9 +14,10 @@ SELECT sqlbatch_row, skipped,
   CASE WHEN input IS NOT NULL THEN strlen(input) + $constant::BIGINT END AS bytes
 FROM (SELECT sqlbatch_row, {skipped} AS skipped, {input} AS input FROM {scratch}.main.rows);
 
--- requests: the distinct requests, each with the first row that asks for it
+-- requests: the distinct requests, each with the first row that asks for it, and its tokens as far as bytes tell
 CREATE TABLE {scratch}.main.requests AS
-SELECT custom_id, min(sqlbatch_row) AS sqlbatch_row, any_value(bytes) AS bytes
+SELECT custom_id, min(sqlbatch_row) AS sqlbatch_row, any_value(bytes) AS bytes,
+  greatest(1, (any_value(bytes) + $uncounted::BIGINT + $bytes_per_token::BIGINT - 1) // $bytes_per_token::BIGINT) AS tokens
 FROM {scratch}.main.asks WHERE custom_id IS NOT NULL
 GROUP BY custom_id;
 
@@ -54,6 +55,6 @@ WITH new AS MATERIALIZED (
   FROM {scratch}.main.requests n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id
 )
 SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.sqlbatch_row),
-  n.custom_id, $call_id::UUID, r.input, n.bytes, (n.bytes + 3) // 4
+  n.custom_id, $call_id::UUID, r.input, n.bytes, n.tokens
 FROM new n
 JOIN (SELECT sqlbatch_row, {input} AS input FROM {scratch}.main.rows SEMI JOIN new USING (sqlbatch_row)) r USING (sqlbatch_row);

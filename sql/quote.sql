@@ -19,7 +19,7 @@ CREATE TABLE {scratch}.main.known (custom_id UUID, state VARCHAR);
 
 -- to_send: the requests that would be sent
 CREATE TABLE {scratch}.main.to_send AS
-SELECT sqlbatch_row AS seq, custom_id, bytes, (bytes + 3) // 4 AS tokens
+SELECT sqlbatch_row AS seq, custom_id, bytes, tokens
 FROM {scratch}.main.requests ANTI JOIN {scratch}.main.known USING (custom_id);
 
 -- counts: answered, failed before, in flight, to send, and the bytes and estimated tokens of what is to send

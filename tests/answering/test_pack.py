@@ -94,7 +94,7 @@ def test_a_quote_counts_the_batches_that_are_made(bench: Bench) -> None:
 
 def test_the_queue_limit_is_learned_and_kept_to(bench: Bench) -> None:
     """One batch alone is above the limit: it is refused for ever unless it is packed smaller."""
-    bench.control.faults({"name": "token_limit", "limit": 2_000})
+    bench.control.faults({"name": "token_limit", "limit": 2_000, "bytes_per_token": 14})
     job_id = bench.begin(200, max_attempts=1)
     bench.wait(job_id)
     sizes = bench.sql("SELECT tokens, error_code FROM sqlbatch.batches ORDER BY planned_at")

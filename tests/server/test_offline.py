@@ -414,7 +414,16 @@ def test_too_few_tokens_cut_the_answer() -> None:
 
 def test_tokens_grow_with_the_text() -> None:
     used = [chat("word " * count)["usage"]["prompt_tokens"] for count in (1, 10, 100)]
-    assert used == [1, 10, 100]
+    # A message takes 4 tokens besides its text, the answer's beginning 3.
+    assert [tokens - 7 for tokens in used] == [1, 10, 100]
+
+
+def test_the_schema_of_the_answer_is_billed_as_the_model_is_shown_it() -> None:
+    free = chat("Alien.")["usage"]["prompt_tokens"]
+    properties = {"mood": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": ["mood"], "additionalProperties": False}
+    # 107 bytes of compact JSON: real tokenizers make 20 to 35 tokens of it.
+    assert 20 <= chat("Alien.", schema)["usage"]["prompt_tokens"] - free <= 40
 
 
 def picture(kind: str, width: int, height: int) -> bytes:

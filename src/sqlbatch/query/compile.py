@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
+from sqlbatch.query.estimate import BYTES_PER_TOKEN, bytes_of_no_account
 from sqlbatch.query.prompt import QueryColumn, Sight, call_of, see
 from sqlbatch.store.queries import quote_identifier
 
@@ -154,7 +155,9 @@ def compile_query(
         if sight.invalid:
             _refuse_invalid(session, sight, scratch)
         session.run("compile.asks", {"call_id": call.call_id, "constant": constant}, **asking)
-        session.run("compile.requests", scratch=scratch)
+        uncounted = bytes_of_no_account(call, constant)
+        counting = {"uncounted": uncounted, "bytes_per_token": BYTES_PER_TOKEN}
+        session.run("compile.requests", counting, scratch=scratch)
     too_long = session.run("compile.too_long", {"limit": line_limit}, scratch=scratch)
     if too_long:
         row, size = too_long[0]

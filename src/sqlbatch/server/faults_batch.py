@@ -40,7 +40,7 @@ class FaultyBatch:
         rule = self._faults.take("token_limit", self._id)
         if rule:
             limit = rule.options.get("limit")
-            if limit is None or (size + enqueued) // 4 > int(limit):
+            if limit is None or (size + enqueued) // int(rule.options.get("bytes_per_token", 4)) > int(limit):
                 message = (
                     f"Enqueued token limit reached for {rule.options.get('model', 'offline')} in organization "
                     f"org-local. Limit: {int(limit or 900_000):,} enqueued tokens. Please try again once some "

@@ -17,7 +17,7 @@ from sqlbatch.server.offline.nodes import InvalidSchema
 from sqlbatch.server.offline.reading import Asked, read_messages
 from sqlbatch.server.offline.schema import make_value
 from sqlbatch.server.offline.text import Text
-from sqlbatch.server.offline.tokens import count_tokens, cut
+from sqlbatch.server.offline.tokens import count_schema_tokens, count_tokens, cut
 
 OFFLINE = "offline"
 _MAX_INPUTS = 2_048  # of one embeddings request (contract section 5)
@@ -88,6 +88,7 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
     content = _content(asked, wanted, "text.format", wanted)
     if isinstance(body.get("instructions"), str):
         asked.everything.append(body["instructions"])
+        asked.turns += 1
     content, tokens, finish = _within(content, _limit(body, "max_output_tokens", None))
     cut_short = finish == "length"
     used = asked.tokens
@@ -204,6 +205,7 @@ def _content(asked: Asked, wanted: object, name: str, settings: object) -> str:
     schema = settings.get("schema")
     if not isinstance(schema, dict):
         raise missing_parameter(f"{name}.schema" if name != "response_format" else f"{name}.json_schema.schema")
+    asked.extra = count_schema_tokens(schema)
     try:
         return _ENCODE(make_value(schema, text, strict=bool(settings.get("strict"))))
     except InvalidSchema as error:

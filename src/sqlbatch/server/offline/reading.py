@@ -6,21 +6,27 @@ from dataclasses import dataclass, field
 
 from sqlbatch.server.envelope import ApiError, invalid_type, invalid_value
 from sqlbatch.server.offline.pictures import BadPicture, Picture, look_at
-from sqlbatch.server.offline.tokens import count_tokens
+from sqlbatch.server.offline.tokens import ANSWER_TOKENS, MESSAGE_TOKENS, count_tokens
 
 
 @dataclass
 class Asked:
-    """What a request says: the last user message's text and pictures, all text there is, and the tokens of it."""
+    """What a request says: the last user message's text and pictures, all text there is, and the tokens of it.
+
+    `turns` are its messages, `extra` the tokens of what else the model is shown: the schema of its answer.
+    """
 
     text: str = ""
     everything: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    turns: int = 0
+    extra: int = 0
 
     @property
     def tokens(self) -> int:
         """The tokens of the whole request."""
-        return sum(map(count_tokens, self.everything)) + sum(picture.tokens for picture in self.pictures)
+        around = self.turns * MESSAGE_TOKENS + ANSWER_TOKENS + self.extra
+        return around + sum(map(count_tokens, self.everything)) + sum(picture.tokens for picture in self.pictures)
 
 
 def read_messages(messages: object, name: str) -> Asked:
@@ -36,6 +42,7 @@ def read_messages(messages: object, name: str) -> Asked:
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise invalid_type(f"{name}[{index}]", "an object", message)
+        asked.turns += 1
         if "content" not in message:
             continue
         texts, pictures = _read_content(message["content"], f"{name}[{index}].content")
