@@ -45,7 +45,7 @@ WHERE m.batch_id = $batch_id::UUID;
 
 -- write: the batch's input file, a request a line
 COPY (
-  SELECT concat('{"custom_id":"', r.custom_id::VARCHAR, '","method":"POST","url":"', c.endpoint, '","body":',
+  SELECT concat('{"custom_id":"', r.custom_id::VARCHAR, '","method":"POST","url":"', {url}, '","body":',
     c.head, r.input, c.tail, '}') AS line
   FROM sqlbatch.requests r
   JOIN sqlbatch.calls c ON c.call_id = r.call_id

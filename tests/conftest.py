@@ -68,6 +68,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     for name in before:
         if name.startswith(_STRANGE):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nobody"))
     monkeypatch.chdir(tmp_path)
     yield
     for name in set(os.environ) - set(before):

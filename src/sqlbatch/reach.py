@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from sqlbatch.answering.providers import Provider, find_provider, label
+from sqlbatch.answering.providers import Provider, is_here, known, label
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.places import home
 
@@ -33,8 +32,8 @@ def connected(database: Database, provider: Provider) -> Iterator[BatchAPI]:
             server = stack.enter_context(EmbeddedServer(home(database) / "server"))
             api = BatchAPI(server.base_url, None, "the local server", loopback=True)
         else:
-            here = urlsplit(provider.base_url).hostname in {"127.0.0.1", "localhost", "::1"}
-            api = BatchAPI(provider.base_url, key_of(provider), label(provider.name, provider.base_url), loopback=here)
+            name, here = label(provider.name, provider.base_url), is_here(provider.base_url)
+            api = BatchAPI(provider.base_url, key_of(provider), name, loopback=here, purpose=provider.purpose)
         stack.callback(api.close)
         yield api
 
@@ -42,7 +41,7 @@ def connected(database: Database, provider: Provider) -> Iterator[BatchAPI]:
 def key_of(provider: Provider) -> str | None:
     """Return the provider's key from the environment; raise InvalidSettings where it needs one and there is none."""
     key = os.environ.get(provider.key_variable, "").strip() if provider.key_variable else ""
-    if not key and provider.key_variable and provider.base_url == find_provider(provider.name).base_url:
+    if not key and provider.key_variable and provider.base_url == known()[provider.name].base_url:
         raise InvalidSettings(
             f"no API key for {provider.name}: set {provider.key_variable}, or try the whole path without a key or cost "
             "with --provider local (its offline model is no language model)"

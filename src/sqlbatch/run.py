@@ -11,10 +11,11 @@ from sqlbatch import clock, outcome
 from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted
 from sqlbatch.answering.owner import new_owner
 from sqlbatch.answering.pack import count_batches
-from sqlbatch.answering.providers import Provider, find_provider
+from sqlbatch.answering.providers import Provider, find_provider, known
 from sqlbatch.errors import (
     DatabaseConflict,
     DatabaseLocked,
+    InvalidSettings,
     JobError,
     ProviderRefused,
     ProviderUnreachable,
@@ -158,7 +159,7 @@ def _steps(
     spool = home(database) / "spool"
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     work = Work(database, api, provider, job.job_id, new_owner(), spool, check_of)
-    pauses = _Pauses(2.0 if provider.paid else FIRST_POLL, provider.slowest_poll, poll)
+    pauses = _Pauses(provider.first_poll, provider.slowest_poll, poll)
     # Who waits wants to see at once whether what blocked the job has passed; `sync` comes again by itself.
     resuming = not once
     while True:
@@ -208,8 +209,12 @@ def _steps(
 
 def provider_of(job: JobRow) -> Provider:
     """Return the provider that a job was begun with."""
-    provider = find_provider(job.provider)
-    return provider if provider.base_url == job.base_url else replace(provider, base_url=job.base_url)
+    if job.provider not in known():
+        raise InvalidSettings(
+            f"job {job.job_id} was begun with the provider {job.provider}, which no sqlbatch.toml here defines: run it "
+            f"from its project's folder, or add [providers.{job.provider}] to ~/.config/sqlbatch.toml"
+        )
+    return find_provider(job.provider, job.base_url)
 
 
 def check_of(returns: str, content: str) -> str:

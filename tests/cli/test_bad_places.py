@@ -256,10 +256,10 @@ def test_a_first_comment_without_an_end_is_told(here: Command, tmp_path: Path) -
     ("content", "says"),
     [
         (b"model = ", "sqlbatch.toml is not TOML"),
-        (b"modle = 'x'", "sqlbatch.toml: unknown option modle; did you mean model?"),
+        (b"modle = 'x'", "sqlbatch.toml, line 1: unknown option modle; did you mean model?"),
         (b"zzz = 'x'", "known are: db, provider"),
-        (b"model = 3", "sqlbatch.toml: model must be a text"),
-        (b"max_attempts = true", "sqlbatch.toml: max_attempts must be a number"),
+        (b"model = 3", "sqlbatch.toml, line 1: model must be a text"),
+        (b"max_attempts = true", "sqlbatch.toml, line 1: max_attempts must be a whole number"),
         (b"db = '\xff'", "sqlbatch.toml cannot be read"),
     ],
 )

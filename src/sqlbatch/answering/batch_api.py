@@ -69,8 +69,11 @@ class ProviderBatch:
 class BatchAPI:
     """One provider's Files and Batches; what goes wrong is ProviderUnreachable or ProviderRefused, no other error."""
 
-    def __init__(self, base_url: str, key: str | None, name: str, *, loopback: bool = False) -> None:
+    def __init__(
+        self, base_url: str, key: str | None, name: str, *, loopback: bool = False, purpose: str = "batch"
+    ) -> None:
         self.name = name
+        self._purpose: Any = purpose
         self._key = key
         # What is on this machine is not behind a proxy of the environment's.
         client = openai.DefaultHttpxClient(trust_env=False) if loopback else None
@@ -90,13 +93,13 @@ class BatchAPI:
     def upload(self, path: Path, progress: Callable[[int], None]) -> str:
         """Upload a file as a stream and return its id; `progress` is told the bytes read so far."""
         with self._errors(f"upload {path.name}"), _Counted(path, progress) as handle:
-            reply = self._once.files.create(file=(path.name, handle), purpose="batch", timeout=1800)
+            reply = self._once.files.create(file=(path.name, handle), purpose=self._purpose, timeout=1800)
             return reply.id
 
     def find_upload(self, name: str, size: int) -> str | None:
         """Return the id of a whole upload of this name whose reply was lost, or None."""
         with self._errors("list files"):
-            page = self._client.files.list(purpose="batch", limit=1000)
+            page = self._client.files.list(purpose=self._purpose, limit=1000)
             for file in page.data:
                 if file.filename == name and file.bytes == size:
                     return file.id

@@ -67,9 +67,11 @@ def send(
         return None
     requests, size, file_id = claimed[0]
     try:
-        if file_id is None:
-            file_id = _uploaded(database, api, batch_id, size, spool, progress)
         endpoint = database.read(lambda session: session.run("submit.extent", {"batch_id": batch_id}))[0][2]
+        if file_id is None:
+            url = provider.line_url(endpoint)
+            size += requests * (len(url) - len(endpoint))
+            file_id = _uploaded(database, api, batch_id, url, size, spool, progress)
     except ProviderError as error:
         let_go = {"batch_id": batch_id, "owner": owner, "error": str(error)}
         database.write(lambda session: session.run("submit.let_go", let_go))
@@ -103,17 +105,21 @@ def block(database: Database, job_id: int, reason: str) -> None:
     database.write(lambda session: session.run("submit.block", {"job_id": job_id, "reason": reason}))
 
 
-def write_file(session: Session, batch_id: str, path: Path) -> None:
-    """Write a batch's input file from its manifest; its lines stand in no particular order."""
-    low, high, _ = session.run("submit.extent", {"batch_id": batch_id})[0]
+def write_file(session: Session, batch_id: str, path: Path, url: str | None = None) -> None:
+    """Write a batch's input file from its manifest; its lines stand in no particular order.
+
+    `url` is the provider's spelling of the endpoint, where that is its own.
+    """
+    low, high, endpoint = session.run("submit.extent", {"batch_id": batch_id})[0]
     places = {"low": str(low), "high": str(high), "batch_id": quote_literal(batch_id), "path": quote_literal(str(path))}
+    places["url"] = quote_literal(endpoint if url is None else url)
     with session.keeping_row_order(keep=False):
         session.run("submit.write", **places)
     path.chmod(0o600)
 
 
 def _uploaded(
-    database: Database, api: BatchAPI, batch_id: str, size: int, spool: Path, progress: Callable[[int], None]
+    database: Database, api: BatchAPI, batch_id: str, url: str, size: int, spool: Path, progress: Callable[[int], None]
 ) -> str:
     path = spool / input_name(batch_id)
     if path.exists() and path.stat().st_size == size:
@@ -122,7 +128,7 @@ def _uploaded(
         if found is not None:
             return found
     else:
-        database.read(lambda session: write_file(session, batch_id, path))
+        database.read(lambda session: write_file(session, batch_id, path, url))
     return api.upload(path, progress)
 
 
@@ -130,7 +136,7 @@ def _created(
     database: Database, api: BatchAPI, provider: Provider, batch_id: str, requests: int, file_id: str, endpoint: str
 ) -> Sent:
     try:
-        batch = api.create(file_id, endpoint, batch_id)
+        batch = api.create(file_id, provider.endpoint(endpoint), batch_id)
     except ProviderError as error:
         status = getattr(error, "status", None)
         if status is not None and 400 <= status < 500 and status != 408:

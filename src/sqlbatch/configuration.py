@@ -1,0 +1,253 @@
+"""What `sqlbatch.toml` and the variables SQLBATCH_* say: where they are found, what they may set, which holds.
+
+A project's file is found by walking up from the working directory; the user's own is `~/.config/sqlbatch.toml`. The
+nearer one wins, option by option. A project's file may come from anybody, so it is `shared`: it may not lead a key to a
+host without naming that key itself (`sqlbatch.answering.providers`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from sqlbatch.errors import InvalidSettings
+
+FILE = "sqlbatch.toml"
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option that SQLBATCH_* may set, and a file unless `in_files` is false: its kind and what holds otherwise.
+
+    One that `is_path` counts from the folder of the file that names it.
+    """
+
+    kind: type
+    what: str
+    default: str
+    in_files: bool = True
+    is_path: bool = False
+
+
+# An option is configurable by being named here; `settings.configured(name)` then finds it.
+OPTIONS: dict[str, Option] = {
+    "db": Option(str, "the DuckDB file", "enriched.duckdb", is_path=True),
+    "provider": Option(str, "who answers", "openai"),
+    "base_url": Option(str, "another address of the provider", "the provider's", in_files=False),
+    "model": Option(str, "the model", "none: each enrich names it"),
+    "endpoint": Option(str, "which API of the model", "/v1/chat/completions"),
+    "max_attempts": Option(int, "how often a request is sent, at most", "3"),
+    "poll": Option(float, "seconds between two looks", "short, growing to 60"),
+}
+# Tables of tables, `[providers.NAME]`: what an entry may say.
+TABLES: dict[str, dict[str, type]] = {
+    "providers": {
+        "base_url": str,
+        "key_variable": str,
+        "purpose": str,
+        "endpoint_prefix": str,
+        "line_prefix": str,
+        "max_requests": int,
+        "max_bytes": int,
+        "max_enqueued_tokens": int,
+        "batches_per_hour": int,
+        "batch_factor": float,
+        "slowest_poll": float,
+        "paid": bool,
+    },
+    "prices": {"input": float, "cached": float, "output": float, "batch_factor": float},
+}
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A file that was read and found right; `shared` where it is a project's, which anybody may have written."""
+
+    path: Path
+    shared: bool
+    values: dict[str, Any]
+    text: str = field(repr=False)
+
+    def where(self, table: tuple[str, ...], key: str | None = None) -> str:
+        """Return the file's name and, where it can be told, the line of a key or of a table's heading."""
+        line = _line_of(self.text, table, key)
+        return f"{shown(self.path)}{f', line {line}' if line else ''}"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A value, and in words where it comes from."""
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file's `[table.NAME]`."""
+
+    name: str
+    values: dict[str, Any]
+    shared: bool
+    where: str
+
+
+def held(name: str) -> Held | None:
+    """Return what the environment or a file says of an option, and where; None where neither does.
+
+    Raises InvalidSettings for a wrong value, or for a file that is wrong anywhere.
+    """
+    option, variable = OPTIONS[name], f"SQLBATCH_{name.upper()}"
+    found = files()
+    text = os.environ.get(variable)
+    if text:
+        return Held(_from_text(option.kind, text, variable), variable)
+    for file in found:
+        if name in file.values:
+            value = file.values[name]
+            if option.is_path and file.path.parent != Path.cwd():
+                # A path is meant from where it is written.
+                value = str(file.path.parent / value)
+            return Held(value, file.where((), name))
+    return None
+
+
+def entries(table: str) -> list[Entry]:
+    """Return what the files have in a table of tables, the user's own file first, so that a later one goes over it."""
+    return [
+        Entry(name, values, file.shared, file.where((table, name)))
+        for file in reversed(files())
+        for name, values in file.values.get(table, {}).items()
+    ]
+
+
+def files() -> list[ConfigFile]:
+    """Return the project's file and the user's own, of those that are there."""
+    found = []
+    own = own_file()
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        path = folder / FILE
+        if path.is_file() and path != own:
+            found.append(_read(path, shared=True))
+            break
+    if own.is_file():
+        found.append(_read(own, shared=False))
+    return found
+
+
+def own_file() -> Path:
+    """Return where the user's own file is, or would be."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / FILE
+
+
+def shown(path: Path) -> str:
+    """Return a path as short as it can be told: from the working directory, from home, or whole."""
+    for start, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(start):
+            return prefix + str(path.relative_to(start))
+    return str(path)
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """Return the end of a sentence about an unknown name: the nearest known one, or all."""
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are: {', '.join(known)}"
+
+
+def _read(path: Path, *, shared: bool) -> ConfigFile:
+    try:
+        stat = path.stat()
+        return _parsed(path, stat.st_mtime_ns, stat.st_size, shared)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text in UTF-8"
+        raise InvalidSettings(f"{shown(path)} cannot be read: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSettings(f"{shown(path)} is not TOML: {error}") from None
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(path: Path, changed: int, size: int, shared: bool) -> ConfigFile:  # noqa: ARG001 (a cache's key)
+    text = path.read_text(encoding="utf-8-sig")
+    file = ConfigFile(path, shared, tomllib.loads(text), text)
+    for name, value in file.values.items():
+        if name in TABLES:
+            _check_table(file, name, value)
+        elif name not in OPTIONS:
+            raise InvalidSettings(f"{file.where((), name)}: unknown option {name}; {_hint(name)}")
+        elif not OPTIONS[name].in_files:
+            raise InvalidSettings(
+                f"{file.where((), name)}: {name} stands under [providers.NAME], beside key_variable, which names the "
+                "variable of the key that it may have"
+            )
+        elif isinstance(value, dict):
+            raise InvalidSettings(f"{file.where((name,))}: {name} is no table; {_hint(name + 's')}")
+        else:
+            _check_kind(file, (), name, value, OPTIONS[name].kind)
+    return file
+
+
+def _hint(name: str) -> str:
+    return did_you_mean(name, [*(each for each, option in OPTIONS.items() if option.in_files), *TABLES])
+
+
+def _check_table(file: ConfigFile, table: str, value: object) -> None:
+    if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
+        raise InvalidSettings(f"{file.where((table,))}: write each of its {table} as a table, [{table}.NAME]")
+    for name, entry in value.items():
+        for key, each in entry.items():
+            if key not in TABLES[table]:
+                hint = did_you_mean(key, list(TABLES[table]))
+                raise InvalidSettings(
+                    f"{file.where((table, name), key)}: unknown key {key} in [{table}.{name}]; {hint}"
+                )
+            _check_kind(file, (table, name), key, each, TABLES[table][key])
+
+
+def _check_kind(file: ConfigFile, table: tuple[str, ...], key: str, value: object, kind: type) -> None:
+    right = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+    if not right:
+        raise InvalidSettings(f"{file.where(table, key)}: {key} must be {_KINDS[kind]}")
+
+
+def _from_text(kind: type, text: str, variable: str) -> object:
+    if kind is bool:
+        if text.casefold() not in _TRUE + _FALSE:
+            raise InvalidSettings(f"{variable}={text}: it must be true or false")
+        return text.casefold() in _TRUE
+    try:
+        return kind(text)
+    except ValueError:
+        raise InvalidSettings(f"{variable}={text}: it must be {_KINDS[kind]}") from None
+
+
+def _line_of(text: str, table: tuple[str, ...], key: str | None) -> int | None:
+    """Return the line of a key, or of a table's heading, where the file writes it plainly."""
+    here: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("["):
+            here = _heading(line)
+            if key is None and here[: len(table)] == table:
+                return number
+        elif key is not None and here == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
+            return number
+    return None
+
+
+def _heading(line: str) -> tuple[str, ...]:
+    try:
+        inner: Any = tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        return ("?",)
+    names = []
+    while isinstance(inner, dict) and inner:
+        name, inner = next(iter(inner.items()))
+        names.append(name)
+    return tuple(names)

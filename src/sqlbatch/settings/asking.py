@@ -1,0 +1,94 @@
+"""All that one enrich, or plan, is asked for, put together from every place that may say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch.answering.providers import Provider, find_provider
+from sqlbatch.configuration import OPTIONS
+from sqlbatch.errors import InvalidPrompt, InvalidSettings, InvalidTarget
+from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param
+from sqlbatch.query.returns import parse_returns
+from sqlbatch.settings.lookup import configured
+from sqlbatch.settings.source import Source, check_text, read_text_option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Ask:
+    """All that one enrich, or plan, was asked for."""
+
+    enrichment: Enrichment
+    provider: Provider
+    into: str | None
+    max_attempts: int
+
+
+def ask(source: Source, given: Mapping[str, Any]) -> Ask:
+    """Return what was asked for: `given` are the command line's options (None: not given), over the file's.
+
+    Raises InvalidEnrichment where an option is wrong, or none says which model.
+    """
+
+    def option(name: str, default: Any = None) -> Any:
+        for value in (given.get(name), source.options.get(name), configured(name) if name in OPTIONS else None):
+            if value is not None and value != []:
+                return value
+        return default
+
+    name = option("provider", "openai")
+    # An address in the environment is meant for where it costs money.
+    base_url = given.get("base_url") if name == "local" else option("base_url")
+    provider = find_provider(name, base_url)
+    limit, attempts = option("limit"), option("max_attempts", 3)
+    if limit is not None and limit < 1:
+        raise InvalidSettings(f"--limit {limit}: it must be 1 or more")
+    if attempts < 1:
+        raise InvalidSettings(f"--max-attempts {attempts}: it must be 1 or more")
+    values = dict(source.options.get("param", {}))
+    for text in given.get("param") or []:
+        name, value = parse_param(text)
+        values[name] = value
+    for name in values:
+        parse_param(f"{name}=")
+    prompt = read_text_option(option("prompt"), "--prompt")
+    if prompt is not None and not prompt.strip():
+        raise InvalidPrompt("--prompt is empty: write a template with {{ column }}")
+    instructions = read_text_option(option("instructions"), "--instructions")
+    if instructions is not None and not instructions.strip():
+        raise InvalidPrompt("--instructions is empty: say what the model shall do")
+    if option("into") is not None and not option("into").strip():
+        raise InvalidTarget("--into is empty: give the target table a name")
+    for name in ("into", "returns", "prompt", "instructions", "model", "input"):
+        check_text(str(option(name, "")), f"--{name}")
+    enrichment = Enrichment(
+        query=source.query,
+        returns=parse_returns(read_text_option(option("returns"), "--returns")).text,
+        prompt=prompt,
+        instructions=instructions,
+        inputs=tuple(option("input", ())),
+        endpoint=option("endpoint", CHAT),
+        model=_model(provider, given.get("model"), option("model")),
+        params=parameters(values),
+        provider=provider.name,
+        base_url=provider.base_url,
+        limit=limit,
+    )
+    return Ask(enrichment, provider, option("into") or source.stem, attempts)
+
+
+def _model(provider: Provider, given: str | None, model: str | None) -> str:
+    if provider.name == "local":
+        # A file's or the configuration's model is meant for where it costs money.
+        if given not in {None, "offline"}:
+            raise InvalidSettings(f"--model {given}: the local provider has one model, offline; leave --model out")
+        return "offline"
+    if not model:
+        raise InvalidSettings(
+            "no model: name one with --model, for example --model gpt-6-luna; or try it for nothing with "
+            "--provider local"
+        )
+    return model

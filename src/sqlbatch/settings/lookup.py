@@ -1,0 +1,27 @@
+"""One option's value: what was given, or what the environment and the files say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlbatch import configuration
+from sqlbatch.errors import InvalidSettings
+
+
+def configured(name: str, given: Any = None) -> Any:
+    """Return what was given of an option, or else what SQLBATCH_* or sqlbatch.toml says; None where none does.
+
+    The option is one of `configuration.OPTIONS`. Raises InvalidSettings for a wrong value.
+    """
+    if given is not None:
+        return given
+    held = configuration.held(name)
+    return held.value if held is not None else None
+
+
+def poll(given: float | None) -> float | None:
+    """Return the pause between two looks, in seconds; None where nothing fixes it."""
+    seconds = configured("poll", given)
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise InvalidSettings(f"--poll {seconds:g}: it must be a number of seconds above 0")
+    return float(seconds) if seconds is not None else None

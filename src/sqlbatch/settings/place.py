@@ -1,0 +1,44 @@
+"""The database that a command works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch import clock
+from sqlbatch.errors import InvalidSettings
+from sqlbatch.settings.lookup import configured
+from sqlbatch.store.database import Database
+from sqlbatch.store.queries import quote_identifier, quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_DB = "enriched.duckdb"
+
+
+def database(
+    db: str | None, attach: Sequence[str] = (), memory_limit: str | None = None, threads: int | None = None
+) -> Database:
+    """Return the database that `--db` names; `attach` are databases to read besides, as `path` or `path AS name`."""
+    # A clock that cannot run is told before anything is made.
+    clock.speed()
+    if db is not None and not db.strip():
+        raise InvalidSettings("--db is empty: name a file, or leave the option out")
+    path = Path(configured("db", db) or DEFAULT_DB)
+    if str(path) == ":memory:":
+        raise InvalidSettings("--db :memory: would forget everything at once: name a file")
+    if path.is_dir():
+        raise InvalidSettings(f"--db {path} is a folder: name a file in it, for example {path / DEFAULT_DB}")
+    if not path.parent.is_dir():
+        raise InvalidSettings(f"--db {path}: the folder {path.parent} does not exist: make it first")
+    more: dict[str, Any] = {"memory_limit": memory_limit} if memory_limit else {}
+    spool = path.with_name(path.name + ".sqlbatch") / "spool"
+    return Database(path, attach=tuple(_attach_clause(each) for each in attach), threads=threads, spool=spool, **more)
+
+
+def _attach_clause(text: str) -> str:
+    path, separator, name = text.rpartition(" AS ") if " AS " in text else text.rpartition(" as ")
+    if not separator:
+        path, name = text, Path(text.rpartition(":")[2] or text).stem
+    return f"ATTACH {quote_literal(path.strip())} AS {quote_identifier(name.strip())} (READ_ONLY)"

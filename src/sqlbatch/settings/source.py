@@ -1,0 +1,69 @@
+"""The query as it comes: a text, a `.sql` file with options of its own, or standard input; and texts from files."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch.errors import InvalidQuery, InvalidSettings
+from sqlbatch.query.enrichment import read_front_matter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Source:
+    """A query, the options of its file, and the file's stem, which names the target by default."""
+
+    query: str
+    options: Mapping[str, Any]
+    stem: str | None
+
+
+def read_source(argument: str) -> Source:
+    """Return the query of QUERY|FILE|-; raise InvalidQuery for a file that cannot be read."""
+    if argument == "-":
+        try:
+            text = sys.stdin.read().removeprefix("\ufeff")
+        except UnicodeDecodeError:
+            raise InvalidQuery("what came on standard input is not a text in UTF-8") from None
+        check_text(text, "what came on standard input")
+        return Source(text, read_front_matter(text, "the query"), None)
+    check_text(argument, "the query")
+    path = Path(argument)
+    looks_like_file = argument.casefold().endswith(".sql") and "\n" not in argument
+    if not looks_like_file:
+        return Source(argument, read_front_matter(argument, "the query"), None)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidQuery(f"{argument} is not a text in UTF-8: save it as UTF-8") from None
+    except OSError as error:
+        raise InvalidQuery(f"{argument} cannot be read: {error.strerror}") from None
+    return Source(text, read_front_matter(text, argument), path.stem)
+
+
+def check_text(text: str, what: str) -> None:
+    """Raise InvalidSettings for a text that no database could hold: bytes that are not UTF-8, half characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidSettings(f"{what} is not a text in UTF-8") from None
+
+
+def read_text_option(value: str | None, name: str) -> str | None:
+    """Return a text option, read from a file where it is `@file`; `@@` is an @ that begins the text itself."""
+    if value is None or not value.startswith("@"):
+        return value
+    if value.startswith("@@"):
+        return value[1:]
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8-sig").rstrip("\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text in UTF-8"
+        if not isinstance(error, OSError | UnicodeDecodeError):
+            reason = "no file has such a name"
+        raise InvalidSettings(f"{name} {value}: the file cannot be read: {reason} (a text begins with @@)") from None

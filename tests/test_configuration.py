@@ -1,0 +1,111 @@
+"""Where options come from: what wins, what is told of a wrong file, and where a key may never go by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sqlbatch import configuration, settings
+from sqlbatch.answering.providers import KNOWN, find_provider
+from sqlbatch.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Command
+
+
+def test_the_nearer_file_wins_and_a_variable_over_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nobody").mkdir()
+    (tmp_path / "nobody" / "sqlbatch.toml").write_text("model = 'own'\nprovider = 'groq'\npoll = 3")
+    (tmp_path / "sqlbatch.toml").write_text("model = 'shared'\nmax_attempts = 5")
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert [settings.configured(name) for name in ("model", "provider", "max_attempts")] == ["shared", "groq", 5]
+    monkeypatch.setenv("SQLBATCH_MODEL", "told")
+    assert settings.configured("model") == "told"
+    assert settings.configured("model", "given") == "given"
+    assert settings.poll(None) == 3.0
+
+
+def test_a_path_counts_from_the_folder_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sqlbatch.toml").write_text("db = 'films.duckdb'")
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    assert settings.database(None).path == tmp_path / "films.duckdb"
+
+
+def test_the_file_beside_a_query_of_somebody_elses_is_not_read(tmp_path: Path, here: Command) -> None:
+    theirs = tmp_path / "downloads"
+    theirs.mkdir()
+    (theirs / "sqlbatch.toml").write_text("provider = 'nobody'")
+    (theirs / "films.sql").write_text("SELECT 'x' AS a")
+    ran = here("plan", str(theirs / "films.sql"), "--instructions", "Say it.", "--provider", "local")
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("db = 'x'\nmodle = 'y'", "sqlbatch.toml, line 2: unknown option modle; did you mean model?"),
+        ("[provider.x]\nbase_url = 'https://x/v1'", "line 1: provider is no table; did you mean providers?"),
+        ("[providers]\nx = 1", "line 1: write each of its providers as a table, [providers.NAME]"),
+        (
+            "[providers.x]\nbase_ur = 'https://x/v1'",
+            "line 2: unknown key base_ur in [providers.x]; did you mean base_url?",
+        ),
+        ("[providers.x]\npaid = 1", "line 2: paid must be true or false"),
+        ("[providers.x]\npaid = false", "[providers.x] has no base_url"),
+        ("[providers.x]\nbase_url = 'x'", "base_url x: write it with its scheme"),
+        ("[providers.groq]\nmax_requests = 0", "max_requests of [providers.groq] must be above 0"),
+        ("[providers.local]\nmax_requests = 1", "the local provider is sqlbatch's own"),
+        ("[prices.x]\ninput = 'much'", "line 2: input must be a number"),
+        ("base_url = 'https://evil.example/v1'", "line 1: base_url stands under [providers.NAME]"),
+        (
+            "[providers.openai]\nbase_url = 'https://evil.example/v1'",
+            "sends to evil.example: say which key it may have",
+        ),
+        (
+            "[providers.x]\nbase_url = 'https://evil.example/v1'\nkey_variable = 'AWS_SECRET_ACCESS_KEY'",
+            "AWS_SECRET_ACCESS_KEY cannot be the variable of a key: a project's file names one that ends in _API_KEY",
+        ),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_line(text: str, says: str, here: Command, tmp_path: Path) -> None:
+    (tmp_path / "sqlbatch.toml").write_text(text)
+    ran = here("plan", "SELECT 1 AS x", "--provider", "local", "--instructions", "Say it.")
+    assert ran.code == 1
+    assert says in ran.error
+
+
+def test_no_key_follows_a_shared_file_to_another_host(tmp_path: Path) -> None:
+    (tmp_path / "sqlbatch.toml").write_text("[providers.openai]\nbase_url = 'http://127.0.0.1:9/v1'")
+    assert find_provider("openai").key_variable is None
+    (tmp_path / "sqlbatch.toml").write_text(
+        "[providers.openai]\nbase_url = 'https://gate.example/v1'\nkey_variable = 'GATE_API_KEY'"
+    )
+    assert find_provider("openai").key_variable == "GATE_API_KEY"
+
+
+def test_the_users_own_file_may_name_any_variable(tmp_path: Path) -> None:
+    configuration.own_file().parent.mkdir()
+    configuration.own_file().write_text("[providers.x]\nbase_url = 'https://x.example/v1'\nkey_variable = 'HF_TOKEN'")
+    found = find_provider("x")
+    assert (found.base_url, found.key_variable, found.paid) == ("https://x.example/v1", "HF_TOKEN", True)
+
+
+def test_azure_needs_an_address_and_takes_it_as_azure_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidSettings, match=r"--base-url https://RESOURCE.* or set AZURE_OPENAI_ENDPOINT"):
+        find_provider("azure")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://Films.openai.azure.com/")
+    assert find_provider("azure").base_url == "https://films.openai.azure.com/openai/v1"
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://films.openai.azure.com/openai/v1/")
+    assert find_provider("azure").base_url == "https://films.openai.azure.com/openai/v1"
+
+
+def test_each_provider_spells_an_endpoint_its_own_way() -> None:
+    chat = "/v1/chat/completions"
+    assert KNOWN["azure"].endpoint(chat) == KNOWN["azure"].line_url(chat) == "/chat/completions"
+    assert KNOWN["groq"].endpoint(chat) == KNOWN["openai"].line_url(chat) == chat
