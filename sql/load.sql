@@ -79,6 +79,11 @@ CREATE OR REPLACE TEMP TABLE sqlbatch_chosen_lines AS
 SELECT custom_id, coalesce(min(place) FILTER (outcome = 'answered'), min(place)) AS place
 FROM sqlbatch_judged WHERE custom_id IS NOT NULL GROUP BY custom_id;
 
+-- unread: requests of a batch that none of the lines read is for
+SELECT count(*) FROM sqlbatch.batch_requests m
+ANTI JOIN sqlbatch_chosen_lines c ON c.custom_id = m.custom_id
+WHERE m.batch_id = $batch_id::UUID;
+
 -- results: one result for each request of the manifest; what is in neither file is missing
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
   tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw)

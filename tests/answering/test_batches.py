@@ -340,7 +340,11 @@ def test_a_line_of_broken_utf8_costs_no_other_line(bench: Bench) -> None:
     rewrite(bench, lambda content: content.replace(b'"row 3"', b'"row \xff\xfe"', 1))
     bench.wait(job_id)
     assert [(event.answered, event.retryable) for event in bench.loaded] == [(5, 1), (1, 0)]
+    ((code, raw),) = bench.sql("SELECT code, raw FROM sqlbatch.failures")
+    assert code == "unreadable_line"
+    assert r'"row \xff\xfe"' in raw
     bench.check(6, once=False)
+    assert bench.leftovers() == []
 
 
 def test_a_whole_line_after_its_torn_half_is_the_one_that_counts(bench: Bench) -> None:

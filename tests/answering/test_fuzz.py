@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import tempfile
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -12,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sqlbatch import clock, run
+from sqlbatch.answering import repair
 from sqlbatch.answering.load import Ended, Fetched, load_files
 from sqlbatch.store.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 IDS = [str(uuid.UUID(int=number)) for number in range(1, 7)]
 CALL = uuid.UUID(int=99)
@@ -124,3 +127,32 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines(database: Database, tmp_path:
         len(content) > 0 and content.endswith(b"}") and content.split(b"\n")[-1] + b"\n" in lines
     )
     assert sum(outcome == "answered" for outcome, _ in found.values()) == whole
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.binary(max_size=60).map(lambda content: content.replace(b"\\", b"/")), st.integers(1, 8))
+def test_a_copy_that_is_text_differs_only_where_the_bytes_are_none(content: bytes, chunk: int) -> None:
+    """Whatever the chunks; the escapes make no JSON out of what was none."""
+    with pytest.MonkeyPatch.context() as monkeypatch, tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(repair, "_CHUNK", chunk)
+        path, copy = Path(folder) / "lines", Path(folder) / "copy"
+        path.write_bytes(content)
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            assert repair.as_text(path, copy)
+            text = copy.read_bytes().decode()
+            assert text.count("\n") == content.count(b"\n")
+            assert re.sub(r"\\x[0-9a-f]{2}| ", "", text) == content.decode(errors="ignore").replace(" ", "")
+        else:
+            assert not repair.as_text(path, copy)
+            assert not copy.exists()
+
+
+@pytest.mark.parametrize("before", ["", "\\", "\\\\", "\\\\\\"])
+def test_an_escape_never_makes_an_answer_of_broken_bytes(database: Database, tmp_path: Path, before: str) -> None:
+    lines = [line(custom_id, "row") for custom_id in IDS]
+    lines[0] = lines[0].replace(b'"row"', b'"row ' + before.encode() + b'\xff"')
+    found = loaded(database, b"".join(lines), tmp_path / "out.jsonl")
+    assert found.pop(IDS[0])[0] == "retryable"
+    assert set(found.values()) == {("answered", "row")}

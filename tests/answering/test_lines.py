@@ -68,6 +68,10 @@ CASES = [
     Case("in neither file once", {"name": "missing_line", "once": True}, "answered", None, 2),
     Case("an unreadable line", {"name": "malformed_line"}, "failed", "unreadable_line: the result line is not JSON", 3),
     Case("an unreadable line once", {"name": "malformed_line", "once": True}, "answered", None, 2),
+    Case(
+        "a line that is no UTF-8", {"name": "invalid_utf8"}, "failed", "unreadable_line: the result line is not JSON", 3
+    ),
+    Case("a line that is no UTF-8 once", {"name": "invalid_utf8", "once": True}, "answered", None, 2),
     Case("a line without an id", {"name": "no_custom_id"}, "failed", "missing: ", 3, 3),
     Case("a line that is a list", {"name": "not_an_object"}, "failed", "missing: ", 3, 3),
     Case("the same line twice", {"name": "duplicate_line"}, "answered"),

@@ -262,6 +262,7 @@ def test_a_model_can_answer_badly(
         ("conflicting_line", lambda data: data.count(b'"custom_id":') == 1 + data.count(b'"custom_id": "r1"') + 2 - 1),
         ("foreign_line", lambda data: b"not-yours-r1" in data),
         ("malformed_line", lambda data: sum(line.endswith(b"}") for line in data.split(b"\n")) == 2),
+        ("invalid_utf8", lambda data: data.count(b"\xff") == 1),
         ("no_custom_id", lambda data: b'"custom_id": null' in data),
         ("not_an_object", lambda data: b'\n["r1"]\n' in data),
         ("no_line_id", lambda data: data.count(b"batch_req_") == 2),

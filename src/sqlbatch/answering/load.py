@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from sqlbatch import clock
 from sqlbatch.answering.batch_api import BLOCKING_CODES
 from sqlbatch.answering.events import Loaded
 from sqlbatch.answering.judge import file_list, judge
+from sqlbatch.answering.repair import as_text
 from sqlbatch.answering.spool import input_name, result_name
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable
 
@@ -128,8 +130,15 @@ def load_files(
             return None
         fact = _fact(batch, claimed[0][0]) | (_GONE if fetched.gone else _MISSING)
         if fetched.files:
-            judge(session, fetched.files, check(batch.returns, "content"))
-            session.run("load.chosen")
+            with contextlib.ExitStack() as copies:
+                judge(session, fetched.files, check(batch.returns, "content"))
+                session.run("load.chosen")
+                if session.run("load.unread", {"batch_id": batch.batch_id})[0][0]:
+                    # DuckDB passes over lines that are not UTF-8: they are told from lines that never came.
+                    readable = _as_text(fetched.files, copies)
+                    if readable != fetched.files:
+                        judge(session, readable, check(batch.returns, "content"))
+                        session.run("load.chosen")
             session.run("load.results", fact)
             session.run("load.strangers", {"batch_id": batch.batch_id, "now": clock.now()})
         else:
@@ -161,6 +170,16 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, spool: Pa
         return _counted(session, batch)
 
     return database.write(write)
+
+
+def _as_text(files: tuple[Path, ...], copies: contextlib.ExitStack) -> tuple[Path, ...]:
+    """Return the files, in the place of those with bytes that are no UTF-8 a copy that is text, deleted at the end."""
+    readable = []
+    for path in files:
+        copy = path.with_suffix(".text")
+        copies.callback(copy.unlink, missing_ok=True)
+        readable.append(copy if as_text(path, copy) else path)
+    return tuple(readable)
 
 
 def _same(first: BatchError | None) -> dict[str, object]:

@@ -82,6 +82,7 @@ FILES = frozenset(
         "crlf",
         "duplicate_line",
         "foreign_line",
+        "invalid_utf8",
         "malformed_line",
         "missing_line",
         "no_custom_id",

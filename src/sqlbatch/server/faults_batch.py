@@ -100,7 +100,7 @@ class FaultyBatch:
                 damaged.write(b"\xef\xbb\xbf")
             blank = self._faults.take("blank_lines", self._id)
             for text in self._lines_of(whole):
-                damaged.write(text.encode("utf-8", "surrogatepass") + ending)
+                damaged.write(text.encode("utf-8", "surrogateescape") + ending)
                 if blank:
                     damaged.write(ending)
             if self._faults.take("no_final_newline", self._id):
@@ -123,6 +123,9 @@ class FaultyBatch:
                 text = json.dumps([custom_id])
             if take("malformed_line", custom_id, custom_id):
                 text = text[: len(text) // 2]
+            if take("invalid_utf8", custom_id, custom_id):
+                # Stands for the one byte 0xff, which is in no text of UTF-8.
+                text = f"{text[:-20]}\udcff{text[-20:]}"
             if take("separators", custom_id, custom_id):
                 text = _with_separators(text)
             yield text
