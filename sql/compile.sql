@@ -52,9 +52,11 @@ SELECT sqlbatch_row, $call_id::UUID AS call_id, custom_id, skipped FROM {scratch
 -- store_requests: add the requests that are new to the database, in the order of their rows, rendered once more
 INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens)
 WITH new AS MATERIALIZED (
+  SELECT n.custom_id, n.sqlbatch_row, n.bytes, n.tokens,
+    (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.sqlbatch_row) AS seq
   FROM {scratch}.main.requests n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id
 )
-SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.sqlbatch_row),
-  n.custom_id, $call_id::UUID, r.input, n.bytes, n.tokens
-FROM new n
-JOIN (SELECT sqlbatch_row, {input} AS input FROM {scratch}.main.rows SEMI JOIN new USING (sqlbatch_row)) r USING (sqlbatch_row);
+SELECT n.seq, n.custom_id, $call_id::UUID, r.input, n.bytes, n.tokens
+FROM (SELECT sqlbatch_row, {input} AS input FROM {scratch}.main.rows SEMI JOIN new USING (sqlbatch_row)) r
+JOIN new n USING (sqlbatch_row)
+ORDER BY n.seq;

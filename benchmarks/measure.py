@@ -1,0 +1,42 @@
+"""Time, CPU and peak memory of a contender in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds on the clock, seconds of CPU (user and system, with its children), and peak memory in MB."""
+
+    seconds: float
+    cpu: float
+    peak: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:8.1f} s {self.cpu:8.1f} s CPU {self.peak:7,.0f} MB"
+
+
+def call(function: str, folder: Path, **environment: str) -> Measured:
+    """Call `module.function` of this package with a folder, in a new process, and measure it whole, imports included."""
+    module, _, name = function.rpartition(".")
+    code = f"from pathlib import Path; import sys; from benchmarks.{module} import {name}; {name}(Path(sys.argv[1]))"
+    return command([sys.executable, "-c", code, str(folder)], **environment)
+
+
+def command(arguments: list[str], **environment: str) -> Measured:
+    """Run a command to its end and measure it; raise RuntimeError where it fails."""
+    os.sync()
+    begun = time.perf_counter()
+    process = subprocess.Popen(arguments, env=os.environ | environment, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}")
+    return Measured(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)

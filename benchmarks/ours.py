@@ -1,0 +1,95 @@
+"""sqlbatch on the same rows: its own functions, in the order in which the commands call them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.ground import INSTRUCTIONS, MODEL, RETURNS
+from sqlbatch import run
+from sqlbatch.answering import load as loading
+from sqlbatch.answering import pack, submit
+from sqlbatch.answering.providers import KNOWN, Provider
+from sqlbatch.query.enrichment import CHAT, Enrichment
+from sqlbatch.query.returns import parse_returns
+from sqlbatch.store.database import Database
+
+PROVIDER = KNOWN["openai"]
+
+
+def database(folder: Path) -> Database:
+    """Return the database as the command line would open it."""
+    path = folder / "ours.duckdb"
+    spool = path.with_name(path.name + ".sqlbatch") / "spool"
+    spool.mkdir(parents=True, exist_ok=True)
+    return Database(path, spool=spool)
+
+
+def enrichment(rows: Path, provider: Provider = PROVIDER) -> Enrichment:
+    """Return the ask."""
+    return Enrichment(
+        query=f"SELECT n, title, year, overview FROM '{rows}'",
+        returns=parse_returns(RETURNS).text,
+        prompt=None,
+        instructions=INSTRUCTIONS,
+        inputs=("overview",),
+        endpoint=CHAT,
+        model=MODEL,
+        params=(),
+        provider=provider.name,
+        base_url=provider.base_url,
+        limit=None,
+    )
+
+
+def begin(folder: Path, rows: str = "rows.parquet", provider: Provider = PROVIDER) -> int:
+    """Compile, quote and commit the job; return its number."""
+    base = database(folder)
+    with run.prepared(base, enrichment(folder / rows, provider), provider, "target") as ask:
+        return run.begin(base, ask)
+
+
+def prepare(folder: Path, rows: str = "rows.parquet") -> None:
+    """From the query to request files."""
+    base = database(folder)
+    job_id = begin(folder, rows)
+    pack.pack(base, job_id, PROVIDER)
+    target = folder / "ours"
+    target.mkdir(exist_ok=True)
+    planned = base.read(lambda session: submit.ready(session, job_id, PROVIDER.base_url, "benchmark"))
+    for batch_id, *_ in planned:
+        path = target / f"requests-{batch_id}.jsonl"
+        base.read(lambda session, b=batch_id, p=path: submit.write_file(session, b, p))  # type: ignore[misc]
+
+
+def again(folder: Path) -> None:
+    """The same with one row of a hundred changed."""
+    prepare(folder, "changed.parquet")
+
+
+def end_all(folder: Path) -> None:
+    """Note every batch as ended at the provider: what a load finds."""
+    with database(folder).session() as session:
+        session.sql("""
+            UPDATE sqlbatch.batches SET state = 'ended', status = 'completed', provider_id = 'batch_' || batch_id,
+              output_file_id = 'file-' || batch_id, ended_at = now()::TIMESTAMP
+        """)
+
+
+def load(folder: Path) -> None:
+    """From result files to the target."""
+    base = database(folder)
+    for batch in base.read(lambda session: loading.ended(session, PROVIDER.base_url)):
+        fetched = loading.Fetched((folder / "ours" / f"results-{batch.batch_id}.jsonl",), gone=False)
+        loading.load_files(base, batch, fetched, run.check_of)
+    run.finish(base, 1)
+
+
+def end_to_end(folder: Path) -> None:
+    """From the query to the target, over HTTP."""
+    provider = replace(PROVIDER, base_url=os.environ["BENCHMARK_URL"])
+    os.environ.setdefault("OPENAI_API_KEY", "benchmark")
+    job_id = begin(folder, provider=provider)
+    for _ in run.steps(database(folder), job_id, poll=0.2):
+        pass
