@@ -1,7 +1,8 @@
 -- A batch's way to the provider.
 
 -- ready: batches that are planned, or were left behind while uploading, and that a job needs, unless it is paused
--- Where the provider has told its limit of enqueued tokens, as many as fit beside what is there, and one where nothing is.
+-- Where a limit of enqueued tokens is known, told by the provider or configured ($most), as many as fit beside what is
+-- there, and one where nothing is; and no more in an hour than the provider makes ($an_hour).
 WITH limits AS (
   SELECT model, arg_max(most, ended_at) AS most
   FROM (
@@ -25,9 +26,12 @@ WHERE b.base_url = $base_url AND b.state IN ('planned', 'uploading')
     FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
     WHERE m.batch_id = b.batch_id AND w.job_id = $job_id
   )
-QUALIFY l.most IS NULL
-  OR coalesce(e.tokens, 0) + sum(b.tokens) OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) <= l.most
-  OR (e.tokens IS NULL AND row_number() OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) = 1)
+QUALIFY (coalesce(l.most, $most::BIGINT) IS NULL
+  OR coalesce(e.tokens, 0) + sum(b.tokens) OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) <= coalesce(l.most, $most::BIGINT)
+  OR (e.tokens IS NULL AND row_number() OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) = 1))
+  AND ($an_hour::BIGINT IS NULL OR row_number() OVER (ORDER BY b.planned_at, b.batch_id) <= $an_hour::BIGINT - (
+    SELECT count(*) FROM sqlbatch.batches m
+    WHERE m.base_url = $base_url AND m.creating_at > $now::TIMESTAMP - INTERVAL 1 HOUR))
 ORDER BY b.planned_at, b.batch_id;
 
 -- claim: take a batch under a lease; no row where somebody else has it

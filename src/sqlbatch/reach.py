@@ -41,7 +41,7 @@ def connected(database: Database, provider: Provider) -> Iterator[BatchAPI]:
 def key_of(provider: Provider) -> str | None:
     """Return the provider's key from the environment; raise InvalidSettings where it needs one and there is none."""
     key = os.environ.get(provider.key_variable, "").strip() if provider.key_variable else ""
-    if not key and provider.key_variable and provider.base_url == known()[provider.name].base_url:
+    if not key and provider.key_variable and known()[provider.name].base_url in {provider.base_url, ""}:
         raise InvalidSettings(
             f"no API key for {provider.name}: set {provider.key_variable}, or try the whole path without a key or cost "
             "with --provider local (its offline model is no language model)"

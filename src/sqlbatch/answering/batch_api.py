@@ -100,7 +100,7 @@ class BatchAPI:
         """Return the id of a whole upload of this name whose reply was lost, or None."""
         with self._errors("list files"):
             page = self._client.files.list(purpose=self._purpose, limit=1000)
-            for file in page.data:
+            for file in page.data or []:
                 if file.filename == name and file.bytes == size:
                     return file.id
         return None
@@ -128,11 +128,15 @@ class BatchAPI:
         """
         seen: set[str] = set()
         after: str | None = None
+        cursor: str | None = None
         for _ in range(_PAGES_AT_MOST):
             with self._errors("list batches"):
-                page = self._client.batches.list(limit=_PAGE, after=after or openai.omit)
-                batches = [normalised(each) for each in page.data or []]
-                more = page.has_more
+                by_cursor = {"cursor": cursor} if cursor else None
+                page = self._client.batches.list(limit=_PAGE, after=after or openai.omit, extra_query=by_cursor)
+                batches = [normalised(each) for each in _field(page, "data") or _field(page, "value") or []]
+                # Most say whether there is more; Groq says by which cursor instead.
+                cursor = _field(_field(page, "paging"), "next_cursor")
+                more = True if cursor else _field(page, "has_more")
             fresh = [each for each in batches if each.provider_id not in seen]
             yield from fresh
             seen.update(each.provider_id for each in fresh)
@@ -153,7 +157,8 @@ class BatchAPI:
         """Return when a file was made, in the provider's seconds; None where it is not to be had with this key."""
         try:
             with self._errors(f"retrieve {file_id}"):
-                return self._client.files.retrieve(file_id).created_at
+                # A file without a date is there all the same: the list is then read to its end.
+                return _field(self._client.files.retrieve(file_id), "created_at") or 0
         except ProviderRefused as error:
             if error.status == 404:
                 return None
@@ -246,23 +251,25 @@ def normalised(batch: Any) -> ProviderBatch:
 
     Raises ValueError for what is no batch.
     """
-    if not isinstance(batch.id, str) or not batch.id:
+    # Together answers a create with the batch under `job`.
+    batch = batch if _field(batch, "id") else _field(batch, "job") or batch
+    provider_id = _field(batch, "id")
+    if not isinstance(provider_id, str) or not provider_id:
         raise ValueError("a batch without an id")
-    status = str(getattr(batch, "status", None) or "").lower()
-    counts = getattr(batch, "request_counts", None)
-    errors = getattr(batch, "errors", None)
-    listed = errors if isinstance(errors, list) else getattr(errors, "data", None) or []
-    metadata = getattr(batch, "metadata", None) or {}
+    status = str(_field(batch, "status") or "").lower()
+    counts, errors = _field(batch, "request_counts"), _field(batch, "errors")
+    listed = errors if isinstance(errors, list) else _field(errors, "data") or []
+    metadata = _field(batch, "metadata") or {}
     return ProviderBatch(
-        provider_id=batch.id,
+        provider_id=provider_id,
         status="cancelled" if status == "canceled" else status,
-        input_file_id=getattr(batch, "input_file_id", None) or None,
-        output_file_id=getattr(batch, "output_file_id", None) or None,
-        error_file_id=getattr(batch, "error_file_id", None) or None,
-        created_at=getattr(batch, "created_at", None),
-        total=int(getattr(counts, "total", 0) or 0),
-        completed=int(getattr(counts, "completed", 0) or 0),
-        failed=int(getattr(counts, "failed", 0) or 0),
+        input_file_id=_field(batch, "input_file_id") or None,
+        output_file_id=_field(batch, "output_file_id") or None,
+        error_file_id=_field(batch, "error_file_id") or None,
+        created_at=_field(batch, "created_at"),
+        total=int(_field(counts, "total") or 0),
+        completed=int(_field(counts, "completed") or 0),
+        failed=int(_field(counts, "failed") or 0),
         batch_id=metadata.get("sqlbatch_batch_id"),
         errors=tuple(
             BatchError(_field(each, "code"), _field(each, "message"), _field(each, "line")) for each in listed if each

@@ -28,7 +28,7 @@ def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]
         for call_id, model, _ in session.run("pack.groups", {"job_id": job_id, "now": now}):
             session.run("pack.choose", {"job_id": job_id, "call_id": call_id})
             learned = session.run("pack.learned", {"base_url": provider.base_url, "model": model, "now": now})
-            max_tokens = learned[0][0] if learned else NO_TOKEN_LIMIT
+            max_tokens = learned[0][0] if learned else provider.max_enqueued_tokens or NO_TOKEN_LIMIT
             made, held = _lay_out(session, "sqlbatch_chosen", provider, max_tokens)
             session.run("pack.plan", {"base_url": provider.base_url, "call_id": call_id, "model": model, "now": now})
             session.run("pack.manifest")
@@ -41,7 +41,7 @@ def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]
 
 def count_batches(session: Session, source: str, provider: Provider) -> int:
     """Return how many batches the requests of a table (seq, bytes, tokens) would make."""
-    return _lay_out(session, source, provider, NO_TOKEN_LIMIT)[0]
+    return _lay_out(session, source, provider, provider.max_enqueued_tokens or NO_TOKEN_LIMIT)[0]
 
 
 def _lay_out(session: Session, source: str, provider: Provider, max_tokens: int) -> tuple[int, int]:

@@ -128,7 +128,7 @@ def pack_due(work: Work) -> Iterator[Event]:
 
 def send_ready(work: Work) -> Iterator[Event]:
     """Upload and create what is planned."""
-    ready = work.database.read(lambda session: submit.ready(session, work.job_id, work.provider.base_url, work.owner))
+    ready = work.database.read(lambda session: submit.ready(session, work.job_id, work.provider, work.owner))
     total = sum(size for _, _, size in ready)
     tasks = [
         partial(submit.send, work.database, work.api, work.provider, batch_id, work.owner, work.spool)

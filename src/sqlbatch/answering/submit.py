@@ -42,9 +42,11 @@ class Sent:
     late: ProviderBatch | None = None
 
 
-def ready(session: Session, job_id: int, base_url: str, owner: str) -> list[tuple[str, int, int]]:
+def ready(session: Session, job_id: int, provider: Provider, owner: str) -> list[tuple[str, int, int]]:
     """Return the batches that a job needs and that may be sent now: id, requests, bytes of the file."""
-    return session.run("submit.ready", {"job_id": job_id, "base_url": base_url, "owner": owner, "now": clock.now()})
+    asked = {"job_id": job_id, "base_url": provider.base_url, "owner": owner, "now": clock.now()}
+    limits = {"most": provider.max_enqueued_tokens, "an_hour": provider.batches_per_hour}
+    return session.run("submit.ready", asked | limits)
 
 
 def send(
