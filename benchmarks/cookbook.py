@@ -51,9 +51,7 @@ def load(folder: Path) -> None:
         index = int(result["custom_id"].split("-")[-1])
         answer = json.loads(result["response"]["body"]["choices"][0]["message"]["content"])
         row = rows.iloc[index]
-        joined.append(
-            (row["n"], row["title"], row["year"], row["overview"], answer["categories"], answer["summary"])
-        )
+        joined.append((row["n"], row["title"], row["year"], row["overview"], answer["categories"], answer["summary"]))
     films = pandas.DataFrame(joined, columns=["n", "title", "year", "overview", "categories", "summary"])
     with duckdb.connect(str(folder / "cookbook.duckdb")) as con:
         con.register("films", films)

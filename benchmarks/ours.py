@@ -57,7 +57,7 @@ def prepare(folder: Path, rows: str = "rows.parquet") -> None:
     pack.pack(base, job_id, PROVIDER)
     target = folder / "ours"
     target.mkdir(exist_ok=True)
-    planned = base.read(lambda session: submit.ready(session, job_id, PROVIDER.base_url, "benchmark"))
+    planned = base.read(lambda session: submit.ready(session, job_id, PROVIDER, "benchmark"))
     for batch_id, *_ in planned:
         path = target / f"requests-{batch_id}.jsonl"
         base.read(lambda session, b=batch_id, p=path: submit.write_file(session, b, p))  # type: ignore[misc]

@@ -17,7 +17,9 @@ def prepare(folder: Path) -> None:
     """Run the query once, render a line a row, and write files of 50,000."""
     (folder / "raw").mkdir(exist_ok=True)
     system = json.dumps({"role": "system", "content": INSTRUCTIONS})
-    head = f'"method":"POST","url":"/v1/chat/completions","body":{{"model":"{MODEL}","messages":[{system},'.replace("'", "''")
+    head = f'"method":"POST","url":"/v1/chat/completions","body":{{"model":"{MODEL}","messages":[{system},'.replace(
+        "'", "''"
+    )
     tail = f'],"response_format":{json.dumps(RESPONSE_FORMAT)}}}}}'.replace("'", "''")
     (folder / "raw.duckdb").unlink(missing_ok=True)
     with _connect(folder) as con:

@@ -104,8 +104,8 @@ def test_line_errors_fail_the_requests_of_those_lines_and_release_the_others(
     write = submit.write_file
     broken: list[str] = []
 
-    def breaking(session: Session, batch_id: str, path: Path) -> None:
-        write(session, batch_id, path)
+    def breaking(session: Session, batch_id: str, path: Path, url: str) -> None:
+        write(session, batch_id, path, url)
         if not broken:
             lines = path.read_bytes().split(b"\n")
             for number in (2, 6):

@@ -30,7 +30,7 @@ BLOCKS = [f"{file.removesuffix('.sql')}.{name}" for file in FILES for name in bl
 PLACES = {
     "query": "SELECT 1 AS a", "limit": "LIMIT 1", "skipped": "CAST(NULL AS VARCHAR)", "input": "a::VARCHAR",
     "invalid": "CAST(NULL AS VARCHAR)", "job": "1", "typed": "sqlbatch_answer.content AS response", "comment": "'ours'",
-    "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2",
+    "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2", "url": "'/v1/x'",
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'", "content": "$.a", "refusal": "$.b",
     "finish": "$.c", "tokens_in": "$.d", "tokens_cached": "$.e", "tokens_out": "$.f",
 }  # fmt: skip
