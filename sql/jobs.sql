@@ -56,8 +56,7 @@ FROM sqlbatch.responses r
 WHERE r.job_id = $job_id AND r.settled AND r.outcome <> 'answered'
 GROUP BY r.code ORDER BY count(*) DESC, r.code;
 
--- billed: tokens billed for a job's requests since it began
-SELECT coalesce(sum(r.tokens_in), 0)::BIGINT, coalesce(sum(r.tokens_cached), 0)::BIGINT, coalesce(sum(r.tokens_out), 0)::BIGINT
-FROM sqlbatch.results r
-WHERE r.asked_at >= (SELECT created_at FROM sqlbatch.jobs WHERE job_id = $job_id)
-  AND r.custom_id IN (SELECT custom_id FROM sqlbatch.wanted WHERE job_id = $job_id);
+-- billed: results, tokens and dollars billed for what a job has sent; no dollars where any price is not known
+SELECT coalesce(sum(results), 0)::BIGINT, coalesce(sum(tokens_in), 0)::BIGINT, coalesce(sum(tokens_cached), 0)::BIGINT,
+  coalesce(sum(tokens_out), 0)::BIGINT, CASE WHEN count(*) = count(dollars) THEN coalesce(sum(dollars), 0) END
+FROM sqlbatch.costs WHERE job_id = $job_id;

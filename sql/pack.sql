@@ -64,9 +64,9 @@ WHERE told IS NOT NULL;
 -- longest: the tokens of the longest request of a table, which has to go alone if need be
 SELECT coalesce(max(tokens), 0) FROM {source};
 
--- plan: the batches, planned
-INSERT INTO sqlbatch.batches (batch_id, state, base_url, call_id, model, requests, bytes, tokens, planned_at)
-SELECT batch_id, 'planned', $base_url, $call_id::UUID, $model, requests, bytes, tokens, $now::TIMESTAMP
+-- plan: the batches, planned, at the cost of the job
+INSERT INTO sqlbatch.batches (batch_id, state, base_url, call_id, model, requests, bytes, tokens, planned_at, job_id, batch_factor)
+SELECT batch_id, 'planned', $base_url, $call_id::UUID, $model, requests, bytes, tokens, $now::TIMESTAMP, $job_id, $batch_factor::DOUBLE
 FROM sqlbatch_shards ORDER BY number;
 
 -- manifest: which requests each batch carries

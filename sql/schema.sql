@@ -43,7 +43,9 @@ CREATE TABLE jobs (
   paused_until TIMESTAMP,          -- nothing is packed for it until then
   pause_seconds DOUBLE,            -- how long the last pause was, for the next is longer
   blocked      VARCHAR,
-  error        VARCHAR             -- why a finished job wrote no target
+  error        VARCHAR,            -- why a finished job wrote no target
+  quote        JSON,               -- what was shown before it was sent
+  max_cost     DOUBLE              -- dollars that it may cost at most; NULL: nobody said
 );
 
 -- The constant side of a model call; call_id is a hash of all of it.
@@ -111,7 +113,10 @@ CREATE TABLE batches (
   adopted        BOOLEAN NOT NULL DEFAULT false,
   grace_seconds  DOUBLE,           -- how long a fenced batch may still appear
   error_code     VARCHAR,
-  error          VARCHAR
+  error          VARCHAR,
+  job_id         INTEGER,          -- the job that sends it, and pays
+  batch_factor   DOUBLE,           -- the part of the ordinary price that the provider asks; 0: it is free; NULL: not known
+  reserved       DOUBLE            -- dollars that it may cost at most, of a job with a budget
 );
 
 -- The manifest: which requests a batch carries. Append-only.
@@ -151,6 +156,41 @@ CREATE TABLE quarantine (
   reason      VARCHAR NOT NULL,
   raw         VARCHAR,
   received_at TIMESTAMP NOT NULL
+);
+
+-- What models cost, in dollars per million tokens. Rows of sqlbatch's own (origin shipped) are replaced by each version
+-- of sqlbatch; yours (origin own) and those of sqlbatch.toml go before them, and also hold for what was spent earlier.
+CREATE TABLE prices (
+  model              VARCHAR NOT NULL,   -- also its dated versions: gpt-4o for gpt-4o-2024-08-06
+  "input"            DOUBLE,             -- NULL: not known
+  cached             DOUBLE,             -- of input that was cached; NULL: as the rest
+  "output"           DOUBLE,             -- NULL: not known, if anything comes out
+  batch_factor       DOUBLE,             -- the part of it that a batch costs; NULL: as the provider says
+  long_input_factor  DOUBLE NOT NULL DEFAULT 1,   -- for requests of more than 272,000 tokens of input
+  long_output_factor DOUBLE NOT NULL DEFAULT 1,
+  valid_from         DATE NOT NULL DEFAULT '2000-01-01',
+  shutdown           DATE,               -- the day from which the model is no longer served
+  successor          VARCHAR,            -- what to use then
+  base_url           VARCHAR,            -- NULL: wherever it is reached
+  origin             VARCHAR NOT NULL DEFAULT 'own',   -- own, toml (sqlbatch.toml), shipped
+  source             VARCHAR
+);
+
+-- What results cost whose rows are no longer kept: added up by `prune`.
+CREATE TABLE spent (
+  day           DATE NOT NULL,
+  job_id        INTEGER,
+  batch_id      UUID,
+  source        VARCHAR NOT NULL,
+  outcome       VARCHAR NOT NULL,
+  base_url      VARCHAR,
+  model         VARCHAR,
+  batch_factor  DOUBLE,
+  long          BOOLEAN NOT NULL,
+  results       BIGINT NOT NULL,
+  tokens_in     BIGINT NOT NULL,
+  tokens_cached BIGINT NOT NULL,
+  tokens_out    BIGINT NOT NULL
 );
 
 -- Jobs with their derived status.
@@ -211,13 +251,51 @@ SELECT custom_id, batch_id, source, outcome, code, message, raw, received_at
 FROM results
 WHERE outcome <> 'answered';
 
--- What was billed, in tokens, by day, model and source.
+-- What was billed, one row a result: failed ones too. The job is the one that sent it, or the first that wants it.
+CREATE VIEW billed AS
+SELECT r.received_at::DATE AS day, b.job_id, r.batch_id, r.custom_id, r.source, r.outcome, b.base_url, b.model, b.batch_factor,
+  coalesce(r.tokens_in > 272000, false) AS long, 1::BIGINT AS results,
+  coalesce(r.tokens_in, 0) AS tokens_in, coalesce(r.tokens_cached, 0) AS tokens_cached, coalesce(r.tokens_out, 0) AS tokens_out
+FROM results r JOIN batches b ON b.batch_id = r.batch_id
+WHERE r.tokens_in IS NOT NULL OR r.tokens_out IS NOT NULL
+UNION ALL
+SELECT r.received_at::DATE, w.job_id, NULL, r.custom_id, r.source, r.outcome, c.base_url, coalesce(c.model, r.model), NULL,
+  coalesce(r.tokens_in > 272000, false), 1, coalesce(r.tokens_in, 0), coalesce(r.tokens_cached, 0), coalesce(r.tokens_out, 0)
+FROM (FROM results WHERE batch_id IS NULL AND (tokens_in IS NOT NULL OR tokens_out IS NOT NULL)) r
+LEFT JOIN requests q ON q.custom_id = r.custom_id
+LEFT JOIN calls c ON c.call_id = q.call_id
+LEFT JOIN (
+  SELECT custom_id, min(job_id) AS job_id FROM wanted
+  SEMI JOIN (FROM results WHERE batch_id IS NULL) x USING (custom_id) GROUP BY custom_id
+) w ON w.custom_id = r.custom_id;
+
+-- What was spent, in dollars: a row a result, or a sum of those that are no longer kept (custom_id is NULL then). dollars
+-- is NULL where no price is known; a price that becomes known later prices what was spent earlier. The price is that of
+-- the day; yours goes before sqlbatch's, a dated model's own before that of its family.
 CREATE VIEW costs AS
-SELECT received_at::DATE AS day, model, source, count(*) AS results,
-  sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_cached)::BIGINT AS tokens_cached, sum(tokens_out)::BIGINT AS tokens_out
-FROM results
-WHERE tokens_in IS NOT NULL
-GROUP BY ALL;
+WITH all_billed AS (
+  FROM billed
+  UNION ALL BY NAME
+  SELECT *, NULL::UUID AS custom_id FROM spent
+), priced AS (
+  SELECT k.base_url, k.model, k.day, p.* EXCLUDE (base_url, model)
+  FROM (SELECT DISTINCT base_url, model, day FROM all_billed) k
+  JOIN prices p ON (p.base_url IS NULL OR p.base_url = k.base_url)
+    AND lower(p.model) IN (lower(k.model), regexp_replace(lower(k.model), '-\d{4}-\d{2}-\d{2}$', ''))
+  QUALIFY row_number() OVER (PARTITION BY k.base_url, k.model, k.day ORDER BY p.valid_from <= k.day DESC,
+    lower(p.model) = lower(k.model) DESC, array_position(['own', 'toml', 'shipped'], p.origin),
+    abs(date_diff('day', p.valid_from, k.day)), p.rowid DESC) = 1
+)
+SELECT a.day, a.job_id, j.target, a.base_url, a.model, a.source, a.batch_id, a.custom_id, a.outcome, a.results,
+  a.tokens_in, a.tokens_cached, a.tokens_out,
+  CASE WHEN a.base_url = 'local' OR a.batch_factor = 0 THEN 0 ELSE (
+      ((a.tokens_in - a.tokens_cached) * p."input" + a.tokens_cached * coalesce(p.cached, p."input"))
+        * CASE WHEN a.long THEN p.long_input_factor ELSE 1 END
+      + CASE WHEN a.tokens_out = 0 THEN 0 ELSE a.tokens_out * p."output" END * CASE WHEN a.long THEN p.long_output_factor ELSE 1 END
+    ) * CASE WHEN a.source = 'preview' THEN 1 ELSE coalesce(p.batch_factor, a.batch_factor, 1) END / 1e6 END AS dollars
+FROM all_billed a
+LEFT JOIN priced p ON p.base_url IS NOT DISTINCT FROM a.base_url AND p.model = a.model AND p.day = a.day
+LEFT JOIN jobs j ON j.job_id = a.job_id;
 
 -- Nothing is missing: every batch's requests are answered, failed, released or open. balanced is false for what is not so.
 CREATE VIEW audit AS

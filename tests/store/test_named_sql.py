@@ -33,10 +33,11 @@ PLACES = {
     "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2", "url": "'/v1/x'",
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'", "content": "$.a", "refusal": "$.b",
     "finish": "$.c", "tokens_in": "$.d", "tokens_cached": "$.e", "tokens_out": "$.f",
+    "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1",
 }  # fmt: skip
 # Blocks that make the temporary tables that others read, in this order.
-FIRST = ("pack.choose", "pack.running", "pack.shards", "load.lines", "load.judged", "load.chosen")
-VALUES = {"job_id": "1", "call_id": "'00000000-0000-0000-0000-000000000001'"}
+FIRST = ("prices.known", "pack.choose", "pack.running", "pack.shards", "load.lines", "load.judged", "load.chosen")
+VALUES = {"given": "'[]'", "job_id": "1", "call_id": "'00000000-0000-0000-0000-000000000001'"}
 
 
 @pytest.fixture(scope="module")

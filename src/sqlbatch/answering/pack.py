@@ -30,7 +30,8 @@ def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]
             learned = session.run("pack.learned", {"base_url": provider.base_url, "model": model, "now": now})
             max_tokens = learned[0][0] if learned else provider.max_enqueued_tokens or NO_TOKEN_LIMIT
             made, held = _lay_out(session, "sqlbatch_chosen", provider, max_tokens)
-            session.run("pack.plan", {"base_url": provider.base_url, "call_id": call_id, "model": model, "now": now})
+            planned = {"base_url": provider.base_url, "call_id": call_id, "model": model, "now": now, "job_id": job_id}
+            session.run("pack.plan", planned | {"batch_factor": provider.batch_factor if provider.paid else 0.0})
             session.run("pack.manifest")
             batches += made
             requests += held

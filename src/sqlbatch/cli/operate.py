@@ -55,7 +55,7 @@ def show(job: opt.JobArgument = None, db: opt.Db = None, as_json: opt.Json = Fal
             found.as_dict()
             | {"batches": [batch.as_dict() for batch in batches]}
             | {"failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures]}
-            | {"tokens_in": billed[0], "tokens_cached": billed[1], "tokens_out": billed[2]}
+            | billed.as_dict()
         )
     else:
         display.show_job(found, batches, failures, billed)

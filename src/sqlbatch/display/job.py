@@ -10,12 +10,13 @@ from rich.table import Table
 
 from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted, out, plain, say, show_facts
+from sqlbatch.display.money import spent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlbatch.query.join import Joined
-    from sqlbatch.store.records import BatchRow, JobRow
+    from sqlbatch.store.records import BatchRow, Billed, JobRow
 
 
 def show_joined(joined: Joined) -> None:
@@ -57,7 +58,7 @@ def show_jobs(jobs: Sequence[JobRow]) -> None:
 
 
 def show_job(
-    job: JobRow, batches: Sequence[BatchRow], failures: Sequence[tuple[str, int, str | None]], billed: Sequence[int]
+    job: JobRow, batches: Sequence[BatchRow], failures: Sequence[tuple[str, int, str | None]], billed: Billed
 ) -> None:
     """Print a job: what it asked, where it is, its batches, its failures by reason."""
     console = out()
@@ -70,8 +71,9 @@ def show_job(
     known = f", {job.reused:,} known before" if job.reused else ""
     settled = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
     facts["requests"] = f"{job.requests:,} distinct{known}: {settled}"
-    if any(billed):
-        facts["tokens"] = f"{billed[0]:,} in ({billed[1]:,} cached), {billed[2]:,} out"
+    if billed.results:
+        facts["tokens"] = f"{billed.tokens_in:,} in ({billed.tokens_cached:,} cached), {billed.tokens_out:,} out"
+        facts["cost"] = spent(billed)
     facts["begun"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"
     if job.finished_at:
         facts["ended"] = f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -13,6 +13,7 @@ import duckdb
 from sqlbatch import clock
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
 from sqlbatch.named_sql import read_sql, sql_folder
+from sqlbatch.store import prices
 from sqlbatch.store.queries import quote_identifier, quote_literal, statement
 
 if TYPE_CHECKING:
@@ -248,6 +249,9 @@ class Database:
                     session.sql(read_sql(f"migrations/{name}"))
                     session.run("store.migrated", {"version": number, "name": name, "now": clock.now()})
             session.sql(f"USE {catalog}.{quote_identifier(back)}")
+        # Where another connection is at the same, it writes the same.
+        with suppress(DatabaseConflict), session.transaction():
+            prices.refresh(session)
         self._migrated = True
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.errors import JobError
 from sqlbatch.store.queries import quote_identifier
-from sqlbatch.store.records import BatchRow, JobRow
+from sqlbatch.store.records import BatchRow, Billed, JobRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,10 +57,9 @@ def failures(session: Session, job_id: int) -> list[tuple[str, int, str | None]]
     return [(row[0], row[1], row[2]) for row in session.run("jobs.failures", {"job_id": job_id})]
 
 
-def billed(session: Session, job_id: int) -> tuple[int, int, int]:
-    """Return the tokens billed for a job since it began: in, of those cached, out."""
-    tokens_in, cached, out = session.run("jobs.billed", {"job_id": job_id})[0]
-    return tokens_in, cached, out
+def billed(session: Session, job_id: int) -> Billed:
+    """Return what was billed for what a job has sent."""
+    return Billed(*session.run("jobs.billed", {"job_id": job_id})[0])
 
 
 def finish(session: Session, job_id: int, error: str | None = None) -> None:

@@ -75,5 +75,22 @@ class BatchRow:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
+@dataclass(frozen=True)
+class Billed:
+    """What was billed for a job: results, tokens, and dollars (None where a price is not known)."""
+
+    results: int
+    tokens_in: int
+    tokens_cached: int
+    tokens_out: int
+    dollars: float | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as the JSON object that a job has of it."""
+        values = asdict(self)
+        values["billed_results"] = values.pop("results")
+        return values
+
+
 def _plain(value: object) -> object:
     return value.isoformat(timespec="seconds") + "Z" if hasattr(value, "isoformat") else value

@@ -1,0 +1,76 @@
+"""What models cost: the shipped list, what sqlbatch.toml says, and the user's own rows of sqlbatch.prices."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlbatch import configuration
+from sqlbatch.errors import InvalidSettings
+from sqlbatch.named_sql import sql_folder
+from sqlbatch.store.queries import quote_literal
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from sqlbatch.store.database import Session
+
+# A request of more tokens of input than this costs more in whole, with the models that have such a factor.
+LONG_INPUT = 272_000
+
+
+@dataclass(frozen=True)
+class Price:
+    """A model's price in dollars per million tokens; `input` and `output` are None where they are not known.
+
+    `batch_factor` is the part of it that a batch costs (None: as the provider says), the long factors hold for requests
+    of more than LONG_INPUT tokens. From `shutdown` on the model is no longer served, and `successor` is to be used.
+    """
+
+    model: str
+    input: float | None
+    cached: float | None
+    output: float | None
+    batch_factor: float | None
+    long_input_factor: float
+    long_output_factor: float
+    shutdown: date | None
+    successor: str | None
+    origin: str
+
+
+def find(session: Session, base_url: str, model: str, day: date) -> Price | None:
+    """Return the price that holds for a model on a day, or None where the model is not known; writes nothing.
+
+    Raises InvalidSettings where sqlbatch.toml has a price that is none.
+    """
+    _know(session)
+    if session.run("prices.has_table", {"catalog": session.catalog}):
+        session.run("prices.own")
+    found = session.run("prices.find", {"base_url": base_url, "model": model, "day": day})
+    return Price(*found[0]) if found else None
+
+
+def refresh(session: Session) -> None:
+    """Bring the table sqlbatch.prices up to date with the shipped list and sqlbatch.toml, where it differs.
+
+    What sqlbatch.toml says no longer is kept, for what was spent at that price.
+    """
+    _know(session)
+    if session.run("prices.differ")[0][0]:
+        session.run("prices.forget")
+        session.run("prices.note")
+
+
+def _know(session: Session) -> None:
+    entries = {entry.name: _checked(entry) for entry in configuration.entries("prices")}
+    given = json.dumps([{"model": model} | values for model, values in entries.items()])
+    session.run("prices.known", {"given": given}, file=quote_literal(str(sql_folder() / "prices.csv")))
+
+
+def _checked(entry: configuration.Entry) -> dict[str, float]:
+    for name, value in entry.values.items():
+        if not 0 <= value < float("inf"):
+            raise InvalidSettings(f"{entry.where}: {name} = {value} is no price: give dollars per million tokens")
+    return entry.values
