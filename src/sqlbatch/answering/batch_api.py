@@ -30,6 +30,8 @@ _PASSING = frozenset({408, 409, 429})
 _CHUNK = 1 << 20
 # Seconds in which a provider that is there answers a first, small question.
 CHECK_TIMEOUT = 20.0
+# Seconds in which a model answers one request; one that reasons takes minutes.
+ASK_TIMEOUT = 600.0
 _PAGE, _PAGES_AT_MOST = 100, 1_000
 # Seconds: what a provider asks us to wait for is believed up to a day.
 _LONGEST_WAIT = 86_400.0
@@ -66,6 +68,16 @@ class ProviderBatch:
         return self.status in {"completed", "failed", "expired", "cancelled"}
 
 
+@dataclass(frozen=True)
+class Reply:
+    """A reply of an ordinary endpoint as it came; `final` where its error says: no money, or no right."""
+
+    status: int
+    text: str
+    retry_after: float | None = None
+    final: bool = False
+
+
 class BatchAPI:
     """One provider's Files and Batches; what goes wrong is ProviderUnreachable or ProviderRefused, no other error."""
 
@@ -89,6 +101,21 @@ class BatchAPI:
         """Ask for one batch, to learn whether the provider is there and takes the key."""
         with self._errors("list batches"):
             self._client.with_options(max_retries=1).batches.list(limit=1, timeout=CHECK_TIMEOUT)
+
+    def ask(self, endpoint: str, body: str) -> Reply:
+        """Post one request to its ordinary endpoint, once, and return the reply, whatever its status."""
+        with self._errors("answer a request"):
+            try:
+                reply = self._once.post(
+                    endpoint.removeprefix("/v1"),
+                    cast_to=httpx2.Response,
+                    content=body.encode(),
+                    options={"headers": {"Content-Type": "application/json"}, "timeout": ASK_TIMEOUT},
+                )
+            except openai.APIStatusError as error:
+                text = self._scrubbed(error.response.text)
+                return Reply(error.status_code, text, _retry_after(error), error.code in BLOCKING_CODES)
+            return Reply(reply.status_code, reply.text)
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> str:
         """Upload a file as a stream and return its id; `progress` is told the bytes read so far."""

@@ -71,4 +71,12 @@ class Noted:
     message: str
 
 
-Event = Packed | Transferring | Submitted | Progress | Loaded | Held | Noted
+@dataclass(frozen=True)
+class Previewed:
+    """So many requests of a preview have come back, of all that were sent."""
+
+    done: int
+    total: int
+
+
+Event = Packed | Transferring | Submitted | Progress | Loaded | Held | Noted | Previewed

@@ -1,0 +1,29 @@
+-- From requests to answers without a batch: a handful, through the ordinary endpoint.
+
+-- bodies: the bodies of a few requests, rendered as a batch's file has them
+SELECT r.custom_id::VARCHAR, c.endpoint, concat(c.head, r.input, c.tail)
+FROM sqlbatch.requests r JOIN sqlbatch.calls c ON c.call_id = r.call_id
+WHERE r.custom_id IN (SELECT unnest($ids::UUID[]))
+ORDER BY r.seq;
+
+-- call: what the answers to a call are judged by
+SELECT returns FROM sqlbatch.calls WHERE call_id = $call_id::UUID;
+
+-- keep: keep what was paid for, once; a refused or lost request costs nothing, and a batch may ask it again
+INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
+  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw)
+SELECT n.custom_id, NULL, 'preview', n.outcome, n.code, n.message, n.content, n.finish, n.model,
+  n.tokens_in, n.tokens_cached, n.tokens_out, n.tier, n.asked_at, $now::TIMESTAMP, n.raw
+FROM (
+  SELECT j.*, (l.line->>'$.asked_at')::TIMESTAMP AS asked_at
+  FROM sqlbatch_judged j JOIN sqlbatch_lines l ON l.place = j.place
+  WHERE l.ok AND l.status BETWEEN 200 AND 299 AND NOT l.body_error AND j.outcome IN ('answered', 'failed')
+) n
+SEMI JOIN sqlbatch.requests q ON q.custom_id = n.custom_id
+ANTI JOIN sqlbatch.results o ON o.custom_id = n.custom_id AND o.source = 'preview' AND o.asked_at = n.asked_at;
+
+-- told: what each line says
+SELECT j.custom_id::VARCHAR, j.outcome, j.code, j.message, l.ok AND l.status BETWEEN 200 AND 299 AND NOT l.body_error,
+  coalesce(j.tokens_in, 0)::BIGINT, coalesce(j.tokens_cached, 0)::BIGINT, coalesce(j.tokens_out, 0)::BIGINT
+FROM sqlbatch_judged j JOIN sqlbatch_lines l ON l.place = j.place
+ORDER BY j.place;
