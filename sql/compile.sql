@@ -7,6 +7,14 @@ SELECT row_number() OVER () AS sqlbatch_row, sqlbatch_query.* FROM (
 ) AS sqlbatch_query
 {limit};
 
+-- sample: some of the query's rows at random, with the numbers that they have in it
+CREATE TABLE {scratch}.main.rows AS
+FROM (SELECT row_number() OVER () AS sqlbatch_row, sqlbatch_query.* FROM (
+{query}
+) AS sqlbatch_query
+{limit}) USING SAMPLE reservoir({sample} ROWS)
+ORDER BY sqlbatch_row;
+
 -- asks: which request each row asks for; the id is a hash of the call and the input
 CREATE TABLE {scratch}.main.asks AS
 SELECT sqlbatch_row, skipped,

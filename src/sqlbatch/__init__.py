@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlbatch.errors import SqlbatchError
-    from sqlbatch.job import Job, enrich, plan
+    from sqlbatch.job import Job, enrich, plan, preview
 
-__all__ = ["Job", "SqlbatchError", "enrich", "plan"]
+__all__ = ["Job", "SqlbatchError", "enrich", "plan", "preview"]
 
 
 def __getattr__(name: str) -> object:
     """Import what is asked for, when it is, so that the command line starts quickly."""
-    if name in {"Job", "enrich", "plan"}:
+    if name in {"Job", "enrich", "plan", "preview"}:
         from sqlbatch import job  # noqa: PLC0415
 
         return getattr(job, name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from sqlbatch.cli import again, enrich, operate, query, serve  # noqa: F401 (each puts its commands on the application)
+# Each puts its commands on the application.
+from sqlbatch.cli import again, enrich, operate, preview, query, serve  # noqa: F401
 from sqlbatch.cli.app import main as run
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch import places, reach, run, settings
+from sqlbatch import places, reach, run, settings, trial
 from sqlbatch.errors import (
     DatabaseConflict,
     DatabaseLocked,
@@ -172,6 +172,51 @@ def plan(
                  params=params, endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
     with _prepared(_database(db), query, asked, fresh=fresh, replace=replace) as ask:
         return ask.quote
+
+
+def preview(
+    query: Query,
+    *,
+    db: str | os.PathLike[str] | duckdb.DuckDBPyConnection | None = None,
+    rows: int | None = None,
+    sample: int | None = None,
+    input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
+    prompt: str | None = None,
+    instructions: str | None = None,
+    returns: str | None = None,
+    model: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    endpoint: str | None = None,
+    provider: str | None = None,
+    base_url: str | None = None,
+    limit: int | None = None,
+    fresh: bool = False,
+    yes: bool = False,
+) -> trial.Preview:
+    """Ask for a few rows now, through the ordinary endpoint at its full price, and return them beside their answers.
+
+    `rows` is how many of the query's first rows (5), `sample` how many at random instead. The answers are kept: neither
+    another preview nor `enrich` pays for them again. Arguments and errors else as for `enrich`.
+    """
+    database = _database(db)
+    asked = _ask(query, input, prompt=prompt, instructions=instructions, returns=returns, model=model, params=params,
+                 endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
+    if asked.provider.paid and places.file_of(database) is None:
+        raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
+    run.take_in(database)
+    relation = None if isinstance(query, str) else query
+    with trial.prepared(
+        database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, relation=relation
+    ) as ready:
+        if ready.known.to_send:
+            if asked.provider.paid and not yes:
+                raise InvalidSettings(
+                    f"{ready.known.to_send:,} requests (about {ready.known.tokens:,} tokens of input) would be sent to "
+                    f"{asked.provider.name}, at the ordinary price: pass yes=True to spend it"
+                )
+            for _ in trial.ask(database, ready):
+                pass
+        return trial.result(database, ready)
 
 
 def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> settings.Ask:

@@ -85,7 +85,7 @@ def prepared(
             target = parse_target(into, session.catalog if database.exists() else None) if into else None
             named = target or Target("main", "enriched_<job>")
             name = scratch_name(scratch)
-            query = enrichment.query if relation is None else _written(relation, folder)
+            query = enrichment.query if relation is None else written(relation, folder)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes)
             quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
@@ -97,6 +97,7 @@ def prepared(
 
 def begin(database: Database, ask: Prepared) -> int:
     """Commit a prepared enrichment as a job and return its number; nothing is sent yet."""
+    take_in(database)
     quote = ask.quote
     facts = {
         "target": quote.target,
@@ -207,6 +208,16 @@ def _steps(
         clock.sleep(min(pauses.next(), until) if until is not None else pauses.next())
 
 
+def take_in(database: Database) -> int:
+    """Store what a killed preview had received and could not store; return how many answers."""
+    spool = home(database) / "spool"
+    if not any(spool.glob("preview-*")):
+        return 0
+    from sqlbatch.answering import preview  # noqa: PLC0415 (openai takes a second to import)
+
+    return preview.take_in(database, spool, check_of)
+
+
 def provider_of(job: JobRow) -> Provider:
     """Return the provider that a job was begun with."""
     if job.provider not in known():
@@ -222,7 +233,7 @@ def check_of(returns: str, content: str) -> str:
     return parse_returns(returns or None).check_sql(content)
 
 
-def _written(relation: duckdb.DuckDBPyRelation, folder: Path) -> str:
+def written(relation: duckdb.DuckDBPyRelation, folder: Path) -> str:
     """Write a relation's rows to a file and return a query of it: the relation belongs to a connection of its own."""
     path = folder / "relation.parquet"
     relation.write_parquet(str(path))

@@ -34,6 +34,7 @@ PLACES = {
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'", "content": "$.a", "refusal": "$.b",
     "finish": "$.c", "tokens_in": "$.d", "tokens_cached": "$.e", "tokens_out": "$.f",
     "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1",
+    "sample": "1", "shown": "a := 1", "answer": "b := sqlbatch_answer.content",
 }  # fmt: skip
 # Blocks that make the temporary tables that others read, in this order.
 FIRST = ("prices.known", "pack.choose", "pack.running", "pack.shards", "load.lines", "load.judged", "load.chosen")

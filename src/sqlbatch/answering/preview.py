@@ -51,14 +51,13 @@ class Asking:
     """What a preview works with; `owner` names this run in the names of its files, `check` as in a step's work."""
 
     database: Database
-    api: BatchAPI
     call_id: str
     owner: str
     spool: Path
     check: Callable[[str, str], str]
 
 
-def ask(work: Asking, custom_ids: Sequence[str], told: list[Told]) -> Iterator[Event]:
+def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[Told]) -> Iterator[Event]:
     """Ask for requests that the database has, a few at a time; add to `told` what came, as it comes.
 
     An answer lies in a file before anything else is done with it, and is in the database before the next look. Raises
@@ -77,7 +76,7 @@ def ask(work: Asking, custom_ids: Sequence[str], told: list[Told]) -> Iterator[E
             except queue.Empty:
                 return
             try:
-                _write(work, number, _asked(work.api, custom_id, endpoint, body, ends.put))
+                _write(work, number, _asked(api, custom_id, endpoint, body, ends.put))
                 ends.put(None)
             except BaseException as error:  # noqa: BLE001 (handed over to the thread that asked)
                 ends.put(error)
@@ -117,8 +116,12 @@ def keep(work: Asking, told: list[Told]) -> Iterator[Event]:
 def take_in(database: Database, spool: Path, check: Callable[[str, str], str]) -> int:
     """Store what came for previews that were killed before they could; return how many answers there were."""
     left: dict[str, list[Path]] = {}
-    for path in spool.glob("preview-*.jsonl"):
-        if is_gone(_owner(path)):
+    for path in spool.glob("preview-*"):
+        if not is_gone(_owner(path)):
+            continue
+        if path.suffix == ".part":
+            path.unlink(missing_ok=True)
+        else:
             left.setdefault(path.name[len("preview-") :][:36], []).append(path)
     return sum(len(store(database, call_id, files, check)) for call_id, files in left.items())
 
@@ -189,5 +192,5 @@ def _write(work: Asking, number: int, line: str) -> None:
 
 
 def _owner(path: Path) -> str:
-    found = re.fullmatch(r"preview-[0-9a-f-]{36}-(.+)-\d+\.jsonl", path.name)
+    found = re.fullmatch(r"preview-[0-9a-f-]{36}-(.+)-\d+\.(?:jsonl|part)", path.name)
     return found[1] if found else ""

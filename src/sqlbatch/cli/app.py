@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 # The order of a first visit: ask, follow, read.
-ORDER = ("enrich", "plan", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "serve")
+ORDER = ("enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "serve")
 
 
 class _Ordered(TyperGroup):

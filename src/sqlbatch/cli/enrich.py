@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sqlbatch import display, reach, run, settings
 from sqlbatch.cli import options as opt
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sqlbatch.run import Prepared
     from sqlbatch.settings import Ask
     from sqlbatch.store.database import Database
+
+Ready = TypeVar("Ready")
 
 
 @app.command()
@@ -47,7 +49,7 @@ def enrich(
             display.error("every row is skipped, so nothing can be sent: nothing changed")
             return display.Exit.ERROR
         if ask.quote.to_send and asked.provider.paid:
-            if not yes and not _confirmed():
+            if not yes and not confirmed():
                 display.say("nothing sent, nothing changed")
                 return display.Exit.ERROR
             # Only now, for whoever answers at this address is handed the key.
@@ -79,7 +81,7 @@ def plan(
 
 
 def _prepared(database: Database, asked: Ask, *, fresh: bool, replacing: bool) -> AbstractContextManager[Prepared]:
-    return _compiling(
+    return compiling(
         run.prepared(
             database,
             asked.enrichment,
@@ -92,13 +94,13 @@ def _prepared(database: Database, asked: Ask, *, fresh: bool, replacing: bool) -
     )
 
 
-class _compiling:  # noqa: N801 (used as a function)
+class compiling(Generic[Ready]):  # noqa: N801 (used as a function)
     """Show that the query runs, while the inner context is entered."""
 
-    def __init__(self, inner: AbstractContextManager[Prepared]) -> None:
+    def __init__(self, inner: AbstractContextManager[Ready]) -> None:
         self._inner = inner
 
-    def __enter__(self) -> Prepared:
+    def __enter__(self) -> Ready:
         with display.working("reading the rows"):
             return self._inner.__enter__()
 
@@ -106,7 +108,8 @@ class _compiling:  # noqa: N801 (used as a function)
         return self._inner.__exit__(*error)  # type: ignore[arg-type]
 
 
-def _confirmed() -> bool:
+def confirmed() -> bool:
+    """Ask whether to spend money; raise InvalidSettings where there is nobody to ask."""
     if not sys.stdin.isatty():
         raise InvalidSettings("this costs money at an unknown price: add --yes to send it without being asked")
     return display.confirm("Send it?")

@@ -2,10 +2,11 @@
 
 from sqlbatch.display.console import Exit, confirm, err, error, out, plain, print_json, say, show_rows, working
 from sqlbatch.display.job import show_job, show_jobs, show_joined
+from sqlbatch.display.preview import show_preview, show_trial, tell_preview
 from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
 
 __all__ = [
     "Exit", "confirm", "err", "error", "follow", "out", "plain", "print_json", "say", "show_job", "show_jobs",
-    "show_joined", "show_quote", "show_rows", "told", "working",
+    "show_joined", "show_preview", "show_quote", "show_rows", "show_trial", "tell_preview", "told", "working",
 ]  # fmt: skip

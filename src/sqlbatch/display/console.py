@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -44,9 +45,14 @@ def out() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
+def harmless(text: str) -> str:
+    """Return a text with its control characters, which could steer a terminal, made visible."""
+    return text.translate(_CONTROLS)
+
+
 def plain(text: str) -> str:
-    """Return a text for the console: no markup, and control characters, which could steer a terminal, made visible."""
-    return escape(text.translate(_CONTROLS))
+    """Return a text for the console: harmless, and without markup."""
+    return escape(harmless(text))
 
 
 def say(message: str) -> None:
@@ -61,8 +67,17 @@ def error(message: str) -> None:
 
 def print_json(value: object) -> None:
     """Print a value as JSON on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(_finite(value), ensure_ascii=False, indent=2, default=str, allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+def _finite(value: object) -> object:
+    """Return a value with null for NaN and Infinity, which JSON does not have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 @contextlib.contextmanager

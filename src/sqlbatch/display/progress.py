@@ -15,7 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from sqlbatch.answering.events import Held, Loaded, Noted, Packed, Submitted, Transferring
+from sqlbatch.answering.events import Held, Loaded, Noted, Packed, Previewed, Submitted, Transferring
 from sqlbatch.answering.events import Progress as BatchProgress
 from sqlbatch.display.console import counted, err, plain, say
 
@@ -113,6 +113,8 @@ class _Bars:
                     self._transfer(event)
                 elif isinstance(event, BatchProgress):
                     self._progress(event)
+                elif isinstance(event, Previewed):
+                    self._count(f"{counted(event.total, 'request')} sent", event.done, event.total)
                 elif line is not None and not (isinstance(event, Held) and event.reason == held):
                     err.print(f"[dim]{plain(line)}[/]")
                 if not isinstance(event, Transferring | BatchProgress):
@@ -131,10 +133,12 @@ class _Bars:
 
     def _progress(self, event: BatchProgress) -> None:
         self._hide_transfers()
+        self._count(_statuses(event), event.completed + event.failed, event.total or None)
+
+    def _count(self, doing: str, done: int, total: int | None) -> None:
         if self._waiting is None:
             self._waiting = self._bars.add_task("", total=None)
-        done = event.completed + event.failed
-        self._bars.update(self._waiting, description=_statuses(event), completed=done, total=event.total or None)
+        self._bars.update(self._waiting, description=doing, completed=done, total=total)
 
 
 def _statuses(event: BatchProgress) -> str:

@@ -129,11 +129,18 @@ def check_names(columns: Sequence[QueryColumn], returns: Returns) -> None:
 
 
 def compile_query(
-    session: Session, query: str, enrichment: Enrichment, returns: Returns, scratch: str, line_limit: int
+    session: Session,
+    query: str,
+    enrichment: Enrichment,
+    returns: Returns,
+    scratch: str,
+    line_limit: int,
+    sample: int | None = None,
 ) -> Compiled:
     """Run the query once and lay down rows, asks and requests in the attached database `scratch`.
 
-    `query` is the enrichment's, or what stands for it; `line_limit` is the most bytes that one request line may have.
+    `query` is the enrichment's, or what stands for it; `line_limit` is the most bytes that one request line may have;
+    `sample` is how many rows are taken at random, None for all of them.
     Raises InvalidEnrichment where the ask is wrong.
     """
     select = one_select(session, query)
@@ -144,7 +151,10 @@ def compile_query(
     limit = "" if enrichment.limit is None else f"LIMIT {enrichment.limit}"
     with session.keeping_row_order(keep=True):
         try:
-            session.run("compile.snapshot", scratch=scratch, query=select, limit=limit)
+            if sample is None:
+                session.run("compile.snapshot", scratch=scratch, query=select, limit=limit)
+            else:
+                session.run("compile.sample", scratch=scratch, query=select, limit=limit, sample=str(sample))
         except Exception as error:
             if isinstance(error.__cause__, duckdb.Error):
                 raise invalid_query(error.__cause__, select) from error
@@ -172,8 +182,15 @@ def compile_query(
 
 def store(session: Session, compiled: Compiled, job_id: int) -> None:
     """Copy the compiled tables into the database, as job `job_id`'s: within the caller's transaction."""
+    store_requests(session, compiled)
+    places = {"scratch": compiled.scratch, "job": str(job_id)}
+    session.run("compile.store_rows", **places)
+    session.run("compile.store_asks", {"call_id": compiled.call.call_id}, **places)
+
+
+def store_requests(session: Session, compiled: Compiled) -> None:
+    """Add the call and the requests that are new to the database: within the caller's transaction."""
     call = compiled.call
-    places = {"scratch": compiled.scratch, "job": str(job_id), "input": compiled.sight.input}
     session.run(
         "compile.store_call",
         {
@@ -186,8 +203,7 @@ def store(session: Session, compiled: Compiled, job_id: int) -> None:
             "returns": call.returns,
         },
     )
-    session.run("compile.store_rows", **places)
-    session.run("compile.store_asks", {"call_id": call.call_id}, **places)
+    places = {"scratch": compiled.scratch, "input": compiled.sight.input}
     session.run("compile.store_requests", {"call_id": call.call_id}, **places)
 
 

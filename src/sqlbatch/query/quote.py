@@ -42,6 +42,18 @@ class Quote:
         return asdict(self) | {"skipped_why": dict(self.skipped_why)}
 
 
+@dataclass(frozen=True)
+class Known:
+    """Requests that are answered, that failed for good, in flight, and to send, with bytes and tokens of the last."""
+
+    answered: int
+    failed: int
+    in_flight: int
+    to_send: int
+    bytes: int
+    tokens: int
+
+
 def make_quote(
     session: Session, enrichment: Enrichment, compiled: Compiled, target: Target, *, fresh: bool, replace: bool
 ) -> Quote:
@@ -49,11 +61,10 @@ def make_quote(
 
     `batches` is left 0 for the layer that packs. Raises InvalidTarget where the target may not be replaced.
     """
-    known = "known" if session.has_schema() and not fresh else "unknown"
-    answered, failed, in_flight, to_send, size, tokens = _count(session, compiled.scratch, known)
+    known = count_known(session, compiled.scratch, fresh=fresh)
     existing = look_up(session, target)
     notes = check_existing(session, existing, enrichment, compiled.rows, target, replace=replace)
-    if existing and not notes and to_send == compiled.distinct and compiled.distinct and not fresh:
+    if existing and not notes and known.to_send == compiled.distinct and compiled.distinct and not fresh:
         notes = _what_changed(session, existing, enrichment)
     seen = {name.casefold() for name in compiled.sight.columns}
     return Quote(
@@ -64,13 +75,13 @@ def make_quote(
         rows=compiled.rows,
         skipped=compiled.skipped,
         distinct=compiled.distinct,
-        answered=answered,
-        failed_before=failed,
-        in_flight=in_flight,
-        to_send=to_send,
+        answered=known.answered,
+        failed_before=known.failed,
+        in_flight=known.in_flight,
+        to_send=known.to_send,
         batches=0,
-        bytes=size,
-        tokens=tokens,
+        bytes=known.bytes,
+        tokens=known.tokens,
         sees=compiled.sight.columns,
         rides_along=tuple(column.name for column in compiled.columns if column.name.casefold() not in seen),
         skipped_why=compiled.skipped_why,
@@ -105,11 +116,11 @@ def check_existing(
     return ()
 
 
-def _count(session: Session, scratch: str, known: str) -> tuple[int, int, int, int, int, int]:
-    session.run(f"quote.{known}", scratch=scratch)
+def count_known(session: Session, scratch: str, *, fresh: bool) -> Known:
+    """Lay down, in the scratch database, which requests are `known` and which are `to_send`, and count them."""
+    session.run("quote.known" if session.has_schema() and not fresh else "quote.unknown", scratch=scratch)
     session.run("quote.to_send", scratch=scratch)
-    counts = session.run("quote.counts", scratch=scratch)[0]
-    return (counts[0], counts[1], counts[2], counts[3], counts[4], counts[5])
+    return Known(*session.run("quote.counts", scratch=scratch)[0])
 
 
 def _what_changed(session: Session, existing: Existing, enrichment: Enrichment) -> tuple[str, ...]:

@@ -1,0 +1,28 @@
+-- Rows beside what came back for them, before there is a job.
+
+-- rows: each row's request, what is known of it (what was asked now before all else), and row and answer as JSON
+WITH best AS (
+  SELECT custom_id, max({
+    now: CASE WHEN source = 'preview' AND list_contains($asked::UUID[], custom_id) THEN rowid ELSE -1 END,
+    rank: CASE outcome WHEN 'answered' THEN 1 ELSE 0 END,
+    row: rowid}) AS best
+  FROM sqlbatch.results SEMI JOIN {scratch}.main.requests USING (custom_id)
+  WHERE outcome IN ('answered', 'failed')
+  GROUP BY custom_id
+), sqlbatch_answers AS (
+  SELECT b.custom_id, r.outcome, r.code, r.message, r.model,
+    CASE WHEN r.outcome = 'answered' THEN r.content END AS content
+  FROM best b JOIN sqlbatch.results r ON r.rowid = b.best.row
+)
+SELECT sqlbatch_rows.sqlbatch_row, sqlbatch_asks.custom_id::VARCHAR, sqlbatch_asks.skipped,
+  sqlbatch_asks.custom_id IN (SELECT custom_id FROM sqlbatch.in_flight),
+  sqlbatch_answer.outcome, sqlbatch_answer.code, sqlbatch_answer.message,
+  to_json(struct_pack({shown}))::VARCHAR,
+  CASE WHEN sqlbatch_answer.outcome = 'answered' THEN to_json(struct_pack({answer}))::VARCHAR END
+FROM {scratch}.main.rows sqlbatch_rows
+JOIN {scratch}.main.asks sqlbatch_asks USING (sqlbatch_row)
+LEFT JOIN sqlbatch_answers sqlbatch_answer ON sqlbatch_answer.custom_id = sqlbatch_asks.custom_id
+ORDER BY sqlbatch_rows.sqlbatch_row;
+
+-- to_send: the requests that are to be asked now
+SELECT custom_id::VARCHAR FROM {scratch}.main.to_send ORDER BY seq;

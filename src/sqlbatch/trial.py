@@ -1,0 +1,255 @@
+"""The first rows through the ordinary endpoint, before there is a job: compile, ask, and lay rows beside answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch import layout
+from sqlbatch.answering.owner import new_owner
+from sqlbatch.errors import InvalidSettings
+from sqlbatch.places import home, scratch_folder
+from sqlbatch.query.compile import Compiled, compile_query, store_requests
+from sqlbatch.query.quote import Known, count_known
+from sqlbatch.query.returns import Returns, parse_returns
+from sqlbatch.reach import connected
+from sqlbatch.run import check_of, written
+from sqlbatch.store.database import scratch_name
+from sqlbatch.store.queries import quote_identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import duckdb
+
+    from sqlbatch.answering.events import Event
+    from sqlbatch.answering.preview import Told
+    from sqlbatch.answering.providers import Provider
+    from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.store.database import Database, Session
+
+# Rows of a preview where nobody says how many, and the most there may be: more of them belong in a batch.
+ROWS, ROWS_AT_MOST = 5, 100
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A compiled preview: its rows lie in the scratch file, nothing is sent yet.
+
+    `known` counts its requests; `told` fills with what comes back.
+    """
+
+    enrichment: Enrichment
+    returns: Returns
+    provider: Provider
+    compiled: Compiled
+    known: Known
+    scratch: Path
+    fresh: bool
+    owner: str
+    told: list[Told] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """One row of a preview: its number in the query, its columns, and the returned ones where it is answered.
+
+    `status` is answered, failed, skipped or pending, `error` says why it is not answered; `kept` is true where the
+    answer was there before. Values are as JSON has them.
+    """
+
+    number: int
+    status: str
+    error: str | None
+    kept: bool
+    input: dict[str, Any]
+    answer: dict[str, Any] | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the row as one JSON object."""
+        return {
+            "row": self.number, "status": self.status, "error": self.error, "kept": self.kept,
+            "input": self.input, "answer": self.answer,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Preview:
+    """What a preview brought: its rows, how many requests were sent for them, and the tokens that those took."""
+
+    rows: tuple[PreviewRow, ...]
+    sees: tuple[str, ...]
+    sent: int
+    tokens_in: int
+    tokens_cached: int
+    tokens_out: int
+
+    def of(self, status: str) -> int:
+        """Return how many rows have a status."""
+        return sum(row.status == status for row in self.rows)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the preview as one JSON object."""
+        return {
+            "rows": [row.as_dict() for row in self.rows],
+            "requests_sent": self.sent,
+            "tokens_in": self.tokens_in,
+            "tokens_cached": self.tokens_cached,
+            "tokens_out": self.tokens_out,
+        }
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            line
+            for row in self.rows
+            for line in layout.records(*_named(row), width=100, titles=[f"row {row.number}, {row.status}"])
+        )
+
+
+@contextlib.contextmanager
+def prepared(
+    database: Database,
+    enrichment: Enrichment,
+    provider: Provider,
+    *,
+    rows: int | None = None,
+    sample: int | None = None,
+    fresh: bool = False,
+    relation: duckdb.DuckDBPyRelation | None = None,
+) -> Iterator[Trial]:
+    """Compile the first `rows` of a query, or a random `sample`; writes nothing but a scratch file, deleted at the end.
+
+    Raises InvalidEnrichment where the ask is wrong, DatabaseError where the database cannot be read.
+    """
+    wanted = _wanted(rows, sample)
+    if sample is None:
+        enrichment = replace(enrichment, limit=min(wanted, enrichment.limit or wanted))
+    returns = parse_returns(enrichment.returns or None)
+    folder = scratch_folder(database)
+    try:
+        scratch = folder / "scratch.duckdb"
+        with database.session(migrate=False, scratch=scratch) as session:
+            name = scratch_name(scratch)
+            query = enrichment.query if relation is None else written(relation, folder)
+            compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
+            known = count_known(session, name, fresh=fresh)
+        yield Trial(enrichment, returns, provider, compiled, known, scratch, fresh, new_owner())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def ask(database: Database, trial: Trial) -> Iterator[Event]:
+    """Send what is not known yet; what is paid for is kept as it comes. After an interrupt, `keep` stores the rest."""
+    from sqlbatch.answering import preview  # noqa: PLC0415 (openai takes a second to import)
+
+    def commit(session: Session) -> list[str]:
+        session.run("store.turn")
+        store_requests(session, trial.compiled)
+        return [row[0] for row in session.run("trial.to_send", scratch=scratch_name(trial.scratch))]
+
+    custom_ids = database.write(commit, scratch=trial.scratch)
+    _spool(database).mkdir(mode=0o700, parents=True, exist_ok=True)
+    with connected(database, trial.provider) as api:
+        yield from preview.ask(_work(database, trial), api, custom_ids, trial.told)
+
+
+def keep(database: Database, trial: Trial) -> Iterator[Event]:
+    """Store what came before an interrupt and is not stored yet."""
+    from sqlbatch.answering import preview  # noqa: PLC0415 (likewise)
+
+    yield from preview.keep(_work(database, trial), trial.told)
+
+
+def result(database: Database, trial: Trial) -> Preview:
+    """Return the rows beside what came back for them."""
+    shown = ", ".join(f"{quote_identifier(c.name)} := {_shown(c.name, c.type)}" for c in trial.compiled.columns)
+    typed = ", ".join(
+        f"{quote_identifier(name)} := {sql}" for name, sql in trial.returns.typed_sql("sqlbatch_answer.content")
+    )
+    told = {each.custom_id: each for each in trial.told}
+    places = {"scratch": scratch_name(trial.scratch), "shown": shown, "answer": typed}
+    with database.session(scratch=trial.scratch) as session:
+        found = session.run("trial.rows", {"asked": list(told)}, **places)
+    rows = tuple(_row(trial, told.get(row[1]), *row) for row in found)
+    billed = [each for each in trial.told if each.kept]
+    return Preview(
+        rows,
+        trial.compiled.sight.columns,
+        len(trial.told),
+        sum(each.tokens_in for each in billed),
+        sum(each.tokens_cached for each in billed),
+        sum(each.tokens_out for each in billed),
+    )
+
+
+def _row(
+    trial: Trial,
+    told: Told | None,
+    number: int,
+    _custom_id: str | None,
+    skipped: str | None,
+    in_flight: bool | None,
+    outcome: str | None,
+    code: str | None,
+    message: str | None,
+    shown: str,
+    answer: str | None,
+) -> PreviewRow:
+    status, error, kept = "pending", "it was not answered before the interrupt", False
+    if skipped is not None:
+        status, error = "skipped", skipped
+    elif told is not None and not told.kept:
+        status, error = "failed", _because(told.code, told.message)
+    elif outcome is not None and (told is not None or not trial.fresh):
+        status, kept = outcome, told is None
+        error = _because(code, message) if outcome == "failed" else ""
+    elif in_flight and not trial.fresh:
+        error = "a batch has it already, so it was not sent; sqlbatch wait brings its answer"
+    values = json.loads(answer) if answer is not None and status == "answered" else None
+    return PreviewRow(number, status, error or None, kept, json.loads(shown), values)
+
+
+def _because(code: str | None, message: str | None) -> str:
+    return ": ".join(part for part in (code, message) if part)
+
+
+def _shown(name: str, kind: str) -> str:
+    column = f"sqlbatch_rows.{quote_identifier(name)}"
+    return f"concat(octet_length({column}), ' bytes')" if kind == "BLOB" else column
+
+
+def _named(row: PreviewRow) -> tuple[list[str], list[list[str | None]]]:
+    """Return names and texts of a row's fields, what came back behind an arrow."""
+    came = row.answer if row.answer is not None else {row.status: row.error}
+    names = [*row.input, *(f"-> {name}" for name in came)]
+    return names, [[text_of(value) for value in (*row.input.values(), *came.values())]]
+
+
+def text_of(value: Any) -> str | None:
+    """Return a JSON value as a person reads it: a text as it is, lists and objects as JSON."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _wanted(rows: int | None, sample: int | None) -> int:
+    if rows is not None and sample is not None:
+        raise InvalidSettings("--rows and --sample are two ways to say which rows: give one of them")
+    name, wanted = ("--sample", sample) if sample is not None else ("--rows", ROWS if rows is None else rows)
+    if not 1 <= wanted <= ROWS_AT_MOST:
+        raise InvalidSettings(
+            f"{name} {wanted}: it must be 1 to {ROWS_AT_MOST}; more rows are what enrich is for, at half the price"
+        )
+    return wanted
+
+
+def _spool(database: Database) -> Path:
+    return home(database) / "spool"
+
+
+def _work(database: Database, trial: Trial) -> Any:
+    from sqlbatch.answering.preview import Asking  # noqa: PLC0415 (likewise)
+
+    return Asking(database, str(trial.compiled.call.call_id), trial.owner, _spool(database), check_of)

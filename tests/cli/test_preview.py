@@ -1,0 +1,122 @@
+"""preview as a person and a script meet it: what it prints where, what it asks first, how it ends."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import ROOT, Refusing
+
+from .conftest import Unchanged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Command
+
+FREE = ("--provider", "local", "--instructions", "Say it again.", "--input", "x")
+QUERY = "SELECT unnest(['a', 'b', NULL, 'a']) AS x, 'nan'::DOUBLE AS y"
+
+
+@pytest.mark.parametrize("example", ["categorize_movies", "caption_furniture"])
+def test_an_example_shows_five_rows(example: str, here: Command, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    ran = here("preview", str(ROOT / "sql" / "examples" / f"{example}.sql"), "--provider", "local")
+    assert ran.code == 0, ran.err
+    assert ran.out.count(": answered") == 5
+    assert "5 rows: 5 answered; 5 requests sent" in ran.err
+    assert "no language model" in ran.err
+
+
+def test_what_was_answered_is_shown_again_and_not_sent(here: Command) -> None:
+    first = here("preview", QUERY, *FREE)
+    assert first.code == 0
+    assert "row 1: answered\n  x: a\n  y: " in first.out
+    assert "  -> response: a\n" in first.out
+    assert "row 3: skipped: x is NULL\n  x: NULL\n" in first.out
+    again = here("preview", QUERY, *FREE)
+    assert again.out.count(", kept") == 3
+    assert "nothing sent" in again.err
+    assert "2 answered before" in here("plan", QUERY, *FREE).err
+    assert "2 requests sent" in here("preview", QUERY, *FREE, "--fresh").err
+
+
+def test_json_is_one_object_and_valid(here: Command) -> None:
+    ran = here("preview", QUERY, *FREE, "-n", "1", "--json")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    found = json.loads(ran.out, parse_constant=refuse)
+    assert found["rows"] == [
+        {"row": 1, "status": "answered", "error": None, "kept": False, "input": {"x": "a", "y": None},
+         "answer": {"response": "a"}}
+    ]  # fmt: skip
+    assert found["requests_sent"] == 1
+    assert found["tokens_in"] > 0
+
+
+def test_a_paid_preview_is_asked_about_and_declined_without_a_trace(here: Command, tmp_path: Path) -> None:
+    before = Unchanged(tmp_path)
+    paid = (
+        "preview",
+        QUERY,
+        "--input",
+        "x",
+        "--instructions",
+        "x",
+        "--model",
+        "m",
+        "--base-url",
+        "http://127.0.0.1:9/v1",
+    )
+    ran = here(*paid)
+    assert ran.code == 1
+    assert "--yes" in ran.error
+    assert "2 requests now at the ordinary price" in ran.err
+    before.check()
+
+
+def test_a_provider_that_is_not_there_fails_each_row(here: Command) -> None:
+    ran = here("preview", QUERY, "--instructions", "x", "--input", "x", "--model", "m", "--base-url",
+               "http://127.0.0.1:9/v1", "--yes")  # fmt: skip
+    assert ran.code == 3
+    assert ran.out.count("failed: unreachable: 127.0.0.1:9 cannot be reached") == 3
+    assert "the answers are kept" not in ran.err
+
+
+def test_a_refused_key_is_told_once_a_row_and_nothing_is_kept(
+    here: Command, refusing: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-0123456789password")
+    ran = here("preview", QUERY, "--instructions", "x", "--input", "x", "--model", "m", "--base-url",
+               refusing.base_url, "--yes")  # fmt: skip
+    assert ran.code == 3
+    assert "failed: invalid_api_key: Incorrect API key provided: (the key)" in ran.out
+    assert "sk-" not in ran.out + ran.err
+    assert "0" in here("query", "SELECT count(*) FROM sqlbatch.results").out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--rows", "0"), "--rows 0: it must be 1 to 100"),
+        (("--sample", "1000"), "--sample 1000: it must be 1 to 100"),
+        (("--rows", "2", "--sample", "2"), "give one of them"),
+    ],
+)
+def test_wrong_numbers_of_rows_are_told(options: tuple[str, ...], told: str, here: Command) -> None:
+    ran = here("preview", QUERY, *FREE, *options)
+    assert ran.code == 1
+    assert told in ran.error
+
+
+def test_rows_that_are_all_skipped_and_none_at_all(here: Command) -> None:
+    skipped = here("preview", "SELECT NULL::VARCHAR AS x", *FREE)
+    assert skipped.code == 1
+    assert "every row is skipped" in skipped.error
+    assert "row 1: skipped: x is NULL" in skipped.out
+    none = here("preview", "SELECT 'a' AS x WHERE false", *FREE)
+    assert (none.code, none.out) == (0, "")
