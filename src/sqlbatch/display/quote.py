@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 def show_quote(quote: Quote) -> None:
     """Tell what would be sent, what not, and why."""
+    show_facts(err, quote_facts(quote))
+    for note in quote.notes:
+        err.print(f"[yellow]note:[/] {plain(note)}")
+
+
+def quote_facts(quote: Quote) -> dict[str, str]:
+    """Return the facts of a quote by their names, for a terminal or a notebook."""
     offline = " (no language model: it answers from the text alone)" if quote.provider == "local" else ""
     facts = {"target": quote.target, "model": f"{quote.model} at {label(quote.provider, quote.base_url)}{offline}"}
     facts["rows"] = f"{quote.rows:,}" + "".join(f"; {count:,} skipped: {reason}" for reason, count in quote.skipped_why)
@@ -32,6 +39,4 @@ def show_quote(quote: Quote) -> None:
         facts["to send"] = "nothing"
     free = quote.provider == "local" or not quote.to_send
     facts["cost"] = "nothing" if free else "unknown: no price is known for it"
-    show_facts(err, facts)
-    for note in quote.notes:
-        err.print(f"[yellow]note:[/] {plain(note)}")
+    return facts
