@@ -46,6 +46,9 @@ OPTIONS: dict[str, Option] = {
     "endpoint": Option(str, "which API of the model", "/v1/chat/completions"),
     "max_attempts": Option(int, "how often a request is sent, at most", "3"),
     "poll": Option(float, "seconds between two looks", "short, growing to 60"),
+    "quiet": Option(bool, "only errors and data are told", "false"),
+    "verbose": Option(bool, "each SQL statement and HTTP call is told", "false"),
+    "debug": Option(bool, "an error shows its traceback", "false"),
 }
 # Tables of tables, `[providers.NAME]`: what an entry may say.
 TABLES: dict[str, dict[str, type]] = {

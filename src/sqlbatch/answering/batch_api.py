@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import openai
 
+from sqlbatch import trace
 from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable, SqlbatchError
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class BatchAPI:
         self._purpose: Any = purpose
         self._key = key
         # What is on this machine is not behind a proxy of the environment's.
-        client = openai.DefaultHttpxClient(trust_env=False) if loopback else None
+        hooks: Any = {"request": [_begun], "response": [_answered]}
+        client = openai.DefaultHttpxClient(trust_env=not loopback, event_hooks=hooks)
         self._client = openai.OpenAI(base_url=base_url, api_key=key or "none", http_client=client)
         # A POST whose reply was lost must be looked up, not repeated: the SDK resends it without an idempotency key.
         self._once = self._client.with_options(max_retries=0)
@@ -228,11 +230,13 @@ class BatchAPI:
 
     @contextlib.contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
+        began = trace.now()
         try:
             yield
         except openai.APIStatusError as error:
             raise self._refusal(error, doing) from None
         except (openai.APITimeoutError, httpx2.TimeoutException):
+            trace.told("http", f"no answer in time to: {doing}", began)
             raise ProviderUnreachable(f"{self.name}: no answer in time to: {doing}") from None
         except (AttributeError, KeyError, TypeError, ValueError):
             # A proxy's page in the place of an answer: whatever was asked for may have been done.
@@ -241,6 +245,7 @@ class BatchAPI:
             if isinstance(error, OSError) and error.filename:
                 raise ProviderError(f"{error.filename}: {error.strerror}") from None
             reason = self._scrubbed(str(error.__cause__ or error) or type(error).__name__)
+            trace.told("http", f"no answer to: {doing}: {reason}", began)
             raise ProviderUnreachable(f"{self.name} cannot be reached to {doing}: {reason}") from None
 
     def _refusal(self, error: openai.APIStatusError, doing: str) -> ProviderError:
@@ -258,6 +263,16 @@ class BatchAPI:
         if self._key:
             text = text.replace(self._key, "(the key)")
         return re.sub(r"\bsk-[\w*.-]+", "(the key)", " ".join(text.split()))
+
+
+def _begun(request: httpx2.Request) -> None:
+    request.extensions["sqlbatch_began"] = trace.now()
+
+
+def _answered(response: httpx2.Response) -> None:
+    """Tell a call by its method, address and status; neither headers nor bodies, for they hold keys and rows."""
+    request = response.request
+    trace.told("http", f"{request.method} {request.url} {response.status_code}", request.extensions["sqlbatch_began"])
 
 
 class _Counted(io.BufferedReader):

@@ -13,13 +13,17 @@ import typer
 from typer.core import TyperGroup
 
 from sqlbatch import display
+from sqlbatch.cli.everywhere import App, Debug, Quiet, Verbose, begin, given_before
 from sqlbatch.errors import SqlbatchError
 
 if TYPE_CHECKING:
     from types import FrameType
 
 # The order of a first visit: ask, follow, read.
-ORDER = ("enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "serve")
+ORDER = (
+    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "prune", "config",
+    "serve",
+)  # fmt: skip
 
 
 class _Ordered(TyperGroup):
@@ -33,7 +37,7 @@ class Interrupted(SqlbatchError):
     """Ctrl-C, with what goes on without this computer and how to come back."""
 
 
-app = typer.Typer(
+app = App(
     name="sqlbatch",
     cls=_Ordered,
     invoke_without_command=True,
@@ -47,15 +51,16 @@ app = typer.Typer(
 @app.callback()
 def options(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
     show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Take the options of all commands; without a command, say what there is and what to try."""
     if show_version:
         sys.stdout.write(version("sqlbatch") + "\n")
         raise typer.Exit
-    if debug:
-        os.environ["SQLBATCH_DEBUG"] = "1"
+    given_before(quiet=quiet, verbose=verbose, debug=debug)
     if context.invoked_subcommand is None:
         sys.stdout.write(context.get_help() + "\n")
         display.say(
@@ -72,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupted)
     try:
+        begin()
         code = app(arguments, standalone_mode=False)
     except KeyboardInterrupt:
         display.error("interrupted; nothing was begun")
@@ -80,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         display.say(str(problem))
         return display.Exit.INTERRUPTED
     except SqlbatchError as problem:
-        if os.environ.get("SQLBATCH_DEBUG"):
+        if display.voice.debug:
             raise
         display.error(str(problem))
         return display.Exit.ERROR
@@ -111,13 +117,13 @@ def _other(problem: Exception) -> int:
         display.error("interrupted while DuckDB was at work; nothing of it is kept")
         return display.Exit.INTERRUPTED
     usage = getattr(problem, "format_message", None)
-    if usage is None and os.environ.get("SQLBATCH_DEBUG"):
+    if usage is None and display.voice.debug:
         raise problem
     if usage is None:
         told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
         if isinstance(problem, OSError) and problem.filename:
             told = f"{problem.filename}: {problem.strerror}"
-        display.error(f"{told} (sqlbatch --debug before the command shows where)")
+        display.error(f"{told} (the same command with --debug shows where)")
         return display.Exit.ERROR
     message = usage()
     if message.startswith("No such option: -- "):

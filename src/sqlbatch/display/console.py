@@ -60,9 +60,20 @@ def say(message: str) -> None:
     err.print(plain(message))
 
 
+@contextlib.contextmanager
+def aloud() -> Iterator[None]:
+    """Tell what is told in the block also where --quiet was asked for."""
+    before, err.quiet = err.quiet, False
+    try:
+        yield
+    finally:
+        err.quiet = before
+
+
 def error(message: str) -> None:
     """Tell an error on stderr."""
-    err.print(f"[bold red]error:[/] {plain(message)}")
+    with aloud():
+        err.print(f"[bold red]error:[/] {plain(message)}")
 
 
 def print_json(value: object) -> None:
@@ -96,7 +107,8 @@ def working(doing: str) -> Iterator[None]:
 
 def confirm(question: str) -> bool:
     """Ask a yes-or-no question on the terminal; no is the default."""
-    err.print(f"{plain(question)} \\[y/N] ", end="")
+    with aloud():
+        err.print(f"{plain(question)} \\[y/N] ", end="")
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 

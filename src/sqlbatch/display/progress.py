@@ -32,7 +32,7 @@ _PLAIN_EVERY = 10.0
 
 def follow(events: Iterable[Event]) -> None:
     """Consume a job's events and show them: bars on a terminal, plain lines elsewhere."""
-    if err.is_terminal:
+    if err.is_terminal and not err.quiet:
         _Bars().follow(events)
     else:
         _Lines().follow(events)

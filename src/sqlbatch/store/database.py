@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from sqlbatch import clock
+from sqlbatch import clock, trace
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
 from sqlbatch.named_sql import read_sql, sql_folder
 from sqlbatch.store import prices
@@ -42,14 +42,19 @@ class Session:
 
     def run(self, name: str, params: Mapping[str, object] | None = None, /, **places: str) -> list[tuple[Any, ...]]:
         """Run the block `file.block` and return its rows; raise DatabaseError for what DuckDB cannot do."""
-        return self.sql(statement(name, self.catalog, **places), params)
+        return self.sql(statement(name, self.catalog, **places), params, name)
 
-    def sql(self, sql: str, params: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+    def sql(
+        self, sql: str, params: Mapping[str, object] | None = None, name: str | None = None
+    ) -> list[tuple[Any, ...]]:
         """Run a SQL text and return its rows; raise DatabaseError for what DuckDB cannot do."""
+        began = trace.now()
         try:
             return self.con.execute(sql, dict(params) if params else None).fetchall()
         except duckdb.Error as error:
             raise wrapped(error) from error
+        finally:
+            trace.sql_told(sql, began, name)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

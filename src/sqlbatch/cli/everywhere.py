@@ -1,0 +1,89 @@
+"""The options that hold for every command, before its name and after it."""
+
+from __future__ import annotations
+
+import inspect
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sqlbatch import settings
+from sqlbatch.display import voice
+from sqlbatch.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PANEL = "Every command"
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only errors and the data asked for.", rich_help_panel=_PANEL)
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Each SQL statement and HTTP call, timed.", rich_help_panel=_PANEL)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="The traceback of an error.", rich_help_panel=_PANEL)]
+_NAMES = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
+# What was given before the command's name.
+_before: dict[str, bool] = {}
+
+
+class App(typer.Typer):
+    """An application whose commands all take --quiet, --verbose and --debug."""
+
+    # Every command of ours returns its exit code.
+    def command(  # type: ignore[override]
+        self, name: str | None = None, **more: Any
+    ) -> Callable[[Callable[..., int]], Callable[..., int]]:
+        """Register a command under its function's name, as Typer does, with the options of every command."""
+        register = super().command(name, **more)
+
+        def registered(function: Callable[..., int]) -> Callable[..., int]:
+            register(_speaking(function))
+            return function
+
+        return registered
+
+
+def speak(**given: bool) -> None:
+    """Set how much is told: what was given here or before the command's name, or is configured.
+
+    Raises InvalidSettings where it is asked to be quiet and to tell all.
+    """
+    wanted = {name: given.get(name) or _before.get(name) or bool(settings.configured(name)) for name in _NAMES}
+    if wanted["quiet"] and wanted["verbose"]:
+        raise InvalidSettings("--quiet and --verbose: choose one")
+    voice.set(**wanted)
+
+
+def begin() -> None:
+    """Begin a run: nothing was given yet, all is told as usual."""
+    _before.clear()
+    voice.set(quiet=False, verbose=False, debug=False)
+
+
+def given_before(**given: bool) -> None:
+    """Keep what was given before the command's name."""
+    _before.update(given)
+    speak()
+
+
+def _speaking(function: Callable[..., int]) -> Callable[..., int]:
+    own = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(function, eval_str=True).parameters.values()
+    ]
+
+    @wraps(function)
+    def spoken(**given: Any) -> int:
+        speak(**{name: given.pop(name) for name in _NAMES})
+        return function(**given)
+
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
+        for name, kind in _NAMES.items()
+    ]
+    spoken.__signature__ = inspect.Signature([*own, *more], return_annotation=int)  # type: ignore[attr-defined]
+    spoken.__annotations__ = {each.name: each.annotation for each in (*own, *more)} | {"return": int}
+    del spoken.__wrapped__
+    return spoken
