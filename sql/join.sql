@@ -19,7 +19,8 @@ FROM sqlbatch.rows_{job} sqlbatch_rows
 JOIN sqlbatch.asks_{job} sqlbatch_asks USING (sqlbatch_row)
 LEFT JOIN (
   SELECT p.custom_id, p.outcome, p.code, p.message, p.model, p.settled,
-    CASE WHEN p.outcome = 'answered' THEN p.content END AS content
+    CASE WHEN p.outcome = 'answered' THEN p.content END AS content,
+    CASE WHEN p.outcome = 'answered' THEN p.vector END AS vector
   FROM sqlbatch.responses p
   WHERE p.job_id = $job_id
 ) sqlbatch_answer ON sqlbatch_answer.custom_id = sqlbatch_asks.custom_id

@@ -24,11 +24,12 @@ WITH read AS (
 SELECT row_number() OVER () AS place,
   TRY_CAST(CASE WHEN ok THEN x[1]
     ELSE regexp_extract(line, '"custom_id"\s*:\s*"([0-9a-fA-F-]{36})"', 1) END AS UUID) AS custom_id,
-  ok, TRY_CAST(x[2] AS INTEGER) AS status, x[3] AS content, x[4] AS refusal, x[5] AS finish, x[6] AS model,
+  ok, TRY_CAST(x[2] AS INTEGER) AS status, {content_sql} AS content, {refusal_sql} AS refusal, {finish_sql} AS finish,
+  x[6] AS model,
   TRY_CAST(x[7] AS BIGINT) AS tokens_in, TRY_CAST(x[8] AS BIGINT) AS tokens_cached, TRY_CAST(x[9] AS BIGINT) AS tokens_out,
   x[10] AS tier, x[11] AS never_code, x[12] AS never_message,
   coalesce(x[13], x[15]) AS body_code, coalesce(x[14], x[16]) AS body_message, x[16] IS NOT NULL AS body_error,
-  line
+  {vector_sql} AS vector, line
 FROM split;
 
 -- judged: what each line says of its request
@@ -36,14 +37,14 @@ CREATE OR REPLACE TEMP TABLE sqlbatch_judged AS
 WITH checked AS (
   SELECT *, status BETWEEN 200 AND 299 AND NOT body_error AS good,
     CASE WHEN status BETWEEN 200 AND 299 AND NOT body_error AND content IS NOT NULL AND refusal IS NULL
-              AND coalesce(finish, 'stop') NOT IN ('length', 'content_filter')
+              AND coalesce(finish, 'stop') NOT IN ('length', 'content_filter', 'incomplete', 'failed', 'cancelled')
          THEN {check} END AS wrong
   FROM sqlbatch_lines
 ), coded AS (
   SELECT *, CASE
       WHEN NOT ok THEN 'unreadable_line'
       WHEN good AND refusal IS NOT NULL THEN 'refusal'
-      WHEN good AND finish IN ('length', 'content_filter') THEN finish
+      WHEN good AND finish IN ('length', 'content_filter', 'incomplete', 'failed', 'cancelled') THEN finish
       WHEN good AND coalesce(content, '') = '' THEN 'no_content'
       WHEN good AND wrong IS NOT NULL THEN 'bad_shape'
       WHEN good THEN NULL
@@ -62,9 +63,12 @@ SELECT place, custom_id, code,
     WHEN 'length' THEN 'the answer was cut at the limit of tokens'
     WHEN 'content_filter' THEN 'the provider''s filter withheld the answer'
     WHEN 'no_content' THEN 'the answer has no content'
+    WHEN 'incomplete' THEN 'the provider ended the answer before it was complete'
+    WHEN 'failed' THEN coalesce(body_message, 'the provider could not make an answer')
     WHEN 'unreadable_line' THEN 'the result line is not JSON'
     ELSE coalesce(body_message, never_message) END AS message,
-  CASE WHEN code IS NULL OR code IN ('bad_shape', 'length') THEN content END AS content,
+  CASE WHEN vector IS NULL AND (code IS NULL OR code IN ('bad_shape', 'length')) THEN content END AS content,
+  CASE WHEN code IS NULL THEN vector END AS vector,
   finish, model, tokens_in, tokens_cached, tokens_out, tier,
   CASE WHEN code IS NOT NULL THEN line END AS raw
 FROM coded;
@@ -86,12 +90,12 @@ WHERE m.batch_id = $batch_id::UUID;
 
 -- results: one result for each request of the manifest; what is in neither file is missing
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
-  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw)
+  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw, vector)
 SELECT m.custom_id, $batch_id::UUID, 'batch', coalesce(j.outcome, $outcome),
   CASE WHEN j.custom_id IS NULL THEN $code ELSE j.code END,
   CASE WHEN j.custom_id IS NULL THEN $message ELSE j.message END,
   j.content, j.finish, j.model, j.tokens_in, j.tokens_cached, j.tokens_out, j.tier,
-  $asked_at::TIMESTAMP, $now::TIMESTAMP, j.raw
+  $asked_at::TIMESTAMP, $now::TIMESTAMP, j.raw, j.vector
 FROM sqlbatch.batch_requests m
 LEFT JOIN (SELECT j.* FROM sqlbatch_judged j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.place) j ON j.custom_id = m.custom_id
 WHERE m.batch_id = $batch_id::UUID;

@@ -7,13 +7,13 @@ WHERE r.custom_id IN (SELECT unnest($ids::UUID[]))
 ORDER BY r.seq;
 
 -- call: what the answers to a call are judged by
-SELECT returns FROM sqlbatch.calls WHERE call_id = $call_id::UUID;
+SELECT endpoint, returns FROM sqlbatch.calls WHERE call_id = $call_id::UUID;
 
 -- keep: keep what was paid for, once; a refused or lost request costs nothing, and a batch may ask it again
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
-  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw)
+  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw, vector)
 SELECT n.custom_id, NULL, 'preview', n.outcome, n.code, n.message, n.content, n.finish, n.model,
-  n.tokens_in, n.tokens_cached, n.tokens_out, n.tier, n.asked_at, $now::TIMESTAMP, n.raw
+  n.tokens_in, n.tokens_cached, n.tokens_out, n.tier, n.asked_at, $now::TIMESTAMP, n.raw, n.vector
 FROM (
   SELECT j.*, (l.line->>'$.asked_at')::TIMESTAMP AS asked_at
   FROM sqlbatch_judged j JOIN sqlbatch_lines l ON l.place = j.place

@@ -147,7 +147,8 @@ CREATE TABLE results (
   tier          VARCHAR,
   asked_at      TIMESTAMP NOT NULL,
   received_at   TIMESTAMP NOT NULL,
-  raw           VARCHAR            -- the line, where it could not be used
+  raw           VARCHAR,           -- the line, where it could not be used
+  vector        FLOAT[]            -- of an embedding, in the place of content
 );
 
 -- Lines of result files that belong to no request of their batch.
@@ -233,7 +234,7 @@ ANTI JOIN in_flight f ON f.custom_id = w.custom_id;
 -- The one result that decides a request of a job: an answer before a failure, a final failure before a passing one, then
 -- the newest; and whether the request is settled by it. Results are appended, so a later one has a higher rowid.
 CREATE VIEW responses AS
-SELECT b.job_id, b.custom_id, b.settled, r.outcome, r.code, r.message, r.content, r.model
+SELECT b.job_id, b.custom_id, b.settled, r.outcome, r.code, r.message, r.content, r.model, r.vector
 FROM (
   SELECT w.job_id, w.custom_id,
     max({rank: CASE r.outcome WHEN 'answered' THEN 3 WHEN 'failed' THEN 2 WHEN 'retryable' THEN 1 ELSE 0 END, row: r.rowid}) AS best,

@@ -11,7 +11,8 @@ WITH best AS (
   GROUP BY custom_id
 ), sqlbatch_answers AS (
   SELECT b.custom_id, r.outcome, r.code, r.message, r.model,
-    CASE WHEN r.outcome = 'answered' THEN r.content END AS content
+    CASE WHEN r.outcome = 'answered' THEN r.content END AS content,
+    CASE WHEN r.outcome = 'answered' THEN r.vector END AS vector
   FROM best b JOIN sqlbatch.results r ON r.rowid = b.best.row
 )
 SELECT sqlbatch_rows.sqlbatch_row, sqlbatch_asks.custom_id::VARCHAR, sqlbatch_asks.skipped,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.errors import InvalidTarget, JobError
 from sqlbatch.query import join
+from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.store import jobs
 
@@ -114,5 +115,6 @@ def left_over(session: Session) -> list[int]:
 
 
 def _join(session: Session, job: JobRow, *, replacing: bool) -> join.Joined:
-    returns = Enrichment.from_json(job.enrichment).returns
+    enrichment = Enrichment.from_json(job.enrichment)
+    returns = read_returns(enrichment.endpoint, enrichment.returns)
     return join.write_target(session, job.job_id, job.target, returns, replace=replacing)

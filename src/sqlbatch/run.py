@@ -22,8 +22,8 @@ from sqlbatch.errors import (
 )
 from sqlbatch.places import home, scratch_folder, sweep
 from sqlbatch.query.compile import Compiled, compile_query, store
+from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.quote import Quote, make_quote
-from sqlbatch.query.returns import Returns, parse_returns
 from sqlbatch.query.target import Target, parse_target
 from sqlbatch.reach import connected
 from sqlbatch.store import jobs
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.answering.batch_api import BatchAPI
     from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.query.returns import Returns
     from sqlbatch.store.records import JobRow
 
 # Seconds before the second look at a batch, and how much longer each further pause is.
@@ -77,7 +78,7 @@ def prepared(
     `relation` gives the rows in the query's place. Raises InvalidEnrichment where the ask is wrong, DatabaseError where
     the database cannot be read.
     """
-    returns = parse_returns(enrichment.returns or None)
+    returns = read_returns(enrichment.endpoint, enrichment.returns)
     folder = scratch_folder(database)
     try:
         scratch = folder / "scratch.duckdb"
@@ -228,9 +229,9 @@ def provider_of(job: JobRow) -> Provider:
     return find_provider(job.provider, job.base_url)
 
 
-def check_of(returns: str, content: str) -> str:
-    """Return the SQL that says what is wrong with an answer, for the canonical text of returned columns."""
-    return parse_returns(returns or None).check_sql(content)
+def check_of(endpoint: str, returns: str) -> str:
+    """Return the SQL, over `content` and `vector`, that says what is wrong with an answer of these returned columns."""
+    return read_returns(endpoint, returns).check_sql("content", "vector")
 
 
 def written(relation: duckdb.DuckDBPyRelation, folder: Path) -> str:

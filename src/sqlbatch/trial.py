@@ -13,8 +13,8 @@ from sqlbatch.answering.owner import new_owner
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.places import home, scratch_folder
 from sqlbatch.query.compile import Compiled, compile_query, store_requests
+from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.quote import Known, count_known
-from sqlbatch.query.returns import Returns, parse_returns
 from sqlbatch.reach import connected
 from sqlbatch.run import check_of, written
 from sqlbatch.store.database import scratch_name
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlbatch.answering.preview import Told
     from sqlbatch.answering.providers import Provider
     from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.query.returns import Returns
     from sqlbatch.store.database import Database, Session
 
 # Rows of a preview where nobody says how many, and the most there may be: more of them belong in a batch.
@@ -128,7 +129,7 @@ def prepared(
     wanted = _wanted(rows, sample)
     if sample is None:
         enrichment = replace(enrichment, limit=min(wanted, enrichment.limit or wanted))
-    returns = parse_returns(enrichment.returns or None)
+    returns = read_returns(enrichment.endpoint, enrichment.returns)
     folder = scratch_folder(database)
     try:
         scratch = folder / "scratch.duckdb"
@@ -167,9 +168,8 @@ def keep(database: Database, trial: Trial) -> Iterator[Event]:
 def result(database: Database, trial: Trial) -> Preview:
     """Return the rows beside what came back for them."""
     shown = ", ".join(f"{quote_identifier(c.name)} := {_shown(c.name, c.type)}" for c in trial.compiled.columns)
-    typed = ", ".join(
-        f"{quote_identifier(name)} := {sql}" for name, sql in trial.returns.typed_sql("sqlbatch_answer.content")
-    )
+    columns = trial.returns.typed_sql("sqlbatch_answer.content", "sqlbatch_answer.vector")
+    typed = ", ".join(f"{quote_identifier(name)} := {sql}" for name, sql in columns)
     told = {each.custom_id: each for each in trial.told}
     places = {"scratch": scratch_name(trial.scratch), "shown": shown, "answer": typed}
     with database.session(scratch=trial.scratch) as session:

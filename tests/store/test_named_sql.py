@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import duckdb
 import pytest
 
 from sqlbatch import run, settings
+from sqlbatch.answering.readers import reader_of
 from sqlbatch.named_sql import blocks, read_sql, sql_folder
 from sqlbatch.store.database import Database, Session, scratch_name
 from sqlbatch.store.queries import quote_identifier, quote_literal, statement
@@ -31,10 +33,10 @@ PLACES = {
     "query": "SELECT 1 AS a", "limit": "LIMIT 1", "skipped": "CAST(NULL AS VARCHAR)", "input": "a::VARCHAR",
     "invalid": "CAST(NULL AS VARCHAR)", "job": "1", "typed": "sqlbatch_answer.content AS response", "comment": "'ours'",
     "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2", "url": "'/v1/x'",
-    "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'", "content": "$.a", "refusal": "$.b",
-    "finish": "$.c", "tokens_in": "$.d", "tokens_cached": "$.e", "tokens_out": "$.f",
+    "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'",
     "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1",
     "sample": "1", "shown": "a := 1", "answer": "b := sqlbatch_answer.content",
+    **asdict(reader_of("/v1/responses")),
 }  # fmt: skip
 # Blocks that make the temporary tables that others read, in this order.
 FIRST = ("prices.known", "pack.choose", "pack.running", "pack.shards", "load.lines", "load.judged", "load.chosen")

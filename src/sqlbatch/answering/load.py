@@ -120,8 +120,8 @@ def load_files(
 ) -> LoadedBatch | None:
     """Load what a batch brought; None where somebody else has loaded it.
 
-    `check` makes, of the canonical returned columns and a SQL expression for an answer's text, a SQL expression that is
-    NULL where the answer has the asked-for shape and says what is wrong otherwise.
+    `check` makes, of an endpoint and the canonical returned columns, SQL over an answer's `content` and `vector` that
+    is NULL where it has the asked-for shape and says what is wrong otherwise.
     """
 
     def write(session: Session) -> LoadedBatch | None:
@@ -130,14 +130,15 @@ def load_files(
             return None
         fact = _fact(batch, claimed[0][0]) | (_GONE if fetched.gone else _MISSING)
         if fetched.files:
+            wrong = check(batch.endpoint, batch.returns)
             with contextlib.ExitStack() as copies:
-                judge(session, fetched.files, check(batch.returns, "content"))
+                judge(session, fetched.files, batch.endpoint, wrong)
                 session.run("load.chosen")
                 if session.run("load.unread", {"batch_id": batch.batch_id})[0][0]:
                     # DuckDB passes over lines that are not UTF-8: they are told from lines that never came.
                     readable = _as_text(fetched.files, copies)
                     if readable != fetched.files:
-                        judge(session, readable, check(batch.returns, "content"))
+                        judge(session, readable, batch.endpoint, wrong)
                         session.run("load.chosen")
             session.run("load.results", fact)
             session.run("load.strangers", {"batch_id": batch.batch_id, "now": clock.now()})

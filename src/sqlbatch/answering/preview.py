@@ -131,10 +131,11 @@ def store(database: Database, call_id: str, files: Sequence[Path], check: Callab
 
     def write(session: Session) -> list[Told]:
         session.run("store.turn")
-        returns = session.run("preview.call", {"call_id": call_id})
-        if not returns:
+        call = session.run("preview.call", {"call_id": call_id})
+        if not call:
             return []
-        judge(session, files, check(returns[0][0], "content"))
+        endpoint, returns = call[0]
+        judge(session, files, endpoint, check(endpoint, returns))
         session.run("preview.keep", {"now": clock.now()})
         return [Told(*row) for row in session.run("preview.told")]
 

@@ -57,7 +57,12 @@ Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="The 
 Param = Annotated[
     list[str] | None, typer.Option("--param", metavar="K=V", help="A parameter of the model call; repeatable.")
 ]
-Endpoint = Annotated[str | None, typer.Option("--endpoint", metavar="PATH", help="\\[default: /v1/chat/completions]")]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint", metavar="NAME", help="responses, embeddings, moderations, …  \\[default: chat/completions]"
+    ),
+]
 ProviderName = Annotated[
     str | None,
     typer.Option("--provider", metavar="NAME", help="openai or local (no key, no cost).  \\[default: openai]"),

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
+from sqlbatch.query.bodies import call_of
 from sqlbatch.query.estimate import BYTES_PER_TOKEN, bytes_of_no_account
-from sqlbatch.query.prompt import QueryColumn, Sight, call_of, see
+from sqlbatch.query.prompt import QueryColumn, Sight, see
 from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sqlbatch.query.bodies import Call
     from sqlbatch.query.enrichment import Enrichment
-    from sqlbatch.query.prompt import Call
     from sqlbatch.query.returns import Returns
     from sqlbatch.store.database import Session
 

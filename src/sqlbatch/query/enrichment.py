@@ -87,7 +87,7 @@ def parse_param(text: str) -> tuple[str, object]:
     name = name.strip()
     if not equals or not name:
         raise InvalidSettings(f"--param {text}: write it as name=value, for example --param max_completion_tokens=200")
-    if name in {"model", "messages", "input", "stream", "response_format", "text", "instructions"}:
+    if name in {"model", "messages", "input", "prompt", "stream", "response_format", "text", "instructions"}:
         raise InvalidSettings(f"--param {name}: sqlbatch sets {name} itself; use the option made for it")
     try:
         return name, json.loads(value)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from sqlbatch.query.endpoints import endpoint_of
+
 if TYPE_CHECKING:
-    from sqlbatch.query.prompt import Call
+    from sqlbatch.query.bodies import Call
 
 # Bytes of UTF-8 a token, of prose as of compact JSON: OpenAI's own rule of thumb for English; what is written in other
 # alphabets has more bytes a character and about as many a token.
@@ -16,7 +18,7 @@ MESSAGE_TOKENS, ANSWER_TOKENS = 4, 3
 # What stands around the schema of an answer in the prompt.
 SCHEMA_TOKENS = 8
 # What a row's text is wrapped in, in the endpoints where it is a message.
-_WRAPPED = '{"role":"user","content":""}'
+_MESSAGE = '{"role":"user","content":""}'
 
 
 def bytes_of_no_account(call: Call, constant: int) -> int:
@@ -25,16 +27,26 @@ def bytes_of_no_account(call: Call, constant: int) -> int:
     `constant` are the bytes of the line around the row's part. Nobody bills the names and braces of our JSON, but the
     instructions, the schema of the answer and the turns of the conversation.
     """
-    return BYTES_PER_TOKEN * _constant_tokens(call) - constant - len(_WRAPPED)
+    return BYTES_PER_TOKEN * _constant_tokens(call) - constant - len(_wrapping(call))
+
+
+def _wrapping(call: Call) -> str:
+    """Return a row's own part of the body, without its text."""
+    endpoint = endpoint_of(call.endpoint)
+    return _MESSAGE if endpoint.talks else f'"{endpoint.field}":""'
 
 
 def _constant_tokens(call: Call) -> int:
     """Return the tokens of what every request of a call has in common."""
-    body = json.loads(call.head + _WRAPPED + call.tail)
+    endpoint = endpoint_of(call.endpoint)
+    if not endpoint.talks:
+        return 0
+    body = json.loads(call.head + _wrapping(call) + call.tail)
     tokens = ANSWER_TOKENS
-    for message in body["messages"]:
+    for message in body[endpoint.field]:
         tokens += MESSAGE_TOKENS + _tokens(message["content"])
-    schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+    wanted = body.get("response_format", {}).get("json_schema") or body.get("text", {}).get("format", {})
+    schema = wanted.get("schema")
     if schema is not None:
         tokens += SCHEMA_TOKENS + _tokens(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
     return tokens

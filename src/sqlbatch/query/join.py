@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch.errors import InvalidTarget
-from sqlbatch.query.returns import parse_returns
 from sqlbatch.query.target import comment_of, look_up, parse_target
 from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
+    from sqlbatch.query.returns import Returns
     from sqlbatch.store.database import Session
 
 
@@ -31,7 +31,7 @@ def has_snapshot(session: Session, job_id: int) -> bool:
     return bool(session.run("join.has_snapshot", {"catalog": session.catalog, "rows": f"rows_{job_id}"}))
 
 
-def write_target(session: Session, job_id: int, target_sql: str, returns_text: str, *, replace: bool) -> Joined:
+def write_target(session: Session, job_id: int, target_sql: str, returns: Returns, *, replace: bool) -> Joined:
     """Write the job's target anew from what is there, within the caller's transaction.
 
     Raises InvalidTarget where another than sqlbatch has made a table of that name meanwhile and `replace` is not set.
@@ -44,10 +44,8 @@ def write_target(session: Session, job_id: int, target_sql: str, returns_text: s
             f"sqlbatch load {job_id}"
             + (" (or sqlbatch load --replace to put the result in its place)" if existing.kind == "table" else "")
         )
-    returns = parse_returns(returns_text or None)
-    typed = ", ".join(
-        f"{sql} AS {quote_identifier(name)}" for name, sql in returns.typed_sql("sqlbatch_answer.content")
-    )
+    columns = returns.typed_sql("sqlbatch_answer.content", "sqlbatch_answer.vector")
+    typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
     qualified = target.qualified(session.catalog)
     with session.keeping_row_order(keep=True):
         session.run("join.write", {"job_id": job_id}, target=qualified, job=str(job_id), typed=typed)

@@ -1,25 +1,25 @@
-"""What the model sees of a row, and what stays the same for all rows: the call."""
+"""What the model sees of a row."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import uuid
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from sqlbatch.errors import InvalidPrompt, InvalidSettings
-from sqlbatch.query.enrichment import CHAT
-from sqlbatch.query.returns import Returns, ReturnsMode
+from sqlbatch.errors import InvalidPrompt
+from sqlbatch.query.bodies import input_of
+from sqlbatch.query.endpoints import endpoint_of
 from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlbatch.query.enrichment import Enrichment
 
+# The most tokens that OpenAI's embedding models take of one text. There is no tokenizer here: a text is skipped as too
+# long only where it has more bytes for each token than any prose has; what is between, the provider refuses by itself.
+EMBEDDING_TOKENS, LEAST_TOKEN_BYTES = 8192, 6
 # The innermost braces, so that a place may stand between single ones.
 _PLACE = re.compile(r"\{\{(?!\{)(.*?)\}\}", re.DOTALL)
 _NESTED = re.compile(r"(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$", re.DOTALL)
@@ -38,7 +38,7 @@ class Sight:
     """What the model sees of a row, as SQL over the query's columns.
 
     `input` is the varying part of a request's body (VARCHAR, NULL for a skipped row), `skipped` says why a row is
-    skipped (NULL where it is not), `columns` are the names that the model sees.
+    skipped (NULL where it is not), `columns` are the names that the model sees, `invalid` says what cannot be sent.
     """
 
     input: str
@@ -48,21 +48,12 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Call:
-    """The constant side of a model call: a request's body is `head || input || tail`."""
+class _Text:
+    """The text that the model sees of a row: SQL of it, of why a row is skipped, and its columns."""
 
-    base_url: str
-    endpoint: str
-    model: str
-    head: str
-    tail: str
-    returns: str
-
-    @property
-    def call_id(self) -> uuid.UUID:
-        """Return the hash of all of it; it is hashed again with the input into a request's custom_id."""
-        parts = (self.base_url, self.endpoint, self.head, self.tail, self.returns)
-        return uuid.UUID(hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32])
+    sql: str
+    skipped: str
+    columns: tuple[str, ...]
 
 
 def find_column(name: str, columns: Sequence[QueryColumn], where: str) -> QueryColumn:
@@ -80,54 +71,59 @@ def see(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> Sight:
 
     Raises InvalidPrompt where nothing says so, or where a name in it is no column of the query.
     """
+    named = {column.name.casefold(): column for column in columns}
+    if not enrichment.inputs and enrichment.prompt is None and "messages" in named:
+        if endpoint_of(enrichment.endpoint).talks:
+            return _messages(named["messages"])
+        raise InvalidPrompt(f"{enrichment.endpoint} takes no conversations: name its text with --input, not messages")
+    text = _text_of(enrichment, columns, named)
+    skipped = _also_skipped(enrichment, text)
+    shown = input_of(enrichment.endpoint, text.sql)
+    return Sight(f"CASE WHEN ({skipped}) IS NULL THEN {shown} END", skipped, text.columns)
+
+
+def _text_of(enrichment: Enrichment, columns: Sequence[QueryColumn], named: Mapping[str, QueryColumn]) -> _Text:
     if enrichment.prompt is not None:
         if enrichment.inputs:
             raise InvalidPrompt("--prompt and --input are two ways to say what the model sees: give one of them")
         return _template(enrichment.prompt, columns)
-    named = {column.name.casefold(): column for column in columns}
-    if not enrichment.inputs and "messages" in named:
-        return _messages(named["messages"])
     if not enrichment.inputs and "prompt" in named:
         column = named["prompt"]
-        return _one_text(_text(column), _null_reason([column]), (column.name,))
-    if enrichment.instructions is None:
+        return _Text(_text(column), _null_reason([column]), (column.name,))
+    talks = endpoint_of(enrichment.endpoint).talks
+    if talks and enrichment.instructions is None:
         raise InvalidPrompt(
             "nothing says what the model shall do: give --prompt 'a template with {{ column }}', or --instructions "
             "(with --input COLUMN for what it sees), or a column named prompt in the query"
+        )
+    if not talks and not enrichment.inputs and len(columns) > 1:
+        raise InvalidPrompt(
+            f"nothing says what {enrichment.endpoint} shall see of a row: name it with --input COLUMN, or give "
+            "--prompt 'a template with {{ column }}'"
         )
     chosen = [find_column(name, columns, "--input") for name in enrichment.inputs] or list(columns)
     doubled = next((column.name for column in chosen if chosen.count(column) > 1), None)
     if doubled is not None:
         raise InvalidPrompt(f"--input names {doubled} twice: name each column once")
     if len(chosen) == 1:
-        return _one_text(_text(chosen[0]), _null_reason(chosen), (chosen[0].name,))
+        return _Text(_text(chosen[0]), _null_reason(chosen), (chosen[0].name,))
     fields = ", ".join(f"{quote_identifier(column.name)} := {quote_identifier(column.name)}" for column in chosen)
-    return _one_text(f"to_json(struct_pack({fields}))::VARCHAR", _null_reason(chosen), tuple(c.name for c in chosen))
+    return _Text(f"to_json(struct_pack({fields}))::VARCHAR", _null_reason(chosen), tuple(c.name for c in chosen))
 
 
-def call_of(enrichment: Enrichment, returns: Returns) -> Call:
-    """Return the constant side of the enrichment's requests; raise InvalidSettings for an endpoint not yet known."""
-    if enrichment.endpoint != CHAT:
-        raise InvalidSettings(f"--endpoint {enrichment.endpoint}: sqlbatch speaks {CHAT}; leave the option out")
-    system = enrichment.instructions
-    tail: dict[str, object] = {}
-    if returns.mode is ReturnsMode.JSON:
-        tail["response_format"] = {"type": "json_object"}
-        # The provider refuses JSON mode where no message has the word.
-        if "json" not in (system or "").lower():
-            system = f"{system}\n\nAnswer with one JSON object." if system else "Answer with one JSON object."
-    elif returns.mode is ReturnsMode.COLUMNS:
-        schema = {"name": "row", "strict": True, "schema": returns.json_schema()}
-        tail["response_format"] = {"type": "json_schema", "json_schema": schema}
-    tail |= {name: json.loads(value) for name, value in enrichment.params}
-    head = f'{{"model":{_json(enrichment.model)},"messages":['
-    if system is not None:
-        head += _json({"role": "system", "content": system}) + ","
-    rest = "".join(f",{_json(name)}:{_json(value)}" for name, value in tail.items())
-    return Call(enrichment.base_url, enrichment.endpoint, enrichment.model, head, f"]{rest}}}", returns.text)
+def _also_skipped(enrichment: Enrichment, text: _Text) -> str:
+    """Return SQL of why a row is skipped, with what embeddings refuse: an empty text, and a very long one."""
+    if endpoint_of(enrichment.endpoint).name != "embeddings":
+        return text.skipped
+    what = " and ".join(text.columns)
+    cases = f"WHEN {text.sql} = '' THEN {quote_literal(f'{what} is empty, and an empty text has no embedding')}"
+    if enrichment.model.startswith("text-embedding-"):
+        long = f"{what} is longer than {EMBEDDING_TOKENS:,} tokens; shorten it, for example with left(column, 30000)"
+        cases += f" WHEN strlen({text.sql}) > {EMBEDDING_TOKENS * LEAST_TOKEN_BYTES} THEN {quote_literal(long)}"
+    return f"coalesce({text.skipped}, CASE {cases} END)"
 
 
-def _template(template: str, columns: Sequence[QueryColumn]) -> Sight:
+def _template(template: str, columns: Sequence[QueryColumn]) -> _Text:
     pieces = _PLACE.split(template)
     seen: list[QueryColumn] = []
     parts: list[str] = []
@@ -152,7 +148,7 @@ def _template(template: str, columns: Sequence[QueryColumn]) -> Sight:
     reason = "CASE " + " ".join(
         f"WHEN {quote_identifier(c.name)} IS NULL THEN {quote_literal(f'{c.name} is NULL')}" for c in seen
     )
-    return _one_text(text, f"{reason} END", tuple(column.name for column in seen))
+    return _Text(text, f"{reason} END", tuple(column.name for column in seen))
 
 
 def _messages(column: QueryColumn) -> Sight:
@@ -171,12 +167,6 @@ def _messages(column: QueryColumn) -> Sight:
     )
 
 
-def _one_text(text: str, skipped: str, columns: tuple[str, ...]) -> Sight:
-    """See a text as the content of one user message; to_json of a struct is safe with NULL and the same in Spark."""
-    message = f"to_json(struct_pack(role := 'user', content := {text}))::VARCHAR"
-    return Sight(input=f"CASE WHEN ({skipped}) IS NULL THEN {message} END", skipped=skipped, columns=columns)
-
-
 def _text(column: QueryColumn) -> str:
     name = quote_identifier(column.name)
     # A list or struct reads better as JSON than as DuckDB prints it.
@@ -188,7 +178,3 @@ def _null_reason(columns: Sequence[QueryColumn]) -> str:
     names = [column.name for column in columns]
     reason = f"{names[0]} is NULL" if len(names) == 1 else f"{', '.join(names)} are all NULL"
     return f"CASE WHEN {every} THEN {quote_literal(reason)} END"
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

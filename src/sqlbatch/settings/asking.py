@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch.answering.providers import Provider, find_provider
 from sqlbatch.configuration import OPTIONS
 from sqlbatch.errors import InvalidPrompt, InvalidSettings, InvalidTarget
+from sqlbatch.query.endpoints import check_params, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param
-from sqlbatch.query.returns import parse_returns
 from sqlbatch.settings.lookup import configured
 from sqlbatch.settings.source import Source, check_text, read_text_option
 
@@ -64,14 +64,17 @@ def ask(source: Source, given: Mapping[str, Any]) -> Ask:
         raise InvalidTarget("--into is empty: give the target table a name")
     for name in ("into", "returns", "prompt", "instructions", "model", "input"):
         check_text(str(option(name, "")), f"--{name}")
+    endpoint = find_endpoint(option("endpoint", CHAT))
+    model = _model(provider, given.get("model"), option("model"))
+    check_params(endpoint, model, values)
     enrichment = Enrichment(
         query=source.query,
-        returns=parse_returns(read_text_option(option("returns"), "--returns")).text,
+        returns=returns_of(endpoint, read_text_option(option("returns"), "--returns"), model, values).text,
         prompt=prompt,
         instructions=instructions,
         inputs=tuple(option("input", ())),
-        endpoint=option("endpoint", CHAT),
-        model=_model(provider, given.get("model"), option("model")),
+        endpoint=endpoint,
+        model=model,
         params=parameters(values),
         provider=provider.name,
         base_url=provider.base_url,

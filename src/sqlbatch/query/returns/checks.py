@@ -38,6 +38,17 @@ def check_json(content: str) -> str:
     return _in_json(content, inner, _MAYBE_LENIENT, _LENIENT)
 
 
+def check_vector(content: str, vector: str, column: Column) -> str:
+    """Return SQL that gives the reason against a vector, or NULL; what is no list of numbers came as NULL."""
+    length = column.type.size if isinstance(column.type, List) else None
+    return (
+        f"CASE WHEN {vector} IS NULL THEN concat('not a list of numbers: ', left({content}, {SHOWN})) "
+        f"WHEN len({vector}) <> {length} THEN concat('a vector of ', len({vector}), ' numbers, not {length}') "
+        f"WHEN list_count({vector}) < len({vector}) OR NOT isfinite(list_sum({vector})) "
+        "THEN 'a value of the vector is no number' END"
+    )
+
+
 def _in_json(content: str, inner: str, maybe_lenient: str, lenient: str) -> str:
     """Return SQL of the reason against an answer that is no JSON; `inner` is asked about one that is.
 

@@ -10,9 +10,9 @@ from typing import Any
 import duckdb
 
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns.checks import check_columns, check_json
+from sqlbatch.query.returns.checks import check_columns, check_json, check_vector
 from sqlbatch.query.returns.conditions import bind, connect, in_one_line
-from sqlbatch.query.returns.kinds import Check, Column, Scalar
+from sqlbatch.query.returns.kinds import Check, Column, List, Scalar
 from sqlbatch.query.returns.parse import parse_columns
 from sqlbatch.query.returns.schema import check_limits, object_schema
 from sqlbatch.query.returns.typed import typed_columns
@@ -24,6 +24,7 @@ class ReturnsMode(StrEnum):
     TEXT = "text"
     JSON = "json"
     COLUMNS = "columns"
+    VECTOR = "vector"
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,23 @@ class Returns:
             return None
         return object_schema(self.columns, self.checks)
 
-    def check_sql(self, content: str) -> str:
+    def check_sql(self, content: str, vector: str = "vector") -> str:
         """Return SQL that is NULL where an answer has the asked-for shape, and else says why it has not.
 
-        `content` is SQL of the answer's text. Keys that were not asked for are ignored.
+        `content` is SQL of the answer's text, `vector` of its FLOAT[]. Keys that were not asked for are ignored.
         """
         if self.mode is ReturnsMode.TEXT:
             return "CAST(NULL AS VARCHAR)"
+        if self.mode is ReturnsMode.VECTOR:
+            return check_vector(content, vector, self.columns[0])
         if self.mode is ReturnsMode.JSON:
             return check_json(content)
         return check_columns(self.columns, self.checks, content)
 
-    def typed_sql(self, content: str) -> list[tuple[str, str]]:
-        """Return name and SQL of each column, made of a checked answer's text or NULL; it never raises."""
+    def typed_sql(self, content: str, vector: str = "vector") -> list[tuple[str, str]]:
+        """Return name and SQL of each column, made of a checked answer's text and vector, or NULL; it never raises."""
+        if self.mode is ReturnsMode.VECTOR:
+            return [(self.columns[0].name, f"TRY_CAST({vector} AS {self.columns[0].sql_type})")]
         if self.mode is ReturnsMode.TEXT:
             return [("response", content)]
         if self.mode is ReturnsMode.JSON:
@@ -67,6 +72,17 @@ class Returns:
 
 TEXT = Returns(ReturnsMode.TEXT, (Column("response", Scalar("VARCHAR")),), "")
 JSON = Returns(ReturnsMode.JSON, (Column("response", Scalar("JSON")),), "JSON")
+
+
+def json_returns() -> Returns:
+    """Return what an endpoint gives back whose answer is one JSON value."""
+    return JSON
+
+
+def vector_returns(length: int) -> Returns:
+    """Return what an embeddings endpoint gives back: vectors of so many numbers."""
+    column = Column("embedding", List(Scalar("FLOAT"), length))
+    return Returns(ReturnsMode.VECTOR, (column,), f"embedding {column.sql_type}")
 
 
 @functools.lru_cache(maxsize=256)
