@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import pandas
+import pandas as pd
 
 from benchmarks.ground import INSTRUCTIONS, MODEL, PER_FILE, RESPONSE_FORMAT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def prepare(folder: Path) -> None:
@@ -16,7 +19,7 @@ def prepare(folder: Path) -> None:
     rows = duckdb.sql(f"FROM '{folder / 'rows.parquet'}'").df()
     tasks = []
     for index, row in rows.iterrows():
-        tasks.append(  # noqa: PERF401 (as the cookbook writes it)
+        tasks.append(
             {
                 "custom_id": f"task-{index}",
                 "method": "POST",
@@ -52,7 +55,7 @@ def load(folder: Path) -> None:
         answer = json.loads(result["response"]["body"]["choices"][0]["message"]["content"])
         row = rows.iloc[index]
         joined.append((row["n"], row["title"], row["year"], row["overview"], answer["categories"], answer["summary"]))
-    films = pandas.DataFrame(joined, columns=["n", "title", "year", "overview", "categories", "summary"])
+    films = pd.DataFrame(joined, columns=["n", "title", "year", "overview", "categories", "summary"])
     with duckdb.connect(str(folder / "cookbook.duckdb")) as con:
         con.register("films", films)
         con.execute("CREATE OR REPLACE TABLE target AS FROM films")

@@ -53,7 +53,8 @@ def make_rows(path: Path, count: int, changed_every: int | None = None) -> None:
     with duckdb.connect() as con:
         con.execute("SET memory_limit = '1GB'; SET preserve_insertion_order = true")
         con.execute(f"""
-            CREATE TABLE films AS SELECT row_number() OVER () - 1 AS film, title, year, overview FROM read_csv('{FILMS}')
+            CREATE TABLE films AS
+            SELECT row_number() OVER () - 1 AS film, title, year, overview FROM read_csv('{FILMS}')
         """)
         con.execute(f"""
             COPY (
@@ -65,7 +66,7 @@ def make_rows(path: Path, count: int, changed_every: int | None = None) -> None:
 
 
 def make_results(requests: Path, results: Path, con: duckdb.DuckDBPyConnection | None = None) -> None:
-    """Write the result file that a provider would give for a file of requests: every one answered in the asked-for shape."""
+    """Write the result file that a provider would give for a file of requests, every one answered in its shape."""
     before = json.dumps({"id": "batch_req_6741d2c9a5e88190b0e8d1d3f4a2b7c6"})[:-1] + ', "custom_id": "'
     middle = (
         '", "response": {"status_code": 200, "request_id": "req_0f2d3c4b5a69788796a5b4c3d2e1f001", "body": {'
@@ -73,9 +74,9 @@ def make_results(requests: Path, results: Path, con: duckdb.DuckDBPyConnection |
         f'"model": "{MODEL}-2026-08-01", "choices": [{{"index": 0, "message": {{"role": "assistant", "content": '
     )
     after = (
-        ', "refusal": null, "annotations": []}, "logprobs": null, "finish_reason": "stop"}], "usage": {"prompt_tokens": '
-        '331, "completion_tokens": 61, "total_tokens": 392, "prompt_tokens_details": {"cached_tokens": 0, '
-        '"audio_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0, '
+        ', "refusal": null, "annotations": []}, "logprobs": null, "finish_reason": "stop"}], "usage": {'
+        '"prompt_tokens": 331, "completion_tokens": 61, "total_tokens": 392, '
+        '"prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0, '
         '"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}}, "service_tier": "default", '
         '"system_fingerprint": "fp_0705bf87c0"}}, "error": null}'
     )

@@ -7,7 +7,10 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Measured:
 
 
 def call(function: str, folder: Path, **environment: str) -> Measured:
-    """Call `module.function` of this package with a folder, in a new process, and measure it whole, imports included."""
+    """Call `module.function` of this package with a folder in a new process, measured whole, imports included."""
     module, _, name = function.rpartition(".")
     code = f"from pathlib import Path; import sys; from benchmarks.{module} import {name}; {name}(Path(sys.argv[1]))"
     return command([sys.executable, "-c", code, str(folder)], **environment)

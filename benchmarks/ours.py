@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.ground import INSTRUCTIONS, MODEL, RETURNS
-from sqlbatch import run
+from sqlbatch import outcome, run
 from sqlbatch.answering import load as loading
 from sqlbatch.answering import pack, submit
 from sqlbatch.answering.providers import KNOWN, Provider
 from sqlbatch.query.enrichment import CHAT, Enrichment
 from sqlbatch.query.returns import parse_returns
 from sqlbatch.store.database import Database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 PROVIDER = KNOWN["openai"]
 
@@ -64,7 +68,7 @@ def prepare(folder: Path, rows: str = "rows.parquet") -> None:
 
 
 def again(folder: Path) -> None:
-    """The same with one row of a hundred changed."""
+    """Prepare the same rows again, one of a hundred changed."""
     prepare(folder, "changed.parquet")
 
 
@@ -83,7 +87,7 @@ def load(folder: Path) -> None:
     for batch in base.read(lambda session: loading.ended(session, PROVIDER.base_url)):
         fetched = loading.Fetched((folder / "ours" / f"results-{batch.batch_id}.jsonl",), gone=False)
         loading.load_files(base, batch, fetched, run.check_of)
-    run.finish(base, 1)
+    outcome.finish(base, 1)
 
 
 def end_to_end(folder: Path) -> None:

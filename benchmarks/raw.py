@@ -6,11 +6,14 @@ It knows no equal rows, no limit of bytes, no second run and no crash.
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from benchmarks.ground import INSTRUCTIONS, LINES, MODEL, PER_FILE, RESPONSE_FORMAT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def prepare(folder: Path) -> None:
@@ -51,15 +54,16 @@ def load(folder: Path) -> None:
                 response.body.choices[1].message.content AS content,
                 response.body.choices[1].finish_reason AS finish, response.body.model AS model
               FROM read_json('{folder}/plain/results-*.jsonl', format = 'newline_delimited',
-                maximum_object_size = 33554432, columns = {{custom_id: 'VARCHAR', response: 'STRUCT(status_code INTEGER,
-                body STRUCT(model VARCHAR, choices STRUCT(message STRUCT(content VARCHAR), finish_reason VARCHAR)[]))'}})
+                maximum_object_size = 33554432, columns = {{custom_id: 'VARCHAR',
+                response: 'STRUCT(status_code INTEGER, body STRUCT(model VARCHAR,
+                choices STRUCT(message STRUCT(content VARCHAR), finish_reason VARCHAR)[]))'}})
             ), checked AS (
               SELECT *, status = 200 AND finish = 'stop' AND json_valid(content)
                 AND json_type(content, ['$.categories', '$.summary']) = ['ARRAY', 'VARCHAR'] AS ok
               FROM answers
             ), typed AS (
               SELECT place, ok, model,
-                CASE WHEN ok THEN from_json(content, '{{"categories": ["VARCHAR"], "summary": "VARCHAR"}}') END AS answer
+                CASE WHEN ok THEN from_json(content, '{{"categories":["VARCHAR"],"summary":"VARCHAR"}}') END AS answer
               FROM checked
             )
             SELECT rows.* EXCLUDE (place), answer.categories, answer.summary,

@@ -6,40 +6,39 @@ SELECT b.batch_id::VARCHAR, b.provider_id, b.status, b.output_file_id, b.error_f
 FROM sqlbatch.batches b JOIN sqlbatch.calls c ON c.call_id = b.call_id
 WHERE b.base_url = $base_url AND b.state = 'ended' ORDER BY b.ended_at;
 
--- lines: the lines of result files, taken apart; what is no JSON keeps the id it can be told by
-CREATE OR REPLACE TEMP TABLE sqlbatch_lines AS
-WITH read AS (
-  SELECT line, json_valid(line) AS ok
-  FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
-    auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 67108864, ignore_errors = true)
-  WHERE line IS NOT NULL AND trim(line) <> ''
-), split AS (
-  SELECT line, ok, CASE WHEN ok THEN line->>[
-    '$.custom_id', '$.response.status_code', '{content}', '{refusal}', '{finish}', '$.response.body.model',
-    '{tokens_in}', '{tokens_cached}', '{tokens_out}', '$.response.body.service_tier',
-    '$.error.code', '$.error.message',
-    '$.response.body.error.code', '$.response.body.error.message', '$.response.body.error.type', '$.response.body.error'] END AS x
-  FROM read
-)
-SELECT row_number() OVER () AS place,
-  TRY_CAST(CASE WHEN ok THEN x[1]
-    ELSE regexp_extract(line, '"custom_id"\s*:\s*"([0-9a-fA-F-]{36})"', 1) END AS UUID) AS custom_id,
-  ok, TRY_CAST(x[2] AS INTEGER) AS status, {content_sql} AS content, {refusal_sql} AS refusal, {finish_sql} AS finish,
-  x[6] AS model,
-  TRY_CAST(x[7] AS BIGINT) AS tokens_in, TRY_CAST(x[8] AS BIGINT) AS tokens_cached, TRY_CAST(x[9] AS BIGINT) AS tokens_out,
-  x[10] AS tier, x[11] AS never_code, x[12] AS never_message,
-  coalesce(x[13], x[15]) AS body_code, coalesce(x[14], x[16]) AS body_message, x[16] IS NOT NULL AS body_error,
-  {vector_sql} AS vector, line
-FROM split;
-
--- judged: what each line says of its request
+-- judged: what each line of result files says of its request, in their order; what is no JSON keeps the id it can be told by
 CREATE OR REPLACE TEMP TABLE sqlbatch_judged AS
-WITH checked AS (
+WITH read AS (
+  SELECT line
+  FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
+    auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 33554432, ignore_errors = true)
+  WHERE starts_with(line, '{') OR trim(line) <> ''
+), split AS (
+  SELECT line, x, x IS NOT NULL AS ok
+  FROM (
+    SELECT line, TRY(line->>[
+      '$.custom_id', '$.response.status_code', '{content}', '{refusal}', '{finish}', '$.response.body.model',
+      '{tokens_in}', '{tokens_cached}', '{tokens_out}', '$.response.body.service_tier',
+      '$.error.code', '$.error.message', '$.response.body.error.code', '$.response.body.error.message',
+      '$.response.body.error.type', '$.response.body.error', '$.asked_at']) AS x
+    FROM read
+  )
+), told AS (
+  SELECT TRY_CAST(CASE WHEN ok THEN x[1]
+      ELSE regexp_extract(line, '"custom_id"\s*:\s*"([0-9a-fA-F-]{36})"', 1) END AS UUID) AS custom_id,
+    ok, TRY_CAST(x[2] AS INTEGER) AS status, {content_sql} AS content, {refusal_sql} AS refusal, {finish_sql} AS finish,
+    x[6] AS model,
+    TRY_CAST(x[7] AS BIGINT) AS tokens_in, TRY_CAST(x[8] AS BIGINT) AS tokens_cached, TRY_CAST(x[9] AS BIGINT) AS tokens_out,
+    x[10] AS tier, x[11] AS never_code, x[12] AS never_message,
+    coalesce(x[13], x[15]) AS body_code, coalesce(x[14], x[16]) AS body_message, x[16] IS NOT NULL AS body_error,
+    TRY_CAST(x[17] AS TIMESTAMP) AS asked_at, {vector_sql} AS vector, line
+  FROM split
+), checked AS (
   SELECT *, status BETWEEN 200 AND 299 AND NOT body_error AS good,
     CASE WHEN status BETWEEN 200 AND 299 AND NOT body_error AND content IS NOT NULL AND refusal IS NULL
               AND coalesce(finish, 'stop') NOT IN ('length', 'content_filter', 'incomplete', 'failed', 'cancelled')
          THEN {check} END AS wrong
-  FROM sqlbatch_lines
+  FROM told
 ), coded AS (
   SELECT *, CASE
       WHEN NOT ok THEN 'unreadable_line'
@@ -51,7 +50,7 @@ WITH checked AS (
       ELSE coalesce(body_code, never_code, CASE WHEN status IS NULL THEN 'no_response' ELSE concat('http_', status) END) END AS code
   FROM checked
 )
-SELECT place, custom_id, code,
+SELECT custom_id, status, coalesce(ok AND good, false) AS good, asked_at, code,
   CASE WHEN code IS NULL THEN 'answered'
        WHEN NOT ok THEN 'retryable'
        WHEN good THEN 'failed'
@@ -80,13 +79,17 @@ RETURNING planned_at;
 
 -- chosen: the line that counts for each request: the first that answers it, or the first
 CREATE OR REPLACE TEMP TABLE sqlbatch_chosen_lines AS
-SELECT custom_id, coalesce(min(place) FILTER (outcome = 'answered'), min(place)) AS place
+SELECT custom_id, coalesce(min(rowid) FILTER (outcome = 'answered'), min(rowid)) AS place
 FROM sqlbatch_judged WHERE custom_id IS NOT NULL GROUP BY custom_id;
 
--- unread: requests of a batch that none of the lines read is for
-SELECT count(*) FROM sqlbatch.batch_requests m
-ANTI JOIN sqlbatch_chosen_lines c ON c.custom_id = m.custom_id
-WHERE m.batch_id = $batch_id::UUID;
+-- unread: requests of a batch that none of the lines read is for, and lines that are for none of them or one too many
+SELECT b.requests - r.read, (SELECT count(*) FROM sqlbatch_judged) - r.read
+FROM sqlbatch.batches b, (
+  SELECT count(*) AS read FROM sqlbatch.batch_requests m
+  SEMI JOIN sqlbatch_chosen_lines c ON c.custom_id = m.custom_id
+  WHERE m.batch_id = $batch_id::UUID
+) r
+WHERE b.batch_id = $batch_id::UUID;
 
 -- results: one result for each request of the manifest; what is in neither file is missing
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
@@ -97,21 +100,33 @@ SELECT m.custom_id, $batch_id::UUID, 'batch', coalesce(j.outcome, $outcome),
   j.content, j.finish, j.model, j.tokens_in, j.tokens_cached, j.tokens_out, j.tier,
   $asked_at::TIMESTAMP, $now::TIMESTAMP, j.raw, j.vector
 FROM sqlbatch.batch_requests m
-LEFT JOIN (SELECT j.* FROM sqlbatch_judged j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.place) j ON j.custom_id = m.custom_id
+LEFT JOIN (SELECT j.* FROM sqlbatch_judged j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid) j ON j.custom_id = m.custom_id
 WHERE m.batch_id = $batch_id::UUID;
 
--- strangers: keep the lines that belong to no request of the batch, and second answers that differ
+-- strangers: keep the lines that belong to no request of the batch, and second answers that differ, read once more
+-- Rows that a transaction has added count from a number of their own until it commits.
 INSERT INTO sqlbatch.quarantine (batch_id, reason, raw, received_at)
-SELECT $batch_id::UUID, CASE WHEN l.custom_id IS NULL THEN 'no custom_id of ours' ELSE 'not in this batch' END, l.line, $now::TIMESTAMP
-FROM sqlbatch_lines l
-ANTI JOIN (SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID) m ON m.custom_id = l.custom_id
-UNION ALL
-SELECT $batch_id::UUID, 'a second, different result', other.line, $now::TIMESTAMP
-FROM sqlbatch_chosen_lines c
-JOIN sqlbatch_lines other ON other.custom_id = c.custom_id AND other.place <> c.place
-JOIN sqlbatch_lines used ON used.place = c.place
-SEMI JOIN (SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID) m ON m.custom_id = c.custom_id
-WHERE used.content IS DISTINCT FROM other.content OR used.status IS DISTINCT FROM other.status;
+WITH lines AS (
+  SELECT row_number() OVER () - 1 AS place, line
+  FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
+    auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 33554432, ignore_errors = true)
+  WHERE starts_with(line, '{') OR trim(line) <> ''
+), ours AS MATERIALIZED (
+  SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID
+), spare AS (
+  SELECT j.rowid AS place, CASE WHEN j.custom_id IS NULL THEN 'no custom_id of ours' ELSE 'not in this batch' END AS reason
+  FROM sqlbatch_judged j ANTI JOIN ours ON ours.custom_id = j.custom_id
+  UNION ALL
+  SELECT other.rowid, 'a second, different result'
+  FROM sqlbatch_chosen_lines c
+  JOIN sqlbatch_judged other ON other.custom_id = c.custom_id AND other.rowid <> c.place
+  JOIN sqlbatch_judged used ON used.rowid = c.place
+  SEMI JOIN ours ON ours.custom_id = c.custom_id
+  WHERE (used.status, used.code, used.message, used.content, used.vector)
+    IS DISTINCT FROM (other.status, other.code, other.message, other.content, other.vector)
+)
+SELECT $batch_id::UUID, s.reason, l.line, $now::TIMESTAMP
+FROM spare s JOIN lines l ON l.place = s.place - (SELECT min(rowid) FROM sqlbatch_judged);
 
 -- same_for_all: one result for each request of a batch that brought no files
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, asked_at, received_at)

@@ -14,16 +14,12 @@ INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, messag
   tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw, vector)
 SELECT n.custom_id, NULL, 'preview', n.outcome, n.code, n.message, n.content, n.finish, n.model,
   n.tokens_in, n.tokens_cached, n.tokens_out, n.tier, n.asked_at, $now::TIMESTAMP, n.raw, n.vector
-FROM (
-  SELECT j.*, (l.line->>'$.asked_at')::TIMESTAMP AS asked_at
-  FROM sqlbatch_judged j JOIN sqlbatch_lines l ON l.place = j.place
-  WHERE l.ok AND l.status BETWEEN 200 AND 299 AND NOT l.body_error AND j.outcome IN ('answered', 'failed')
-) n
+FROM (FROM sqlbatch_judged WHERE good AND outcome IN ('answered', 'failed')) n
 SEMI JOIN sqlbatch.requests q ON q.custom_id = n.custom_id
 ANTI JOIN sqlbatch.results o ON o.custom_id = n.custom_id AND o.source = 'preview' AND o.asked_at = n.asked_at;
 
 -- told: what each line says
-SELECT j.custom_id::VARCHAR, j.outcome, j.code, j.message, l.ok AND l.status BETWEEN 200 AND 299 AND NOT l.body_error,
+SELECT j.custom_id::VARCHAR, j.outcome, j.code, j.message, j.good,
   coalesce(j.tokens_in, 0)::BIGINT, coalesce(j.tokens_cached, 0)::BIGINT, coalesce(j.tokens_out, 0)::BIGINT
-FROM sqlbatch_judged j JOIN sqlbatch_lines l ON l.place = j.place
-ORDER BY j.place;
+FROM sqlbatch_judged j
+ORDER BY j.rowid;

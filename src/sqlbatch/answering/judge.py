@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def judge(session: Session, files: Sequence[Path], endpoint: str, check: str) -> None:
-    """Read the lines of result files into the table `sqlbatch_lines`, and what they say into `sqlbatch_judged`.
+    """Read what the lines of result files say of their requests into the table `sqlbatch_judged`, in their order.
 
     `check` is SQL over an answer's text, `content`, or its `vector`: NULL where it has the asked-for shape, else what
     is wrong with it.
     """
-    with session.keeping_row_order(keep=True):
-        session.run("load.lines", files=file_list(files), **asdict(reader_of(endpoint)))
     blocking = ", ".join(quote_literal(code) for code in sorted(BLOCKING_CODES))
-    session.run("load.judged", check=check, blocking=blocking)
+    places = asdict(reader_of(endpoint)) | {"files": file_list(files), "check": check, "blocking": blocking}
+    with session.keeping_row_order(keep=True):
+        session.run("load.judged", **places)
 
 
 def file_list(paths: Sequence[Path]) -> str:

@@ -132,16 +132,19 @@ def load_files(
         if fetched.files:
             wrong = check(batch.endpoint, batch.returns)
             with contextlib.ExitStack() as copies:
-                judge(session, fetched.files, batch.endpoint, wrong)
-                session.run("load.chosen")
-                if session.run("load.unread", {"batch_id": batch.batch_id})[0][0]:
+                files = fetched.files
+                unread, spare = _judged(session, batch, files, wrong)
+                if unread:
                     # DuckDB passes over lines that are not UTF-8: they are told from lines that never came.
-                    readable = _as_text(fetched.files, copies)
-                    if readable != fetched.files:
-                        judge(session, readable, batch.endpoint, wrong)
-                        session.run("load.chosen")
-            session.run("load.results", fact)
-            session.run("load.strangers", {"batch_id": batch.batch_id, "now": clock.now()})
+                    readable = _as_text(files, copies)
+                    if readable != files:
+                        files = readable
+                        unread, spare = _judged(session, batch, files, wrong)
+                session.run("load.results", fact)
+                if spare:
+                    with session.keeping_row_order(keep=True):
+                        unclaimed = {"batch_id": batch.batch_id, "now": clock.now()}
+                        session.run("load.strangers", unclaimed, files=file_list(files))
         else:
             nothing = {} if fetched.gone else {"message": "the batch brought no result file"}
             session.run("load.same_for_all", fact | nothing)
@@ -171,6 +174,14 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, spool: Pa
         return _counted(session, batch)
 
     return database.write(write)
+
+
+def _judged(session: Session, batch: Ended, files: tuple[Path, ...], wrong: str) -> tuple[int, int]:
+    """Judge the lines; return how many requests none of them is for, and how many lines are one too many."""
+    judge(session, files, batch.endpoint, wrong)
+    session.run("load.chosen")
+    unread, spare = session.run("load.unread", {"batch_id": batch.batch_id})[0]
+    return unread, spare
 
 
 def _as_text(files: tuple[Path, ...], copies: contextlib.ExitStack) -> tuple[Path, ...]:
