@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def prepare(folder: Path) -> None:
     """Write request files, a row at a time."""
-    rows = duckdb.sql(f"FROM '{folder / 'rows.parquet'}'").df()
+    rows = duckdb.execute(f"FROM '{folder / 'rows.parquet'}'").df()
     tasks = []
     for index, row in rows.iterrows():
         tasks.append(
@@ -43,7 +43,7 @@ def prepare(folder: Path) -> None:
 
 def load(folder: Path) -> None:
     """Read result files, a line at a time, and put the answers beside their rows in a table."""
-    rows = duckdb.sql(f"FROM '{folder / 'rows.parquet'}'").df()
+    rows = duckdb.execute(f"FROM '{folder / 'rows.parquet'}'").df()
     results = []
     for path in sorted((folder / "plain").glob("results-*.jsonl")):
         with path.open() as file:

@@ -76,7 +76,8 @@ def make_results(requests: Path, results: Path, con: duckdb.DuckDBPyConnection |
     after = (
         ', "refusal": null, "annotations": []}, "logprobs": null, "finish_reason": "stop"}], "usage": {'
         '"prompt_tokens": 331, "completion_tokens": 61, "total_tokens": 392, '
-        '"prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0, '
+        '"prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0}, '
+        '"completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0, '
         '"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}}, "service_tier": "default", '
         '"system_fingerprint": "fp_0705bf87c0"}}, "error": null}'
     )
