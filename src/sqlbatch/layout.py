@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # A column is not squeezed below this many characters, or below its longest text where that is shorter.
 _READABLE = 16
+# Nor below its longest word, an id for example, up to this length.
+_WORD = 40
 # A row is not wrapped to more lines than this.
 _LINES = 8
 # The name of a field stands beside its value up to this length.
@@ -20,11 +22,12 @@ _NAME = 24
 
 def widths(columns: Sequence[str], rows: Sequence[Sequence[str | None]], available: int) -> list[int] | None:
     """Return a width for each column of a table that can be read within `available` characters; None: none can."""
-    natural = [
-        max([cell_len(name), *(_longest(row[i]) for row in rows if row[i] is not None)])
-        for i, name in enumerate(columns)
+    natural = [max([cell_len(name), *(_longest(row[i]) for row in rows)]) for i, name in enumerate(columns)]
+    words = [max([0, *(_longest_word(row[i]) for row in rows)]) for i in range(len(columns))]
+    least = [
+        min(size, max(_READABLE, cell_len(name), min(word, _WORD)))
+        for size, name, word in zip(natural, columns, words, strict=True)
     ]
-    least = [min(size, max(_READABLE, cell_len(name))) for size, name in zip(natural, columns, strict=True)]
     spare = available - sum(least)
     if spare < 0:
         return None
@@ -85,5 +88,9 @@ def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequen
         yield "  ".join(cells).rstrip()
 
 
+def _longest_word(text: str | None) -> int:
+    return max((cell_len(word) for word in (text or "").split()), default=0)
+
+
 def _longest(text: str | None) -> int:
-    return max((cell_len(line) for line in (text or "").splitlines()), default=0)
+    return max((cell_len(line) for line in ("NULL" if text is None else text).splitlines()), default=0)

@@ -35,6 +35,72 @@ def test_json_in_a_pipe(here: Command) -> None:
     assert json.loads(here("query", "SELECT 1 AS n WHERE false", "--format", "json").out) == []
 
 
+def test_in_a_pipe_csv_is_the_default(here: Command) -> None:
+    assert here("query", "SELECT i, 'a b' AS t FROM range(200) AS r(i)").out.count(",a b\n") == 200
+
+
+ODD = """SELECT * FROM (VALUES ('nan'::DOUBLE, [{'x': 'inf'::FLOAT, 'y': 'NaN: "Infinity", \\ '}],
+  to_json('nan'::DOUBLE), 0.5), (1.5, [], 'null', NULL)) t(a, sqlbatch_rows, c, "Infinity")"""
+
+
+def test_json_never_has_what_json_does_not_have(here: Command) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    found = json.loads(here("query", ODD, "--format", "json").out, parse_constant=refuse)
+    assert found == [
+        {"a": None, "sqlbatch_rows": [{"x": None, "y": 'NaN: "Infinity", \\ '}], "c": None, "Infinity": 0.5},
+        {"a": 1.5, "sqlbatch_rows": [], "c": None, "Infinity": None},
+    ]
+    written = here(
+        "query", "CREATE TABLE t (x DOUBLE); INSERT INTO t VALUES ('nan'), (2) RETURNING x", "--format", "json"
+    )
+    assert json.loads(written.out, parse_constant=refuse) == [{"x": None}, {"x": 2}]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.json", "rows.md", "rows.parquet"])
+def test_a_file_is_written_whole_in_the_format_of_its_name(name: str, here: Command, tmp_path: Path) -> None:
+    ran = here("query", "SELECT 7 AS n", "--output", name)
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    text = (tmp_path / name).read_bytes()
+    if name == "rows.parquet":
+        with duckdb.connect() as con:
+            assert con.execute(f"FROM '{tmp_path / name}'").fetchall() == [(7,)]
+    else:
+        assert (
+            text
+            == {"rows.csv": b"n\n7\n", "rows.json": b'[\n{"n":7}\n]\n', "rows.md": b"| n |\n| --- |\n| 7 |\n"}[name]
+        )
+    # An error leaves what was there.
+    assert here("query", "SELECT error('no') FROM range(3)", "-o", name).code == 1
+    assert (tmp_path / name).read_bytes() == text
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--output", "rows.txt"), "does not say how"),
+        (("--output", "nowhere/rows.csv"), "a folder that exists"),
+        (("--output", "x.csv", "--format", "table"), "for reading"),
+        (("--output", "enriched.duckdb", "--format", "csv"), "the database itself"),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused(arguments: tuple[str, ...], told: str, here: Command) -> None:
+    ran = here("query", "SELECT 1 AS n", *arguments)
+    assert ran.code == 1
+    assert told in ran.error
+
+
+def test_a_wide_table_is_written_one_record_a_row(here: Command) -> None:
+    columns = ", ".join(f"'{'word ' * 6}' AS column_number_{i}" for i in range(8))
+    ran = here("query", f"SELECT {columns}, NULL AS none", "--format", "table")
+    assert "│" not in ran.out
+    assert ran.out.startswith("row 1 ──")
+    assert "column_number_7:  word word word word word word\n" in ran.out
+    assert "none:             NULL\n" in ran.out
+
+
 def test_markdown_in_a_pipe(here: Command) -> None:
     ran = here("query", ROWS, "--format", "markdown")
     assert ran.out.splitlines() == [
@@ -46,7 +112,7 @@ def test_markdown_in_a_pipe(here: Command) -> None:
 
 
 def test_a_table_in_a_pipe_says_null_and_counts_what_it_leaves_out(here: Command) -> None:
-    ran = here("query", "SELECT i, NULL AS x, '[red]' AS y FROM range(103) AS r(i)")
+    ran = here("query", "SELECT i, NULL AS x, '[red]' AS y FROM range(103) AS r(i)", "--format", "table")
     assert "│ 99 " in ran.out
     assert "│ 100 " not in ran.out
     assert "NULL" in ran.out

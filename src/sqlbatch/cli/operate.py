@@ -10,7 +10,7 @@ from sqlbatch import clock, display, outcome, run, settings
 from sqlbatch.answering.providers import label
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
-from sqlbatch.cli.query import head
+from sqlbatch.cli.rows import head
 from sqlbatch.errors import DatabaseError, DatabaseLocked, JobError, SqlbatchError
 from sqlbatch.store import jobs as state
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import sys
-import threading
 from dataclasses import dataclass
-from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import duckdb
@@ -17,35 +13,15 @@ import typer
 from sqlbatch import display, settings
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
+from sqlbatch.cli.rows import Format, binds, choose, write_fetched, write_rows
 from sqlbatch.errors import InvalidQuery, InvalidSettings
 from sqlbatch.query.compile import invalid_query, without_terminator
-from sqlbatch.query.target import parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from sqlbatch.store.database import Database, Session
-
-# Rows that a table on the terminal shows; the other formats have all.
-TABLE_ROWS = 100
-# Characters of a value that the first rows of a target show.
-HEAD_WIDTH = 100
-
-
-class Format(StrEnum):
-    """How rows are printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    MARKDOWN = "markdown"
-    PARQUET = "parquet"
-
-
-_COPY = {Format.CSV: "FORMAT csv, HEADER", Format.JSON: "FORMAT json, ARRAY true", Format.PARQUET: "FORMAT parquet"}
-# Stands for the pipe in a COPY until it is opened.
-_FILE = "/dev/fd/sqlbatch_stdout"
 
 
 @app.command()
@@ -55,7 +31,16 @@ def query(
     ],
     db: opt.Db = None,
     attach: opt.Attach = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print rows.")] = Format.TABLE,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="How to print rows.  \\[default: table on a terminal, csv elsewhere]", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the rows to a file; its name may say the format."),
+    ] = None,
 ) -> int:
     """Any SQL of yours on the database, with the last statement's rows printed.
 
@@ -63,24 +48,16 @@ def query(
     """
     text = settings.read_source(sql).query
     database = settings.database(db, attach or ())
-    if output is Format.PARQUET and sys.stdout.isatty():
-        raise InvalidSettings("--format parquet is not for a terminal: send it to a file with > rows.parquet")
+    chosen = choose(form, output)
+    if output is not None and database.path is not None and output.resolve() == database.path.resolve():
+        raise InvalidSettings(f"--output {output} is the database itself: name another file")
     with _opened(database, text) as session:
         pieces = _pieces(session, text)
         for piece in pieces[:-1]:
             with _telling(text, piece):
                 session.con.execute(piece.sql).fetchall()
-        _print_last(session, pieces[-1], text, output)
+        _write_last(session, pieces[-1], text, chosen, output)
     return display.Exit.DONE
-
-
-def head(session: Session, target: str, rows: int) -> None:
-    """Print the first rows of a target."""
-    name = parse_target(target, session.catalog).qualified(session.catalog)
-    left_out = "custom_id, ai_error, ai_model"
-    text = f"COLUMNS(* EXCLUDE ({left_out}))::VARCHAR"
-    short = f"CASE WHEN length({text}) > {HEAD_WIDTH} THEN left({text}, {HEAD_WIDTH - 1}) || '…' ELSE {text} END"
-    _print_table(session.con.execute(f"SELECT {short} FROM {name} LIMIT {rows}"), count=False)
 
 
 def _opened(database: Database, text: str) -> AbstractContextManager[Session]:
@@ -126,10 +103,10 @@ def _telling(text: str, piece: _Piece, shift: int = 0) -> Iterator[None]:
         raise invalid_query(error, text, shift - piece.before, what="SQL") from error
 
 
-def _print_last(session: Session, piece: _Piece, text: str, output: Format) -> None:
-    """Print the rows of the last statement; it is executed once, for it may write."""
-    reading = _reading(session, piece, output)
-    if reading is None:
+def _write_last(session: Session, piece: _Piece, text: str, form: Format, output: Path | None) -> None:
+    """Write the rows of the last statement; it is executed once, for it may write."""
+    select = _select(session, piece, form)
+    if select is None:
         with _telling(text, piece):
             result = session.con.execute(piece.sql)
             columns, rows = [each[0] for each in result.description or []], result.fetchall()
@@ -138,89 +115,21 @@ def _print_last(session: Session, piece: _Piece, text: str, output: Format) -> N
         elif columns in (["Count"], ["Success"]):
             display.say("done")
         else:
-            display.show_rows(columns, [[None if value is None else str(value) for value in row] for row in rows])
+            write_fetched(columns, rows, form, output)
         return
     with _telling(text, piece, 1):
-        if output in _COPY:
-            _copy_out(session, reading)
-        elif output is Format.MARKDOWN:
-            _print_markdown(session.con.execute(reading))
-        else:
-            _print_table(session.con.execute(reading), count=True)
+        write_rows(session, select, form, output)
 
 
-def _reading(session: Session, piece: _Piece, output: Format) -> str | None:
-    """Return the SQL that brings a statement's rows in a format (a COPY goes to `_FILE`), or None for one without."""
+def _select(session: Session, piece: _Piece, form: Format) -> str | None:
+    """Return a statement as a SELECT of its rows, that may stand in another, or None for one without."""
     select = piece.sql
-    if piece.kind in {duckdb.StatementType.INSERT, duckdb.StatementType.UPDATE, duckdb.StatementType.DELETE}:
+    writes = {duckdb.StatementType.INSERT, duckdb.StatementType.UPDATE, duckdb.StatementType.DELETE}
+    if piece.kind in writes and "returning" in select.casefold():
         # RETURNING makes rows of what was written.
         select = f"WITH sqlbatch_rows AS ({piece.sql}\n) FROM sqlbatch_rows"
     pivot = piece.kind == duckdb.StatementType.MULTI and "pivot" in select.casefold()
     if piece.kind != duckdb.StatementType.SELECT and not pivot and select == piece.sql:
         return None
-    if output in _COPY:
-        reading = f"COPY (\n{select}\n) TO '{_FILE}' ({_COPY[output]}, USE_TMP_FILE false)"
-    else:
-        reading = f"SELECT COLUMNS(*)::VARCHAR FROM (\n{select}\n)"
-    if pivot:
-        return reading
-    # To explain is to bind: what has no rows, or is wrong, is left to be executed as it is written.
-    try:
-        session.con.execute(f"EXPLAIN {reading}").fetchall()
-    except duckdb.Error:
-        return None
-    return reading
-
-
-def _copy_out(session: Session, copy: str) -> None:
-    """Run a COPY whose file is our stdout, wherever that leads; DuckDB writes the rows, Python passes on the bytes.
-
-    DuckDB opens /dev/stdout anew, which empties a file that stdout goes to and cannot be done where it is a socket.
-    """
-    reading, writing = os.pipe()
-    gone: list[BrokenPipeError] = []
-
-    def pass_on() -> None:
-        with open(reading, "rb", buffering=0) as source:  # noqa: PTH123 (a descriptor has no path)
-            try:
-                shutil.copyfileobj(source, sys.stdout.buffer, 1 << 20)
-                sys.stdout.flush()
-            except BrokenPipeError as error:
-                gone.append(error)
-
-    sys.stdout.flush()
-    thread = threading.Thread(target=pass_on)
-    thread.start()
-    try:
-        session.con.execute(copy.replace(f"'{_FILE}'", f"'/dev/fd/{writing}'")).fetchall()
-    except duckdb.Error:
-        if not gone:
-            raise
-    finally:
-        os.close(writing)
-        thread.join()
-    if gone:
-        raise gone[0]
-
-
-def _print_table(texts: duckdb.DuckDBPyConnection, *, count: bool) -> None:
-    columns = [each[0] for each in texts.description or []]
-    rows = texts.fetchmany(TABLE_ROWS)
-    more = 0
-    while batch := texts.fetchmany(10_000):
-        more += len(batch)
-    display.show_rows(columns, rows, more if count else 0)
-
-
-def _print_markdown(texts: duckdb.DuckDBPyConnection) -> None:
-    columns = [each[0] for each in texts.description or []]
-    write = sys.stdout.write
-    write("| " + " | ".join(_cell(column) for column in columns) + " |\n|" + " --- |" * len(columns) + "\n")
-    while rows := texts.fetchmany(1_000):
-        for row in rows:
-            write("| " + " | ".join(_cell(value) for value in row) + " |\n")
-    sys.stdout.flush()
-
-
-def _cell(value: str | None) -> str:
-    return "" if value is None else value.replace("|", "\\|").replace("\r\n", " ").replace("\n", " ")
+    # What has no rows, or is wrong, is left to be executed as it is written.
+    return select if pivot or binds(session, select, form) else None

@@ -1,15 +1,16 @@
 """What the user sees: messages and progress on stderr, data on stdout, and the exit codes."""
 
 from sqlbatch.display.config import show_config
-from sqlbatch.display.console import Exit, confirm, err, error, out, plain, print_json, say, show_rows, working
+from sqlbatch.display.console import Exit, as_json, confirm, err, error, out, plain, print_json, say, working
 from sqlbatch.display.job import show_job, show_jobs, show_joined
 from sqlbatch.display.preview import show_preview, show_trial, tell_preview
 from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
+from sqlbatch.display.table import show_rows, show_table
 from sqlbatch.display.voice import voice
 
 __all__ = [
-    "Exit", "confirm", "err", "error", "follow", "out", "plain", "print_json", "say", "show_config", "show_job",
-    "show_jobs", "show_joined", "show_preview", "show_quote", "show_rows", "show_trial", "tell_preview", "told",
-    "voice", "working",
+    "Exit", "as_json", "confirm", "err", "error", "follow", "out", "plain", "print_json", "say", "show_config",
+    "show_job", "show_jobs", "show_joined", "show_preview", "show_quote", "show_rows", "show_table", "show_trial",
+    "tell_preview", "told", "voice", "working",
 ]  # fmt: skip

@@ -9,14 +9,14 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+
+from sqlbatch.layout import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 # C0 and C1 controls but tab and line feed, each as its escape: an answer may hold what clears a screen.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in {9, 10}}
@@ -57,7 +57,7 @@ def plain(text: str) -> str:
 
 def say(message: str) -> None:
     """Tell something on stderr, as it is."""
-    err.print(plain(message))
+    err.print(plain(message), soft_wrap=not err.is_terminal)
 
 
 @contextlib.contextmanager
@@ -73,13 +73,18 @@ def aloud() -> Iterator[None]:
 def error(message: str) -> None:
     """Tell an error on stderr."""
     with aloud():
-        err.print(f"[bold red]error:[/] {plain(message)}")
+        err.print(f"[bold red]error:[/] {plain(message)}", soft_wrap=not err.is_terminal)
 
 
 def print_json(value: object) -> None:
     """Print a value as JSON on stdout."""
-    sys.stdout.write(json.dumps(_finite(value), ensure_ascii=False, indent=2, default=str, allow_nan=False) + "\n")
+    sys.stdout.write(as_json(value))
     sys.stdout.flush()
+
+
+def as_json(value: object) -> str:
+    """Return a value as JSON that any reader takes; what JSON does not have is written as text."""
+    return json.dumps(_finite(value), ensure_ascii=False, indent=2, default=str, allow_nan=False) + "\n"
 
 
 def _finite(value: object) -> object:
@@ -112,23 +117,13 @@ def confirm(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str | None]], more: int = 0) -> None:
-    """Print rows as a table, long text wrapped; `more` rows are only counted."""
-    table = Table(box=box.ROUNDED, show_lines=any(value and len(value) > 40 for row in rows for value in row))
-    for column in columns:
-        table.add_column(plain(column), overflow="fold")
-    for row in rows:
-        table.add_row(*("[dim]NULL[/]" if value is None else plain(value) for value in row))
-    out().print(table)
-    if more:
-        say(f"{more:,} more rows")
-
-
 def show_facts(console: Console, facts: dict[str, str]) -> None:
-    """Print facts, one a line, their names in one column; a long one is left to the terminal to wrap."""
+    """Print facts, one a line, their names in one column; a long one is wrapped where a person reads it."""
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         lines = value.splitlines() or [""]
+        if console.is_terminal:
+            lines = wrapped(value, max(console.width - width - 2, 20))
         console.print(f"[dim]{name:<{width}}[/]  {plain(lines[0])}", soft_wrap=True)
         for line in lines[1:]:
             console.print(" " * (width + 2) + plain(line), soft_wrap=True)

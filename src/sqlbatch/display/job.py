@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
-
 from sqlbatch.answering.providers import label
-from sqlbatch.display.console import counted, out, plain, say, show_facts
+from sqlbatch.display.console import counted, out, say, show_facts
 from sqlbatch.display.money import spent
+from sqlbatch.display.table import show_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,31 +29,20 @@ def show_joined(joined: Joined) -> None:
 
 def show_jobs(jobs: Sequence[JobRow]) -> None:
     """Print one line a job."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for heading in (
-        "job",
-        "target",
-        "status",
-        "rows",
-        "requests",
-        "answered",
-        "failed",
-        "pending",
-        "provider",
-        "created (UTC)",
-    ):
-        table.add_column(
-            heading,
-            justify="right" if heading in {"rows", "requests", "answered", "failed", "pending"} else "left",
-            no_wrap=heading != "target",
-            overflow="fold",
-        )
-    for job in jobs:
-        counts = (job.rows, job.requests, job.answered, job.failed, job.pending)
-        created = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
-        model = "local (offline)" if job.provider == "local" else label(job.provider, job.base_url)
-        table.add_row(str(job.job_id), plain(job.target), job.status, *(f"{n:,}" for n in counts), model, created)
-    out().print(table)
+    rows = [
+        [
+            str(job.job_id),
+            job.target,
+            job.status,
+            *(f"{count:,}" for count in (job.rows, job.requests, job.answered, job.failed, job.pending)),
+            "local (offline)" if job.provider == "local" else label(job.provider, job.base_url),
+            f"{job.created_at:%Y-%m-%d %H:%M:%S}",
+        ]
+        for job in jobs
+    ]
+    counts = ("rows", "requests", "answered", "failed", "pending")
+    columns = ("job", "target", "status", *counts, "provider", "created (UTC)")
+    show_table(columns, rows, right={"job", *counts}, spare=("provider", "requests", "created (UTC)"))
 
 
 def show_job(
@@ -80,22 +68,26 @@ def show_job(
     facts["query"] = job.query.strip()
     show_facts(console, facts)
     if batches:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-        for heading in ("batch", "state", "requests", "answered", "failed", "not tried", "open"):
-            table.add_column(heading)
-        for batch in batches:
-            state = batch.state if batch.status in {None, "completed"} else f"{batch.state} ({batch.status})"
-            counts = (batch.requests, batch.answered, batch.failed, batch.released, batch.open)
-            adopted = ", adopted" if batch.adopted else ""
-            table.add_row(batch.provider_id or batch.batch_id, state + adopted, *(f"{n:,}" for n in counts))
-        console.print(table)
+        _show_batches(batches)
     if failures:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-        for heading in ("failed for", "requests", "for example"):
-            table.add_column(heading)
-        for code, number, message in failures:
-            table.add_row(plain(code), f"{number:,}", plain((message or "")[:200]))
-        console.print(table)
+        sys.stdout.write("\n")
+        rows = [[code, f"{number:,}", (message or "")[:200]] for code, number, message in failures]
+        show_table(("failed for", "requests", "for example"), rows, right={"requests"})
+
+
+def _show_batches(batches: Sequence[BatchRow]) -> None:
+    counts = ("requests", "answered", "failed", "not tried", "open")
+    rows = []
+    for batch in batches:
+        state = batch.state if batch.status in {None, "completed"} else f"{batch.state} ({batch.status})"
+        numbers = (batch.requests, batch.answered, batch.failed, batch.released, batch.open)
+        adopted = ", adopted" if batch.adopted else ""
+        rows.append([batch.provider_id or batch.batch_id, state + adopted, *(f"{number:,}" for number in numbers)])
+    # What is nothing in every batch need not take room.
+    shown = [i for i in range(2 + len(counts)) if i < 3 or any(row[i] != "0" for row in rows)]
+    columns = ("batch", "state", *counts)
+    sys.stdout.write("\n")
+    show_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], right=counts)
 
 
 def _status_in_words(job: JobRow) -> str:

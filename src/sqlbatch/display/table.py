@@ -1,0 +1,86 @@
+"""Rows on stdout: a table where it can be read, a record a row where it cannot, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+
+from sqlbatch import layout
+from sqlbatch.display.console import harmless, out, plain, say
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+
+def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str | None]], more: int = 0) -> None:
+    """Print rows as a table, or one below the other where it could not be read; `more` rows are only counted."""
+    console = out()
+    # Each column takes a border and a space on both sides.
+    found = layout.widths(columns, rows, console.width - 3 * len(columns) - 1)
+    if found is None:
+        _write_records(columns, rows, console.width)
+    else:
+        table = Table(box=box.ROUNDED, show_lines=_wraps(rows, found))
+        for column, width in zip(columns, found, strict=True):
+            table.add_column(plain(column), overflow="fold", width=width)
+        for row in rows:
+            table.add_row(*("[dim]NULL[/]" if value is None else plain(value) for value in row))
+        console.print(table)
+    if more:
+        say(f"{more:,} more rows")
+
+
+def show_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = (), spare: Sequence[str] = ()
+) -> None:
+    """Print a table of ours: in a pipe one line a row; on a terminal the `spare` columns are left out where they must.
+
+    The columns of `right` are numbers.
+    """
+    if not sys.stdout.isatty():
+        lines = layout.aligned(columns, rows, [column in right for column in columns])
+        sys.stdout.write("".join(f"{harmless(line)}\n" for line in lines))
+        sys.stdout.flush()
+        return
+    console = out()
+    kept = list(range(len(columns)))
+    leaving = list(spare)
+    while (found := _fitting(columns, rows, kept, console.width)) is None and leaving:
+        kept.remove(columns.index(leaving.pop(0)))
+    if found is None:
+        _write_records(columns, rows, console.width)
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for i, width in zip(kept, found, strict=True):
+        justify = "right" if columns[i] in right else "left"
+        table.add_column(plain(columns[i]), justify=justify, overflow="fold", width=width)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(plain(row[i]) for i in kept))
+    console.print(table)
+
+
+def _fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence[int], width: int
+) -> list[int] | None:
+    return layout.widths(
+        [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], width - 3 * len(kept) - 1
+    )
+
+
+def _write_records(columns: Sequence[str], rows: Sequence[Sequence[str | None]], width: int) -> None:
+    safe = [[None if value is None else harmless(value) for value in row] for row in rows]
+    titles = [f"row {number}" for number in range(1, len(rows) + 1)]
+    lines = layout.records([harmless(column) for column in columns], safe, width, titles)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+
+
+def _wraps(rows: Sequence[Sequence[str | None]], found: Sequence[int]) -> bool:
+    return any(
+        value is not None and (len(value) > width or "\n" in value)
+        for row in rows
+        for value, width in zip(row, found, strict=True)
+    )
