@@ -8,9 +8,9 @@ import duckdb
 import pytest
 
 import sqlbatch
-from sqlbatch import job as job_module
 from sqlbatch.answering.events import Loaded
 from sqlbatch.errors import InvalidQuery, InvalidSettings, JobError, ProviderUnreachable
+from sqlbatch.handle import database_of
 from sqlbatch.server import EmbeddedServer, ServerConfig
 
 if TYPE_CHECKING:
@@ -171,4 +171,4 @@ def test_what_is_wrong_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="every row is skipped"):
         ask("SELECT NULL::VARCHAR AS plot", tmp_path / "a.duckdb")
     with pytest.raises(sqlbatch.SqlbatchError):
-        sqlbatch.Job(job_module._database(str(tmp_path / "a.duckdb")), 9).status()
+        sqlbatch.Job(database_of(str(tmp_path / "a.duckdb")), 9).status()

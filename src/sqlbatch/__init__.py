@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlbatch.errors import SqlbatchError
-    from sqlbatch.job import Job, enrich, plan, preview
+    from sqlbatch.handle import Job, find, jobs
+    from sqlbatch.job import enrich, plan, preview
 
-__all__ = ["Job", "SqlbatchError", "enrich", "plan", "preview"]
+__all__ = ["Job", "SqlbatchError", "enrich", "find", "jobs", "plan", "preview"]
+
+_WHERE = {
+    "Job": "handle", "SqlbatchError": "errors", "enrich": "job", "find": "handle", "jobs": "handle", "plan": "job",
+    "preview": "job",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
     """Import what is asked for, when it is, so that the command line starts quickly."""
-    if name in {"Job", "enrich", "plan", "preview"}:
-        from sqlbatch import job  # noqa: PLC0415
-
-        return getattr(job, name)
-    if name == "SqlbatchError":
-        from sqlbatch.errors import SqlbatchError  # noqa: PLC0415
-
-        return SqlbatchError
+    if name in _WHERE:
+        return getattr(import_module(f"sqlbatch.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'sqlbatch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Offer what there is to whoever completes a name, although it is not imported yet."""
+    return sorted({*globals(), *__all__})

@@ -1,106 +1,30 @@
-"""What Python users hold: enrich, plan, and a Job to wait for and read."""
+"""What Python users call: enrich, plan and preview."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from sqlbatch import places, reach, run, settings, trial
-from sqlbatch.errors import (
-    DatabaseConflict,
-    DatabaseLocked,
-    InvalidSettings,
-    JobError,
-    ProviderUnreachable,
-    SqlbatchError,
-)
-from sqlbatch.query.target import parse_target
-from sqlbatch.store import jobs
-from sqlbatch.store.database import Database, wrapped
+from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
+from sqlbatch.handle import Db, Job, Quote, database_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from sqlbatch.answering.events import Event
-    from sqlbatch.query.quote import Quote
     from sqlbatch.run import Prepared
-    from sqlbatch.store.records import JobRow
+    from sqlbatch.store.database import Database
 
 Query = str | duckdb.DuckDBPyRelation
-
-
-class Job:
-    """One run of an enrichment: wait for it, ask how it stands, read its table."""
-
-    def __init__(self, database: Database, job_id: int) -> None:
-        self._database = database
-        self.job_id = job_id
-
-    def __repr__(self) -> str:
-        job = self.status()
-        return f"<Job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered>"
-
-    def status(self) -> JobRow:
-        """Return the job as it stands now, with its counts of requests."""
-        return self._database.read(lambda session: jobs.find(session, str(self.job_id)))
-
-    def step(self) -> JobRow:
-        """Do one step (submit what is due, look at what is open, load what ended) and return how the job stands."""
-        for _ in run.steps(self._database, self.job_id, once=True):
-            pass
-        return self.status()
-
-    def wait(self, *, poll: float | None = None, on_event: Callable[[Event], object] | None = None) -> Job:
-        """Do steps until the target is written, and return the job itself.
-
-        `poll` is the pause between two looks in seconds (default: short at first, growing to a minute); `on_event` is
-        called with all that happens (`sqlbatch.answering.events`). An interrupt leaves the job going at the provider.
-        Raises JobError where the job ends without its target.
-        """
-        for event in run.steps(self._database, self.job_id, poll=poll):
-            if on_event is not None:
-                on_event(event)
-        job = self.status()
-        if job.error:
-            raise JobError(job.error)
-        if job.status != "done":
-            raise JobError(
-                f"job {job.job_id} is {job.status}: a newer job has the target {job.target}, or it was stopped"
-            )
-        return self
-
-    def table(self) -> duckdb.DuckDBPyRelation:
-        """Return the target as a DuckDB relation: `.df()`, `.fetchall()`, `.filter(…)` and the like.
-
-        On a database given by its path the relation holds the file open for as long as it lives. Raises JobError where
-        the target is not written yet.
-        """
-        job = self.status()
-        con = self._database.connection
-        own = None
-        try:
-            if con is None:
-                con = own = duckdb.connect(str(self._database.path))
-            catalog = con.execute("SELECT current_catalog()").fetchall()[0][0]
-            return con.sql(f"SELECT * FROM {parse_target(job.target, None).qualified(catalog)}")
-        except duckdb.Error as error:
-            if own is not None:
-                own.close()
-            if isinstance(error, duckdb.CatalogException):
-                raise JobError(
-                    f"{job.target} is not written yet: job.wait() first, or the command sqlbatch load for what is there"
-                ) from None
-            raise wrapped(error, self._database.name) from error
 
 
 def enrich(
     query: Query,
     *,
-    db: str | os.PathLike[str] | duckdb.DuckDBPyConnection | None = None,
+    db: Db = None,
     into: str | None = None,
     input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
     prompt: str | None = None,
@@ -123,7 +47,7 @@ def enrich(
     which is used through cursors and not closed. You are never prompted: `yes=True` allows requests to a paid provider.
     Raises InvalidEnrichment where the ask is wrong, ProviderError where the provider cannot be reached.
     """
-    database = _database(db)
+    database = database_of(db)
     asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
                  params=params, endpoint=endpoint, provider=provider, base_url=base_url, limit=limit,
                  max_attempts=max_attempts)  # fmt: skip
@@ -152,7 +76,7 @@ def enrich(
 def plan(
     query: Query,
     *,
-    db: str | os.PathLike[str] | duckdb.DuckDBPyConnection | None = None,
+    db: Db = None,
     into: str | None = None,
     input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
     prompt: str | None = None,
@@ -170,14 +94,14 @@ def plan(
     """Return the quote of an enrichment; sends nothing, writes nothing. Arguments and errors as for `enrich`."""
     asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
                  params=params, endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
-    with _prepared(_database(db), query, asked, fresh=fresh, replace=replace) as ask:
-        return ask.quote
+    with _prepared(database_of(db), query, asked, fresh=fresh, replace=replace) as ask:
+        return Quote.of(ask.quote)
 
 
 def preview(
     query: Query,
     *,
-    db: str | os.PathLike[str] | duckdb.DuckDBPyConnection | None = None,
+    db: Db = None,
     rows: int | None = None,
     sample: int | None = None,
     input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
@@ -198,7 +122,7 @@ def preview(
     `rows` is how many of the query's first rows (5), `sample` how many at random instead. The answers are kept: neither
     another preview nor `enrich` pays for them again. Arguments and errors else as for `enrich`.
     """
-    database = _database(db)
+    database = database_of(db)
     asked = _ask(query, input, prompt=prompt, instructions=instructions, returns=returns, model=model, params=params,
                  endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
     if asked.provider.paid and places.file_of(database) is None:
@@ -227,19 +151,6 @@ def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> sett
     options = dict(source.options)
     options["param"] = {**options.get("param", {}), **params}
     return settings.ask(settings.Source(source.query, options, source.stem), {**given, "input": columns or None})
-
-
-def _database(db: str | os.PathLike[str] | duckdb.DuckDBPyConnection | None) -> Database:
-    if not isinstance(db, duckdb.DuckDBPyConnection):
-        return settings.database(os.fspath(db) if db is not None else None)
-    try:
-        # Outside of a transaction each statement is one of its own; trying BEGIN would undo the user's.
-        first, second = (db.execute("SELECT txid_current()").fetchall() for _ in range(2))
-    except duckdb.Error as error:
-        raise SqlbatchError(f"the connection cannot be used: {error}") from error
-    if first == second:
-        raise InvalidSettings("the connection has an open transaction, which a job would not see: commit it first")
-    return Database(connection=db)
 
 
 def _prepared(

@@ -50,23 +50,7 @@ def show_job(
 ) -> None:
     """Print a job: what it asked, where it is, its batches, its failures by reason."""
     console = out()
-    model = json.loads(job.enrichment)["model"]
-    facts = {"job": f"{job.job_id} {job.target}", "status": _status_in_words(job)}
-    facts["model"] = f"{model} at {label(job.provider, job.base_url)}" + (
-        " (no language model)" if job.provider == "local" else ""
-    )
-    facts["rows"] = f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else "")
-    known = f", {job.reused:,} known before" if job.reused else ""
-    settled = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
-    facts["requests"] = f"{job.requests:,} distinct{known}: {settled}"
-    if billed.results:
-        facts["tokens"] = f"{billed.tokens_in:,} in ({billed.tokens_cached:,} cached), {billed.tokens_out:,} out"
-        facts["cost"] = spent(billed)
-    facts["begun"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"
-    if job.finished_at:
-        facts["ended"] = f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC"
-    facts["query"] = job.query.strip()
-    show_facts(console, facts)
+    show_facts(console, job_facts(job, billed) | {"query": job.query.strip()})
     if batches:
         _show_batches(batches)
     if failures:
@@ -88,6 +72,26 @@ def _show_batches(batches: Sequence[BatchRow]) -> None:
     columns = ("batch", "state", *counts)
     sys.stdout.write("\n")
     show_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], right=counts)
+
+
+def job_facts(job: JobRow, billed: Billed) -> dict[str, str]:
+    """Return the facts of a job by their names, for a terminal or a notebook."""
+    model = json.loads(job.enrichment)["model"]
+    facts = {"job": f"{job.job_id} {job.target}", "status": _status_in_words(job)}
+    facts["model"] = f"{model} at {label(job.provider, job.base_url)}" + (
+        " (no language model)" if job.provider == "local" else ""
+    )
+    facts["rows"] = f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else "")
+    known = f", {job.reused:,} known before" if job.reused else ""
+    settled = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
+    facts["requests"] = f"{job.requests:,} distinct{known}: {settled}"
+    if billed.results:
+        facts["tokens"] = f"{billed.tokens_in:,} in ({billed.tokens_cached:,} cached), {billed.tokens_out:,} out"
+        facts["cost"] = spent(billed)
+    facts["begun"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    if job.finished_at:
+        facts["ended"] = f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC"
+    return facts
 
 
 def _status_in_words(job: JobRow) -> str:

@@ -74,7 +74,7 @@ class _Lines:
             if isinstance(event, BatchProgress) and event.batches:
                 counts = (event.completed, event.failed, event.statuses)
                 if counts != self.counts and time.monotonic() - self._at > _PLAIN_EVERY:
-                    line = f"{_statuses(event)}: {event.completed + event.failed:,} of {event.total:,} requests"
+                    line = f"{statuses(event)}: {event.completed + event.failed:,} of {event.total:,} requests"
                     self.counts, self._at = counts, time.monotonic()
             if line is None or (isinstance(event, Held) and event.reason == self._held):
                 continue
@@ -133,7 +133,7 @@ class _Bars:
 
     def _progress(self, event: BatchProgress) -> None:
         self._hide_transfers()
-        self._count(_statuses(event), event.completed + event.failed, event.total or None)
+        self._count(statuses(event), event.completed + event.failed, event.total or None)
 
     def _count(self, doing: str, done: int, total: int | None) -> None:
         if self._waiting is None:
@@ -141,7 +141,8 @@ class _Bars:
         self._bars.update(self._waiting, description=doing, completed=done, total=total)
 
 
-def _statuses(event: BatchProgress) -> str:
+def statuses(event: BatchProgress) -> str:
+    """Return how many open batches there are, in the provider's words for where they are."""
     if len(event.statuses) == 1:
         return f"{counted(event.batches, 'batch', 'batches')} {event.statuses[0][0]}"
     return f"{event.batches:,} batches: " + ", ".join(f"{number:,} {status}" for status, number in event.statuses)

@@ -1,0 +1,129 @@
+"""A job's events in a notebook cell: one piece of HTML that is written anew, by whatever kernel shows HTML."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sqlbatch import markup
+from sqlbatch.answering.events import Held, Transferring
+from sqlbatch.answering.events import Progress as BatchProgress
+from sqlbatch.display.job import job_facts
+from sqlbatch.display.progress import statuses, told
+from sqlbatch.display.quote import quote_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sqlbatch.answering.events import Event
+    from sqlbatch.query.quote import Quote
+    from sqlbatch.store.records import Billed, JobRow
+
+# Seconds at least between two pictures of the same progress: each is a message to the browser.
+_EVERY = 0.25
+# Lines of what happened that stay below the bar.
+_LINES = 8
+
+
+def cell() -> Callable[[str], None] | None:
+    """Return what shows HTML in the running notebook cell, in place of what it showed before; None elsewhere.
+
+    IPython is looked for and never imported first: only a kernel has it loaded already.
+    """
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    from IPython.display import HTML, display  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    shown = display(HTML(""), display_id=True)
+    return lambda text: shown.update(HTML(text))
+
+
+def follow(events: Iterable[Event], title: str, show: Callable[[str], None], *, back: str) -> None:
+    """Consume a job's events and show them; `back` is how to come back to it after an interrupt."""
+    picture = _Picture(title)
+    show(picture.html())
+    at = time.monotonic()
+    try:
+        for event in events:
+            if picture.take(event) or time.monotonic() - at > _EVERY:
+                show(picture.html())
+                at = time.monotonic()
+    except KeyboardInterrupt:
+        picture.end(f"interrupted; {back}")
+        raise
+    except BaseException as error:
+        picture.end(f"{error}")
+        raise
+    else:
+        picture.end(None)
+    finally:
+        show(picture.html())
+
+
+def job_html(job: JobRow, failures: Sequence[tuple[str, int, str | None]], billed: Billed, database: str) -> str:
+    """Return a job as HTML: where it is, its counts, what it cost, its failures by reason."""
+    named = job_facts(job, billed) | {"database": database}
+    failed = markup.table(
+        ["failed for", "requests", "for example"],
+        [(code, f"{number:,}", (message or "")[:200]) for code, number, message in failures],
+    )
+    return markup.facts(f"job {named.pop('job')}", named) + (failed if failures else "")
+
+
+def quote_html(quote: Quote) -> str:
+    """Return a quote as HTML."""
+    return markup.facts("what would be sent", quote_facts(quote), quote.notes)
+
+
+def quote_text(quote: Quote) -> str:
+    """Return a quote as text, its names in one column."""
+    named = quote_facts(quote)
+    width = max(len(name) for name in named)
+    lines = [f"{name:<{width}}  {value}" for name, value in named.items()]
+    return "\n".join([*lines, *(f"note: {note}" for note in quote.notes)])
+
+
+class _Picture:
+    """What the cell shows: where the batches are, a bar, and the last things that happened."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._began = time.monotonic()
+        self._now = "begins"
+        self._bar: tuple[int, int | None] | None = (0, None)
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._held = ""
+
+    def take(self, event: Event) -> bool:
+        """Take an event in; return whether it is worth a new picture at once."""
+        if isinstance(event, Transferring):
+            self._now, self._bar = event.doing, (event.done, event.total)
+            return False
+        if isinstance(event, BatchProgress):
+            if event.batches:
+                done = event.completed + event.failed
+                self._now = f"{statuses(event)}: {done:,} of {event.total:,} requests"
+                self._bar = (done, event.total or None)
+            return False
+        line = told(event)
+        if line is None or (isinstance(event, Held) and event.reason == self._held):
+            return False
+        self._held = event.reason if isinstance(event, Held) else ""
+        self._lines.append(line)
+        return True
+
+    def end(self, why: str | None) -> None:
+        """Take the bar away; nothing goes on here any more."""
+        self._bar = None
+        self._now = f"ended after {time.monotonic() - self._began:,.1f} s" if why is None else why
+
+    def html(self) -> str:
+        """Return the picture."""
+        spent = "" if self._bar is None else f" · {time.monotonic() - self._began:,.0f} s"
+        bar = markup.bar(*self._bar) if self._bar is not None else ""
+        lines = "".join(f'<div style="opacity:.6">{markup.text(line)}</div>' for line in self._lines)
+        return f"<div><b>{markup.text(self._title)}</b> {markup.text(self._now + spent)}</div>{bar}{lines}"

@@ -1,0 +1,217 @@
+"""What Python users hold: a Job to wait for, read and ask again, found anew by its number or its target's name."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from sqlbatch import markup, outcome, run, settings
+from sqlbatch.display import follow as follow_on_stderr
+from sqlbatch.display import notebook
+from sqlbatch.errors import DatabaseError, InvalidSettings, JobError, SqlbatchError
+from sqlbatch.query import quote
+from sqlbatch.query.target import parse_target
+from sqlbatch.store import jobs as state
+from sqlbatch.store.database import Database, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sqlbatch.answering.events import Event
+    from sqlbatch.store.records import JobRow
+
+# A database of the user's: a path, a connection, or None for the one that is configured.
+Db = str | os.PathLike[str] | duckdb.DuckDBPyConnection | None
+
+
+class Job:
+    """One run of an enrichment: wait for it, ask how it stands, read its table."""
+
+    def __init__(self, database: Database, job_id: int) -> None:
+        self._database = database
+        self.job_id = job_id
+
+    def __repr__(self) -> str:
+        try:
+            job = self.status()
+        except DatabaseError as error:
+            return f"<Job {self.job_id}: {error}>"
+        return f"<Job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered>"
+
+    def _repr_html_(self) -> str:
+        """Return the job as a notebook shows it: where it is, its counts, its failures by reason."""
+        try:
+            with self._database.session() as session:
+                job = state.find(session, str(self.job_id))
+                return notebook.job_html(
+                    job, state.failures(session, job.job_id), state.billed(session, job.job_id), self._database.name
+                )
+        except DatabaseError as error:
+            return markup.facts(f"job {self.job_id}", {"status": str(error)})
+
+    def status(self) -> JobRow:
+        """Return the job as it stands now, with its counts of requests."""
+        return self._database.read(lambda session: state.find(session, str(self.job_id)))
+
+    def step(self, *, progress: bool | None = None) -> JobRow:
+        """Do one step (submit what is due, look at what is open, load what ended) and return how the job stands."""
+        self._follow(run.steps(self._database, self.job_id, once=True), progress=progress)
+        return self.status()
+
+    def wait(
+        self,
+        *,
+        poll: float | None = None,
+        on_event: Callable[[Event], object] | None = None,
+        progress: bool | None = None,
+    ) -> Job:
+        """Do steps until the target is written, and return the job itself.
+
+        `poll` is the pause between two looks in seconds (default: short at first, growing to a minute); `on_event` is
+        called with all that happens (`sqlbatch.answering.events`). `progress` shows it: in the cell of a notebook,
+        elsewhere on stderr; by default in a notebook only. An interrupt leaves the job going at the provider.
+        Raises JobError where the job ends without its target.
+        """
+        self._follow(run.steps(self._database, self.job_id, poll=poll), progress=progress, on_event=on_event)
+        job = self.status()
+        if job.error:
+            raise JobError(job.error)
+        if job.status != "done":
+            raise JobError(
+                f"job {job.job_id} is {job.status}: a newer job has the target {job.target}, or it was stopped"
+            )
+        return self
+
+    def table(self) -> duckdb.DuckDBPyRelation:
+        """Return the target as a DuckDB relation: `.df()`, `.fetchall()`, `.filter(…)` and the like.
+
+        On a database given by its path the relation holds the file open for as long as it lives. Raises JobError where
+        the target is not written yet.
+        """
+        job = self.status()
+        con = self._database.connection
+        own = None
+        try:
+            if con is None:
+                con = own = duckdb.connect(str(self._database.path))
+            catalog = con.execute("SELECT current_catalog()").fetchall()[0][0]
+            return con.sql(f"SELECT * FROM {parse_target(job.target, None).qualified(catalog)}")
+        except duckdb.Error as error:
+            if own is not None:
+                own.close()
+            if isinstance(error, duckdb.CatalogException):
+                raise JobError(
+                    f"{job.target} is not written yet: job.wait() first, or job.load() for what is there"
+                ) from None
+            raise wrapped(error, self._database.name) from error
+
+    def load(self, *, replace: bool = False) -> Job:
+        """Write the target from what is there so far, what is missing as `pending`, and return the job itself.
+
+        `replace` allows it to take the place of a table that sqlbatch did not make. Raises JobError where a newer job
+        has the target or the job's rows are no longer kept.
+        """
+        outcome.load(self._database, self.job_id, replacing=replace)
+        return self
+
+    def retry(self, *, only: str | None = None, yes: bool = False) -> Job:
+        """Make the failed requests due again, all or those that failed with the code `only`; `wait()` then asks them.
+
+        At a paid provider that costs money, which `yes=True` allows. Raises JobError where none failed or a newer job
+        has the target.
+        """
+        provider = run.provider_of(self.status())
+        if provider.paid and not yes:
+            raise InvalidSettings(
+                f"the failed requests would go to {provider.name} again, at their cost: pass yes=True"
+            )
+        outcome.retry(self._database, self.job_id, only)
+        return self
+
+    def cancel(self, *, progress: bool | None = None) -> Job:
+        """Give the job up, stop its batches unless another job needs them, and return the job itself.
+
+        What was answered is kept and loaded. Raises JobError where the job is done.
+        """
+        outcome.cancel(self._database, self.job_id)
+        self._follow(run.steps(self._database, self.job_id), progress=progress)
+        return self
+
+    def _follow(
+        self, events: Iterable[Event], *, progress: bool | None, on_event: Callable[[Event], object] | None = None
+    ) -> None:
+        """Consume events, shown as it was asked for."""
+        heard = events if on_event is None else _heard(events, on_event)
+        show = notebook.cell() if progress is not False else None
+        try:
+            if show is not None:
+                notebook.follow(heard, f"job {self.job_id}", show, back="job.wait() comes back to it")
+            elif progress:
+                follow_on_stderr(heard)
+            else:
+                deque(heard, maxlen=0)
+        except RuntimeError as error:
+            # So DuckDB tells of an interrupt that came while it was at work; what it did then is rolled back.
+            if "Query interrupted" in str(error):
+                raise KeyboardInterrupt from error
+            raise
+
+
+class Quote(quote.Quote):
+    """The quote of an enrichment, which a notebook shows as HTML, and `print` and a prompt as the command line does."""
+
+    @classmethod
+    def of(cls, plain: quote.Quote) -> Quote:
+        """Return the same quote, able to show itself."""
+        return cls(**{field.name: getattr(plain, field.name) for field in fields(plain)})
+
+    def __repr__(self) -> str:
+        return notebook.quote_text(self)
+
+    def _repr_html_(self) -> str:
+        return notebook.quote_html(self)
+
+
+def find(job: str | int | None = None, *, db: Db = None) -> Job:
+    """Return a job by its number or its target's name, by default the newest; raise JobError where there is none."""
+    database = existing(db)
+    row = database.read(lambda session: state.find(session, None if job is None else str(job)))
+    return Job(database, row.job_id)
+
+
+def jobs(*, db: Db = None) -> list[Job]:
+    """Return all jobs of a database, the newest first."""
+    database = existing(db)
+    return [Job(database, row.job_id) for row in database.read(state.rows)]
+
+
+def existing(db: Db) -> Database:
+    """Return a database that is there; raise JobError where it is not."""
+    database = database_of(db)
+    if not database.exists():
+        raise JobError(f"there is no database {database.name} yet: sqlbatch.enrich makes it, or name another with db=")
+    return database
+
+
+def database_of(db: Db) -> Database:
+    """Return the database of a path or connection; raise SqlbatchError for a connection that cannot be used."""
+    if not isinstance(db, duckdb.DuckDBPyConnection):
+        return settings.database(os.fspath(db) if db is not None else None)
+    try:
+        # Outside of a transaction each statement is one of its own; trying BEGIN would undo the user's.
+        first, second = (db.execute("SELECT txid_current()").fetchall() for _ in range(2))
+    except duckdb.Error as error:
+        raise SqlbatchError(f"the connection cannot be used: {error}") from error
+    if first == second:
+        raise InvalidSettings("the connection has an open transaction, which a job would not see: commit it first")
+    return Database(connection=db)
+
+
+def _heard(events: Iterable[Event], on_event: Callable[[Event], object]) -> Iterator[Event]:
+    for event in events:
+        on_event(event)
+        yield event
