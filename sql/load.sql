@@ -91,7 +91,7 @@ FROM sqlbatch.batches b, (
 ) r
 WHERE b.batch_id = $batch_id::UUID;
 
--- results: one result for each request of the manifest; what is in neither file is missing
+-- results: one result for each request of the manifest; what is in neither file is missing, what was handed in is there
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
   tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw, vector)
 SELECT m.custom_id, $batch_id::UUID, 'batch', coalesce(j.outcome, $outcome),
@@ -101,6 +101,7 @@ SELECT m.custom_id, $batch_id::UUID, 'batch', coalesce(j.outcome, $outcome),
   $asked_at::TIMESTAMP, $now::TIMESTAMP, j.raw, j.vector
 FROM sqlbatch.batch_requests m
 LEFT JOIN (SELECT j.* FROM sqlbatch_judged j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid) j ON j.custom_id = m.custom_id
+ANTI JOIN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load') h ON h.custom_id = m.custom_id
 WHERE m.batch_id = $batch_id::UUID;
 
 -- strangers: keep the lines that belong to no request of the batch, and second answers that differ, read once more
@@ -131,7 +132,9 @@ FROM spare s JOIN lines l ON l.place = s.place - (SELECT min(rowid) FROM sqlbatc
 -- same_for_all: one result for each request of a batch that brought no files
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, asked_at, received_at)
 SELECT m.custom_id, $batch_id::UUID, 'batch', $outcome, $code, $message, $asked_at::TIMESTAMP, $now::TIMESTAMP
-FROM sqlbatch.batch_requests m WHERE m.batch_id = $batch_id::UUID;
+FROM sqlbatch.batch_requests m
+ANTI JOIN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load') h ON h.custom_id = m.custom_id
+WHERE m.batch_id = $batch_id::UUID;
 
 -- line_errors: the requests that a failed batch's errors name by their lines failed, the others are released
 -- Where no request is named, the cause may be in any of them, and the attempt counts.
@@ -153,6 +156,7 @@ SELECT m.custom_id, $batch_id::UUID, 'batch',
   coalesce(n.code, 'batch_failed'), coalesce(n.message, 'another line of its file was refused'),
   $asked_at::TIMESTAMP, $now::TIMESTAMP
 FROM sqlbatch.batch_requests m LEFT JOIN named n ON n.custom_id = m.custom_id
+ANTI JOIN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load') h ON h.custom_id = m.custom_id
 WHERE m.batch_id = $batch_id::UUID;
 
 -- counts: results of a batch by outcome, and lines put aside

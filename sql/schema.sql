@@ -153,7 +153,7 @@ CREATE TABLE results (
 
 -- Lines of result files that belong to no request of their batch.
 CREATE TABLE quarantine (
-  batch_id    UUID NOT NULL,
+  batch_id    UUID,                -- NULL: of a file that its user handed in
   reason      VARCHAR NOT NULL,
   raw         VARCHAR,
   received_at TIMESTAMP NOT NULL

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
+from sqlbatch.answering.handed import Handed, readable, take
 from sqlbatch.errors import InvalidTarget, JobError
 from sqlbatch.query import join
 from sqlbatch.query.endpoints import read_returns
@@ -12,6 +13,9 @@ from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.store import jobs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from sqlbatch.store.database import Database, Session
     from sqlbatch.store.records import JobRow
 
@@ -58,17 +62,47 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> join.Jo
         if newest.job_id != job_id:
             raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
         if not join.has_snapshot(session, job_id):
-            raise JobError(
-                f"job {job_id} is done and every row of {job.target} has its answer: there is nothing to load"
-            )
+            there = join.as_it_is(session, job_id, job.target)
+            if there is None:
+                raise JobError(
+                    f"{job.target} is gone, and the rows of job {job_id} are no longer kept: run its enrich again, "
+                    "which sends only what is not answered"
+                )
+            return there
         joined = _join(session, job, replacing=replacing or job.replacing)
-        if job.error is not None and not joined.pending:
+        if job.status == "done" and not joined.pending:
             jobs.finish(session, job_id)
             if not joined.failed:
                 join.drop_snapshot(session, job_id)
         return joined
 
     return database.write(write)
+
+
+def hand_in(
+    database: Database, job_id: int, files: Sequence[Path], *, replacing: bool = False
+) -> tuple[Handed, join.Joined]:
+    """Load result files that were fetched by hand, and write the target; a job that has all it wants is done by it.
+
+    Raises JobError where a newer job has the target, or no line of the files is a result.
+    """
+    readable(files)
+
+    def write(session: Session) -> Handed:
+        job = jobs.find(session, str(job_id))
+        newest = jobs.find(session, job.target)
+        if newest.job_id != job_id:
+            raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
+        return take(session, job_id, job.created_at, files, _check)
+
+    handed = database.write(write)
+    job = database.read(lambda session: jobs.find(session, str(job_id)))
+    joined = finish(database, job_id) if job.open and not job.pending else None
+    return handed, joined or load(database, job_id, replacing=replacing)
+
+
+def _check(endpoint: str, returns: str) -> str:
+    return read_returns(endpoint, returns).check_sql("content", "vector")
 
 
 def retry(database: Database, job_id: int, code: str | None = None) -> int:

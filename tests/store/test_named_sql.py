@@ -39,7 +39,10 @@ PLACES = {
     **asdict(reader_of("/v1/responses")),
 }  # fmt: skip
 # Blocks that make the temporary tables that others read, in this order.
-FIRST = ("prices.known", "pack.choose", "pack.running", "pack.shards", "load.judged", "load.chosen")
+FIRST = (
+    "prices.known", "pack.choose", "pack.running", "pack.shards", "load.judged", "load.chosen", "handed.theirs",
+    "handed.new", "handed.strange",
+)  # fmt: skip
 VALUES = {"given": "'[]'", "job_id": "1", "call_id": "'00000000-0000-0000-0000-000000000001'"}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from sqlbatch import clock, display, outcome, run, settings
 from sqlbatch.answering.providers import label
+from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
 from sqlbatch.cli.rows import head
@@ -15,7 +18,7 @@ from sqlbatch.errors import DatabaseError, DatabaseLocked, JobError, SqlbatchErr
 from sqlbatch.store import jobs as state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlbatch.answering.providers import Provider
     from sqlbatch.store.database import Database, Session
@@ -103,16 +106,50 @@ def wait(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None, 
 
 @app.command()
 def load(
-    job: opt.JobArgument = None,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[JOB] [FILE…]",
+            help="A job (the newest), and result files to load for it.",
+            show_default=False,
+            autocompletion=complete.jobs_and_files,
+        ),
+    ] = None,
     db: opt.Db = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table that sqlbatch did not make.")] = False,
+    as_json: opt.Json = False,
 ) -> int:
-    """Write the target from what is there so far; what is missing is `pending`."""
+    """Write the target from what is there so far; what is missing is `pending`.
+
+    FILEs are a batch's output and error file, fetched by hand. What is loaded already changes nothing.
+
+    Example: sqlbatch load movie_tags batch_6a1_output.jsonl
+    """
     database = existing(db)
+    job, files = _job_and_files(what or [])
     with database.session() as session:
         found = state.find(session, job)
-    display.show_joined(outcome.load(database, found.job_id, replacing=replace))
+    if files:
+        handed, joined = outcome.hand_in(database, found.job_id, files, replacing=replace)
+    else:
+        handed, joined = None, outcome.load(database, found.job_id, replacing=replace)
+    if as_json:
+        display.print_json(asdict(joined) | ({"files": asdict(handed)} if handed else {}))
+        return display.Exit.DONE
+    if handed is not None:
+        display.show_handed(handed)
+    display.show_joined(joined)
+    if joined.pending or joined.failed:
+        again = f"sqlbatch wait {found.job_id} goes on" if joined.pending else f"sqlbatch show {found.job_id} says why"
+        display.say(again)
     return display.Exit.DONE
+
+
+def _job_and_files(words: Sequence[str]) -> tuple[str | None, list[Path]]:
+    """Return the job and the files that the words name: the first is a job unless it is plainly a file."""
+    if not words or (not words[0].isdigit() and (Path(words[0]).is_file() or words[0].endswith(".jsonl"))):
+        return None, [Path(word) for word in words]
+    return words[0], [Path(word) for word in words[1:]]
 
 
 def follow(database: Database, job_id: int, provider: Provider, *, once: bool, poll: float | None) -> None:

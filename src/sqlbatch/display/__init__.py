@@ -2,7 +2,7 @@
 
 from sqlbatch.display.config import show_config
 from sqlbatch.display.console import Exit, as_json, confirm, err, error, out, plain, print_json, say, working
-from sqlbatch.display.job import show_job, show_jobs, show_joined
+from sqlbatch.display.job import show_handed, show_job, show_jobs, show_joined
 from sqlbatch.display.preview import show_preview, show_trial, tell_preview
 from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
@@ -11,6 +11,6 @@ from sqlbatch.display.voice import voice
 
 __all__ = [
     "Exit", "as_json", "confirm", "err", "error", "follow", "out", "plain", "print_json", "say", "show_config",
-    "show_job", "show_jobs", "show_joined", "show_preview", "show_quote", "show_rows", "show_table", "show_trial",
-    "tell_preview", "told", "voice", "working",
+    "show_handed", "show_job", "show_jobs", "show_joined", "show_preview", "show_quote", "show_rows", "show_table",
+    "show_trial", "tell_preview", "told", "voice", "working",
 ]  # fmt: skip

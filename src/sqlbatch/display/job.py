@@ -14,6 +14,7 @@ from sqlbatch.display.table import show_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlbatch.answering.handed import Handed
     from sqlbatch.query.join import Joined
     from sqlbatch.store.records import BatchRow, Billed, JobRow
 
@@ -25,6 +26,22 @@ def show_joined(joined: Joined) -> None:
     parts += [f"{joined.pending:,} pending"] if joined.pending else []
     parts += [f"{joined.skipped:,} skipped"] if joined.skipped else []
     say(f"{joined.target}: {counted(joined.rows, 'row')}, {', '.join(parts)}")
+
+
+def show_handed(handed: Handed) -> None:
+    """Tell what result files brought."""
+    parts = [f"{handed.answered:,} answered"]
+    parts += [f"{handed.failed:,} failed"] if handed.failed else []
+    parts += [f"{handed.retryable:,} to try again"] if handed.retryable else []
+    parts += [f"{handed.known:,} known before"] if handed.known else []
+    say(f"{counted(handed.lines, 'line')}: {', '.join(parts)}")
+    if handed.elsewhere:
+        say(
+            f"{counted(handed.elsewhere, 'line')} of other jobs' requests left alone: "
+            f"sqlbatch load {handed.other_job} with the same files takes them"
+        )
+    if handed.foreign:
+        say(f"{counted(handed.foreign, 'line')} of no request of this database: kept in sqlbatch.quarantine")
 
 
 def show_jobs(jobs: Sequence[JobRow]) -> None:

@@ -31,6 +31,16 @@ def has_snapshot(session: Session, job_id: int) -> bool:
     return bool(session.run("join.has_snapshot", {"catalog": session.catalog, "rows": f"rows_{job_id}"}))
 
 
+def as_it_is(session: Session, job_id: int, target_sql: str) -> Joined | None:
+    """Return what the rows of the job's target are, None where its table is not there or another's."""
+    target = parse_target(target_sql, session.catalog)
+    existing = look_up(session, target)
+    if existing is None or existing.job_id != job_id:
+        return None
+    rows, answered, failed, pending, skipped = session.run("join.counts", target=target.qualified(session.catalog))[0]
+    return Joined(target.sql, rows, answered, failed, pending, skipped)
+
+
 def write_target(session: Session, job_id: int, target_sql: str, returns: Returns, *, replace: bool) -> Joined:
     """Write the job's target anew from what is there, within the caller's transaction.
 

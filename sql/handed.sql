@@ -1,0 +1,113 @@
+-- Result files that the user fetched: each line goes to the batch that carried its request, once.
+
+-- calls: the calls that a job asks
+SELECT DISTINCT c.call_id::VARCHAR, c.endpoint, c.returns
+FROM sqlbatch.wanted w
+JOIN sqlbatch.requests r ON r.custom_id = w.custom_id
+JOIN sqlbatch.calls c ON c.call_id = r.call_id
+WHERE w.job_id = $job_id ORDER BY ALL;
+
+-- theirs: of the lines that count, those that are results of a job's requests of one call
+CREATE OR REPLACE TEMP TABLE sqlbatch_theirs AS
+SELECT j.* EXCLUDE (asked_at), j.rowid AS place, w.not_before
+FROM sqlbatch_judged j
+SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid
+JOIN sqlbatch.wanted w ON w.custom_id = j.custom_id AND w.job_id = $job_id
+SEMI JOIN (FROM sqlbatch.requests WHERE call_id = $call_id::UUID) r ON r.custom_id = j.custom_id
+WHERE coalesce(j.code, '') NOT IN ('unreadable_line', 'no_response');
+
+-- new: of those, what is not known yet, with the newest batch that carried the request and whose result it can be
+-- A batch that is still to bring one, or one in whose files it was not found.
+CREATE OR REPLACE TEMP TABLE sqlbatch_new AS
+WITH unknown AS (
+  SELECT t.* FROM sqlbatch_theirs t
+  ANTI JOIN sqlbatch.results r ON r.custom_id = t.custom_id AND r.outcome = t.outcome AND r.code IS NOT DISTINCT FROM t.code
+    AND r.content IS NOT DISTINCT FROM t.content AND r.tokens_in IS NOT DISTINCT FROM t.tokens_in
+    AND r.tokens_out IS NOT DISTINCT FROM t.tokens_out AND r.vector IS NOT DISTINCT FROM t.vector
+), carried AS (
+  SELECT u.custom_id, b.batch_id, b.planned_at,
+    b.state IN ('creating', 'open', 'ended', 'fenced') AND r.custom_id IS NULL
+      OR coalesce(r.code IN ('missing', 'results_expired'), false) AS takes
+  FROM unknown u
+  JOIN sqlbatch.batch_requests m ON m.custom_id = u.custom_id
+  JOIN sqlbatch.batches b ON b.batch_id = m.batch_id AND b.state IN ('creating', 'open', 'ended', 'fenced', 'loaded')
+  LEFT JOIN sqlbatch.results r ON r.batch_id = b.batch_id AND r.custom_id = u.custom_id
+), chosen AS (
+  SELECT custom_id, arg_max(batch_id, planned_at) FILTER (takes) AS batch_id, arg_max(planned_at, planned_at) FILTER (takes) AS planned_at
+  FROM carried GROUP BY custom_id
+)
+SELECT u.*, c.batch_id, c.planned_at, c.custom_id IS NOT NULL AND c.batch_id IS NULL AS second
+FROM unknown u LEFT JOIN chosen c ON c.custom_id = u.custom_id;
+
+-- touch: whoever loads one of these batches at the same time is in conflict with us, and one of us starts over
+UPDATE sqlbatch.batches SET status = status WHERE batch_id IN (SELECT batch_id FROM sqlbatch_new);
+
+-- forget: what stood for a result that was not to be found
+DELETE FROM sqlbatch.results
+WHERE code IN ('missing', 'results_expired') AND EXISTS (
+  FROM sqlbatch_new n WHERE n.batch_id = results.batch_id AND n.custom_id = results.custom_id);
+
+-- results: what the lines say; a result that its user hands in counts for the job, whenever it was asked for
+INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
+  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw, vector)
+SELECT custom_id, batch_id, 'load', outcome, code, message, content, finish, model, tokens_in, tokens_cached, tokens_out,
+  tier, greatest(coalesce(planned_at, $asked_at::TIMESTAMP), not_before), $now::TIMESTAMP, raw, vector
+FROM sqlbatch_new WHERE NOT second;
+
+-- whole: batches that have a result for each request by now have nothing more to bring
+UPDATE sqlbatch.batches SET state = 'loaded', loaded_at = $now::TIMESTAMP, ended_at = coalesce(ended_at, $now::TIMESTAMP),
+  lease_owner = NULL, lease_until = NULL
+WHERE state IN ('creating', 'open', 'ended', 'fenced') AND batch_id IN (SELECT batch_id FROM sqlbatch_new)
+  AND requests = (SELECT count(*) FROM sqlbatch.results r WHERE r.batch_id = batches.batch_id)
+RETURNING batch_id;
+
+-- unsent: batches that were never sent and carry what is known now are given up: what is left in them is due again
+UPDATE sqlbatch.batches SET state = 'abandoned', abandoned_at = $now::TIMESTAMP, lease_owner = NULL, lease_until = NULL,
+  error_code = 'handed_in', error = 'some of its results were loaded from a file'
+WHERE state IN ('planned', 'uploading') AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP)
+  AND batch_id IN (SELECT m.batch_id FROM sqlbatch.batch_requests m JOIN sqlbatch_new n ON n.custom_id = m.custom_id)
+RETURNING batch_id;
+
+-- counts: results by outcome, of a call's lines
+SELECT count(*) FILTER (NOT second AND outcome = 'answered'), count(*) FILTER (NOT second AND outcome = 'failed'),
+  count(*) FILTER (NOT second AND outcome IN ('retryable', 'released')),
+  (SELECT count(*) FROM sqlbatch_theirs) - count(*)
+FROM sqlbatch_new;
+
+-- strange: lines that are no result of any request in this database, and those that a request has already another for
+CREATE OR REPLACE TEMP TABLE sqlbatch_strange AS
+SELECT j.rowid AS place, CASE j.code WHEN 'unreadable_line' THEN 'not JSON' WHEN 'no_response' THEN 'no result'
+  ELSE 'no custom_id of ours' END AS reason
+FROM sqlbatch_judged j ANTI JOIN sqlbatch.wanted w ON w.custom_id = j.custom_id
+UNION ALL
+SELECT rowid, CASE code WHEN 'unreadable_line' THEN 'not JSON' ELSE 'no result' END FROM sqlbatch_judged
+SEMI JOIN sqlbatch.wanted w USING (custom_id) WHERE code IN ('unreadable_line', 'no_response')
+UNION ALL
+SELECT place, 'a second, different result' FROM sqlbatch_new WHERE second;
+
+-- put_aside: keep such lines, each once, read once more
+-- Rows that a transaction has added count from a number of their own until it commits.
+INSERT INTO sqlbatch.quarantine (batch_id, reason, raw, received_at)
+WITH lines AS (
+  SELECT row_number() OVER () - 1 AS place, line
+  FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
+    auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 33554432, ignore_errors = true)
+  WHERE starts_with(line, '{') OR trim(line) <> ''
+), strange AS (
+  SELECT l.line, any_value(s.reason) AS reason
+  FROM sqlbatch_strange s JOIN lines l ON l.place = s.place - (SELECT min(rowid) FROM sqlbatch_judged)
+  GROUP BY l.line
+)
+SELECT NULL, s.reason, s.line, $now::TIMESTAMP
+FROM strange s ANTI JOIN sqlbatch.quarantine q ON q.raw = s.line;
+
+-- told: how many lines there are, how many of them are strange, and how many no results at all
+SELECT (SELECT count(*) FROM sqlbatch_judged), count(*), count(*) FILTER (reason IN ('no result', 'not JSON'))
+FROM sqlbatch_strange;
+
+-- elsewhere: lines that are results of other jobs' requests, and one of those jobs
+SELECT count(*), max(o.job_id)
+FROM sqlbatch_judged j
+JOIN (SELECT custom_id, max(job_id) AS job_id FROM sqlbatch.wanted GROUP BY custom_id) o ON o.custom_id = j.custom_id
+ANTI JOIN (FROM sqlbatch.wanted WHERE job_id = $job_id) w ON w.custom_id = j.custom_id
+WHERE coalesce(j.code, '') NOT IN ('unreadable_line', 'no_response');

@@ -1,0 +1,3 @@
+-- Lines of files that a user hands in are of no batch.
+
+ALTER TABLE quarantine ALTER COLUMN batch_id DROP NOT NULL;
