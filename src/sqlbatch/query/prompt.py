@@ -129,10 +129,15 @@ def _template(template: str, columns: Sequence[QueryColumn]) -> _Text:
     parts: list[str] = []
     for number, piece in enumerate(pieces):
         if number % 2 == 0:
+            if "{{" in piece:
+                near = piece[piece.index("{{") :].split("\n")[0][:30]
+                raise InvalidPrompt(f"--prompt opens {near!r} and never closes it: write {{{{ column }}}}")
             if piece:
                 parts.append(quote_literal(piece))
             continue
         name = piece.strip()
+        if not name:
+            raise InvalidPrompt("--prompt has {{ }} with nothing between: write {{ column }}")
         if len(name) > 1 and name[0] == name[-1] == '"':
             name = name[1:-1].replace('""', '"')
         column = find_column(name, columns, f"--prompt {{{{ {name} }}}}")
