@@ -1,7 +1,7 @@
 -- Stopping what nobody wants any more, and asking again for what failed.
 
 -- mark: the job is cancelled
-UPDATE sqlbatch.jobs SET cancelled_at = $now::TIMESTAMP, blocked = NULL, paused_until = NULL, pause_seconds = NULL
+UPDATE sqlbatch.jobs SET cancelled_at = $now::TIMESTAMP, blocked = NULL, blocked_code = NULL, paused_until = NULL, pause_seconds = NULL
 WHERE job_id = $job_id AND finished_at IS NULL AND cancelled_at IS NULL
 RETURNING job_id;
 

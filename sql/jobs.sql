@@ -18,7 +18,8 @@ SELECT $job_id, custom_id, $not_before::TIMESTAMP FROM {scratch}.main.requests;
 SELECT j.job_id, j.target, j.status, j.provider, j.base_url, j.query, j.enrichment::VARCHAR, j."rows", j.skipped, j.requests,
   coalesce(c.answered, 0) AS answered, coalesce(c.failed, 0) AS failed,
   j.requests - coalesce(c.answered, 0) - coalesce(c.failed, 0) AS pending,
-  j.reused, j.bytes, j.tokens, j.max_attempts, j.replacing, j.created_at, j.finished_at, j.paused_until, j.blocked, j.error
+  j.reused, j.bytes, j.tokens, j.max_attempts, j.replacing, j.created_at, j.finished_at, j.paused_until, j.blocked, j.error,
+  j.blocked_code, j.failing
 FROM sqlbatch.job_status j
 LEFT JOIN (
   SELECT job_id, count(*) FILTER (outcome = 'answered') AS answered, count(*) FILTER (outcome <> 'answered') AS failed
@@ -38,13 +39,20 @@ SELECT DISTINCT target FROM sqlbatch.jobs ORDER BY target;
 
 -- finish: the job is done; error says why it wrote no target
 UPDATE sqlbatch.jobs SET finished_at = coalesce(finished_at, $now::TIMESTAMP), error = $error, blocked = NULL,
-  paused_until = NULL, pause_seconds = NULL
+  blocked_code = NULL, paused_until = NULL, pause_seconds = NULL
 WHERE job_id = $job_id;
 
 -- batches: the batches that carry what a job wants
 SELECT b.batch_id::VARCHAR, b.state, b.status, b.provider_id, b.requests, a.answered, a.failed, a.released, a.open,
-  b.bytes, b.planned_at, b.opened_at, b.ended_at, b.loaded_at, b.adopted, b.error
+  b.bytes, b.planned_at, b.opened_at, b.ended_at, b.loaded_at, b.adopted, b.error, b.error_code,
+  coalesce(b.completed, 0) + coalesce(b.failed, 0) AS done, coalesce(r.again, 0) AS again, coalesce(r.gone, 0) AS gone,
+  CASE WHEN b.state = 'fenced' THEN b.fenced_at + coalesce(b.grace_seconds, 0) * INTERVAL 1 SECOND END AS fenced_until,
+  b.taken_from, coalesce(b.doubled, 0) AS doubled
 FROM sqlbatch.batches b JOIN sqlbatch.audit a ON a.batch_id = b.batch_id
+LEFT JOIN (
+  SELECT batch_id, count(*) FILTER (outcome = 'retryable') AS again, count(*) FILTER (code = 'results_expired') AS gone
+  FROM sqlbatch.results GROUP BY batch_id
+) r ON r.batch_id = b.batch_id
 WHERE b.batch_id IN (
   SELECT m.batch_id FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id WHERE w.job_id = $job_id
 ) AND b.planned_at >= (SELECT created_at FROM sqlbatch.jobs WHERE job_id = $job_id)
@@ -55,6 +63,18 @@ SELECT r.code, count(*), any_value(r.message)
 FROM sqlbatch.responses r
 WHERE r.job_id = $job_id AND r.settled AND r.outcome <> 'answered'
 GROUP BY r.code ORDER BY count(*) DESC, r.code;
+
+-- tried_again: requests of a job that did not work at once and may: by the last reason, what became of them
+SELECT t.code, count(*), count(*) FILTER (p.outcome = 'answered'), count(*) FILTER (p.settled IS NOT TRUE),
+  count(*) FILTER (p.settled AND p.outcome <> 'answered'), max(t.tries)
+FROM (
+  SELECT r.custom_id, count(*) AS tries, arg_max(r.code, r.rowid) AS code
+  FROM sqlbatch.results r
+  WHERE r.outcome = 'retryable' AND r.asked_at >= (SELECT created_at FROM sqlbatch.jobs WHERE job_id = $job_id)
+    AND r.custom_id IN (SELECT custom_id FROM sqlbatch.wanted WHERE job_id = $job_id)
+  GROUP BY r.custom_id
+) t LEFT JOIN sqlbatch.responses p ON p.job_id = $job_id AND p.custom_id = t.custom_id
+GROUP BY t.code ORDER BY count(*) DESC, t.code;
 
 -- billed: results, tokens and dollars billed for what a job has sent; no dollars where any price is not known
 SELECT coalesce(sum(results), 0)::BIGINT, coalesce(sum(tokens_in), 0)::BIGINT, coalesce(sum(tokens_cached), 0)::BIGINT,

@@ -54,7 +54,7 @@ SELECT custom_id, status, coalesce(ok AND good, false) AS good, asked_at, code,
   CASE WHEN code IS NULL THEN 'answered'
        WHEN NOT ok THEN 'retryable'
        WHEN good THEN 'failed'
-       WHEN code IN ({blocking}) THEN 'released'
+       WHEN code IN ({blocking}) OR status = 401 THEN 'released'
        WHEN code IN ('batch_expired', 'batch_cancelled', 'rate_limit_exceeded', 'server_error') THEN 'retryable'
        WHEN status IS NULL OR status IN (0, 408, 409, 429) OR status >= 500 THEN 'retryable'
        ELSE 'failed' END AS outcome,
@@ -71,6 +71,10 @@ SELECT custom_id, status, coalesce(ok AND good, false) AS good, asked_at, code,
   finish, model, tokens_in, tokens_cached, tokens_out, tier,
   CASE WHEN code IS NOT NULL THEN line END AS raw
 FROM coded;
+
+-- forbidden: what is refused for the right to ask is the key's matter where no line was answered, else the request's own
+UPDATE sqlbatch_judged SET outcome = 'released'
+WHERE status = 403 AND outcome = 'failed' AND NOT EXISTS (FROM sqlbatch_judged WHERE good);
 
 -- claim: load a batch's results only once
 UPDATE sqlbatch.batches SET state = 'loaded', loaded_at = $now::TIMESTAMP
@@ -162,8 +166,11 @@ WHERE m.batch_id = $batch_id::UUID;
 -- counts: results of a batch by outcome, and lines put aside
 SELECT count(*) FILTER (outcome = 'answered'), count(*) FILTER (outcome = 'failed'), count(*) FILTER (outcome = 'retryable'),
   count(*) FILTER (outcome = 'released'), (SELECT count(*) FROM sqlbatch.quarantine WHERE batch_id = $batch_id::UUID),
-  any_value(coalesce(message, code)) FILTER (outcome = 'released')
+  any_value(coalesce(message, code)) FILTER (outcome = 'released'), any_value(code) FILTER (outcome = 'released')
 FROM sqlbatch.results WHERE batch_id = $batch_id::UUID;
+
+-- unjudged: one row where a job's first results may be there and are not judged yet
+SELECT 1 FROM sqlbatch.jobs WHERE job_id = $job_id AND failing IS NULL AND requests * max_attempts >= $first;
 
 -- tried: results of what a job has sent since it began, and how many of them could be used
 SELECT count(*), count(*) FILTER (r.outcome = 'answered')

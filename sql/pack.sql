@@ -6,7 +6,7 @@ FROM sqlbatch.due d
 JOIN sqlbatch.requests r ON r.custom_id = d.custom_id
 JOIN sqlbatch.calls c ON c.call_id = r.call_id
 JOIN sqlbatch.jobs j ON j.job_id = d.job_id
-WHERE d.job_id = $job_id AND (j.paused_until IS NULL OR j.paused_until <= $now::TIMESTAMP)
+WHERE d.job_id = $job_id AND (j.paused_until IS NULL OR j.paused_until <= $now::TIMESTAMP) AND j.failing IS NOT TRUE
 GROUP BY ALL ORDER BY ALL;
 
 -- choose: the due requests of one call, in the order of their numbers

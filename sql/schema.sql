@@ -20,6 +20,7 @@ CREATE SEQUENCE job_ids START 1;
 --   done        finished_at is set                                <- the join wrote the target
 --   superseded  a newer job, not cancelled, has the same target   <- a later `enrich`
 --   blocked     blocked is set: why; paused_until: until when     <- quota, key, queue limit
+--               failing is true: nothing is sent for it           <- under half of its first results are usable
 --   running     otherwise
 CREATE TABLE jobs (
   job_id       INTEGER NOT NULL DEFAULT nextval('job_ids'),
@@ -45,7 +46,10 @@ CREATE TABLE jobs (
   blocked      VARCHAR,
   error        VARCHAR,            -- why a finished job wrote no target
   quote        JSON,               -- what was shown before it was sent
-  max_cost     DOUBLE              -- dollars that it may cost at most; NULL: nobody said
+  max_cost     DOUBLE,             -- dollars that it may cost at most; NULL: nobody said
+  blocked_code VARCHAR,            -- the provider's code for what blocks it, or ours: failing, looks_refused
+  failing      BOOLEAN             -- NULL until its first results are judged; false where they are usable, or the user
+                                   -- goes on all the same (wait --keep-going)
 );
 
 -- The constant side of a model call; call_id is a hash of all of it.
@@ -116,7 +120,9 @@ CREATE TABLE batches (
   error          VARCHAR,
   job_id         INTEGER,          -- the job that sends it, and pays
   batch_factor   DOUBLE,           -- the part of the ordinary price that the provider asks; 0: it is free; NULL: not known
-  reserved       DOUBLE            -- dollars that it may cost at most, of a job with a budget
+  reserved       DOUBLE,           -- dollars that it may cost at most, of a job with a budget
+  taken_from     VARCHAR,          -- who had its upload before, and left it behind
+  doubled        BIGINT            -- how many of its requests had been sent again when it appeared after all
 );
 
 -- The manifest: which requests a batch carries. Append-only.
@@ -200,7 +206,7 @@ SELECT j.*,
   CASE WHEN j.cancelled_at IS NOT NULL THEN 'cancelled'
        WHEN j.finished_at IS NOT NULL THEN 'done'
        WHEN EXISTS (FROM jobs n WHERE lower(n.target) = lower(j.target) AND n.job_id > j.job_id AND n.cancelled_at IS NULL) THEN 'superseded'
-       WHEN j.blocked IS NOT NULL THEN 'blocked'
+       WHEN j.blocked IS NOT NULL OR j.failing THEN 'blocked'
        ELSE 'running' END AS status
 FROM jobs j;
 

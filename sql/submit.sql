@@ -15,13 +15,14 @@ WITH limits AS (
   SELECT model, sum(tokens) AS tokens FROM sqlbatch.batches
   WHERE base_url = $base_url AND state IN ('creating', 'open', 'fenced') GROUP BY model
 )
-SELECT b.batch_id::VARCHAR, b.requests, b.bytes
+SELECT b.batch_id::VARCHAR, b.requests, b.bytes,
+  CASE WHEN b.state = 'uploading' AND b.lease_owner <> $owner THEN b.lease_owner END AS left_by
 FROM sqlbatch.batches b
 LEFT JOIN limits l ON l.model = b.model
 LEFT JOIN enqueued e ON e.model = b.model
 WHERE b.base_url = $base_url AND b.state IN ('planned', 'uploading')
   AND (b.lease_until IS NULL OR b.lease_until <= $now::TIMESTAMP OR b.lease_owner = $owner)
-  AND NOT EXISTS (FROM sqlbatch.jobs j WHERE j.job_id = $job_id AND j.paused_until > $now::TIMESTAMP)
+  AND NOT EXISTS (FROM sqlbatch.jobs j WHERE j.job_id = $job_id AND (j.paused_until > $now::TIMESTAMP OR j.failing))
   AND EXISTS (
     FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
     WHERE m.batch_id = b.batch_id AND w.job_id = $job_id
@@ -35,7 +36,8 @@ QUALIFY (coalesce(l.most, $most::BIGINT) IS NULL
 ORDER BY b.planned_at, b.batch_id;
 
 -- claim: take a batch under a lease; no row where somebody else has it
-UPDATE sqlbatch.batches SET state = 'uploading', lease_owner = $owner, lease_until = $until::TIMESTAMP
+UPDATE sqlbatch.batches SET state = 'uploading', lease_owner = $owner, lease_until = $until::TIMESTAMP,
+  taken_from = CASE WHEN state = 'uploading' AND lease_owner <> $owner THEN lease_owner ELSE taken_from END
 WHERE batch_id = $batch_id::UUID AND state IN ('planned', 'uploading')
   AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP OR lease_owner = $owner)
 RETURNING requests, bytes, input_file_id;
@@ -91,23 +93,38 @@ WHERE batch_id = $batch_id::UUID AND state = 'uploading' AND lease_owner = $owne
 RETURNING batch_id;
 
 -- pause: why a job waits, and until when
-UPDATE sqlbatch.jobs SET blocked = $reason, pause_seconds = $seconds, paused_until = $until::TIMESTAMP
-WHERE job_id = $job_id AND finished_at IS NULL
+UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = $code, pause_seconds = $seconds, paused_until = $until::TIMESTAMP
+WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE
 RETURNING job_id;
 
--- block: a job waits for its user
-UPDATE sqlbatch.jobs SET blocked = $reason, paused_until = TIMESTAMP '9999-12-31'
-WHERE job_id = $job_id AND finished_at IS NULL
+-- judge: whether a job's first results are of use; where they are not, it waits for its user
+UPDATE sqlbatch.jobs SET failing = $failing, blocked = CASE WHEN $failing THEN $reason ELSE blocked END,
+  blocked_code = CASE WHEN $failing THEN 'failing' ELSE blocked_code END
+WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NULL
+RETURNING job_id;
+
+-- keep_going: the user has seen the first results, and goes on all the same
+UPDATE sqlbatch.jobs SET failing = false, blocked = NULL, blocked_code = NULL, paused_until = NULL
+WHERE job_id = $job_id AND finished_at IS NULL AND failing IS DISTINCT FROM false
+RETURNING job_id;
+
+-- looks_refused: the provider does not let us look, for the key or the right to
+UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = 'looks_refused'
+WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE AND coalesce(blocked_code, 'looks_refused') = 'looks_refused'
+RETURNING job_id;
+
+-- looked: the provider lets us look again
+UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL WHERE job_id = $job_id AND blocked_code = 'looks_refused'
 RETURNING job_id;
 
 -- unpause: nothing is in a job's way any more
-UPDATE sqlbatch.jobs SET blocked = NULL, pause_seconds = NULL, paused_until = NULL
-WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL)
+UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL, pause_seconds = NULL, paused_until = NULL
+WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
 RETURNING job_id;
 
 -- working: a job may try again at once; how long its last pause was is kept, for the next one is longer
-UPDATE sqlbatch.jobs SET blocked = NULL, paused_until = NULL
-WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL)
+UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL, paused_until = NULL
+WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
 RETURNING job_id;
 
 -- pause_seconds: how long a job's last pause was

@@ -30,13 +30,15 @@ UPDATE sqlbatch.batches SET state = 'open', provider_id = $provider_id, status =
 WHERE batch_id = $batch_id::UUID AND state = $state
 RETURNING requests;
 
--- doubled: requests of a batch that were sent again since
-SELECT count(*) FROM sqlbatch.batch_requests m
+-- doubled: note how many requests of a batch were sent again since
+UPDATE sqlbatch.batches SET doubled = (SELECT count(*) FROM sqlbatch.batch_requests m
 WHERE m.batch_id = $batch_id::UUID AND EXISTS (
   FROM sqlbatch.batch_requests o
   JOIN sqlbatch.batches b ON b.batch_id = o.batch_id
   JOIN sqlbatch.batches late ON late.batch_id = m.batch_id
-  WHERE o.custom_id = m.custom_id AND b.state <> 'abandoned' AND b.planned_at > late.planned_at);
+  WHERE o.custom_id = m.custom_id AND b.state <> 'abandoned' AND b.planned_at > late.planned_at))
+WHERE batch_id = $batch_id::UUID
+RETURNING doubled;
 
 -- open: batches that the provider is at work on
 SELECT batch_id::VARCHAR, provider_id FROM sqlbatch.batches

@@ -13,6 +13,7 @@ from sqlbatch.answering import owner
 from sqlbatch.answering.events import Held
 from sqlbatch.answering.providers import KNOWN, Provider
 from sqlbatch.errors import DatabaseLocked, InvalidSettings
+from sqlbatch.pauses import Pauses
 from sqlbatch.query.enrichment import CHAT, Enrichment
 from sqlbatch.store.database import Database
 
@@ -83,14 +84,14 @@ def test_a_step_of_its_own_tells_of_the_lock(tmp_path: Path, monkeypatch: pytest
 
 
 def test_pauses_grow_to_the_slowest_and_begin_anew() -> None:
-    pauses = run._Pauses(2.0, 60.0, None)
+    pauses = Pauses(2.0, 60.0, None)
     seen = [pauses.next() for _ in range(12)]
     assert seen == sorted(seen)
     assert (seen[0], seen[-1]) == (2.0, 60.0)
     assert pauses.longer(300.0) == 300.0
     pauses.restart()
     assert pauses.next() == 2.0
-    assert [run._Pauses(2.0, 60.0, 7.0).next() for _ in range(3)] == [7.0] * 3
+    assert [Pauses(2.0, 60.0, 7.0).next() for _ in range(3)] == [7.0] * 3
 
 
 def test_a_key_is_asked_for_only_where_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

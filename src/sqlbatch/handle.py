@@ -68,15 +68,18 @@ class Job:
         poll: float | None = None,
         on_event: Callable[[Event], object] | None = None,
         progress: bool | None = None,
+        keep_going: bool = False,
     ) -> Job:
         """Do steps until the target is written, and return the job itself.
 
         `poll` is the pause between two looks in seconds (default: short at first, growing to a minute); `on_event` is
         called with all that happens (`sqlbatch.answering.events`). `progress` shows it: in the cell of a notebook,
         elsewhere on stderr; by default in a notebook only. An interrupt leaves the job going at the provider.
-        Raises JobError where the job ends without its target.
+        A job of whose first thousand results under half could be used is blocked and sends nothing more, until you wait
+        with `keep_going=True`. Raises JobError where it is, and where the job ends without its target.
         """
-        self._follow(run.steps(self._database, self.job_id, poll=poll), progress=progress, on_event=on_event)
+        events = run.steps(self._database, self.job_id, poll=poll, keep_going=keep_going)
+        self._follow(events, progress=progress, on_event=on_event)
         job = self.status()
         if job.error:
             raise JobError(job.error)

@@ -7,20 +7,17 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlbatch import clock, outcome
-from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted
+from sqlbatch import clock
+from sqlbatch.answering.events import Event, Held
 from sqlbatch.answering.owner import new_owner
 from sqlbatch.answering.pack import count_batches
 from sqlbatch.answering.providers import Provider, find_provider, known
 from sqlbatch.errors import (
-    DatabaseConflict,
     DatabaseLocked,
     InvalidSettings,
-    JobError,
-    ProviderRefused,
-    ProviderUnreachable,
 )
-from sqlbatch.places import home, scratch_folder, sweep
+from sqlbatch.pauses import FIRST_POLL, Pauses
+from sqlbatch.places import home, scratch_folder
 from sqlbatch.query.compile import Compiled, compile_query, store
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.quote import Quote, make_quote
@@ -36,13 +33,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from sqlbatch.answering.batch_api import BatchAPI
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.returns import Returns
     from sqlbatch.store.records import JobRow
-
-# Seconds before the second look at a batch, and how much longer each further pause is.
-FIRST_POLL, POLL_GROWTH = 0.1, 1.6
 
 
 @dataclass(frozen=True)
@@ -128,14 +121,17 @@ def begin(database: Database, ask: Prepared) -> int:
     return database.write(commit, scratch=ask.scratch)
 
 
-def steps(database: Database, job_id: int, *, once: bool = False, poll: float | None = None) -> Iterator[Event]:
+def steps(
+    database: Database, job_id: int, *, once: bool = False, poll: float | None = None, keep_going: bool = False
+) -> Iterator[Event]:
     """Do a job's steps until its target is written (or one step, with `once`), telling what happens.
 
     What passes by itself (locks, the network, the provider's errors) is told as Held and waited for; with `once` it is
     raised. For a job that was cancelled or superseded, what it left at the provider is waited for and loaded, and
-    nothing sent. Raises JobError where the job ends without its target.
+    nothing sent. A job of whose first results most are of no use sends nothing more and raises JobError, unless
+    `keep_going`. Raises JobError also where the job ends without its target.
     """
-    pauses = _Pauses(FIRST_POLL, 60.0, poll)
+    pauses = Pauses(FIRST_POLL, 60.0, poll)
     while True:
         try:
             job = database.read(lambda session: jobs.find(session, str(job_id)))
@@ -149,64 +145,13 @@ def steps(database: Database, job_id: int, *, once: bool = False, poll: float | 
         return
     provider = provider_of(job)
     with connected(database, provider) as api:
-        yield from _steps(database, job, provider, api, once=once, poll=poll)
+        from sqlbatch.answering.step import Work  # noqa: PLC0415 (openai takes a second to import)
+        from sqlbatch.loop import follow  # noqa: PLC0415
 
-
-def _steps(
-    database: Database, job: JobRow, provider: Provider, api: BatchAPI, *, once: bool, poll: float | None
-) -> Iterator[Event]:
-    from sqlbatch.answering import track  # noqa: PLC0415 (openai takes a second to import)
-    from sqlbatch.answering.step import FAILING, Work, step, tidy  # noqa: PLC0415
-
-    spool = home(database) / "spool"
-    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-    work = Work(database, api, provider, job.job_id, new_owner(), spool, check_of)
-    pauses = _Pauses(provider.first_poll, provider.slowest_poll, poll)
-    # Who waits wants to see at once whether what blocked the job has passed; `sync` comes again by itself.
-    resuming = not once
-    while True:
-        until: float | None = None
-        try:
-            moved = False
-            if resuming and job.open:
-                database.write(lambda session: session.run("submit.working", {"job_id": job.job_id}))
-                resuming = False
-            for event in step(work, sending=job.open):
-                moved = moved or isinstance(event, Packed | Submitted | Loaded)
-                yield event
-            if not job.open:
-                progress = track.progress(database, job.job_id)
-                yield progress
-                if not progress.batches or (once and provider.paid):
-                    return
-                clock.sleep(pauses.next())
-                continue
-            unsettled, until = track.left(database, provider, job.job_id)
-            if not unsettled:
-                outcome.finish(database, job.job_id)
-                tidy(work)
-                sweep(database)
-                return
-            now = database.read(lambda session: jobs.find(session, str(job.job_id)))
-            if not now.open:
-                return
-            progress = track.progress(database, job.job_id)
-            yield progress
-            if not once and not progress.batches and now.blocked and now.blocked.startswith(FAILING):
-                raise JobError(f"job {job.job_id} is {now.blocked}")
-            if moved:
-                pauses.restart()
-            # The local server works only while this process does, so one step of it is all that it can do.
-            if once and provider.paid:
-                return
-        except (DatabaseLocked, DatabaseConflict, ProviderUnreachable, ProviderRefused) as error:
-            if once:
-                raise
-            seconds = pauses.longer(getattr(error, "retry_after", None))
-            yield Held(str(error), seconds)
-            clock.sleep(seconds)
-            continue
-        clock.sleep(min(pauses.next(), until) if until is not None else pauses.next())
+        spool = home(database) / "spool"
+        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        work = Work(database, api, provider, job_id, new_owner(), spool, check_of)
+        yield from follow(work, job, once=once, poll=poll, keep_going=keep_going)
 
 
 def take_in(database: Database) -> int:
@@ -239,26 +184,3 @@ def written(relation: duckdb.DuckDBPyRelation, folder: Path) -> str:
     path = folder / "relation.parquet"
     relation.write_parquet(str(path))
     return f"SELECT * FROM read_parquet({quote_literal(str(path))})"
-
-
-class _Pauses:
-    """Seconds between two looks: short at first, growing to the provider's slowest, or what the user fixed."""
-
-    def __init__(self, first: float, slowest: float, poll: float | None) -> None:
-        self._fixed = poll
-        self._slowest = slowest
-        self._first = first
-        self._seconds = first
-
-    def restart(self) -> None:
-        self._seconds = self._first
-
-    def next(self) -> float:
-        if self._fixed is not None:
-            return self._fixed
-        seconds, self._seconds = self._seconds, min(self._seconds * POLL_GROWTH, self._slowest)
-        return seconds
-
-    def longer(self, at_least: float | None) -> float:
-        """Return the seconds to wait after an error, longer each time."""
-        return max(self.next(), at_least or 0.0)

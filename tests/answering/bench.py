@@ -76,10 +76,10 @@ class Bench:
         asked |= {name: more.pop(name) for name in list(more) if name in asked}
         return Enrichment(**asked), more
 
-    def wait(self, job_id: int, poll: float | None = None) -> list[Event]:
+    def wait(self, job_id: int, poll: float | None = None, *, keep_going: bool = False) -> list[Event]:
         """Do steps until the job ends; return what happened."""
         self.events = []
-        for event in self._steps(job_id, once=False, poll=poll):
+        for event in self._steps(job_id, once=False, poll=poll, keep_going=keep_going):
             self.events.append(event)
             assert len(self.events) < PATIENCE, self.events[-5:]
         return self.events
@@ -180,8 +180,8 @@ class Bench:
         beside = [path.name for path in self.path.parent.iterdir() if path.name.startswith(".sqlbatch-")]
         return spool + beside
 
-    def _steps(self, job_id: int, *, once: bool, poll: float | None) -> Iterator[Event]:
-        yield from run.steps(self.database, job_id, once=once, poll=poll)
+    def _steps(self, job_id: int, *, once: bool, poll: float | None, keep_going: bool = False) -> Iterator[Event]:
+        yield from run.steps(self.database, job_id, once=once, poll=poll, keep_going=keep_going)
 
 
 class Control:

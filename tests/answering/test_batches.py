@@ -10,7 +10,7 @@ import pytest
 
 from sqlbatch.answering import submit
 from sqlbatch.answering.events import Held
-from sqlbatch.errors import JobError, ProviderRefused, ProviderUnreachable
+from sqlbatch.errors import ProviderRefused, ProviderUnreachable
 
 from .bench import SPEED
 
@@ -382,20 +382,3 @@ def test_an_error_without_an_object_is_told_by_its_text(bench: Bench) -> None:
     rewrite(bench, change)
     bench.wait(job_id)
     assert {row[2:] for row in bench.target()} == {("failed", "http_200: the model fell over")}
-
-
-def test_a_job_whose_first_results_are_of_no_use_waits_for_its_user(bench: Bench) -> None:
-    """A thousand rows tell that the prompt is wrong; the other ninety thousand are not paid for."""
-    bench = bench.within(max_requests=1_000)
-    bench.control.faults({"name": "refusal", "share": 0.7})
-    job_id = bench.begin(2_000)
-    bench.control.faults({"name": "refusal", "share": 0.7}, {"name": "error", "on": CREATE, "status": 429, "skip": 1})
-    with pytest.raises(JobError, match="of the first 1,000 results could be used"):
-        bench.wait(job_id)
-    assert bench.job(job_id).status == "blocked"
-    assert len(bench.control.ledger()) == 1_000
-    bench.control.faults()
-    bench.wait(job_id)
-    assert bench.job(job_id).status == "done"
-    assert len(bench.control.ledger()) == 2_000
-    assert bench.control.executed_twice() == []

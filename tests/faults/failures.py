@@ -243,7 +243,7 @@ OUTCOMES = [
     Failure(
         "half of the first thousand unusable",
         (_fault("refusal", count=600),),
-        "blocked, then went on",
+        "blocked, --keep-going",
         failed=600,
         code="refusal",
         executed=1200,
@@ -286,7 +286,7 @@ def _acted(bench: Bench, case: Failure) -> Row:
         bench.wait(job_id)
     except JobError:
         assert case.rows > 1_000, "the job ended without its target"
-        bench.wait(job_id)
+        bench.wait(job_id, keep_going=True)
     fired = bench.control.fired() if case.faults else 1
     executed, twice, lost, problem = account(bench, case.rows, failed=case.failed, untyped=not case.returns)
     if not fired:

@@ -26,6 +26,7 @@ def judge(session: Session, files: Sequence[Path], endpoint: str, check: str) ->
     places = asdict(reader_of(endpoint)) | {"files": file_list(files), "check": check, "blocking": blocking}
     with session.keeping_row_order(keep=True):
         session.run("load.judged", **places)
+        session.run("load.forbidden")
 
 
 def file_list(paths: Sequence[Path]) -> str:

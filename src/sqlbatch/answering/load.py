@@ -64,11 +64,12 @@ class Fetched:
 
 @dataclass(frozen=True)
 class LoadedBatch:
-    """What was loaded; `quarantined` counts lines put aside, `waits_for` says why requests were released."""
+    """What was loaded; `quarantined` counts lines put aside, `waits_for` says and `code` why requests were released."""
 
     event: Loaded
     quarantined: int
     waits_for: str | None
+    code: str | None
 
 
 def ended(session: Session, base_url: str) -> list[Ended]:
@@ -76,10 +77,12 @@ def ended(session: Session, base_url: str) -> list[Ended]:
     return [Ended(*row) for row in session.run("load.ended", {"base_url": base_url})]
 
 
-def tried(session: Session, job_id: int) -> tuple[int, int]:
-    """Return how many results a job has of what it sent, and how many of them could be used."""
+def first_results(session: Session, job_id: int) -> tuple[int, int] | None:
+    """Return how many results a job has and how many could be used; None where that is judged, or cannot be yet."""
+    if not session.run("load.unjudged", {"job_id": job_id, "first": FIRST_RESULTS}):
+        return None
     results, usable = session.run("load.tried", {"job_id": job_id})[0]
-    return results, usable
+    return (results, usable) if results >= FIRST_RESULTS else None
 
 
 def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> Fetched:
@@ -214,8 +217,7 @@ def _fact(batch: Ended, asked_at: datetime) -> dict[str, object]:
 
 
 def _counted(session: Session, batch: Ended) -> LoadedBatch:
-    answered, failed, retryable, released, quarantined, why = session.run("load.counts", {"batch_id": batch.batch_id})[
-        0
-    ]
+    counts = session.run("load.counts", {"batch_id": batch.batch_id})[0]
+    answered, failed, retryable, released, quarantined, why, code = counts
     event = Loaded(batch.batch_id, batch.provider_id, batch.status, answered, failed, retryable, released)
-    return LoadedBatch(event, quarantined, why)
+    return LoadedBatch(event, quarantined, why, code)

@@ -12,6 +12,12 @@ def new_owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
+def name_of(owner: str) -> str:
+    """Return an owner in words: its process, and its computer where that is another."""
+    host, _, process = owner.rpartition(":")[0].rpartition(":")
+    return f"process {process}" + (f" on {host}" if host != socket.gethostname() else "")
+
+
 def is_gone(owner: str) -> bool:
     """Whether an owner was a process of this computer that has ended; of another computer's nothing is known."""
     host, _, rest = owner.rpartition(":")[0].rpartition(":")

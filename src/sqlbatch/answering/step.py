@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.answering import cancel, load, pack, submit, track
 from sqlbatch.answering.events import Event, Held, Noted, Packed, Submitted, Transferring
+from sqlbatch.answering.owner import name_of
 from sqlbatch.answering.spool import batch_of, input_name
 from sqlbatch.answering.transfer import transfers
 from sqlbatch.errors import ProviderError
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from sqlbatch.answering.batch_api import BatchAPI
     from sqlbatch.answering.providers import Provider
     from sqlbatch.store.database import Database
-
-
-# How the reason begins for which a job waits for its user.
-FAILING = "failing"
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def step(work: Work, *, sending: bool = True) -> Iterator[Event]:
     What the provider does not do for one stage holds up no other: its first error is raised at the end.
     """
     problem: ProviderError | None = None
-    stages = (adopt, poll, stop_unwanted, load_ended, *((pack_due, send_ready) if sending else ()))
+    stages = (adopt, poll, stop_unwanted, load_ended, *((judge_first, pack_due, send_ready) if sending else ()))
     for stage in stages:
         try:
             yield from stage(work)
@@ -92,7 +89,6 @@ def load_ended(work: Work) -> Iterator[Event]:
     """Download and load what has ended."""
     batches = work.database.read(lambda session: load.ended(session, work.provider.base_url))
     tasks = [partial(_load_one, work, batch) for batch in batches]
-    before = work.database.read(lambda session: load.tried(session, work.job_id)) if batches else (0, 0)
     problem: BaseException | None = None
     for end in transfers("download", tasks, None):
         if isinstance(end, Transferring):
@@ -109,14 +105,23 @@ def load_ended(work: Work) -> Iterator[Event]:
                 "they are kept in sqlbatch.quarantine"
             )
         if loaded.waits_for is not None:
-            seconds = submit.pause(work.database, work.job_id, loaded.waits_for)
+            seconds = submit.pause(work.database, work.job_id, loaded.waits_for, loaded.code)
             yield Held(loaded.waits_for, seconds)
         elif loaded.event.answered:
             work.database.write(lambda session: session.run("submit.unpause", {"job_id": work.job_id}))
-    if batches:
-        yield from _stop_failing(work, before[0])
     if problem is not None:
         raise problem
+
+
+def judge_first(work: Work) -> Iterator[Event]:
+    """Send nothing more where most of a job's first results are of no use; judged once, whoever loaded them."""
+    first = work.database.read(lambda session: load.first_results(session, work.job_id))
+    if first is None:
+        return
+    results, usable = first
+    reason = f"failing: only {usable:,} of the first {results:,} results could be used"
+    if submit.judge(work.database, work.job_id, failing=2 * usable < results, reason=reason) and 2 * usable < results:
+        yield Held(reason)
 
 
 def pack_due(work: Work) -> Iterator[Event]:
@@ -129,10 +134,13 @@ def pack_due(work: Work) -> Iterator[Event]:
 def send_ready(work: Work) -> Iterator[Event]:
     """Upload and create what is planned."""
     ready = work.database.read(lambda session: submit.ready(session, work.job_id, work.provider, work.owner))
-    total = sum(size for _, _, size in ready)
+    for batch_id, _, _, left_by in ready:
+        if left_by is not None:
+            yield Noted(f"batch {batch_id}: its upload was left behind by {name_of(left_by)} and is taken over")
+    total = sum(size for _, _, size, _ in ready)
     tasks = [
         partial(submit.send, work.database, work.api, work.provider, batch_id, work.owner, work.spool)
-        for batch_id, _, _ in ready
+        for batch_id, _, _, _ in ready
     ]
     refused: submit.Sent | None = None
     problem: BaseException | None = None
@@ -156,21 +164,9 @@ def send_ready(work: Work) -> Iterator[Event]:
         raise problem
     if refused is not None:
         reason = refused.problem or "the provider did not take a batch"
-        yield Held(reason, submit.pause(work.database, work.job_id, reason, refused.retry_after))
+        yield Held(reason, submit.pause(work.database, work.job_id, reason, refused.code, refused.retry_after))
     elif taken:
         work.database.write(lambda session: session.run("submit.working", {"job_id": work.job_id}))
-
-
-def _stop_failing(work: Work, before: int) -> Iterator[Event]:
-    """Send nothing more where most of a job's first results are of no use; `before` is how many there were."""
-    results, usable = work.database.read(lambda session: load.tried(session, work.job_id))
-    if before < load.FIRST_RESULTS <= results and 2 * usable < results:
-        reason = (
-            f"{FAILING}: only {usable:,} of the first {results:,} results could be used; sqlbatch show {work.job_id} "
-            f"says why, sqlbatch wait {work.job_id} goes on all the same"
-        )
-        submit.block(work.database, work.job_id, reason)
-        yield Held(reason)
 
 
 def _load_one(work: Work, batch: load.Ended, progress: Callable[[int], None]) -> load.LoadedBatch | None:

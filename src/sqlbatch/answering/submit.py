@@ -38,12 +38,13 @@ class Sent:
     requests: int
     provider_id: str | None = None
     problem: str | None = None
+    code: str | None = None
     retry_after: float | None = None
     late: ProviderBatch | None = None
 
 
-def ready(session: Session, job_id: int, provider: Provider, owner: str) -> list[tuple[str, int, int]]:
-    """Return the batches that a job needs and that may be sent now: id, requests, bytes of the file."""
+def ready(session: Session, job_id: int, provider: Provider, owner: str) -> list[tuple[str, int, int, str | None]]:
+    """Return the batches that a job needs and that may be sent now: id, requests, bytes, who left its upload behind."""
     asked = {"job_id": job_id, "base_url": provider.base_url, "owner": owner, "now": clock.now()}
     limits = {"most": provider.max_enqueued_tokens, "an_hour": provider.batches_per_hour}
     return session.run("submit.ready", asked | limits)
@@ -89,22 +90,39 @@ def send(
     return _created(database, api, provider, batch_id, requests, file_id, endpoint)
 
 
-def pause(database: Database, job_id: int, reason: str, at_least: float | None = None) -> float:
+def pause(database: Database, job_id: int, reason: str, code: str | None, at_least: float | None = None) -> float:
     """Pause a job, longer each time until something works again; return the seconds."""
 
     def note(session: Session) -> float:
         last = float(session.run("submit.pause_seconds", {"job_id": job_id})[0][0])
         seconds = max(min(max(2 * last, FIRST_PAUSE), LONGEST_PAUSE), at_least or 0.0)
         until = clock.after(seconds)
-        session.run("submit.pause", {"job_id": job_id, "reason": reason, "seconds": seconds, "until": until})
+        fact = {"job_id": job_id, "reason": reason, "code": code, "seconds": seconds, "until": until}
+        session.run("submit.pause", fact)
         return seconds
 
     return database.write(note)
 
 
-def block(database: Database, job_id: int, reason: str) -> None:
-    """Send nothing more for a job until its user waits for it again."""
-    database.write(lambda session: session.run("submit.block", {"job_id": job_id, "reason": reason}))
+def judge(database: Database, job_id: int, *, failing: bool, reason: str) -> bool:
+    """Note whether a job's first results are of use, for what fails sends no more; return whether nobody had before."""
+    fact = {"job_id": job_id, "failing": failing, "reason": reason}
+    return bool(database.write(lambda session: session.run("submit.judge", fact)))
+
+
+def keep_going(database: Database, job_id: int) -> None:
+    """Note that a job goes on, however many of its first results are of no use."""
+    database.write(lambda session: session.run("submit.keep_going", {"job_id": job_id}))
+
+
+def looks_refused(database: Database, job_id: int, reason: str) -> None:
+    """Note that the provider does not let us look, so that who asks for the job is told."""
+    database.write(lambda session: session.run("submit.looks_refused", {"job_id": job_id, "reason": reason}))
+
+
+def looked(database: Database, job_id: int) -> None:
+    """Note that the provider lets us look again."""
+    database.write(lambda session: session.run("submit.looked", {"job_id": job_id}))
 
 
 def write_file(session: Session, batch_id: str, path: Path, url: str | None = None) -> None:
@@ -165,4 +183,6 @@ def _created(
 
 def _problem(batch_id: str, requests: int, error: ProviderError) -> Sent:
     retry_after = error.retry_after if isinstance(error, ProviderUnreachable) else None
-    return Sent(batch_id, requests, problem=str(error), retry_after=retry_after)
+    status = getattr(error, "status", None)
+    code = getattr(error, "code", None) or (f"http_{status}" if status else None)
+    return Sent(batch_id, requests, problem=str(error), code=code, retry_after=retry_after)

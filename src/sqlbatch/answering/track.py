@@ -107,7 +107,7 @@ def poll(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Even
         return
     wanted = {provider_id: batch_id for batch_id, provider_id in opened}
     seen: dict[str, ProviderBatch] = {}
-    unreachable: ProviderUnreachable | None = None
+    problem: ProviderError | None = None
     if len(wanted) > ONE_BY_ONE:
         pages = len(wanted) // 100 + SPARE_PAGES
         for number, batch in enumerate(api.batches()):
@@ -119,18 +119,22 @@ def poll(database: Database, api: BatchAPI, provider: Provider) -> Iterator[Even
         try:
             seen[provider_id] = api.retrieve(provider_id)
         except ProviderRefused as error:
-            yield Held(f"batch {provider_id} cannot be looked up: {error}")
+            if error.status in {401, 403}:
+                # The key is refused, not the batch: nothing can be looked up with it.
+                problem = error
+            else:
+                yield Held(f"batch {provider_id} cannot be looked up: {error}")
         except ProviderUnreachable as error:
             # The others are noted first, so that one batch that cannot be asked for holds up none of them.
-            unreachable = error
+            problem = error
 
     def note(session: Session) -> None:
         for provider_id, batch in seen.items():
             session.run("track.saw", _seen(wanted[provider_id], batch))
 
     database.write(note)
-    if unreachable is not None:
-        raise unreachable
+    if problem is not None:
+        raise problem
 
 
 def progress(database: Database, job_id: int) -> Progress:

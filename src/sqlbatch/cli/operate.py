@@ -53,15 +53,18 @@ def show(job: opt.JobArgument = None, db: opt.Db = None, as_json: opt.Json = Fal
         batches = state.batches(session, found.job_id)
         failures = state.failures(session, found.job_id)
         billed = state.billed(session, found.job_id)
+        again = state.tried_again(session, found.job_id)
     if as_json:
         display.print_json(
             found.as_dict()
-            | {"batches": [batch.as_dict() for batch in batches]}
+            | {"says": display.status_in_words(found)}
+            | {"batches": [batch.as_dict() | {"says": display.batch_in_words(batch)} for batch in batches]}
+            | {"not_at_once": [asdict(each) for each in again]}
             | {"failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures]}
             | billed.as_dict()
         )
     else:
-        display.show_job(found, batches, failures, billed)
+        display.show_job(found, batches, failures, billed, again)
     return display.Exit.DONE
 
 
@@ -94,13 +97,21 @@ def sync(db: opt.Db = None, as_json: opt.Json = False) -> int:
 
 
 @app.command()
-def wait(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None, as_json: opt.Json = False) -> int:
+def wait(
+    job: opt.JobArgument = None,
+    db: opt.Db = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Send on although most of the first 1,000 results were of no use.")
+    ] = False,
+    poll: opt.Poll = None,
+    as_json: opt.Json = False,
+) -> int:
     """Steps until the job is done, with progress. Interrupt it at any time: it goes on at the provider."""
     database = existing(db)
     pause = settings.poll(poll)
     found = patiently(database, lambda session: state.find(session, job))
     if found.open:
-        follow(database, found.job_id, run.provider_of(found), once=False, poll=pause)
+        follow(database, found.job_id, run.provider_of(found), once=False, poll=pause, keep_going=keep_going)
     return ending(database, found.job_id, as_json=as_json, rows=found.open)
 
 
@@ -152,10 +163,18 @@ def _job_and_files(words: Sequence[str]) -> tuple[str | None, list[Path]]:
     return words[0], [Path(word) for word in words[1:]]
 
 
-def follow(database: Database, job_id: int, provider: Provider, *, once: bool, poll: float | None) -> None:
+def follow(
+    database: Database,
+    job_id: int,
+    provider: Provider,
+    *,
+    once: bool,
+    poll: float | None,
+    keep_going: bool = False,
+) -> None:
     """Show a job's steps; an interrupt says what goes on and how to come back."""
     try:
-        display.follow(run.steps(database, job_id, once=once, poll=poll))
+        display.follow(run.steps(database, job_id, once=once, poll=poll, keep_going=keep_going))
     except KeyboardInterrupt:
         where = f" --db {database.path}" if database.path and str(database.path) != settings.DEFAULT_DB else ""
         back = f"sqlbatch wait {job_id}{where}"

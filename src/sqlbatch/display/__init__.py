@@ -8,9 +8,10 @@ from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
 from sqlbatch.display.table import show_rows, show_table
 from sqlbatch.display.voice import voice
+from sqlbatch.display.words import batch_in_words, status_in_words
 
 __all__ = [
-    "Exit", "as_json", "confirm", "err", "error", "follow", "out", "plain", "print_json", "say", "show_config",
-    "show_handed", "show_job", "show_jobs", "show_joined", "show_preview", "show_quote", "show_rows", "show_table",
-    "show_trial", "tell_preview", "told", "voice", "working",
+    "Exit", "as_json", "batch_in_words", "confirm", "err", "error", "follow", "out", "plain", "print_json", "say",
+    "show_config", "show_handed", "show_job", "show_jobs", "show_joined", "show_preview", "show_quote",
+    "show_rows", "show_table", "show_trial", "status_in_words", "tell_preview", "told", "voice", "working",
 ]  # fmt: skip

@@ -7,16 +7,20 @@ import sys
 from typing import TYPE_CHECKING
 
 from sqlbatch.answering.providers import label
-from sqlbatch.display.console import counted, out, say, show_facts
+from sqlbatch.display.console import counted, out, plain, say, show_facts
 from sqlbatch.display.money import spent
 from sqlbatch.display.table import show_table
+from sqlbatch.display.words import batch_in_words, notable, status_in_words, tried_again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlbatch.answering.handed import Handed
     from sqlbatch.query.join import Joined
-    from sqlbatch.store.records import BatchRow, Billed, JobRow
+    from sqlbatch.store.records import Again, BatchRow, Billed, JobRow
+
+# Of so many batches the story is told; all of them are in the JSON.
+NOTES = 20
 
 
 def show_joined(joined: Joined) -> None:
@@ -63,11 +67,15 @@ def show_jobs(jobs: Sequence[JobRow]) -> None:
 
 
 def show_job(
-    job: JobRow, batches: Sequence[BatchRow], failures: Sequence[tuple[str, int, str | None]], billed: Billed
+    job: JobRow,
+    batches: Sequence[BatchRow],
+    failures: Sequence[tuple[str, int, str | None]],
+    billed: Billed,
+    again: Sequence[Again],
 ) -> None:
     """Print a job: what it asked, where it is, its batches, its failures by reason."""
     console = out()
-    show_facts(console, job_facts(job, billed) | {"query": job.query.strip()})
+    show_facts(console, job_facts(job, billed, again) | {"query": job.query.strip()})
     if batches:
         _show_batches(batches)
     if failures:
@@ -77,24 +85,32 @@ def show_job(
 
 
 def _show_batches(batches: Sequence[BatchRow]) -> None:
-    counts = ("requests", "answered", "failed", "not tried", "open")
+    """Print a line a batch, and below what there is to say of them."""
+    counts = ("requests", "answered", "failed", "to send again", "not tried", "open")
     rows = []
     for batch in batches:
-        state = batch.state if batch.status in {None, "completed"} else f"{batch.state} ({batch.status})"
-        numbers = (batch.requests, batch.answered, batch.failed, batch.released, batch.open)
-        adopted = ", adopted" if batch.adopted else ""
-        rows.append([batch.provider_id or batch.batch_id, state + adopted, *(f"{number:,}" for number in numbers)])
+        failed = batch.failed - batch.again
+        numbers = (batch.requests, batch.answered, failed, batch.again, batch.released, batch.open)
+        rows.append([batch.provider_id or batch.batch_id, _short(batch), *(f"{number:,}" for number in numbers)])
     # What is nothing in every batch need not take room.
     shown = [i for i in range(2 + len(counts)) if i < 3 or any(row[i] != "0" for row in rows)]
     columns = ("batch", "state", *counts)
     sys.stdout.write("\n")
     show_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], right=counts)
+    said = [batch for batch in batches if notable(batch)]
+    if said:
+        sys.stdout.write("\n")
+    for batch in said[:NOTES]:
+        name = plain(batch.provider_id or batch.batch_id)
+        out().print(f"[dim]{name}[/]  {plain(batch_in_words(batch))}", soft_wrap=True)
+    if len(said) > NOTES:
+        out().print(f"… and {len(said) - NOTES:,} more: sqlbatch show --json has all of them")
 
 
-def job_facts(job: JobRow, billed: Billed) -> dict[str, str]:
+def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = ()) -> dict[str, str]:
     """Return the facts of a job by their names, for a terminal or a notebook."""
     model = json.loads(job.enrichment)["model"]
-    facts = {"job": f"{job.job_id} {job.target}", "status": _status_in_words(job)}
+    facts = {"job": f"{job.job_id} {job.target}", "status": status_in_words(job)}
     facts["model"] = f"{model} at {label(job.provider, job.base_url)}" + (
         " (no language model)" if job.provider == "local" else ""
     )
@@ -102,6 +118,8 @@ def job_facts(job: JobRow, billed: Billed) -> dict[str, str]:
     known = f", {job.reused:,} known before" if job.reused else ""
     settled = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
     facts["requests"] = f"{job.requests:,} distinct{known}: {settled}"
+    if again:
+        facts["not at once"] = tried_again(job, again)
     if billed.results:
         facts["tokens"] = f"{billed.tokens_in:,} in ({billed.tokens_cached:,} cached), {billed.tokens_out:,} out"
         facts["cost"] = spent(billed)
@@ -111,18 +129,8 @@ def job_facts(job: JobRow, billed: Billed) -> dict[str, str]:
     return facts
 
 
-def _status_in_words(job: JobRow) -> str:
-    match job.status:
-        case "done" if job.error:
-            return f"done, but the target was not written: {job.error}"
-        case "done" if job.failed:
-            return f"done, {counted(job.failed, 'request')} failed"
-        case "blocked":
-            until = f" until {job.paused_until:%H:%M:%S} UTC" if job.paused_until else ""
-            return f"blocked{until}: {job.blocked} (sqlbatch wait {job.job_id} goes on)"
-        case "running":
-            return f"running (sqlbatch wait {job.job_id} follows it)"
-        case "superseded":
-            return f"superseded: a newer job has the target {job.target}"
-        case status:
-            return status
+def _short(batch: BatchRow) -> str:
+    """Return where a batch is in one word or two; of one at the provider how much of it is done."""
+    if batch.state == "loaded":
+        return "done" if batch.status == "completed" else batch.status or batch.state
+    return f"{batch.status or batch.state} {batch.done:,}/{batch.requests:,}" if batch.state == "open" else batch.state

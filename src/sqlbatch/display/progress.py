@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from sqlbatch import clock
 from sqlbatch.answering.events import Held, Loaded, Noted, Packed, Previewed, Submitted, Transferring
 from sqlbatch.answering.events import Progress as BatchProgress
 from sqlbatch.display.console import counted, err, plain, say
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 # Seconds between two plain lines about the same thing, where stderr is no terminal.
 _PLAIN_EVERY = 10.0
+# How a batch ended, where the provider's word alone tells too little.
+_ENDED = {
+    "expired": "expired after its 24 hours, what was answered is kept",
+    "cancelled": "cancelled, what was answered is kept",
+    "failed": "not taken by the provider",
+}
 
 
 def follow(events: Iterable[Event]) -> None:
@@ -44,27 +51,35 @@ def told(event: Event) -> str | None:
         case Packed(batches, requests):
             return f"planned {counted(requests, 'request')} in {counted(batches, 'batch', 'batches')}"
         case Submitted(_, provider_id, requests, adopted):
-            how = "found at the provider, its reply was lost" if adopted else "submitted"
+            how = "found at the provider (its reply was lost), not sent twice" if adopted else "submitted"
             return f"batch {provider_id} {how}: {counted(requests, 'request')}"
         case Loaded(batch_id, provider_id, status, answered, failed, retryable, released):
             parts = [f"{answered:,} answered"]
             parts += [f"{failed:,} failed"] if failed else []
-            parts += [f"{retryable:,} to try again"] if retryable else []
+            parts += [f"{retryable:,} to send again"] if retryable else []
             parts += [f"{released:,} not tried"] if released else []
-            return f"batch {provider_id or batch_id} {status}: {', '.join(parts)}"
+            how = _ENDED.get(status, status)
+            return f"batch {provider_id or batch_id} {how}: {', '.join(parts)}"
         case Held(reason, seconds):
-            return f"waiting{f' {seconds:,.0f} s' if seconds and seconds >= 1 else ''}: {reason}"
+            return f"waiting{_how_long(seconds)}: {reason}"
         case Noted(message):
             return message
         case _:
             return None
 
 
+def _how_long(seconds: float | None) -> str:
+    """Return how long something is waited for; where it is minutes, until when."""
+    if seconds is None or seconds < 1:
+        return ""
+    return f" {seconds:,.0f} s" if seconds < 60 else f" until {clock.after(seconds):%H:%M:%S} UTC"
+
+
 class _Lines:
     """Plain lines, for a log: what happens once, and the counts when they change, not too often."""
 
     def __init__(self) -> None:
-        self.counts: tuple[object, ...] = ()
+        self._counts: tuple[object, ...] = ()
         self._at = 0.0
         self._held = ""
 
@@ -73,9 +88,9 @@ class _Lines:
             line = told(event)
             if isinstance(event, BatchProgress) and event.batches:
                 counts = (event.completed, event.failed, event.statuses)
-                if counts != self.counts and time.monotonic() - self._at > _PLAIN_EVERY:
+                if counts != self._counts and time.monotonic() - self._at > _PLAIN_EVERY:
                     line = f"{statuses(event)}: {event.completed + event.failed:,} of {event.total:,} requests"
-                    self.counts, self._at = counts, time.monotonic()
+                    self._counts, self._at = counts, time.monotonic()
             if line is None or (isinstance(event, Held) and event.reason == self._held):
                 continue
             self._held = event.reason if isinstance(event, Held) else ""

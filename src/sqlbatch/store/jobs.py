@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.errors import JobError
 from sqlbatch.store.queries import quote_identifier
-from sqlbatch.store.records import BatchRow, Billed, JobRow
+from sqlbatch.store.records import Again, BatchRow, Billed, JobRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,11 @@ def batches(session: Session, job_id: int) -> list[BatchRow]:
 def failures(session: Session, job_id: int) -> list[tuple[str, int, str | None]]:
     """Return a job's failures: code, how many, one message."""
     return [(row[0], row[1], row[2]) for row in session.run("jobs.failures", {"job_id": job_id})]
+
+
+def tried_again(session: Session, job_id: int) -> list[Again]:
+    """Return what of a job did not work at once and may, by reason, the commonest first."""
+    return [Again(*row) for row in session.run("jobs.tried_again", {"job_id": job_id})]
 
 
 def billed(session: Session, job_id: int) -> Billed:

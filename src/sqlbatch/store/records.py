@@ -36,6 +36,8 @@ class JobRow:
     paused_until: datetime | None
     blocked: str | None
     error: str | None
+    blocked_code: str | None
+    failing: bool | None
 
     @property
     def open(self) -> bool:
@@ -51,7 +53,10 @@ class JobRow:
 
 @dataclass(frozen=True)
 class BatchRow:
-    """A batch with the counts of its audit."""
+    """A batch with the counts of its audit; `done` as the provider counts, `again` those that may be sent again.
+
+    `gone` are results that the provider keeps no longer, `doubled` requests that were sent again before it appeared.
+    """
 
     batch_id: str
     state: str
@@ -69,6 +74,13 @@ class BatchRow:
     loaded_at: datetime | None
     adopted: bool
     error: str | None
+    error_code: str | None
+    done: int
+    again: int
+    gone: int
+    fenced_until: datetime | None
+    taken_from: str | None
+    doubled: int
 
     def as_dict(self) -> dict[str, object]:
         """Return the batch as one JSON object."""
@@ -90,6 +102,18 @@ class Billed:
         values = asdict(self)
         values["billed_results"] = values.pop("results")
         return values
+
+
+@dataclass(frozen=True)
+class Again:
+    """Requests that failed in passing, by the last reason: how many, and what became of them; tries at most so far."""
+
+    code: str | None
+    requests: int
+    answered: int
+    open: int
+    given_up: int
+    tries: int
 
 
 def _plain(value: object) -> object:

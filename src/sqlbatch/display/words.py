@@ -1,0 +1,141 @@
+"""Where jobs and batches are, in an analyst's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlbatch.answering.owner import name_of
+from sqlbatch.answering.providers import label
+from sqlbatch.display.console import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlbatch.store.records import Again, BatchRow, JobRow
+
+# What a person can do about what blocks a job, by the code of it.
+_QUOTA = "no quota or money is left there: see to the account's billing"
+_KEY = "the key is refused: set the right one"
+_TODO = {
+    "insufficient_quota": _QUOTA,
+    "billing_hard_limit_reached": _QUOTA,
+    "billing_not_active": _QUOTA,
+    "http_402": _QUOTA,
+    "account_deactivated": "the account is closed: see to it there, or use another key",
+    "invalid_api_key": _KEY,
+    "looks_refused": _KEY,
+    "http_401": _KEY,
+    "http_403": _KEY,
+    "token_limit_exceeded": "its queue limit is reached: nothing to do, the rest is sent as it empties",
+    "rate_limit_exceeded": "it was asked too often: nothing to do",
+    "http_429": "it was asked too often: nothing to do",
+}
+
+
+def status_in_words(job: JobRow) -> str:  # noqa: PLR0911 (one a status)
+    """Return where a job is, why, until when, and what to do about it."""
+    match job.status:
+        case "done" if job.error:
+            return f"done, but the target was not written: {job.error}"
+        case "done" if job.failed:
+            return f"done, {counted(job.failed, 'request')} failed (sqlbatch retry {job.job_id} asks for them again)"
+        case "blocked" if job.failing:
+            return f"blocked: {job.blocked}; nothing more is sent until you say sqlbatch wait {job.job_id} --keep-going"
+        case "blocked":
+            return _blocked(job)
+        case "running":
+            return f"running (sqlbatch wait {job.job_id} follows it)"
+        case "cancelled":
+            return f"cancelled; {counted(job.answered, 'answer')} kept (sqlbatch load {job.job_id} writes them)"
+        case "superseded":
+            return f"superseded: a newer job has the target {job.target}"
+        case status:
+            return status
+
+
+def batch_in_words(batch: BatchRow) -> str:
+    """Return what became of a batch."""
+    told = [_state_in_words(batch)]
+    if batch.gone:
+        told.append(f"{counted(batch.gone, 'paid result')} gone at the provider: sqlbatch retry asks, and pays, again")
+    if batch.doubled:
+        told.append(
+            f"it appeared after it was given up, when {counted(batch.doubled, 'request')} of it had been sent again: "
+            "cancelled as a duplicate, its answers kept"
+        )
+    elif batch.adopted:
+        told.append("its reply was lost, it was found at the provider and not sent twice")
+    if batch.taken_from:
+        told.append(f"its upload was taken over from {name_of(batch.taken_from)}")
+    return "; ".join(told)
+
+
+def notable(batch: BatchRow) -> bool:
+    """Whether there is more to say of a batch than its counts."""
+    plain = batch.state == "open" or (batch.state == "loaded" and batch.status == "completed")
+    return not plain or bool(batch.gone or batch.doubled or batch.adopted or batch.taken_from)
+
+
+def tried_again(job: JobRow, again: Sequence[Again]) -> str:
+    """Return what of a job did not work at once, why, and what became of it."""
+    told = []
+    for each in again:
+        became = [f"{each.answered:,} answered since"] if each.answered else []
+        became += [f"{each.open:,} open"] if each.open else []
+        became += [f"{each.given_up:,} given up after {counted(each.tries, 'attempt')}"] if each.given_up else []
+        told.append(f"{each.requests:,} for {each.code} ({', '.join(became)})")
+    return f"{'; '.join(told)}; up to {counted(job.max_attempts, 'attempt')} each"
+
+
+def clock_time(moment: datetime) -> str:
+    """Return a moment as a person reads it."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _blocked(job: JobRow) -> str:
+    todo = _TODO.get(job.blocked_code or "")
+    where = label(job.provider, job.base_url)
+    until = f" until {clock_time(job.paused_until)}" if job.paused_until else ""
+    why = f"{job.blocked}" + (f" ({where}: {todo})" if todo else "")
+    return f"waiting{until}: {why}; sqlbatch wait {job.job_id} goes on"
+
+
+def _state_in_words(batch: BatchRow) -> str:  # noqa: PLR0911, PLR0912 (one a state)
+    error = batch.error or "it did not say why"
+    match batch.state, batch.status:
+        case "planned", _:
+            return "planned, not sent yet" + (f" (the last try: {batch.error})" if batch.error else "")
+        case "uploading", _:
+            return "its file is on the way" + (f" (the last try: {batch.error})" if batch.error else "")
+        case "creating", _:
+            return "sent, the provider's reply not seen yet: it is looked for there before anything is sent again"
+        case "fenced", _:
+            until = f" until {clock_time(batch.fenced_until)}" if batch.fenced_until else ""
+            return f"sent, but not found at the provider: waiting{until} in case it still appears"
+        case "abandoned", _ if batch.error_code == "cancelled":
+            return "cancelled before it was sent"
+        case "abandoned", _ if batch.error_code == "never_made":
+            return "its reply was lost and it was never made: its requests went out in another batch"
+        case "abandoned", _:
+            return f"not taken, nothing of it ran: {error}"
+        case "open", status:
+            return f"at the provider: {status}, {batch.done:,} of {batch.requests:,} done"
+        case "ended", status:
+            return f"{status} at the provider, not loaded yet"
+        case _, "completed":
+            return "done"
+        case _, "expired":
+            return f"expired after its 24 hours: {batch.answered:,} answered and kept" + _again(batch)
+        case _, "cancelled":
+            return f"cancelled: {batch.answered:,} answered by then and kept" + _again(batch)
+        case _, "failed" if batch.error_code == "token_limit_exceeded":
+            return f"turned away, nothing of it ran: the provider's queue limit was reached ({error})"
+        case _, "failed":
+            return f"refused when it was checked, nothing of it ran: {error}"
+        case state, status:
+            return f"{state} ({status})"
+
+
+def _again(batch: BatchRow) -> str:
+    return f", {batch.again:,} not (sent again within the job's attempts)" if batch.again else ""
