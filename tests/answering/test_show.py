@@ -42,7 +42,7 @@ def test_an_expired_batch_keeps_what_was_answered(bench: Bench, shown: Any) -> N
     bench.control.faults({"name": "expires", "count": 1})
     job_id = bench.begin(10)
     bench.until_ended(job_id)
-    bench.control.faults({"name": "stuck_in_progress"})
+    bench.control.faults({"name": "stuck_in_progress", "seconds": 2})
     bench.sync(job_id)
     text = shown()
     assert "expired after its 24 hours: 5 answered and kept, 5 not (sent again within the job's attempts)" in text
@@ -113,8 +113,11 @@ def test_a_key_that_is_refused_at_a_look_is_told_until_it_is_taken(bench: Bench,
     bench.control.faults()
 
 
-def test_lines_that_the_key_has_no_right_to_are_released(bench: Bench, shown: Any) -> None:
+def test_lines_that_the_key_has_no_right_to_are_released(
+    bench: Bench, shown: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A key that lost its right in the middle is no fault of the requests': they wait, and count no attempt."""
+    monkeypatch.setattr(submit, "FIRST_PAUSE", 100_000.0)
     bench.control.faults({"name": "line_error", "status": 401, "count": 2, "code": "invalid_api_key"})
     job_id = bench.begin(4)
     bench.until_ended(job_id)
