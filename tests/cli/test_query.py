@@ -235,3 +235,48 @@ def test_another_database_is_read_and_never_written(here: Command, tmp_path: Pat
     ran = here("query", "DELETE FROM other.films", "--attach", "other.duckdb")
     assert ran.code == 1
     assert "read-only" in ran.error
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM sqlbatch.jobs",
+        'UPDATE "SQLBATCH".results SET content = NULL',
+        "SELECT 1; DROP TABLE IF EXISTS enriched.sqlbatch.results",
+        "DROP SCHEMA sqlbatch CASCADE",
+        "USE sqlbatch; TRUNCATE jobs",
+        "WITH gone AS (DELETE FROM sqlbatch.jobs RETURNING *) SELECT * FROM gone",
+        "ALTER TABLE sqlbatch.jobs ADD COLUMN mine INTEGER",
+        "CREATE OR REPLACE VIEW sqlbatch.due AS SELECT 1",
+    ],
+)
+def test_what_sqlbatch_keeps_is_not_changed_by_hand(here: Command, tmp_path: Path, sql: str) -> None:
+    here("query", "CREATE TABLE mine AS SELECT 1 AS x")
+    ran = here("query", sql)
+    assert ran.code == 1
+    assert "sqlbatch's own record of what was sent and paid for" in ran.error
+    assert here("query", "FROM sqlbatch.jobs").code == 0
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE copied AS FROM sqlbatch.jobs",
+        "INSERT INTO mine SELECT job_id FROM sqlbatch.jobs",
+        "COPY sqlbatch.jobs TO 'jobs.csv'",
+        "BEGIN; INSERT INTO mine VALUES (2); COMMIT",
+        "INSERT INTO sqlbatch.prices (model, input, output) VALUES ('mine', 1, 2)",
+    ],
+)
+def test_what_is_the_users_may_be_changed(here: Command, sql: str) -> None:
+    here("query", "CREATE TABLE mine AS SELECT 1 AS x")
+    assert here("query", sql).code == 0
+
+
+def test_a_transaction_that_is_never_ended_is_refused_before_it_begins(here: Command) -> None:
+    here("query", "CREATE TABLE mine AS SELECT 1 AS x")
+    ran = here("query", "BEGIN; INSERT INTO mine VALUES (2)")
+    assert (ran.code, ran.error) == (
+        1,
+        "the SQL begins a transaction and never ends it, so nothing would be kept: add COMMIT",
+    )

@@ -13,6 +13,7 @@ import typer
 from sqlbatch import display, settings
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
+from sqlbatch.cli.guard import refuse_open_transaction, refuse_own_tables
 from sqlbatch.cli.rows import Format, binds, choose, write_fetched, write_rows
 from sqlbatch.errors import InvalidQuery, InvalidSettings
 from sqlbatch.query.compile import invalid_query, without_terminator
@@ -53,9 +54,14 @@ def query(
         raise InvalidSettings(f"--output {output} is the database itself: name another file")
     with _opened(database, text) as session:
         pieces = _pieces(session, text)
+        refuse_open_transaction([piece.sql for piece in pieces])
+        for piece in pieces:
+            refuse_own_tables(session, piece.sql)
         for piece in pieces[:-1]:
+            refuse_own_tables(session, piece.sql)
             with _telling(text, piece):
                 session.con.execute(piece.sql).fetchall()
+        refuse_own_tables(session, pieces[-1].sql)
         _write_last(session, pieces[-1], text, chosen, output)
     return display.Exit.DONE
 
