@@ -1,4 +1,4 @@
-"""The commands about jobs: jobs, show, sync, wait, load."""
+"""The commands about jobs: jobs, sync, wait, load."""
 
 from __future__ import annotations
 
@@ -41,30 +41,6 @@ def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
         display.show_jobs(found)
     else:
         display.say(f"{database.name} has no job yet: sqlbatch enrich begins one")
-    return display.Exit.DONE
-
-
-@app.command()
-def show(job: opt.JobArgument = None, db: opt.Db = None, as_json: opt.Json = False) -> int:
-    """One job: its batches, counts, tokens, and failures by reason."""
-    database = existing(db)
-    with database.session() as session:
-        found = state.find(session, job)
-        batches = state.batches(session, found.job_id)
-        failures = state.failures(session, found.job_id)
-        billed = state.billed(session, found.job_id)
-        again = state.tried_again(session, found.job_id)
-    if as_json:
-        display.print_json(
-            found.as_dict()
-            | {"says": display.status_in_words(found)}
-            | {"batches": [batch.as_dict() | {"says": display.batch_in_words(batch)} for batch in batches]}
-            | {"not_at_once": [asdict(each) for each in again]}
-            | {"failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures]}
-            | billed.as_dict()
-        )
-    else:
-        display.show_job(found, batches, failures, billed, again)
     return display.Exit.DONE
 
 

@@ -1,0 +1,96 @@
+"""The command that shows one job: as a whole, its failures, one request, its files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sqlbatch import display, inspection
+from sqlbatch.cli import options as opt
+from sqlbatch.cli.app import app
+from sqlbatch.cli.operate import existing
+from sqlbatch.errors import InvalidSettings
+from sqlbatch.store import jobs as state
+
+if TYPE_CHECKING:
+    from sqlbatch.store.database import Database
+    from sqlbatch.store.records import JobRow
+
+Failures = Annotated[bool, typer.Option("--failures", help="Each failed request: why, and which rows ask for it.")]
+Most = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, help="How many failures.  \\[default: 20]", show_default=False)
+]
+RequestOption = Annotated[
+    str | None,
+    typer.Option("--request", metavar="CUSTOM_ID", help="One request and what came back for it, in full, as JSON."),
+]
+RequestFiles = Annotated[
+    Path | None, typer.Option("--request-files", metavar="DIR", help="Write its request files, as they are sent.")
+]
+
+
+@app.command()
+def show(
+    job: opt.JobArgument = None,
+    db: opt.Db = None,
+    failures: Failures = False,
+    limit: Most = 20,
+    request: RequestOption = None,
+    request_files: RequestFiles = None,
+    as_json: opt.Json = False,
+) -> int:
+    """One job: its batches, counts, tokens, and failures by reason; or its requests one by one.
+
+    Example: sqlbatch show movie_tags --failures
+    """
+    if sum((failures, request is not None, request_files is not None)) > 1:
+        raise InvalidSettings("--failures, --request and --request-files are three things to show: give one of them")
+    database = existing(db)
+    with database.session() as session:
+        found = state.find(session, job)
+        if request is not None:
+            display.print_json(inspection.request(session, found, request))
+            return display.Exit.DONE
+        if failures:
+            listed = inspection.failed(session, found, limit)
+            if as_json:
+                display.print_json([each.as_dict() for each in listed])
+            else:
+                display.show_failures(found, listed)
+            return display.Exit.DONE
+    if request_files is not None:
+        return _write_files(database, found, request_files, as_json=as_json)
+    _show(database, found, as_json=as_json)
+    return display.Exit.DONE
+
+
+def _write_files(database: Database, job: JobRow, folder: Path, *, as_json: bool) -> int:
+    paths = inspection.write_request_files(database, job, folder)
+    if as_json:
+        display.print_json([str(path) for path in paths])
+    else:
+        for path in paths:
+            display.out().print(display.plain(str(path)), soft_wrap=True)
+    return display.Exit.DONE
+
+
+def _show(database: Database, job: JobRow, *, as_json: bool) -> None:
+    with database.session() as session:
+        batches = state.batches(session, job.job_id)
+        failures = state.failures(session, job.job_id)
+        billed = state.billed(session, job.job_id)
+        again = state.tried_again(session, job.job_id)
+    if as_json:
+        display.print_json(
+            job.as_dict()
+            | {"says": display.status_in_words(job)}
+            | {"batches": [batch.as_dict() | {"says": display.batch_in_words(batch)} for batch in batches]}
+            | {"not_at_once": [asdict(each) for each in again]}
+            | {"failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures]}
+            | billed.as_dict()
+        )
+    else:
+        display.show_job(job, batches, failures, billed, again)

@@ -1,0 +1,126 @@
+"""A job's requests one by one: which failed and why, one in full, and the files that carry them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch.errors import JobError
+from sqlbatch.query import join
+from sqlbatch.run import provider_of
+from sqlbatch.store import jobs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.records import JobRow
+
+_RESULT = (
+    "source", "batch_id", "outcome", "code", "message", "content", "vector", "finish_reason", "model", "tokens_in",
+    "tokens_cached", "tokens_out", "tier", "asked_at", "received_at", "raw",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed request: why, the line as it came, and the rows that ask for it (at most five), where they are kept."""
+
+    custom_id: str
+    code: str
+    message: str | None
+    rows: tuple[int, ...] | None
+    asked_by: int | None
+    raw: str | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the failure as one JSON object, its line as JSON where it is."""
+        return asdict(self) | {"raw": _parsed(self.raw)}
+
+
+def failed(session: Session, job: JobRow, most: int) -> list[Failure]:
+    """Return a job's failed requests in the order of their rows, so many at most."""
+    found = session.run("inspect.failed", {"job_id": job.job_id, "most": most})
+    asking: dict[str, tuple[tuple[int, ...] | None, int | None]] = {}
+    if found and join.has_snapshot(session, job.job_id):
+        ids = {"ids": [row[0] for row in found]}
+        for custom_id, rows, count in session.run("inspect.asked_by", ids, job=str(job.job_id)):
+            asking[custom_id] = (tuple(rows), count)
+    return [Failure(row[0], row[2], row[3], *asking.get(row[0], (None, None)), row[5]) for row in found]
+
+
+def request(session: Session, job: JobRow, beginning: str) -> dict[str, object]:
+    """Return a job's request of this custom_id, or of one that begins so, with its body and all that came back.
+
+    Raises JobError where the job has none, or several.
+    """
+    found = session.run("inspect.wants", {"job_id": job.job_id, "beginning": beginning.strip().lower()})
+    if not found:
+        raise JobError(
+            f"no request of job {job.job_id} has the custom_id {beginning}: the target has it beside each row, and "
+            f"sqlbatch show {job.job_id} --failures"
+        )
+    if len(found) > 1:
+        raise JobError(f"several requests of job {job.job_id} begin with {beginning}: give more of the custom_id")
+    custom_id = str(uuid.UUID(found[0][0]))
+    _, endpoint, body = session.run("preview.bodies", {"ids": [custom_id]})[0]
+    return {
+        "custom_id": custom_id,
+        "method": "POST",
+        "url": endpoint,
+        "base_url": job.base_url,
+        "body": json.loads(body),
+        "results": [_result(row) for row in session.run("inspect.results", {"custom_id": custom_id})],
+    }
+
+
+def write_request_files(database: Database, job: JobRow, folder: Path) -> list[Path]:
+    """Write the files of a job's batches as they are sent, and return their paths; what is due is laid out first.
+
+    Raises JobError where there is none, or a file of that name in the folder.
+    """
+    from sqlbatch.answering import pack, submit  # noqa: PLC0415 (openai takes a second to import)
+    from sqlbatch.answering.spool import input_name  # noqa: PLC0415 (likewise)
+
+    provider = provider_of(job)
+    if job.open:
+        pack.pack(database, job.job_id, provider)
+    batches = database.read(lambda session: jobs.batches(session, job.job_id))
+    batches = [batch for batch in batches if batch.state != "abandoned"]
+    if not batches:
+        raise JobError(f"job {job.job_id} has sent nothing and has nothing to send: there is no request file")
+    paths = {batch.batch_id: folder / input_name(batch.batch_id) for batch in batches}
+    there = next((path for path in paths.values() if path.exists()), None)
+    if there is not None:
+        raise JobError(f"{there} is there already: name an empty folder with --request-files")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise JobError(f"the folder {folder} cannot be made: {error.strerror}") from None
+
+    def write(session: Session) -> None:
+        for batch_id, path in paths.items():
+            endpoint = session.run("submit.extent", {"batch_id": batch_id})[0][2]
+            submit.write_file(session, batch_id, path, provider.line_url(endpoint))
+
+    database.read(write)
+    return list(paths.values())
+
+
+def _result(row: tuple[Any, ...]) -> dict[str, object]:
+    """Return a result as a JSON object: what it does not have is left out, what is JSON inside is JSON."""
+    values = {name: value for name, value in zip(_RESULT, row, strict=True) if value is not None}
+    for name in ("asked_at", "received_at"):
+        values[name] = values[name].isoformat(timespec="seconds") + "Z"
+    return values | {name: _parsed(values[name]) for name in ("content", "raw") if name in values}
+
+
+def _parsed(text: str | None) -> object:
+    """Return the object that a JSON text holds, or the text."""
+    try:
+        found = json.loads(text or "")
+    except ValueError:
+        return text
+    return found if isinstance(found, dict | list) else text
