@@ -51,7 +51,8 @@ def test_failures_say_why_and_which_rows_ask_for_them(here: Command) -> None:
 
 @pytest.mark.usefixtures("failing")
 def test_failures_are_told_also_where_the_rows_are_no_longer_kept(here: Command) -> None:
-    here("query", "DROP TABLE sqlbatch.rows_1; DROP TABLE sqlbatch.asks_1")
+    with database("enriched.duckdb").session() as session:
+        session.sql("DROP TABLE sqlbatch.rows_1; DROP TABLE sqlbatch.asks_1")
     found = json.loads(here("show", "--failures", "--json").out)
     assert [(each["code"], each["rows"], each["asked_by"]) for each in found] == [
         ("refusal", None, None),
