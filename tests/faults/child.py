@@ -88,8 +88,9 @@ def run(
 ) -> Ended:
     """Run `sqlbatch ARGUMENTS` in a process of its own, killed at the point of that number or name.
 
-    `limits` are the provider's, in the place of OpenAI's own. A database file that is `keep_open` is opened once and
-    not for each step, which takes a fifth of the time.
+    `limits` are the provider's, in the place of OpenAI's own; besides them `first_results`, by how many a job is
+    judged, and `sleeps`, how often the computer sleeps past its lease right after it is committed. A database file that
+    is `keep_open` is opened once and not for each step, which takes a fifth of the time.
     """
     return start(arguments, environment, folder, kill_at=kill_at, limits=limits, keep_open=keep_open)()
 
@@ -159,6 +160,7 @@ def _main(
     from sqlbatch.answering import providers  # noqa: PLC0415
     from sqlbatch.cli.app import main  # noqa: PLC0415
 
+    _bend(limits)
     providers.KNOWN["openai"] = replace(providers.KNOWN["openai"], **limits)
     kept = duckdb.connect(keep_open) if keep_open else None
     code = main(arguments)
@@ -167,6 +169,24 @@ def _main(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _bend(limits: dict[str, Any]) -> None:
+    """Take what is no provider's limit out of the limits, and bend the code by it."""
+    from sqlbatch import clock  # noqa: PLC0415
+    from sqlbatch.answering import load, submit  # noqa: PLC0415
+
+    load.FIRST_RESULTS = limits.pop("first_results", load.FIRST_RESULTS)
+    sleeps, after = limits.pop("sleeps", 0), clock.after
+    slept: list[float] = []
+
+    def sleeping(seconds: float) -> Any:
+        if seconds == submit.CREATE_LEASE and len(slept) < sleeps:
+            slept.append(seconds)
+            return after(0.0)
+        return after(seconds)
+
+    clock.after = sleeping
 
 
 def _watch(points: Points) -> None:
@@ -193,18 +213,18 @@ def _watch_database(points: Points) -> None:
         finally:
             here.name = None
 
-    def doing(session: Session, text: str, params: Any = None) -> Any:
+    def doing(session: Session, text: str, params: Any = None, _: str | None = None) -> Any:
         name = getattr(here, "name", None)
         if text == "COMMIT":
             commit = f"the commit of {here.last or 'what was read'}"
             if here.last:
                 points.passed(f"before {commit}")
-            done = sql(session, text, params)
+            done = sql(session, text, params, name)
             here.inside = False
             if here.last:
                 points.passed(f"after {commit}")
             return done
-        done = sql(session, text, params)
+        done = sql(session, text, params, name)
         if text == "BEGIN TRANSACTION":
             here.inside, here.last = True, None
         elif getattr(here, "inside", False) and _WRITES.match(text):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 ROWS = 4
 # So many rows go into one batch, so that a command meets batches that are at different places.
 LIMITS = {"max_requests": 2}
+# A job is judged by its first two results.
+FAILING = {**LIMITS, "first_results": 2}
+_RETIRED = {"name": "model_retired"}
+_KEY_REFUSED = {"name": "error", "on": "GET /v1/batches/*", "status": 401, "code": "invalid_api_key", "count": 4}
+# The name of the first target that nobody has named.
+UNNAMED = "enriched_1"
 _STUCK = {"name": "stuck_in_progress"}
 _LOST = {"name": "drop_after", "on": "POST /v1/batches", "count": 1}
 _NEVER_MADE = {"name": "drop_before", "on": "POST /v1/batches", "count": 1}
@@ -39,15 +45,22 @@ class Scenario:
     faults: tuple[dict[str, Any], ...] = ()
     retried: int = 0
     cancels: bool = False
+    limits: dict[str, int] = field(default_factory=lambda: LIMITS)
+    into: str = "answers"
+    # How many rows fail in the end (None: it depends on the point), and the exit code that says so.
+    failed: int | None = 0
+    # Whether the command ends with an error, for the job waits for its user.
+    blocked: bool = False
 
 
-def enrich(bench: Bench) -> list[str]:
+def enrich(bench: Bench, into: str = "answers") -> list[str]:
     """Return the arguments of an `enrich` whose every answer repeats its row's text, which no other job has."""
     own = bench.path.parent.name
     query = f"SELECT n, '{own} row ' || n AS text FROM range({ROWS}) r(n)"
+    named = ["--into", into] if into != UNNAMED else []
     return [
         "enrich", query, "--input", "text", "--instructions", "Repeat the text.", "--model", "offline",
-        "--base-url", bench.base_url, "--into", "answers", "--yes", "--poll", "60",
+        "--base-url", bench.base_url, *named, "--yes", "--poll", "60",
     ]  # fmt: skip
 
 
@@ -108,6 +121,54 @@ def _before_join(ground: Ground, bench: Bench) -> None:
     assert ended.code == -9, ended
 
 
+def _create_left(ground: Ground, bench: Bench) -> None:
+    """Leave a create behind whose outcome nobody knows: its process died right after it was sent."""
+    ended = ground.run(bench, enrich(bench), limits=LIMITS, kill_at="after POST /v1/batches")
+    assert ended.code == -9, ended
+
+
+def _upload_left(ground: Ground, bench: Bench) -> None:
+    """Leave an upload behind: its process died before the create, and holds a lease."""
+    ended = ground.run(bench, enrich(bench), limits=LIMITS, kill_at="after POST /v1/files")
+    assert ended.code == -9, ended
+
+
+def _first_refused(ground: Ground, bench: Bench) -> None:
+    """Load a first batch, all refused; the second could not be made, and the job waits for its user."""
+    bench.control.faults({"name": "refusal"}, {**_REFUSED, "count": 100, "skip": 1})
+    ended = ground.run(bench, enrich(bench), limits=FAILING)
+    assert ended.code == 1, ended
+    assert "--keep-going" in ended.said, ended
+    bench.control.faults()
+
+
+def _keep_going(ground: Ground, bench: Bench) -> str:
+    """Say that it goes on, again."""
+    right(ground.run(bench, ["wait", "--keep-going", "--poll", "60"], limits=FAILING), failed=None)
+    return "killed; wait --keep-going"
+
+
+def _keep_going_or_enrich(ground: Ground, bench: Bench) -> str:
+    """Say that it goes on; where no job was begun yet, enrich again."""
+    if begun(bench):
+        return _keep_going(ground, bench)
+    return _wait_refused(ground, bench)
+
+
+def _wait_refused(ground: Ground, bench: Bench) -> str:
+    """Start again where the provider takes no line; what it has not refused yet it takes now."""
+    command = ["wait", "--poll", "60"] if begun(bench) else enrich(bench)
+    right(ground.run(bench, command, limits=LIMITS), failed=None)
+    return "killed; wait" if command[0] == "wait" else "killed before there was a job; enrich again"
+
+
+def _wait_unnamed(ground: Ground, bench: Bench) -> str:
+    """Start again; where no job was begun yet, with the same `enrich`."""
+    command = ["wait", "--poll", "60"] if begun(bench) else enrich(bench, UNNAMED)
+    right(ground.run(bench, command, limits=LIMITS))
+    return "killed; wait" if command[0] == "wait" else "killed before there was a job; enrich again"
+
+
 def _wait(ground: Ground, bench: Bench) -> str:
     """Start again with `wait`; where no job was begun yet, with the same `enrich`."""
     if begun(bench):
@@ -147,6 +208,30 @@ SCENARIOS = [
     Scenario("enrich, a create refused", ["enrich"], _nothing, _wait, (_REFUSED,)),
     Scenario("enrich, an upload broken", ["enrich"], _nothing, _wait, (_UPLOAD_BROKEN,)),
     Scenario("enrich, the queue limit reached", ["enrich"], _nothing, _wait, ({"name": "token_limit", "count": 1},)),
+    Scenario("enrich, a target without a name", ["enrich"], _nothing, _wait_unnamed, into=UNNAMED),
+    Scenario("enrich, its lines refused", ["enrich"], _nothing, _wait_refused, (_RETIRED,), failed=None),
+    Scenario("enrich, asleep past its lease", ["enrich"], _nothing, _wait, limits={**LIMITS, "sleeps": 1}),
+    Scenario(
+        "enrich, its first results of no use",
+        ["enrich"],
+        _nothing,
+        _keep_going_or_enrich,
+        ({"name": "refusal"}, {**_REFUSED, "count": 100, "skip": 1}),
+        limits=FAILING,
+        failed=None,
+        blocked=True,
+    ),
+    Scenario(
+        "wait --keep-going",
+        ["wait", "--keep-going", "--poll", "60"],
+        _first_refused,
+        _keep_going,
+        limits=FAILING,
+        failed=2,
+    ),
+    Scenario("wait, a create left behind", ["wait", "--poll", "60"], _create_left, _wait),
+    Scenario("wait, an upload left behind", ["wait", "--poll", "60"], _upload_left, _wait),
+    Scenario("wait, the key refused for a while", ["wait", "--poll", "60"], _sent, _wait, (_KEY_REFUSED,)),
     Scenario("sync, a job just begun", ["sync"], _begun_only, _wait),
     Scenario("sync, its batches ended", ["sync"], _ended, _wait),
     Scenario("wait", ["wait", "--poll", "60"], _sent, _wait),
@@ -157,9 +242,10 @@ SCENARIOS = [
 ]
 
 
-def right(ended: Ended) -> None:
-    """Check that a process ended as it should."""
-    assert ended.code == 0, f"exit code {ended.code}: {ended.said.strip().splitlines()[-1:]}"
+def right(ended: Ended, *, failed: int | None = 0) -> None:
+    """Check that a process ended as it should: where rows may fail (None) or shall, its exit code says so."""
+    codes = {0} if failed == 0 else {3} if failed else {0, 3}
+    assert ended.code in codes, f"exit code {ended.code}: {ended.said.strip().splitlines()[-1:]}"
 
 
 def crashes(ground: Ground, scenario: Scenario, every: int = 1) -> Iterator[Row]:
@@ -169,7 +255,8 @@ def crashes(ground: Ground, scenario: Scenario, every: int = 1) -> Iterator[Row]
     `every` only each so-many-th point is taken.
     """
     told = _attempt(ground, scenario, None)
-    undisturbed = _attempt(ground, SCENARIOS[0], None) if scenario.faults else []
+    varied = scenario.command == ["enrich"] and scenario is not SCENARIOS[0]
+    undisturbed = _attempt(ground, SCENARIOS[0], None) if varied else []
     if isinstance(told, Row) or isinstance(undisturbed, Row):
         yield from (row for row in (told, undisturbed) if isinstance(row, Row))
         return
@@ -188,17 +275,20 @@ def _attempt(ground: Ground, scenario: Scenario, point: str | None) -> Row | lis
         # A batch that is stuck stays so while its rule is there.
         kept = [{**_STUCK, "skip": 1, "on": one} for one in _stuck(bench)] if scenario.cancels else []
         bench.control.faults(*scenario.faults, *kept)
-        command = enrich(bench) if scenario.command == ["enrich"] else scenario.command
-        ended = ground.run(bench, command, limits=LIMITS, kill_at=point)
+        command = enrich(bench, scenario.into) if scenario.command == ["enrich"] else scenario.command
+        ended = ground.run(bench, command, limits=scenario.limits, kill_at=point)
         if point is None:
-            right(ended)
+            if not scenario.blocked:
+                right(ended, failed=scenario.failed)
             return list(ended.points)
         bench.control.faults()
         done = scenario.again(ground, bench) if ended.code == -9 else "it did not come by this point"
         if ended.code != -9:
             scenario.again(ground, bench)
         problem = "" if Database(bench.path).exists() else "no database"
-        executed, twice, lost, wrong = account(bench, ROWS, retried=scenario.retried)
+        executed, twice, lost, wrong = account(
+            bench, ROWS, scenario.into, failed=scenario.failed, retried=scenario.retried
+        )
         return Row(name, done, executed, twice, lost, problem or wrong)
     except AssertionError as error:
         return Row(name, "killed", 0, 0, 0, str(error).partition("\n")[0])
