@@ -19,13 +19,14 @@ ORDER BY sqlbatch_row;
 CREATE TABLE {scratch}.main.asks AS
 SELECT sqlbatch_row, skipped,
   CASE WHEN input IS NOT NULL THEN left(sha256(concat_ws(chr(31), $call_id::UUID::VARCHAR, input)), 32)::UUID END AS custom_id,
-  CASE WHEN input IS NOT NULL THEN strlen(input) + $constant::BIGINT END AS bytes
-FROM (SELECT sqlbatch_row, {skipped} AS skipped, {input} AS input FROM {scratch}.main.rows);
+  CASE WHEN input IS NOT NULL THEN strlen(input) + $constant::BIGINT + {extra} END AS bytes{more}
+FROM (SELECT sqlbatch_row, {skipped} AS skipped, {input} AS input{look} FROM {rows});
 
 -- requests: the distinct requests, each with the first row that asks for it, and its tokens as far as bytes tell
 CREATE TABLE {scratch}.main.requests AS
 SELECT custom_id, min(sqlbatch_row) AS sqlbatch_row, any_value(bytes) AS bytes,
-  greatest(1, (any_value(bytes) + $uncounted::BIGINT + $bytes_per_token::BIGINT - 1) // $bytes_per_token::BIGINT) AS tokens
+  greatest(1, (any_value(bytes) - {extra} + $uncounted::BIGINT + $bytes_per_token::BIGINT - 1) // $bytes_per_token::BIGINT)
+    + {picture_tokens} AS tokens
 FROM {scratch}.main.asks WHERE custom_id IS NOT NULL
 GROUP BY custom_id;
 
@@ -58,13 +59,13 @@ CREATE TABLE sqlbatch.asks_{job} AS
 SELECT sqlbatch_row, $call_id::UUID AS call_id, custom_id, skipped FROM {scratch}.main.asks;
 
 -- store_requests: add the requests that are new to the database, in the order of their rows, rendered once more
-INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens)
+INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens, images)
 WITH new AS MATERIALIZED (
   SELECT n.custom_id, n.sqlbatch_row, n.bytes, n.tokens,
     (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.sqlbatch_row) AS seq
   FROM {scratch}.main.requests n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id
 )
-SELECT n.seq, n.custom_id, $call_id::UUID, r.input, n.bytes, n.tokens
-FROM (SELECT sqlbatch_row, {input} AS input FROM {scratch}.main.rows SEMI JOIN new USING (sqlbatch_row)) r
+SELECT n.seq, n.custom_id, $call_id::UUID, r.input, n.bytes, n.tokens, r.images
+FROM (SELECT sqlbatch_row, {input} AS input, {images} AS images FROM {rows} SEMI JOIN new USING (sqlbatch_row)) r
 JOIN new n USING (sqlbatch_row)
 ORDER BY n.seq;

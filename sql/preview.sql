@@ -1,11 +1,5 @@
 -- From requests to answers without a batch: a handful, through the ordinary endpoint.
 
--- bodies: the bodies of a few requests, rendered as a batch's file has them
-SELECT r.custom_id::VARCHAR, c.endpoint, concat(c.head, r.input, c.tail)
-FROM sqlbatch.requests r JOIN sqlbatch.calls c ON c.call_id = r.call_id
-WHERE r.custom_id IN (SELECT unnest($ids::UUID[]))
-ORDER BY r.seq;
-
 -- call: what the answers to a call are judged by
 SELECT endpoint, returns FROM sqlbatch.calls WHERE call_id = $call_id::UUID;
 

@@ -5,7 +5,7 @@ CREATE TABLE {scratch}.main.known AS
 WITH found AS (
   SELECT custom_id, CASE WHEN bool_or(outcome = 'answered') THEN 'answered' ELSE 'failed' END AS state
   FROM sqlbatch.results SEMI JOIN {scratch}.main.requests USING (custom_id)
-  WHERE outcome IN ('answered', 'failed')
+  WHERE outcome IN ('answered', 'failed') AND source <> 'unsent'
   GROUP BY custom_id
 )
 FROM found

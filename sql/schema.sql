@@ -70,7 +70,17 @@ CREATE TABLE requests (
   call_id   UUID NOT NULL,
   input     VARCHAR NOT NULL,
   bytes     BIGINT NOT NULL,       -- of the line in the input file
-  tokens    BIGINT NOT NULL        -- of input, estimated
+  tokens    BIGINT NOT NULL,       -- of input, estimated
+  images    VARCHAR[]              -- the pictures that the input names, by sha256; NULL: none
+);
+
+-- Where the pictures of requests are, by the sha256 of their bytes: in files, or here, for as long as they may be sent.
+CREATE TABLE images (
+  sha256  VARCHAR NOT NULL,
+  type    VARCHAR NOT NULL,        -- image/png, image/jpeg, image/webp, image/gif
+  size    BIGINT NOT NULL,
+  path    VARCHAR,
+  content BLOB
 );
 
 -- What a job waits for; the answering layer knows nothing else of it.
@@ -140,7 +150,7 @@ CREATE TABLE batch_requests (
 CREATE TABLE results (
   custom_id     UUID NOT NULL,
   batch_id      UUID,
-  source        VARCHAR NOT NULL,  -- batch, preview, load
+  source        VARCHAR NOT NULL,  -- batch, preview, load; unsent: it could not be sent
   outcome       VARCHAR NOT NULL,
   code          VARCHAR,
   message       VARCHAR,

@@ -52,12 +52,33 @@ WHERE m.batch_id = $batch_id::UUID;
 -- write: the batch's input file, a request a line
 COPY (
   SELECT concat('{"custom_id":"', r.custom_id::VARCHAR, '","method":"POST","url":"', {url}, '","body":',
-    c.head, r.input, c.tail, '}') AS line
+    c.head, {rendered}, c.tail, '}') AS line
   FROM sqlbatch.requests r
-  JOIN sqlbatch.calls c ON c.call_id = r.call_id
-  WHERE r.seq BETWEEN {low} AND {high}
-    AND r.seq IN (SELECT m.seq FROM sqlbatch.batch_requests m WHERE m.batch_id = {batch_id}::UUID)
+  JOIN sqlbatch.calls c ON c.call_id = r.call_id {joined}
+  WHERE {chosen}
 ) TO {path} (FORMAT CSV, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\x01', COMPRESSION none);
+
+-- unsent: requests that cannot be sent have failed
+INSERT INTO sqlbatch.results (custom_id, source, outcome, code, message, asked_at, received_at)
+SELECT unnest($ids::UUID[]), 'unsent', 'failed', $code, unnest($messages::VARCHAR[]), $now::TIMESTAMP, $now::TIMESTAMP;
+
+-- leave_out: what cannot be sent is taken out of a batch before its file is written
+DELETE FROM sqlbatch.batch_requests
+WHERE batch_id = $batch_id::UUID AND custom_id IN (SELECT unnest($ids::UUID[]));
+
+-- count_again: a batch's requests, and a batch without any is given up
+UPDATE sqlbatch.batches b SET requests = c.requests, bytes = c.bytes, tokens = c.tokens,
+  state = CASE WHEN c.requests = 0 THEN 'abandoned' ELSE b.state END,
+  abandoned_at = CASE WHEN c.requests = 0 THEN $now::TIMESTAMP END,
+  error_code = CASE WHEN c.requests = 0 THEN $code END,
+  lease_owner = CASE WHEN c.requests > 0 THEN b.lease_owner END, lease_until = CASE WHEN c.requests > 0 THEN b.lease_until END
+FROM (
+  SELECT count(*) AS requests, coalesce(sum(r.bytes + 1), 0)::BIGINT AS bytes, coalesce(sum(r.tokens), 0)::BIGINT AS tokens
+  FROM sqlbatch.batch_requests m JOIN sqlbatch.requests r ON r.custom_id = m.custom_id
+  WHERE m.batch_id = $batch_id::UUID
+) c
+WHERE b.batch_id = $batch_id::UUID
+RETURNING b.requests, b.bytes;
 
 -- creating: commit that the create may be sent; no row where the lease was lost
 UPDATE sqlbatch.batches SET state = 'creating', input_file_id = $input_file_id, creating_at = $now::TIMESTAMP,

@@ -30,6 +30,9 @@ def enrich(
     prompt: str | None = None,
     instructions: str | None = None,
     returns: str | None = None,
+    json_schema: str | Mapping[str, Any] | None = None,
+    image: str | Sequence[str] | None = None,
+    image_detail: str | None = None,
     model: str | None = None,
     params: Mapping[str, Any] | None = None,
     endpoint: str | None = None,
@@ -49,8 +52,8 @@ def enrich(
     """
     database = database_of(db)
     asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
-                 params=params, endpoint=endpoint, provider=provider, base_url=base_url, limit=limit,
-                 max_attempts=max_attempts)  # fmt: skip
+                 json_schema=json_schema, image=image, image_detail=image_detail, params=params, endpoint=endpoint,
+                 provider=provider, base_url=base_url, limit=limit, max_attempts=max_attempts)  # fmt: skip
     if asked.provider.paid and places.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
     with _prepared(database, query, asked, fresh=fresh, replace=replace) as ask:
@@ -82,6 +85,9 @@ def plan(
     prompt: str | None = None,
     instructions: str | None = None,
     returns: str | None = None,
+    json_schema: str | Mapping[str, Any] | None = None,
+    image: str | Sequence[str] | None = None,
+    image_detail: str | None = None,
     model: str | None = None,
     params: Mapping[str, Any] | None = None,
     endpoint: str | None = None,
@@ -93,7 +99,8 @@ def plan(
 ) -> Quote:
     """Return the quote of an enrichment; sends nothing, writes nothing. Arguments and errors as for `enrich`."""
     asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
-                 params=params, endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
+                 json_schema=json_schema, image=image, image_detail=image_detail, params=params, endpoint=endpoint,
+                 provider=provider, base_url=base_url, limit=limit)  # fmt: skip
     with _prepared(database_of(db), query, asked, fresh=fresh, replace=replace) as ask:
         return Quote.of(ask.quote)
 
@@ -108,6 +115,9 @@ def preview(
     prompt: str | None = None,
     instructions: str | None = None,
     returns: str | None = None,
+    json_schema: str | Mapping[str, Any] | None = None,
+    image: str | Sequence[str] | None = None,
+    image_detail: str | None = None,
     model: str | None = None,
     params: Mapping[str, Any] | None = None,
     endpoint: str | None = None,
@@ -124,7 +134,8 @@ def preview(
     """
     database = database_of(db)
     asked = _ask(query, input, prompt=prompt, instructions=instructions, returns=returns, model=model, params=params,
-                 endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
+                 json_schema=json_schema, image=image, image_detail=image_detail, endpoint=endpoint,
+                 provider=provider, base_url=base_url, limit=limit)  # fmt: skip
     if asked.provider.paid and places.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
     run.take_in(database)
@@ -150,7 +161,9 @@ def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> sett
     params = given.pop("params") or {}
     options = dict(source.options)
     options["param"] = {**options.get("param", {}), **params}
-    return settings.ask(settings.Source(source.query, options, source.stem), {**given, "input": columns or None})
+    image = given.pop("image") or ()
+    given |= {"input": columns or None, "image": [image] if isinstance(image, str) else list(image) or None}
+    return settings.ask(settings.Source(source.query, options, source.stem, source.folder), given)
 
 
 def _prepared(

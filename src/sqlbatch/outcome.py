@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.answering.handed import Handed, readable, take
 from sqlbatch.errors import InvalidTarget, JobError
-from sqlbatch.query import join
+from sqlbatch.query import join, pictures
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.store import jobs
@@ -37,6 +37,8 @@ def finish(database: Database, job_id: int) -> join.Joined | None:
         if not joined.failed:
             join.drop_snapshot(session, job_id)
         jobs.finish(session, job_id)
+        if Enrichment.from_json(job.enrichment).images:
+            pictures.forget(session)
         return joined
 
     try:

@@ -102,7 +102,7 @@ def begin(database: Database, ask: Prepared) -> int:
         "rows": quote.rows,
         "skipped": quote.skipped,
         "requests": quote.distinct,
-        "reused": quote.distinct - quote.to_send,
+        "reused": quote.answered + quote.failed_before + quote.in_flight,
         "bytes": quote.bytes,
         "tokens": quote.tokens,
         "max_attempts": ask.max_attempts,

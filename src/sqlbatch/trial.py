@@ -12,6 +12,7 @@ from sqlbatch import layout
 from sqlbatch.answering.owner import new_owner
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.places import home, scratch_folder
+from sqlbatch.query import pictures
 from sqlbatch.query.compile import Compiled, compile_query, store_requests
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.quote import Known, count_known
@@ -137,7 +138,7 @@ def prepared(
             name = scratch_name(scratch)
             query = enrichment.query if relation is None else written(relation, folder)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
-            known = count_known(session, name, fresh=fresh)
+            known = count_known(session, compiled, fresh=fresh)
         yield Trial(enrichment, returns, provider, compiled, known, scratch, fresh, new_owner())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -146,10 +147,14 @@ def prepared(
 def ask(database: Database, trial: Trial) -> Iterator[Event]:
     """Send what is not known yet; what is paid for is kept as it comes. After an interrupt, `keep` stores the rest."""
     from sqlbatch.answering import preview  # noqa: PLC0415 (openai takes a second to import)
+    from sqlbatch.answering.preview import Told  # noqa: PLC0415 (likewise)
 
     def commit(session: Session) -> list[str]:
         session.run("store.turn")
         store_requests(session, trial.compiled)
+        if trial.compiled.sight.images:
+            unsent = pictures.unsent_requests(session, scratch_name(trial.scratch))
+            trial.told[:] = [Told(each, "failed", code, why, False, 0, 0, 0) for each, code, why in unsent]
         return [row[0] for row in session.run("trial.to_send", scratch=scratch_name(trial.scratch))]
 
     custom_ids = database.write(commit, scratch=trial.scratch)
@@ -179,7 +184,7 @@ def result(database: Database, trial: Trial) -> Preview:
     return Preview(
         rows,
         trial.compiled.sight.columns,
-        len(trial.told),
+        sum(not (each.code or "").startswith("image_un") or each.kept for each in trial.told),
         sum(each.tokens_in for each in billed),
         sum(each.tokens_cached for each in billed),
         sum(each.tokens_out for each in billed),

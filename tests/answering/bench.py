@@ -72,6 +72,8 @@ class Bench:
             "provider": self.provider.name,
             "base_url": self.provider.base_url,
             "limit": None,
+            "images": (),
+            "folder": None,
         }
         asked |= {name: more.pop(name) for name in list(more) if name in asked}
         return Enrichment(**asked), more

@@ -34,12 +34,17 @@ PLACES = {
     "invalid": "CAST(NULL AS VARCHAR)", "job": "1", "typed": "sqlbatch_answer.content AS response", "comment": "'ours'",
     "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2", "url": "'/v1/x'",
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'",
-    "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1",
+    "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1", "chosen": "r.seq = 1",
+    "extra": "0", "more": "", "look": "",
+    "images": "NULL::VARCHAR[]", "picture_tokens": "0", "joined": "", "rendered": "r.input",
+    "values": "[p]", "place": "0",
+    "type": "'image/png'", "holds": "true", "unsupported": "'no'",
     "sample": "1", "shown": "a := 1", "answer": "b := sqlbatch_answer.content",
     **asdict(reader_of("/v1/responses")),
 }  # fmt: skip
 # Blocks that make the temporary tables that others read, in this order.
 FIRST = (
+    "render.needed", "render.kept", "render.inputs",
     "prices.known", "pack.choose", "pack.running", "pack.shards", "load.judged", "load.chosen", "handed.theirs",
     "handed.new", "handed.strange",
 )  # fmt: skip
@@ -59,7 +64,8 @@ def _session() -> Iterator[Session]:
     PLACES["files"] = f"[{quote_literal(str(lines))}]"
     db = database()
     begin(db, "SELECT 1 AS a")
-    asked = settings.ask(settings.Source("SELECT 1 AS a", {}, None), {"provider": "local", "instructions": "x"})
+    given = {"provider": "local", "instructions": "x", "image": ["p"]}
+    asked = settings.ask(settings.Source("SELECT 1 AS a, 'x.png' AS p", {}, None), given)
     with (
         run.prepared(db, asked.enrichment, asked.provider, "t") as ask,
         db.session(scratch=ask.scratch) as opened,
@@ -125,6 +131,9 @@ def test_a_text_comes_back_from_its_literal_and_a_name_from_its_identifier(text:
 
 def _statements(session: Session, name: str, scratch: str) -> list[str]:
     places = PLACES | {"scratch": scratch, "source": f"{scratch}.main.to_send", "target": f"{session.catalog}.main.t"}
+    places["rows"] = f"{scratch}.main.rows"
+    if name.startswith("pictures."):
+        places["content"] = "value::BLOB" if name == "pictures.held" else "v.value::BLOB"
     if name == "join.has_snapshot":
         places["rows"] = "rows_1"
     filled = statement(name, session.catalog, **places)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
+from sqlbatch.answering import render
 from sqlbatch.answering.events import Event, Held, Previewed
 from sqlbatch.answering.judge import judge
 from sqlbatch.answering.owner import is_gone
@@ -63,7 +64,8 @@ def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[Told]
     An answer lies in a file before anything else is done with it, and is in the database before the next look. Raises
     nothing of the provider's: that is told of the request. After an interrupt, `keep` stores what came meanwhile.
     """
-    bodies = work.database.read(lambda session: session.run("preview.bodies", {"ids": list(custom_ids)}))
+    bodies, unreadable = work.database.read(lambda session: render.bodies(session, custom_ids))
+    told += [Told(each, "failed", render.UNREADABLE, why, False, 0, 0, 0) for each, why in unreadable.items()]
     waiting: queue.SimpleQueue[tuple[int, str, str, str]] = queue.SimpleQueue()
     ends: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
     for number, (custom_id, endpoint, body) in enumerate(bodies):

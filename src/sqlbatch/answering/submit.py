@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
+from sqlbatch.answering.render import UNREADABLE, Rendering, has_pictures, rendering
 from sqlbatch.answering.spool import input_name
 from sqlbatch.errors import ProviderError, ProviderUnreachable
-from sqlbatch.store.queries import quote_literal
+from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,15 @@ def send(
         if file_id is None:
             url = provider.line_url(endpoint)
             size += requests * (len(url) - len(endpoint))
-            file_id = _uploaded(database, api, batch_id, url, size, spool, progress)
+            path = spool / input_name(batch_id)
+            before = path.exists() and path.stat().st_size == size
+            if not before:
+                left = _written(database, batch_id, path, url)
+                if left is not None:
+                    requests, size = left
+                if not requests:
+                    return None
+            file_id = _uploaded(api, path, progress, before=before)
     except ProviderError as error:
         let_go = {"batch_id": batch_id, "owner": owner, "error": str(error)}
         database.write(lambda session: session.run("submit.let_go", let_go))
@@ -130,26 +139,57 @@ def write_file(session: Session, batch_id: str, path: Path, url: str | None = No
 
     `url` is the provider's spelling of the endpoint, where that is its own.
     """
+    which, endpoint = _requests_of(session, batch_id)
+    with rendering(session, which) as made:
+        _write(session, which, made, path, endpoint if url is None else url)
+
+
+def write_readable(session: Session, batch_id: str, path: Path, url: str) -> tuple[int, int] | None:
+    """Write a batch's file without the requests whose pictures are not there any more, which have failed by that.
+
+    Within the caller's transaction. Returns how many requests and bytes are left, None where all are.
+    """
+    which, _ = _requests_of(session, batch_id)
+    left: tuple[int, int] | None = None
+    with rendering(session, which) as made:
+        if made.unreadable:
+            ids, messages = map(list, zip(*made.unreadable, strict=True))
+            fact = {"now": clock.now(), "code": UNREADABLE}
+            session.run("submit.unsent", {"ids": ids, "messages": messages, **fact})
+            session.run("submit.leave_out", {"ids": ids, "batch_id": batch_id})
+            left = session.run("submit.count_again", {"batch_id": batch_id, **fact})[0]
+        if left is None or left[0]:
+            _write(session, which, made, path, url)
+    return left
+
+
+def _requests_of(session: Session, batch_id: str) -> tuple[str, str]:
+    """Return SQL that names a batch's requests, as a range that is scanned, and its endpoint."""
     low, high, endpoint = session.run("submit.extent", {"batch_id": batch_id})[0]
-    places = {"low": str(low), "high": str(high), "batch_id": quote_literal(batch_id), "path": quote_literal(str(path))}
-    places["url"] = quote_literal(endpoint if url is None else url)
+    manifest = f"SELECT m.seq FROM {{}}.sqlbatch.batch_requests m WHERE m.batch_id = {quote_literal(batch_id)}::UUID"
+    within = manifest.format(quote_identifier(session.catalog))
+    return f"r.seq BETWEEN {low} AND {high} AND r.seq IN ({within})", endpoint
+
+
+def _write(session: Session, which: str, made: Rendering, path: Path, url: str) -> None:
+    places = {"chosen": which, "path": quote_literal(str(path)), "url": quote_literal(url)}
     with session.keeping_row_order(keep=False):
-        session.run("submit.write", **places)
+        session.run("submit.write", rendered=made.input, joined=made.joined, **places)
     path.chmod(0o600)
 
 
-def _uploaded(
-    database: Database, api: BatchAPI, batch_id: str, url: str, size: int, spool: Path, progress: Callable[[int], None]
-) -> str:
-    path = spool / input_name(batch_id)
-    if path.exists() and path.stat().st_size == size:
-        # An earlier attempt wrote the file; perhaps it was uploaded too, and only the reply was lost.
-        found = api.find_upload(path.name, size)
-        if found is not None:
-            return found
-    else:
+def _written(database: Database, batch_id: str, path: Path, url: str) -> tuple[int, int] | None:
+    """Write a batch's file; where requests had to be left out, return how many and how many bytes there are now."""
+    if not database.read(lambda session: has_pictures(session, _requests_of(session, batch_id)[0])):
         database.read(lambda session: write_file(session, batch_id, path, url))
-    return api.upload(path, progress)
+        return None
+    return database.write(lambda session: write_readable(session, batch_id, path, url))
+
+
+def _uploaded(api: BatchAPI, path: Path, progress: Callable[[int], None], *, before: bool) -> str:
+    """Upload a file and return its id; one that was written `before` may have been uploaded with its reply lost."""
+    found = api.find_upload(path.name, path.stat().st_size) if before else None
+    return found or api.upload(path, progress)
 
 
 def _created(

@@ -53,6 +53,17 @@ Returns = Annotated[
         "--returns", metavar="COLUMNS", help="'genres VARCHAR[], year INTEGER', or JSON.  \\[default: one text]"
     ),
 ]
+JsonSchema = Annotated[
+    str | None, typer.Option("--json-schema", metavar="FILE", help="A JSON Schema, in the place of --returns.")
+]
+Image = Annotated[
+    list[str] | None,
+    typer.Option("--image", metavar="COLUMN", help="A column of pictures: paths, URLs or BLOBs; repeatable."),
+]
+ImageDetail = Annotated[
+    str | None,
+    typer.Option("--image-detail", metavar="DETAIL", help="How closely pictures are looked at: auto, low, high."),
+]
 Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="The model, for example gpt-6-luna.")]
 Param = Annotated[
     list[str] | None, typer.Option("--param", metavar="K=V", help="A parameter of the model call; repeatable.")
@@ -98,6 +109,9 @@ class Asking:
     prompt: Prompt = None
     instructions: Instructions = None
     returns: Returns = None
+    json_schema: JsonSchema = None
+    image: Image = None
+    image_detail: ImageDetail = None
     model: Model = None
     param: Param = None
     endpoint: Endpoint = None

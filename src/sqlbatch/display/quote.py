@@ -23,6 +23,10 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     offline = " (no language model: it answers from the text alone)" if quote.provider == "local" else ""
     facts = {"target": quote.target, "model": f"{quote.model} at {label(quote.provider, quote.base_url)}{offline}"}
     facts["rows"] = f"{quote.rows:,}" + "".join(f"; {count:,} skipped: {reason}" for reason, count in quote.skipped_why)
+    # A reason names a file, and a thousand missing files have a thousand reasons.
+    if quote.unsent:
+        facts["rows"] += f"; {quote.unsent:,} cannot be sent: {quote.unsent_why[0][0]}"
+        facts["rows"] += f" (and {len(quote.unsent_why) - 1:,} more reasons)" if len(quote.unsent_why) > 1 else ""
     facts["the model sees"] = ", ".join(quote.sees)
     if quote.rides_along:
         facts["rides along"] = ", ".join(quote.rides_along)
@@ -35,6 +39,12 @@ def quote_facts(quote: Quote) -> dict[str, str]:
         batches = counted(quote.batches, "batch", "batches")
         size = f"{quote.bytes / 1e6:,.1f} MB, about {quote.tokens:,} tokens of input"
         facts["to send"] = f"{counted(quote.to_send, 'request')} in {batches}, {size}"
+        if quote.pictures:
+            taken = quote.picture_bytes
+            size = f"{taken / 1e6:,.1f} MB" if taken >= 1e6 else f"{taken / 1e3:,.0f} kB"
+            facts["pictures"] = (
+                f"{quote.pictures:,}, which take {size} of it" if taken else f"{quote.pictures:,}, by URL"
+            )
     else:
         facts["to send"] = "nothing"
     free = quote.provider == "local" or not quote.to_send

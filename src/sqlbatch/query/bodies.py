@@ -14,8 +14,6 @@ from sqlbatch.query.returns import Returns, ReturnsMode
 from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlbatch.query.enrichment import Enrichment
 
 
@@ -55,24 +53,24 @@ def call_of(enrichment: Enrichment, returns: Returns) -> Call:
     return Call(enrichment.base_url, enrichment.endpoint, enrichment.model, head, tail, returns.text)
 
 
-def input_of(path: str, text: str, pictures: Sequence[str] = (), detail: str | None = None) -> str:
-    """Return SQL of a row's own part of the body, from SQL of its text and of its pictures' URLs.
+def input_of(path: str, text: str, urls: str | None = None, detail: str | None = None) -> str:
+    """Return SQL of a row's own part of the body, from SQL of its text and of the list of its pictures' URLs.
 
     Without pictures it is one to_json of a struct, which is safe with NULL and the same in Spark; with pictures a text
-    or a URL that is NULL is left out.
+    that is NULL is left out.
     """
     endpoint = endpoint_of(path)
-    if not pictures:
+    if urls is None:
         fields = f"role := 'user', content := {text}" if endpoint.talks else f'"{endpoint.field}" := {text}'
         whole = f"to_json(struct_pack({fields}))::VARCHAR"
         return whole if endpoint.talks else f"({whole})[2:-2]"
-    kind = "input_" if endpoint.name == "responses" else ""
-    parts = [f"""CASE WHEN {text} IS NOT NULL THEN {_object("type", f"'{kind}text'", "text", text)} END"""]
-    parts += [f"CASE WHEN {url} IS NOT NULL THEN {_picture(endpoint, url, detail)} END" for url in pictures]
+    kind = "input_text" if endpoint.name == "responses" else "text"
+    said = f"""CASE WHEN {text} IS NOT NULL THEN {_object("type", quote_literal(kind), "text", text)} END"""
+    shown = f"list_transform({urls}, lambda sqlbatch_url: {_picture(endpoint, 'sqlbatch_url', detail)})"
+    pictures = f"array_to_string({shown}, ',')"
     if endpoint.name == "images/edits":
-        prompt = f"""({_object("prompt", text)})[2:-2]"""
-        return f"""concat('"images":[', concat_ws(',', {", ".join(parts[1:])}), '],', {prompt})"""
-    content = f"concat_ws(',', {', '.join(parts)})"
+        return f"""concat('"images":[', {pictures}, '],', ({_object("prompt", text)})[2:-2])"""
+    content = f"concat_ws(',', {said}, {pictures})"
     if endpoint.talks:
         return f"""concat('{{"role":"user","content":[', {content}, ']}}')"""
     return f"""concat('"{endpoint.field}":[', {content}, ']')"""

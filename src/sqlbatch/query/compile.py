@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
+from sqlbatch.query import pictures
 from sqlbatch.query.bodies import call_of
+from sqlbatch.query.columns import QueryColumn
 from sqlbatch.query.estimate import BYTES_PER_TOKEN, bytes_of_no_account
-from sqlbatch.query.prompt import QueryColumn, Sight, see
+from sqlbatch.query.prompt import Sight, see
 from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
@@ -115,7 +118,11 @@ def check_names(columns: Sequence[QueryColumn], returns: Returns) -> None:
     if doubled:
         name = next(column.name for column in columns if column.name.casefold() in doubled)
         raise InvalidQuery(f"the query has two columns named {name}: give one another name with AS")
-    taken = {ROW: "sqlbatch's row number", **dict.fromkeys(ADDED, "a column that sqlbatch adds")}
+    taken = {
+        ROW: "sqlbatch's row number",
+        pictures.LOOK: "what sqlbatch knows of pictures",
+        **dict.fromkeys(ADDED, "a column that sqlbatch adds"),
+    }
     taken |= {column.name.casefold(): "a returned column" for column in returns.columns}
     for column in returns.columns:
         if column.name.casefold() in (*ADDED, ROW):
@@ -160,7 +167,9 @@ def compile_query(
             if isinstance(error.__cause__, duckdb.Error):
                 raise invalid_query(error.__cause__, select) from error
             raise
-    asking = {"scratch": scratch, "input": sight.input, "skipped": sight.skipped}
+    if sight.images:
+        pictures.look(session, scratch, sight.images, Path(enrichment.folder or "."), line_limit)
+    asking = {"scratch": scratch, **_places(sight, scratch)}
     constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.tail))
     with session.keeping_row_order(keep=False):
         if sight.invalid:
@@ -168,7 +177,7 @@ def compile_query(
         session.run("compile.asks", {"call_id": call.call_id, "constant": constant}, **asking)
         uncounted = bytes_of_no_account(call, constant)
         counting = {"uncounted": uncounted, "bytes_per_token": BYTES_PER_TOKEN}
-        session.run("compile.requests", counting, scratch=scratch)
+        session.run("compile.requests", counting, scratch=scratch, **_counting(sight, enrichment.image_detail))
     too_long = session.run("compile.too_long", {"limit": line_limit}, scratch=scratch)
     if too_long:
         row, size = too_long[0]
@@ -181,12 +190,40 @@ def compile_query(
     return Compiled(call, sight, columns, scratch, rows, skipped, why, distinct)
 
 
+def _places(sight: Sight, scratch: str) -> dict[str, str]:
+    """Return the SQL of what a row asks, over its own columns, and its pictures' where it has some."""
+    seen = {"input": sight.input, "skipped": sight.skipped}
+    if not sight.images:
+        return seen | {
+            "rows": f"{scratch}.main.rows",
+            "extra": "0",
+            "more": "",
+            "look": "",
+            "images": "NULL::VARCHAR[]",
+        }
+    extra = f"coalesce({pictures.LOOK}.extra, 0)"
+    more = f", {extra} AS extra, coalesce({pictures.LOOK}.pictures, 0) AS pictures, {pictures.LOOK}.failed AS failed"
+    look = f", {pictures.LOOK}"
+    images = f"{pictures.LOOK}.images"
+    return seen | {"rows": pictures.seen_rows(scratch), "extra": extra, "more": more, "look": look, "images": images}
+
+
+def _counting(sight: Sight, detail: str | None) -> dict[str, str]:
+    """Return the SQL of the bytes of a request that are no tokens, and of the tokens of its pictures."""
+    if not sight.images:
+        return {"extra": "0", "picture_tokens": "0"}
+    each = pictures.TOKENS_OF_LOW if detail == "low" else pictures.TOKENS
+    return {"extra": "any_value(extra)", "picture_tokens": f"any_value(pictures) * {each}"}
+
+
 def store(session: Session, compiled: Compiled, job_id: int) -> None:
     """Copy the compiled tables into the database, as job `job_id`'s: within the caller's transaction."""
     store_requests(session, compiled)
     places = {"scratch": compiled.scratch, "job": str(job_id)}
     session.run("compile.store_rows", **places)
     session.run("compile.store_asks", {"call_id": compiled.call.call_id}, **places)
+    if compiled.sight.images:
+        pictures.settle(session, compiled.scratch, job_id)
 
 
 def store_requests(session: Session, compiled: Compiled) -> None:
@@ -204,8 +241,10 @@ def store_requests(session: Session, compiled: Compiled) -> None:
             "returns": call.returns,
         },
     )
-    places = {"scratch": compiled.scratch, "input": compiled.sight.input}
+    places = {"scratch": compiled.scratch, **_places(compiled.sight, compiled.scratch)}
     session.run("compile.store_requests", {"call_id": call.call_id}, **places)
+    if compiled.sight.images:
+        pictures.store(session, compiled.scratch)
 
 
 def invalid_query(

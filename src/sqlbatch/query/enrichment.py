@@ -23,6 +23,9 @@ FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
     "prompt": str,
     "instructions": str,
     "returns": str,
+    "json_schema": str,
+    "image": (list, str),
+    "image_detail": str,
     "model": str,
     "param": dict,
     "endpoint": str,
@@ -36,7 +39,8 @@ FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
 class Enrichment:
     """Query, prompt, returned columns, model and target: everything that decides what is asked and where it goes.
 
-    `params` are the call's further parameters, by name, each as JSON text; `returns` is the canonical column list.
+    `params` are the call's further parameters, by name, each as JSON text; `returns` is the canonical column list;
+    `images` are the columns that hold pictures, and `folder` is where relative paths in them begin.
     """
 
     query: str
@@ -50,6 +54,9 @@ class Enrichment:
     provider: str
     base_url: str
     limit: int | None
+    images: tuple[str, ...] = ()
+    image_detail: str | None = None
+    folder: str | None = None
 
     def to_json(self) -> str:
         """Return the enrichment as the JSON object that `jobs.enrichment` keeps."""
@@ -60,6 +67,7 @@ class Enrichment:
         """Return the enrichment that `to_json` wrote."""
         values = json.loads(text)
         values["inputs"] = tuple(values["inputs"])
+        values["images"] = tuple(values.get("images", ()))
         values["params"] = tuple((name, value) for name, value in values["params"])
         return cls(**values)
 
@@ -121,9 +129,10 @@ def read_front_matter(text: str, name: str) -> dict[str, Any]:
             kinds = {str: "a text", int: "a whole number", list: "a list", dict: "a table"}
             kind = " or ".join(kinds[each] for each in (wanted if isinstance(wanted, tuple) else (wanted,)))
             raise InvalidSettings(f"{name}: option {option} must be {kind}")
-    inputs = options.get("input")
-    if isinstance(inputs, str):
-        options["input"] = [inputs]
-    elif inputs is not None and not all(isinstance(each, str) for each in inputs):
-        raise InvalidSettings(f"{name}: option input must be a list of column names")
+    for option in ("input", "image"):
+        columns = options.get(option)
+        if isinstance(columns, str):
+            options[option] = [columns]
+        elif columns is not None and not all(isinstance(each, str) for each in columns):
+            raise InvalidSettings(f"{name}: option {option} must be a list of column names")
     return options

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from sqlbatch.errors import InvalidPrompt
 from sqlbatch.query.bodies import input_of
 from sqlbatch.query.endpoints import endpoint_of
+from sqlbatch.query.pictures import LOOK, check_columns
 from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sqlbatch.query.columns import QueryColumn
     from sqlbatch.query.enrichment import Enrichment
 
 # The most tokens that OpenAI's embedding models take of one text. There is no tokenizer here: a text is skipped as too
@@ -26,34 +28,32 @@ _NESTED = re.compile(r"(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$", re.DOT
 
 
 @dataclass(frozen=True)
-class QueryColumn:
-    """A column of the user's query: its name and DuckDB's name of its type."""
-
-    name: str
-    type: str
-
-
-@dataclass(frozen=True)
 class Sight:
     """What the model sees of a row, as SQL over the query's columns.
 
     `input` is the varying part of a request's body (VARCHAR, NULL for a skipped row), `skipped` says why a row is
     skipped (NULL where it is not), `columns` are the names that the model sees, `invalid` says what cannot be sent.
+    `images` are the columns with pictures: then the SQL is also over what is known of these, LOOK.
     """
 
     input: str
     skipped: str
     columns: tuple[str, ...]
     invalid: str | None = None
+    images: tuple[QueryColumn, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Text:
-    """The text that the model sees of a row: SQL of it, of why a row is skipped, and its columns."""
+    """The text that the model sees of a row: SQL of it, of why a row is skipped, and its columns.
+
+    One that is `needed` makes a row be skipped without it even where the row has pictures.
+    """
 
     sql: str
     skipped: str
     columns: tuple[str, ...]
+    needed: bool = True
 
 
 def find_column(name: str, columns: Sequence[QueryColumn], where: str) -> QueryColumn:
@@ -72,6 +72,9 @@ def see(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> Sight:
     Raises InvalidPrompt where nothing says so, or where a name in it is no column of the query.
     """
     named = {column.name.casefold(): column for column in columns}
+    images = tuple(find_column(name, columns, "--image") for name in enrichment.images)
+    if images:
+        return _see_pictures(enrichment, columns, named, images)
     if not enrichment.inputs and enrichment.prompt is None and "messages" in named:
         if endpoint_of(enrichment.endpoint).talks:
             return _messages(named["messages"])
@@ -80,6 +83,36 @@ def see(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> Sight:
     skipped = _also_skipped(enrichment, text)
     shown = input_of(enrichment.endpoint, text.sql)
     return Sight(f"CASE WHEN ({skipped}) IS NULL THEN {shown} END", skipped, text.columns)
+
+
+def _see_pictures(
+    enrichment: Enrichment,
+    columns: Sequence[QueryColumn],
+    named: Mapping[str, QueryColumn],
+    images: tuple[QueryColumn, ...],
+) -> Sight:
+    """See the pictures of a row behind its text, if any; a row without a picture is skipped."""
+    check_columns(enrichment, images)
+    if not enrichment.inputs and enrichment.prompt is None and "messages" in named:
+        raise InvalidPrompt("--image does not go with a column named messages: the conversations name their pictures")
+    others = [column for column in columns if column not in images]
+    if enrichment.inputs or enrichment.prompt is not None or "prompt" in named or others:
+        text = _text_of(enrichment, columns if enrichment.prompt is not None else others, named)
+    elif endpoint_of(enrichment.endpoint).talks and enrichment.instructions is None:
+        raise InvalidPrompt("nothing says what the model shall do with the pictures: give --instructions, or --prompt")
+    else:
+        text = _Text("CAST(NULL AS VARCHAR)", "CAST(NULL AS VARCHAR)", (), needed=False)
+    names = [image.name for image in images]
+    none = f"{names[0]} is NULL" if len(names) == 1 else f"{', '.join(names)} are all NULL"
+    skipped = f"CASE WHEN {LOOK}.urls IS NULL THEN {quote_literal(none)} END"
+    if text.needed:
+        skipped = f"coalesce({text.skipped}, {skipped})"
+    shown = input_of(enrichment.endpoint, text.sql, f"{LOOK}.urls", enrichment.image_detail)
+    # What cannot be sent is a request too, so that it is counted and told as one that failed.
+    unsent = f"to_json(struct_pack(unsent := {LOOK}.failed))::VARCHAR"
+    asked = f"CASE WHEN {LOOK}.failed IS NULL THEN {shown} ELSE {unsent} END"
+    seen = (*text.columns, *names)
+    return Sight(f"CASE WHEN ({skipped}) IS NULL THEN {asked} END", skipped, seen, images=images)
 
 
 def _text_of(enrichment: Enrichment, columns: Sequence[QueryColumn], named: Mapping[str, QueryColumn]) -> _Text:
@@ -101,14 +134,16 @@ def _text_of(enrichment: Enrichment, columns: Sequence[QueryColumn], named: Mapp
             f"nothing says what {enrichment.endpoint} shall see of a row: name it with --input COLUMN, or give "
             "--prompt 'a template with {{ column }}'"
         )
-    chosen = [find_column(name, columns, "--input") for name in enrichment.inputs] or list(columns)
+    chosen = [find_column(name, list(named.values()), "--input") for name in enrichment.inputs] or list(columns)
     doubled = next((column.name for column in chosen if chosen.count(column) > 1), None)
     if doubled is not None:
         raise InvalidPrompt(f"--input names {doubled} twice: name each column once")
     if len(chosen) == 1:
-        return _Text(_text(chosen[0]), _null_reason(chosen), (chosen[0].name,))
+        return _Text(_text(chosen[0]), _null_reason(chosen), (chosen[0].name,), needed=False)
     fields = ", ".join(f"{quote_identifier(column.name)} := {quote_identifier(column.name)}" for column in chosen)
-    return _Text(f"to_json(struct_pack({fields}))::VARCHAR", _null_reason(chosen), tuple(c.name for c in chosen))
+    whole = f"CASE WHEN ({_null_reason(chosen)}) IS NULL THEN to_json(struct_pack({fields}))::VARCHAR END"
+    text = f"to_json(struct_pack({fields}))::VARCHAR" if not enrichment.images else whole
+    return _Text(text, _null_reason(chosen), tuple(c.name for c in chosen), needed=False)
 
 
 def _also_skipped(enrichment: Enrichment, text: _Text) -> str:

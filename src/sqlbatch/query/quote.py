@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch.errors import InvalidTarget
+from sqlbatch.query import pictures
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.target import Existing, Target, look_up
 
@@ -36,10 +37,14 @@ class Quote:
     rides_along: tuple[str, ...]
     skipped_why: tuple[tuple[str, int], ...]
     notes: tuple[str, ...]
+    pictures: int = 0
+    picture_bytes: int = 0
+    unsent: int = 0
+    unsent_why: tuple[tuple[str, int], ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return the quote as one JSON object."""
-        return asdict(self) | {"skipped_why": dict(self.skipped_why)}
+        return asdict(self) | {"skipped_why": dict(self.skipped_why), "unsent_why": dict(self.unsent_why)}
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,17 @@ def make_quote(
 
     `batches` is left 0 for the layer that packs. Raises InvalidTarget where the target may not be replaced.
     """
-    known = count_known(session, compiled.scratch, fresh=fresh)
+    known = count_known(session, compiled, fresh=fresh)
     existing = look_up(session, target)
     notes = check_existing(session, existing, enrichment, compiled.rows, target, replace=replace)
     if existing and not notes and known.to_send == compiled.distinct and compiled.distinct and not fresh:
         notes = _what_changed(session, existing, enrichment)
     seen = {name.casefold() for name in compiled.sight.columns}
+    unsent: tuple[tuple[str, int], ...] = ()
+    shown = size = 0
+    if compiled.sight.images:
+        unsent = pictures.unsent(session, compiled.scratch)
+        shown, size = pictures.quoted(session, compiled.scratch)
     return Quote(
         target=target.sql,
         provider=enrichment.provider,
@@ -86,6 +96,10 @@ def make_quote(
         rides_along=tuple(column.name for column in compiled.columns if column.name.casefold() not in seen),
         skipped_why=compiled.skipped_why,
         notes=notes,
+        pictures=shown,
+        picture_bytes=size,
+        unsent=sum(count for _, count in unsent),
+        unsent_why=unsent,
     )
 
 
@@ -116,9 +130,12 @@ def check_existing(
     return ()
 
 
-def count_known(session: Session, scratch: str, *, fresh: bool) -> Known:
+def count_known(session: Session, compiled: Compiled, *, fresh: bool) -> Known:
     """Lay down, in the scratch database, which requests are `known` and which are `to_send`, and count them."""
+    scratch = compiled.scratch
     session.run("quote.known" if session.has_schema() and not fresh else "quote.unknown", scratch=scratch)
+    if compiled.sight.images:
+        pictures.leave_out(session, scratch)
     session.run("quote.to_send", scratch=scratch)
     return Known(*session.run("quote.counts", scratch=scratch)[0])
 
@@ -127,8 +144,8 @@ def _what_changed(session: Session, existing: Existing, enrichment: Enrichment) 
     """Say what differs from the target's last job, when nothing of its answers can be used again."""
     _, text = session.run("target.previous", {"job_id": existing.job_id})[0]
     before = Enrichment.from_json(text)
-    labels = {"inputs": "input", "params": "param", "base_url": "provider"}
-    names = ("prompt", "instructions", "inputs", "model", "params", "endpoint", "base_url", "query")
+    labels = {"inputs": "input", "params": "param", "base_url": "provider", "images": "image"}
+    names = ("prompt", "instructions", "inputs", "model", "params", "endpoint", "base_url", "query", "images")
     differing = [f"{labels.get(n, n)} differs" for n in names if getattr(before, n) != getattr(enrichment, n)]
     if before.returns != enrichment.returns:
         differing.append(f"returns differs: {before.returns or 'none'} -> {enrichment.returns or 'none'}")

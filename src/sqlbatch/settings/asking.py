@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.answering.providers import Provider, find_provider
 from sqlbatch.configuration import OPTIONS
-from sqlbatch.errors import InvalidPrompt, InvalidSettings, InvalidTarget
+from sqlbatch.errors import InvalidPrompt, InvalidReturns, InvalidSettings, InvalidTarget
 from sqlbatch.query.endpoints import check_params, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param
+from sqlbatch.query.pictures import check_detail
 from sqlbatch.settings.lookup import configured
-from sqlbatch.settings.source import Source, check_text, read_text_option
+from sqlbatch.settings.source import Source, check_text, read_json_schema, read_text_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,14 +64,19 @@ def ask(source: Source, given: Mapping[str, Any]) -> Ask:
         raise InvalidPrompt("--instructions is empty: say what the model shall do")
     if option("into") is not None and not option("into").strip():
         raise InvalidTarget("--into is empty: give the target table a name")
-    for name in ("into", "returns", "prompt", "instructions", "model", "input"):
+    for name in ("into", "returns", "json_schema", "prompt", "instructions", "model", "input", "image"):
         check_text(str(option(name, "")), f"--{name}")
     endpoint = find_endpoint(option("endpoint", CHAT))
     model = _model(provider, given.get("model"), option("model"))
     check_params(endpoint, model, values)
+    detail = option("image_detail")
+    images = tuple(option("image", ()))
+    if detail is not None and not images:
+        raise InvalidSettings("--image-detail is about pictures: name their column with --image")
+    check_detail(endpoint, detail)
     enrichment = Enrichment(
         query=source.query,
-        returns=returns_of(endpoint, read_text_option(option("returns"), "--returns"), model, values).text,
+        returns=returns_of(endpoint, _returns(source, given), model, values).text,
         prompt=prompt,
         instructions=instructions,
         inputs=tuple(option("input", ())),
@@ -79,8 +86,26 @@ def ask(source: Source, given: Mapping[str, Any]) -> Ask:
         provider=provider.name,
         base_url=provider.base_url,
         limit=limit,
+        images=images,
+        image_detail=detail,
+        folder=str((source.folder or Path()).resolve()) if images else None,
     )
     return Ask(enrichment, provider, option("into") or source.stem, attempts)
+
+
+def _returns(source: Source, given: Mapping[str, Any]) -> str | None:
+    """Return the column list that is asked for: as it is, or of a JSON Schema."""
+    # What the command line says stands in the place of either in the file.
+    said = {name: given.get(name) for name in ("returns", "json_schema")}
+    folder = None
+    if all(value is None for value in said.values()):
+        said = {name: source.options.get(name) for name in said}
+        folder = source.folder
+    if all(value is not None for value in said.values()):
+        raise InvalidReturns("--returns and --json-schema are two ways to say what comes back: give one of them")
+    if said["json_schema"] is not None:
+        return read_json_schema(said["json_schema"], folder).text
+    return read_text_option(said["returns"], "--returns")
 
 
 def _model(provider: Provider, given: str | None, model: str | None) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.errors import InvalidQuery, InvalidSettings
+from sqlbatch.errors import InvalidQuery, InvalidReturns, InvalidSettings
 from sqlbatch.query.enrichment import read_front_matter
+from sqlbatch.query.returns import Returns, returns_from_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A query, the options of its file, and the file's stem, which names the target by default."""
+    """A query, the options of its file, the file's stem, which names the target by default, and its folder."""
 
     query: str
     options: Mapping[str, Any]
     stem: str | None
+    folder: Path | None = None
 
 
 def read_source(argument: str) -> Source:
@@ -43,7 +46,33 @@ def read_source(argument: str) -> Source:
         raise InvalidQuery(f"{argument} is not a text in UTF-8: save it as UTF-8") from None
     except OSError as error:
         raise InvalidQuery(f"{argument} cannot be read: {error.strerror}") from None
-    return Source(text, read_front_matter(text, argument), path.stem)
+    return Source(text, read_front_matter(text, argument), path.stem, path.parent)
+
+
+def read_json_schema(value: str | Mapping[str, Any], folder: Path | None) -> Returns:
+    """Return the returned columns of a JSON Schema, in a file (relative to a folder) or as it is.
+
+    Raises InvalidReturns, which names the file and the place in it.
+    """
+    if not isinstance(value, str):
+        return returns_from_schema(dict(value))
+    path = Path(folder or ".", value)
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InvalidReturns(f"--json-schema {value}: the file cannot be read: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise InvalidReturns(f"--json-schema {value}: it is not JSON: {error.msg} at {where}") from None
+    except ValueError as error:
+        reason = "it is not a text in UTF-8" if isinstance(error, UnicodeDecodeError) else "no file has such a name"
+        raise InvalidReturns(f"--json-schema {value}: {reason}") from None
+    if not isinstance(schema, dict):
+        raise InvalidReturns(f"--json-schema {value}: $: expected an object, the schema")
+    try:
+        return returns_from_schema(schema)
+    except InvalidReturns as error:
+        raise InvalidReturns(str(error).replace("--json-schema", f"--json-schema {value}", 1)) from None
 
 
 def check_text(text: str, what: str) -> None:

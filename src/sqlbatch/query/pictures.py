@@ -1,0 +1,175 @@
+"""The pictures of rows: found, looked at once, and named in the requests by the sha256 of their bytes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from sqlbatch import clock
+from sqlbatch.errors import InvalidPrompt, InvalidSettings
+from sqlbatch.query.endpoints import endpoint_of
+from sqlbatch.store.files import in_parts, read_with, size_of
+from sqlbatch.store.queries import quote_identifier, quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlbatch.query.columns import QueryColumn
+    from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.store.database import Session
+
+# The column that holds what is known of a row's pictures, beside the query's own.
+LOOK = "sqlbatch_look"
+# Tokens that a picture is billed as, about: OpenAI's tiles of 512 pixels for one of 1024 x 1024; 85 with detail low.
+TOKENS, TOKENS_OF_LOW = 765, 85
+DETAILS = ("auto", "low", "high", "original")
+UNSUPPORTED = ": it is no PNG, JPEG, WEBP or GIF without animation"
+# The type of a picture by its first bytes, as SQL; a GIF of several frames has as many blocks that control one.
+_ANIMATED = "len(regexp_extract_all(hex(content), '0021F904.{8}00(?:2C|21)')) > 1"
+_TYPE = (
+    r"CASE WHEN content[1:8] = '\x89PNG\x0D\x0A\x1A\x0A'::BLOB THEN 'image/png' "
+    r"WHEN content[1:3] = '\xFF\xD8\xFF'::BLOB THEN 'image/jpeg' "
+    "WHEN content[1:4] = 'RIFF'::BLOB AND content[9:12] = 'WEBP'::BLOB THEN 'image/webp' "
+    "WHEN content[1:6] IN ('GIF87a'::BLOB, 'GIF89a'::BLOB) "
+    f"THEN CASE WHEN {_ANIMATED} THEN NULL ELSE 'image/gif' END END"
+)
+# Files that are looked for at a time, so that a million paths need no memory here.
+_AT_ONCE = 10_000
+_IS_DATA = "lower(left(value, 5)) = 'data:'"
+# What stands behind the comma of a data: URL; NULL where that is no base64.
+_DECODED = (
+    "CASE WHEN regexp_matches(left(value, 1000), '^(?i:data):[^,]*;(?i:base64),') "
+    "THEN TRY(from_base64(substr(value, strpos(value, ',') + 1))) END"
+)
+
+
+def check_detail(path: str, detail: str | None) -> None:
+    """Raise InvalidSettings for a detail that the endpoint does not know."""
+    known = DETAILS if endpoint_of(path).name == "responses" else DETAILS[:3]
+    if detail is not None and detail not in known:
+        more = " (original is for --endpoint responses)" if detail == "original" else ""
+        raise InvalidSettings(f"--image-detail {detail}: it is one of {', '.join(known)}{more}")
+
+
+def check_columns(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> None:
+    """Raise InvalidPrompt where pictures cannot be asked about, or a column holds none."""
+    if not endpoint_of(enrichment.endpoint).pictures:
+        raise InvalidPrompt(f"--image: {enrichment.endpoint} does not look at pictures")
+    for number, column in enumerate(columns):
+        if column in columns[:number]:
+            raise InvalidPrompt(f"--image names {column.name} twice: name each column once")
+        if column.type.removesuffix("[]") not in {"VARCHAR", "BLOB"}:
+            raise InvalidPrompt(
+                f"--image {column.name}: the column is {column.type}; a picture is a VARCHAR (a path or URL) or a BLOB"
+            )
+
+
+def look(session: Session, scratch: str, columns: Sequence[QueryColumn], folder: Path, line_limit: int) -> None:
+    """Find the pictures in columns of the snapshot and look at each once; what is of each row lies in `looks`.
+
+    `folder` is where relative paths begin; `line_limit` the most bytes of a request's line.
+    """
+    # A picture in base64 has four bytes for three.
+    most = line_limit // 4 * 3
+    session.run("pictures.begin", scratch=scratch)
+    for place, column in enumerate(columns):
+        name = quote_identifier(column.name)
+        values = name if column.type.endswith("[]") else f"[{name}]"
+        places = {"scratch": scratch, "place": str(place), "values": values}
+        binary = column.type.removesuffix("[]") == "BLOB"
+        if not binary:
+            session.run("pictures.named", **places)
+        content, which = ("value", "octet_length(value) > 0") if binary else (_DECODED, _IS_DATA)
+        problems = {
+            "unreadable": f"image_unreadable: {column.name}: the data: URL has no base64",
+            "unsupported": f"image_unsupported: {column.name}{UNSUPPORTED}",
+            "too_large": f"image_too_large: {column.name}: a request can carry {most:,} bytes of pictures",
+            "most": most,
+        }
+        session.run("pictures.held", problems, content=content, holds=which, type=_TYPE, **places)
+        session.run("pictures.contents", content=content, **places)
+    session.run("pictures.files", scratch=scratch)
+    _look_at_files(session, scratch, folder, most)
+    too_many = f"image_too_large: the pictures of the row are more than the {most:,} bytes that a request can carry"
+    limits = {"most_of_row": line_limit, "too_many": too_many}
+    session.run("pictures.looks", limits, scratch=scratch, unsupported=quote_literal(UNSUPPORTED))
+
+
+def seen_rows(scratch: str) -> str:
+    """Return SQL of the snapshot's rows with what is known of their pictures."""
+    return f"(SELECT * FROM {scratch}.main.rows LEFT JOIN {scratch}.main.looks USING (sqlbatch_row))"
+
+
+def leave_out(session: Session, scratch: str) -> None:
+    """Note what cannot be sent, so that it is not counted as to be sent."""
+    session.run("pictures.known", scratch=scratch)
+
+
+def unsent(session: Session, scratch: str) -> tuple[tuple[str, int], ...]:
+    """Return why rows cannot be sent, and how many, the commonest reason first."""
+    return tuple((reason, count) for reason, count in session.run("pictures.unsent", scratch=scratch))
+
+
+def unsent_requests(session: Session, scratch: str) -> list[tuple[str, str, str]]:
+    """Return the requests that cannot be sent: custom_id, code and message."""
+    found = session.run("pictures.unsent_ids", scratch=scratch)
+    return [(custom_id, *reason.split(": ", 1)) for custom_id, reason in found]
+
+
+def quoted(session: Session, scratch: str) -> tuple[int, int]:
+    """Return how many pictures are to be sent, and the bytes that they take."""
+    pictures, size = session.run("pictures.quoted", scratch=scratch)[0]
+    return pictures, size
+
+
+def store(session: Session, scratch: str) -> None:
+    """Keep where the pictures are, within the caller's transaction."""
+    session.run("pictures.store", scratch=scratch)
+
+
+def settle(session: Session, scratch: str, job_id: int) -> None:
+    """Make due for a job what could not be sent before and now can, and note what cannot be sent as failed."""
+    session.run("pictures.readable_again", {"job_id": job_id, "now": clock.now()})
+    session.run("pictures.fail", {"now": clock.now()}, scratch=scratch)
+
+
+def forget(session: Session) -> None:
+    """Let go of the bytes of pictures that nothing needs any more."""
+    session.run("pictures.forget")
+
+
+def _look_at_files(session: Session, scratch: str, folder: Path, most: int) -> None:
+    after = 0
+    while files := session.run("pictures.some_files", {"after": after, "many": _AT_ONCE}, scratch=scratch):
+        after += _AT_ONCE
+        paths = [_located(source, folder) for _, source in files]
+        states = [size_of(path) for path in paths]
+        problems = [
+            _problem(source, size, reason, most) for (_, source), (size, reason) in zip(files, states, strict=True)
+        ]
+        numbers = [number for number, _ in files]
+        sizes = [size for size, _ in states]
+        located = {"numbers": numbers, "paths": paths, "sizes": sizes, "problems": problems}
+        session.run("pictures.located", located, scratch=scratch)
+        readable = zip(paths, sizes, problems, strict=True)
+        for part in in_parts({path: size for path, size, wrong in readable if wrong is None and size is not None}):
+            read_with(session, "pictures.found", part, scratch=scratch, type=_TYPE)
+
+
+def _located(source: str, folder: Path) -> str:
+    """Return the path of a file that a row names: a path, relative to the folder, or a file: URL."""
+    if re.match(r"file://", source, re.IGNORECASE):
+        source = unquote(urlsplit(source).path)
+    # Normalised, but with links left as they are: the path is how DuckDB tells the files apart.
+    return str(Path(folder, source)) if "\0" not in source else source
+
+
+def _problem(source: str, size: int | None, reason: str | None, most: int) -> str | None:
+    shown = source if len(source) <= 200 else source[:199] + "…"
+    if reason is not None:
+        return f"image_unreadable: {shown}: {reason}"
+    if size is not None and size > most:
+        return f"image_too_large: {shown} has {size:,} bytes, and a request can carry {most:,} of pictures"
+    return None
