@@ -69,7 +69,7 @@ def check_columns(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> Non
 def look(session: Session, scratch: str, columns: Sequence[QueryColumn], folder: Path, line_limit: int) -> None:
     """Find the pictures in columns of the snapshot and look at each once; what is of each row lies in `looks`.
 
-    `folder` is where relative paths begin; `line_limit` the most bytes of a request's line.
+    `folder` is where relative paths are looked for first; `line_limit` the most bytes of a request's line.
     """
     # A picture in base64 has four bytes for three.
     most = line_limit // 4 * 3
@@ -159,11 +159,15 @@ def _look_at_files(session: Session, scratch: str, folder: Path, most: int) -> N
 
 
 def _located(source: str, folder: Path) -> str:
-    """Return the path of a file that a row names: a path, relative to the folder, or a file: URL."""
+    """Return the path of a file that a row names: a path or a file: URL.
+
+    A relative path begins in the folder; where nothing is there, in the working directory, as for DuckDB's own readers.
+    """
     if re.match(r"file://", source, re.IGNORECASE):
         source = unquote(urlsplit(source).path)
-    # Normalised, but with links left as they are: the path is how DuckDB tells the files apart.
-    return str(Path(folder, source)) if "\0" not in source else source
+    beside = Path(folder, source)
+    here = Path.cwd() / source
+    return str(here if size_of(str(beside))[0] is None and size_of(str(here))[0] is not None else beside)
 
 
 def _problem(source: str, size: int | None, reason: str | None, most: int) -> str | None:
