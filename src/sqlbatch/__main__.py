@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 # Each puts its commands on the application.
-from sqlbatch.cli import again, config, enrich, operate, preview, query, serve, show  # noqa: F401
+from sqlbatch.cli import again, config, enrich, operate, preview, prune, query, serve, show  # noqa: F401
 from sqlbatch.cli.app import main as run
 
 

@@ -46,9 +46,15 @@ PLACES = {
 FIRST = (
     "render.needed", "render.kept", "render.inputs",
     "prices.known", "pack.choose", "pack.running", "pack.shards", "load.judged", "load.chosen", "handed.theirs",
-    "handed.new", "handed.strange",
+    "handed.new", "handed.strange", "prune.idle",
 )  # fmt: skip
-VALUES = {"given": "'[]'", "job_id": "1", "call_id": "'00000000-0000-0000-0000-000000000001'"}
+VALUES = {
+    "given": "'[]'",
+    "jobs": "[1]",
+    "keeping": "[1]",
+    "job_id": "1",
+    "call_id": "'00000000-0000-0000-0000-000000000001'",
+}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from sqlbatch.display.config import show_config
 from sqlbatch.display.console import Exit, as_json, confirm, err, error, out, plain, print_json, say, working
 from sqlbatch.display.failures import show_failures
-from sqlbatch.display.job import show_handed, show_job, show_jobs, show_joined
+from sqlbatch.display.job import prunable, show_handed, show_job, show_jobs, show_joined
 from sqlbatch.display.preview import show_preview, show_trial, tell_preview
 from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
@@ -12,8 +12,32 @@ from sqlbatch.display.voice import voice
 from sqlbatch.display.words import batch_in_words, status_in_words
 
 __all__ = [
-    "Exit", "as_json", "batch_in_words", "confirm", "err", "error", "follow", "out", "plain", "print_json", "say",
-    "show_config", "show_failures", "show_handed", "show_job", "show_jobs", "show_joined", "show_preview",
-    "show_quote", "show_rows", "show_table", "show_trial", "status_in_words", "tell_preview", "told", "voice",
+    "Exit",
+    "as_json",
+    "batch_in_words",
+    "confirm",
+    "err",
+    "error",
+    "follow",
+    "out",
+    "plain",
+    "print_json",
+    "prunable",
+    "say",
+    "show_config",
+    "show_failures",
+    "show_handed",
+    "show_job",
+    "show_jobs",
+    "show_joined",
+    "show_preview",
+    "show_quote",
+    "show_rows",
+    "show_table",
+    "show_trial",
+    "status_in_words",
+    "tell_preview",
+    "told",
+    "voice",
     "working",
 ]  # fmt: skip

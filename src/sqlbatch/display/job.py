@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlbatch.answering.handed import Handed
+    from sqlbatch.prune import Prunable
     from sqlbatch.query.join import Joined
     from sqlbatch.store.records import Again, BatchRow, Billed, JobRow
 
@@ -46,6 +47,18 @@ def show_handed(handed: Handed) -> None:
         )
     if handed.foreign:
         say(f"{counted(handed.foreign, 'line')} of no request of this database: kept in sqlbatch.quarantine")
+
+
+def prunable(what: Prunable) -> str:
+    """Return what is given up, in words."""
+    parts = [f"{what.rows:,} kept rows of {counted(what.snapshots, 'job')}"] if what.snapshots else []
+    if what.inputs:
+        parts.append(f"the inputs of {counted(what.inputs, 'request')} ({what.input_bytes / 1e6:,.1f} MB)")
+    if what.spool_files:
+        parts.append(f"{counted(what.spool_files, 'file')} here ({what.spool_bytes / 1e6:,.1f} MB)")
+    if what.provider_files:
+        parts.append(f"{counted(what.provider_files, 'file')} at the provider")
+    return ", ".join(parts) or "nothing"
 
 
 def show_jobs(jobs: Sequence[JobRow]) -> None:

@@ -1,0 +1,44 @@
+-- What nobody needs any more: found, counted, given up. Results and costs stay.
+
+-- jobs: jobs that want nothing more: neither open, nor with anything at the provider, nor with a target still to be written
+SELECT j.job_id FROM sqlbatch.job_status j
+ANTI JOIN (
+  SELECT w.job_id FROM sqlbatch.in_flight f JOIN sqlbatch.wanted w ON w.custom_id = f.custom_id
+) f ON f.job_id = j.job_id
+WHERE j.status NOT IN ('running', 'blocked') AND j.error IS NULL AND ($job_id::INTEGER IS NULL OR j.job_id = $job_id::INTEGER)
+ORDER BY j.job_id;
+
+-- snapshots: the rows that are kept for jobs, and how many they are
+SELECT CAST(regexp_extract(table_name, '^rows_(\d+)$', 1) AS INTEGER), estimated_size
+FROM duckdb_tables()
+WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND regexp_matches(table_name, '^rows_\d+$')
+ORDER BY ALL;
+
+-- idle: requests of some jobs that none of the jobs that keep their rows can send again, and that are on no way
+-- What was previewed stays, for its cost is told by its request.
+CREATE OR REPLACE TEMP TABLE sqlbatch_idle AS
+SELECT r.custom_id, r.bytes FROM sqlbatch.requests r
+SEMI JOIN (FROM sqlbatch.wanted WHERE list_contains($jobs::INTEGER[], job_id)) p ON p.custom_id = r.custom_id
+ANTI JOIN (FROM sqlbatch.wanted WHERE list_contains($keeping::INTEGER[], job_id)) k ON k.custom_id = r.custom_id
+ANTI JOIN (
+  SELECT w.custom_id FROM sqlbatch.wanted w JOIN sqlbatch.job_status j ON j.job_id = w.job_id WHERE j.status IN ('running', 'blocked')
+) o ON o.custom_id = r.custom_id
+ANTI JOIN sqlbatch.in_flight f ON f.custom_id = r.custom_id
+ANTI JOIN (FROM sqlbatch.results WHERE batch_id IS NULL) n ON n.custom_id = r.custom_id;
+
+-- inputs: how many they are, and their bytes
+SELECT count(*), coalesce(sum(bytes), 0)::BIGINT FROM sqlbatch_idle;
+
+-- forget: give their inputs up; what was answered is known by its result
+DELETE FROM sqlbatch.requests WHERE custom_id IN (SELECT custom_id FROM sqlbatch_idle);
+
+-- files: the provider's files of batches whose results are here
+SELECT b.batch_id::VARCHAR, b.job_id, j.provider, b.base_url, list_filter([b.input_file_id, b.output_file_id, b.error_file_id], lambda f: f IS NOT NULL)
+FROM sqlbatch.batches b JOIN sqlbatch.jobs j ON j.job_id = b.job_id
+WHERE b.state = 'loaded' AND ($job_id::INTEGER IS NULL OR b.job_id = $job_id::INTEGER)
+  AND coalesce(b.input_file_id, b.output_file_id, b.error_file_id) IS NOT NULL
+ORDER BY b.base_url, b.batch_id;
+
+-- deleted: the provider's files of a batch are gone
+UPDATE sqlbatch.batches SET input_file_id = NULL, output_file_id = NULL, error_file_id = NULL
+WHERE batch_id = $batch_id::UUID AND state = 'loaded';

@@ -1,0 +1,138 @@
+"""Give up what nobody needs any more: kept rows, inputs, files here and there; never results or costs."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from sqlbatch.answering.spool import batch_of
+from sqlbatch.errors import DatabaseError, JobError, SqlbatchError
+from sqlbatch.places import home, sweep
+from sqlbatch.query import join
+from sqlbatch.reach import connected
+from sqlbatch.run import provider_of
+from sqlbatch.store import jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlbatch.store.database import Database, Session
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """What can be given up, or was: counts, and bytes where they are known; `problems` say what could not be."""
+
+    jobs: int
+    snapshots: int
+    rows: int
+    inputs: int
+    input_bytes: int
+    spool_files: int
+    spool_bytes: int
+    provider_files: int
+    problems: tuple[str, ...] = ()
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to give up."""
+        return not (self.snapshots or self.inputs or self.spool_files or self.provider_files)
+
+
+def look(database: Database, job_id: int | None = None) -> Prunable:
+    """Return what `prune` would give up, of all jobs that are at their end, or of one.
+
+    Raises JobError where that job is not at its end.
+    """
+    with database.session() as session:
+        found = _found(session, job_id)
+        files = sum(len(each[4]) for each in session.run("prune.files", {"job_id": job_id}))
+        spool = [path.stat().st_size for path in _spool(session, database)]
+    return replace(found, spool_files=len(spool), spool_bytes=sum(spool), provider_files=files)
+
+
+def prune(database: Database, job_id: int | None = None) -> Prunable:
+    """Give it up, and return what was; what is on its way, results and costs stay.
+
+    A file that the provider does not delete is told in `problems`, and tried again by the next call.
+    """
+
+    def write(session: Session) -> Prunable:
+        session.run("store.turn")
+        found = _found(session, job_id)
+        session.run("prune.forget")
+        for job in _jobs(session, job_id):
+            join.drop_snapshot(session, job)
+        return found
+
+    found = database.write(write)
+    files, problems = _delete_files(database, job_id)
+    with database.session() as session:
+        paths = list(_spool(session, database))
+    sizes = [path.stat().st_size for path in paths]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    sweep(database)
+    # What is freed goes back to the disk; where somebody is at work in the file, it does at their next checkpoint.
+    with contextlib.suppress(DatabaseError), database.session() as session:
+        session.sql("CHECKPOINT")
+    return replace(
+        found, spool_files=len(sizes), spool_bytes=sum(sizes), provider_files=files, problems=tuple(problems)
+    )
+
+
+def _found(session: Session, job_id: int | None) -> Prunable:
+    """Count what can be given up in the database; the requests lie in `sqlbatch_idle`."""
+    ended = _jobs(session, job_id)
+    kept = dict(session.run("prune.snapshots", {"catalog": session.catalog}))
+    rows = [kept.pop(job) for job in ended if job in kept]
+    session.run("prune.idle", {"jobs": ended, "keeping": list(kept)})
+    inputs, size = session.run("prune.inputs")[0]
+    return Prunable(len(ended), len(rows), sum(rows), inputs, size, 0, 0, 0)
+
+
+def _jobs(session: Session, job_id: int | None) -> list[int]:
+    ended = [int(job) for (job,) in session.run("prune.jobs", {"job_id": job_id})]
+    if job_id is not None and not ended:
+        job = jobs.find(session, str(job_id))
+        why = (
+            f"wrote no target yet: sqlbatch load {job_id}"
+            if job.error
+            else f"is {job.status}, or has batches on their way"
+        )
+        raise JobError(f"job {job_id} {why}; prune takes what is at its end")
+    return ended
+
+
+def _spool(session: Session, database: Database) -> Iterator[Path]:
+    """Yield the files in the spool of batches that need them no longer."""
+    paths = sorted((home(database) / "spool").glob("sqlbatch-*"))
+    needed = {str(row[0]) for row in session.run("submit.needed")}
+    for path in paths:
+        batch_id = batch_of(path.name)
+        if batch_id is not None and batch_id not in needed and path.is_file():
+            yield path
+
+
+def _delete_files(database: Database, job_id: int | None) -> tuple[int, list[str]]:
+    """Delete the provider's files of loaded batches; return how many, and what was in the way."""
+    deleted, problems = 0, []
+    batches = database.read(lambda session: session.run("prune.files", {"job_id": job_id}))
+    for _, same in groupby(batches, itemgetter(2, 3)):
+        group = list(same)
+        try:
+            job = database.read(lambda session, job=group[0][1]: jobs.find(session, str(job)))  # type: ignore[misc]
+            with connected(database, provider_of(job)) as api:
+                for batch_id, _, _, _, files in group:
+                    for file_id in files:
+                        api.delete_file(file_id)
+                        deleted += 1
+                    fact = {"batch_id": batch_id}
+                    database.write(lambda session, fact=fact: session.run("prune.deleted", fact))  # type: ignore[misc]
+        except SqlbatchError as error:
+            problems.append(f"{sum(len(each[4]) for each in group):,} files at the provider stay for now: {error}")
+    return deleted, problems

@@ -1,0 +1,54 @@
+"""prune says what goes before it goes, and asks; load takes files as well as a job."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Command
+
+ASK = (
+    "enrich",
+    "SELECT 'a' AS x UNION ALL SELECT 'b'",
+    "--provider",
+    "local",
+    "--instructions",
+    "Say it.",
+    "--into",
+    "t",
+)
+
+
+def test_prune_asks_first_and_says_what_is_gone(here: Command) -> None:
+    assert here(*ASK).code == 0
+    assert here("prune", "--dry-run").err.startswith("would go: the inputs of 2 requests (")
+    assert "there is nobody to ask: --yes prunes" in here("prune").error
+    planned = json.loads(here("prune", "--dry-run", "--json").out)
+    assert (planned["inputs"], planned["provider_files"], planned["problems"]) == (2, 2, [])
+    gone = here("prune", "--yes", "--job", "t")
+    assert (gone.code, gone.err.startswith("gone: the inputs of 2 requests")) == (0, True)
+    assert "nothing to prune" in here("prune").err
+    again = here(*ASK)
+    assert "to send         nothing" in again.err
+    assert here("prune", "--job", "7").error.startswith("there is no job 7")
+
+
+def test_load_takes_a_job_files_or_both(here: Command, tmp_path: Path) -> None:
+    assert here(*ASK).code == 0
+    line = (
+        '{"custom_id":"00000000-0000-0000-0000-000000000000","response":{"status_code":200,"body":{}},"error":null}\n'
+    )
+    (tmp_path / "out.jsonl").write_text(line)
+    for words in (("t", "out.jsonl"), ("1", "out.jsonl"), ("out.jsonl",)):
+        ran = here("load", *words)
+        assert ran.code == 0, ran.err
+        assert "1 line of no request of this database: kept in sqlbatch.quarantine" in ran.err
+    found = json.loads(here("load", "out.jsonl", "--json").out)
+    assert (found["answered"], found["files"]["foreign"], found["files"]["lines"]) == (2, 1, 1)
+    assert json.loads(here("load", "--json").out)["rows"] == 2
+    assert here("load", "t", "nothing.jsonl").error == "nothing.jsonl cannot be read: No such file or directory"
+    (tmp_path / "in.jsonl").write_text('{"custom_id":"x","body":{}}\n')
+    assert "no line is a result of the Batch API" in here("load", "in.jsonl").error
