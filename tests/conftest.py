@@ -17,10 +17,9 @@ import duckdb
 import hypothesis
 import pytest
 
-import sqlbatch.__main__  # noqa: F401 (it puts the commands on the application)
 from sqlbatch import reach
 from sqlbatch import run as runs
-from sqlbatch.cli.app import main
+from sqlbatch.cli.commands import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-
-# Each puts its commands on the application.
-from sqlbatch.cli import again, config, enrich, operate, preview, prune, query, serve, show  # noqa: F401
-from sqlbatch.cli.app import main as run
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # The first tenths of a second go by in imports, which an interrupt would end with a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _too_early)
+    from sqlbatch.cli.commands import main as run  # noqa: PLC0415
+
+    if signal.getsignal(signal.SIGINT) is _too_early:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run())
+
+
+def _too_early(number: int, frame: object) -> None:  # noqa: ARG001 (what a signal handler takes)
+    os.write(2, b"error: interrupted; nothing was begun\n")
+    os._exit(4)
 
 
 if __name__ == "__main__":

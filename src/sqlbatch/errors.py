@@ -7,6 +7,7 @@ SqlbatchError                   anything sqlbatch says no to; exit code 1
 │   ├── InvalidReturns          the returned columns cannot be asked for
 │   ├── InvalidTarget           the target's name, or the table that has it, is in the way
 │   └── InvalidSettings         an option, a configuration file or a key is missing or wrong
+│       └── InvalidOption       an option has a value that it cannot have; exit code 2
 ├── DatabaseError               the database file cannot be used
 │   ├── DatabaseLocked          another process holds it; passes by itself
 │   └── DatabaseConflict        another connection changed the same rows first; passes by itself
@@ -49,6 +50,10 @@ class InvalidTarget(InvalidEnrichment):
 
 class InvalidSettings(InvalidEnrichment):
     """An option, a configuration file or a key is missing or wrong."""
+
+
+class InvalidOption(InvalidSettings):
+    """An option has a value that it cannot have."""
 
 
 class DatabaseError(SqlbatchError):

@@ -27,10 +27,16 @@ class Case(NamedTuple):
     arguments: tuple[str, ...]
     says: tuple[str, ...]
     pointer: str = ""
+    code: int = 1
 
 
 def case(name: str, query: str, *options: str, says: str | tuple[str, ...], pointer: str = "") -> Case:
     return Case(name, (query, *options), (says,) if isinstance(says, str) else says, pointer)
+
+
+def usage(name: str, query: str, *options: str, says: str | tuple[str, ...]) -> Case:
+    """Return a case of an option whose value it cannot have."""
+    return case(name, query, *options, says=says)._replace(code=2)
 
 
 QUERIES = [
@@ -154,15 +160,15 @@ OPTIONS = [
         "ai_error VARCHAR",
         says="ai_error is a column that sqlbatch adds",
     ),
-    case("--param", MOVIES, "--param", "temperature", says="write it as name=value"),
+    usage("--param", MOVIES, "--param", "temperature", says="write it as name=value"),
     case("--param of ours", MOVIES, "--param", "model=x", says="sqlbatch sets model itself"),
     case("--param NaN", MOVIES, "--param", "temperature=NaN", says="--param temperature: JSON cannot write nan"),
-    case("--limit", MOVIES, "--limit", "0", says="--limit 0: it must be 1 or more"),
-    case("--max-attempts", MOVIES, "--max-attempts", "0", says="--max-attempts 0: it must be 1 or more"),
+    usage("--limit", MOVIES, "--limit", "0", says="--limit 0: it must be 1 or more"),
+    usage("--max-attempts", MOVIES, "--max-attempts", "0", says="--max-attempts 0: it must be 1 or more"),
     case("--endpoint", MOVIES, "--endpoint", "/v1/nowhere", says="--endpoint /v1/nowhere"),
-    case("--provider", MOVIES, "--provider", "nobody", says="--provider nobody: unknown; known are: azure"),
+    usage("--provider", MOVIES, "--provider", "nobody", says="--provider nobody: unknown; known are: azure"),
     case("--model", MOVIES, "--model", "gpt-6-luna", says="the local provider has one model, offline"),
-    case("--base-url of the local", MOVIES, "--base-url", "http://127.0.0.1/v1", says="--base-url does not go with"),
+    usage("--base-url of the local", MOVIES, "--base-url", "http://127.0.0.1/v1", says="--base-url does not go with"),
     case("--attach", MOVIES, "--attach", "missing.duckdb", says="missing.duckdb"),
     case("@file", MOVIES, "--instructions", "@missing.txt", says="@missing.txt: the file cannot be read: No such file"),
     case("--into empty", MOVIES, "--into", "", says="--into is empty"),
@@ -204,7 +210,7 @@ def test_a_bad_ask_is_told_in_one_line_and_changes_nothing(
     # A template, a messages column and instructions of the case's own are what it is about.
     told = {"--instructions", "--prompt"} & set(options) or "AS messages" in query
     ran = here(command, *chosen, *([] if told else ["--instructions", "Say it."]), *options, "--", query)
-    assert ran.code == 1, ran
+    assert ran.code == each.code, ran
     assert ran.out == ""
     for part in each.says:
         assert part in ran.error

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PRELOAD = [
-    "sqlbatch.__main__",
+    "sqlbatch.cli.commands",
     "sqlbatch.server",
     "sqlbatch.answering.batch_api",
     "sqlbatch.answering.step",
@@ -83,14 +83,15 @@ def run(
     folder: Path,
     *,
     kill_at: int | str | None = None,
-    limits: dict[str, int] | None = None,
+    limits: dict[str, Any] | None = None,
     keep_open: str | None = None,
 ) -> Ended:
     """Run `sqlbatch ARGUMENTS` in a process of its own, killed at the point of that number or name.
 
     `limits` are the provider's, in the place of OpenAI's own; besides them `first_results`, by how many a job is
-    judged, and `sleeps`, how often the computer sleeps past its lease right after it is committed. A database file that
-    is `keep_open` is opened once and not for each step, which takes a fifth of the time.
+    judged, `patience`, for how many seconds a lock is tried again at once, and `sleeps`, how often the computer sleeps
+    past its lease right after it is committed. A database file that is `keep_open` is opened once and not for each
+    step, which takes a fifth of the time.
     """
     return start(arguments, environment, folder, kill_at=kill_at, limits=limits, keep_open=keep_open)()
 
@@ -101,7 +102,7 @@ def start(
     folder: Path,
     *,
     kill_at: int | str | None = None,
-    limits: dict[str, int] | None = None,
+    limits: dict[str, Any] | None = None,
     kill_after: float | None = None,
     keep_open: str | None = None,
 ) -> Callable[[], Ended]:
@@ -156,9 +157,8 @@ def _main(
     _watch(Points(kill_at, trace))
     import duckdb  # noqa: PLC0415
 
-    import sqlbatch.__main__  # noqa: PLC0415, F401 (puts the commands on the application)
     from sqlbatch.answering import providers  # noqa: PLC0415
-    from sqlbatch.cli.app import main  # noqa: PLC0415
+    from sqlbatch.cli.commands import main  # noqa: PLC0415
 
     _bend(limits)
     providers.KNOWN["openai"] = replace(providers.KNOWN["openai"], **limits)
@@ -175,7 +175,9 @@ def _bend(limits: dict[str, Any]) -> None:
     """Take what is no provider's limit out of the limits, and bend the code by it."""
     from sqlbatch import clock  # noqa: PLC0415
     from sqlbatch.answering import load, submit  # noqa: PLC0415
+    from sqlbatch.store import database  # noqa: PLC0415
 
+    database.LOCK_PATIENCE = limits.pop("patience", database.LOCK_PATIENCE)
     load.FIRST_RESULTS = limits.pop("first_results", load.FIRST_RESULTS)
     sleeps, after = limits.pop("sleeps", 0), clock.after
     slept: list[float] = []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -94,21 +97,40 @@ def test_two_processes_with_shared_requests_send_each_once(
     assert len(bench.control.ledger()) == 40
 
 
-def test_a_database_that_another_process_holds_is_a_pause_that_names_it(
+def test_a_database_that_another_process_holds_for_hours_is_a_pause_that_names_it(
     server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A notebook left open over lunch: more than an hour of the clock goes by, and the job ends right after it."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("sqlbatch.store.database.LOCK_PATIENCE", 0.1)
     bench = Bench(
         server.base_url, tmp_path / "a.duckdb", Provider("openai", server.base_url, "OPENAI_API_KEY"), monkeypatch
     )
-    variables = environment()
+    variables, limits = environment(), {"patience": 0.05}
     bench.control.faults({"name": "stuck_in_progress", "seconds": 0.6})
     begin = run([*enrich(bench, numbered(ROWS), "answers", ROWS), "--no-wait"], variables, tmp_path)
     assert begin.code == 0, begin
     with duckdb.connect(str(bench.path)):
-        waiting = start(["wait", "answers", "--db", str(bench.path)], variables, tmp_path)
-        time.sleep(0.3)
+        waiting = start(["wait", "answers", "--db", str(bench.path)], variables, tmp_path, limits=limits)
+        time.sleep(2)
+        refused = run(enrich(bench, numbered(1), "other", 1), variables, tmp_path, limits=limits)
     ended = waiting()
+    holder = f"is locked by process {os.getpid()}; close it there, or wait until it is done"
+    assert refused.code == 1, "nothing has begun, so it is an error"
+    assert holder in refused.said
     assert ended.code == 0, ended
+    assert holder in ended.said
+    assert ended.said.count("locked by") == 1, "told once, not at each try"
     bench.check(ROWS)
+
+
+def test_an_interrupt_while_python_imports_is_quiet(tmp_path: Path) -> None:
+    code = (
+        "import builtins, os, signal; real = builtins.__import__\n"
+        "def importing(name, *rest, **more):\n"
+        "    if name == 'sqlbatch.cli.commands': os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return real(name, *rest, **more)\n"
+        "builtins.__import__ = importing\n"
+        "from sqlbatch.__main__ import main; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "error: interrupted; nothing was begun\n")

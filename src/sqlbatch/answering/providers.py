@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from sqlbatch import configuration
 from sqlbatch.configuration import did_you_mean
-from sqlbatch.errors import InvalidSettings
+from sqlbatch.errors import InvalidOption, InvalidSettings
 
 # What the endpoints of an enrichment begin with, whatever a provider calls them.
 _PREFIX = "/v1"
@@ -84,7 +84,7 @@ def find_provider(name: str, base_url: str | None = None) -> Provider:
     """Return the provider of a name, at another base URL where one is given; raise InvalidSettings for a wrong one."""
     providers = known()
     if name not in providers:
-        raise InvalidSettings(f"--provider {name}: unknown; {did_you_mean(name, sorted(providers))}")
+        raise InvalidOption(f"--provider {name}: unknown; {did_you_mean(name, sorted(providers))}")
     provider = providers[name]
     if base_url is None:
         base_url = _from_variable(provider)
@@ -94,7 +94,7 @@ def find_provider(name: str, base_url: str | None = None) -> Provider:
     if base_url is None or base_url == provider.base_url:
         return provider
     if name == "local":
-        raise InvalidSettings("--base-url does not go with --provider local, which finds its own server")
+        raise InvalidOption("--base-url does not go with --provider local, which finds its own server")
     return replace(provider, base_url=canonical(base_url))
 
 

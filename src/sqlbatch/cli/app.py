@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from sqlbatch import display
 from sqlbatch.cli.everywhere import App, Debug, Quiet, Verbose, begin, given_before
-from sqlbatch.errors import SqlbatchError
+from sqlbatch.errors import InvalidOption, SqlbatchError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         if display.voice.debug:
             raise
         display.error(str(problem))
-        return display.Exit.ERROR
+        return display.Exit.USAGE if isinstance(problem, InvalidOption) else display.Exit.ERROR
     except SystemExit as problem:
         if problem.code == 130:  # Typer's for an interrupt
             display.error("interrupted; nothing was begun")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.errors import InvalidSettings
+from sqlbatch.errors import InvalidOption, InvalidSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +94,7 @@ def parse_param(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     name = name.strip()
     if not equals or not name:
-        raise InvalidSettings(f"--param {text}: write it as name=value, for example --param max_completion_tokens=200")
+        raise InvalidOption(f"--param {text}: write it as name=value, for example --param max_completion_tokens=200")
     if name in {"model", "messages", "input", "prompt", "stream", "response_format", "text", "instructions"}:
         raise InvalidSettings(f"--param {name}: sqlbatch sets {name} itself; use the option made for it")
     try:

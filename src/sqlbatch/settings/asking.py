@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch.answering.providers import Provider, find_provider
 from sqlbatch.configuration import OPTIONS
-from sqlbatch.errors import InvalidPrompt, InvalidReturns, InvalidSettings, InvalidTarget
+from sqlbatch.errors import InvalidOption, InvalidPrompt, InvalidReturns, InvalidSettings, InvalidTarget
 from sqlbatch.query.endpoints import check_params, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param
 from sqlbatch.query.pictures import check_detail
@@ -47,9 +47,9 @@ def ask(source: Source, given: Mapping[str, Any]) -> Ask:
     provider = find_provider(name, base_url)
     limit, attempts = option("limit"), option("max_attempts", 3)
     if limit is not None and limit < 1:
-        raise InvalidSettings(f"--limit {limit}: it must be 1 or more")
+        raise InvalidOption(f"--limit {limit}: it must be 1 or more")
     if attempts < 1:
-        raise InvalidSettings(f"--max-attempts {attempts}: it must be 1 or more")
+        raise InvalidOption(f"--max-attempts {attempts}: it must be 1 or more")
     values = dict(source.options.get("param", {}))
     for text in given.get("param") or []:
         name, value = parse_param(text)
