@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch import layout
+from sqlbatch import clock, layout
 from sqlbatch.answering.owner import new_owner
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.places import home, scratch_folder
@@ -18,6 +18,7 @@ from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.quote import Known, count_known
 from sqlbatch.reach import connected
 from sqlbatch.run import check_of, written
+from sqlbatch.store import prices
 from sqlbatch.store.database import scratch_name
 from sqlbatch.store.queries import quote_identifier
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.returns import Returns
     from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.prices import Price
 
 # Rows of a preview where nobody says how many, and the most there may be: more of them belong in a batch.
 ROWS, ROWS_AT_MOST = 5, 100
@@ -53,6 +55,7 @@ class Trial:
     scratch: Path
     fresh: bool
     owner: str
+    price: Price | None
     told: list[Told] = field(default_factory=list)
 
 
@@ -81,7 +84,10 @@ class PreviewRow:
 
 @dataclass(frozen=True, repr=False)
 class Preview:
-    """What a preview brought: its rows, how many requests were sent for them, and the tokens that those took."""
+    """What a preview brought: its rows, how many requests were sent for them, the tokens that those took, and dollars.
+
+    `dollars` are at the ordinary price, None where no price is known.
+    """
 
     rows: tuple[PreviewRow, ...]
     sees: tuple[str, ...]
@@ -89,6 +95,7 @@ class Preview:
     tokens_in: int
     tokens_cached: int
     tokens_out: int
+    dollars: float | None
 
     def of(self, status: str) -> int:
         """Return how many rows have a status."""
@@ -102,6 +109,7 @@ class Preview:
             "tokens_in": self.tokens_in,
             "tokens_cached": self.tokens_cached,
             "tokens_out": self.tokens_out,
+            "dollars": self.dollars,
         }
 
     def __repr__(self) -> str:
@@ -139,7 +147,8 @@ def prepared(
             query = enrichment.query if relation is None else written(relation, folder)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
             known = count_known(session, compiled, fresh=fresh)
-        yield Trial(enrichment, returns, provider, compiled, known, scratch, fresh, new_owner())
+            price = prices.find(session, enrichment.base_url, enrichment.model, clock.now().date())
+        yield Trial(enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -151,6 +160,7 @@ def ask(database: Database, trial: Trial) -> Iterator[Event]:
 
     def commit(session: Session) -> list[str]:
         session.run("store.turn")
+        prices.refresh(session)
         store_requests(session, trial.compiled)
         if trial.compiled.sight.images:
             unsent = pictures.unsent_requests(session, scratch_name(trial.scratch))
@@ -188,7 +198,17 @@ def result(database: Database, trial: Trial) -> Preview:
         sum(each.tokens_in for each in billed),
         sum(each.tokens_cached for each in billed),
         sum(each.tokens_out for each in billed),
+        _dollars(trial, billed),
     )
+
+
+def _dollars(trial: Trial, billed: list[Told]) -> float | None:
+    if not billed or not trial.provider.paid:
+        return 0.0
+    if trial.price is None:
+        return None
+    each = [trial.price.ordinary(one.tokens_in, one.tokens_cached, one.tokens_out) for one in billed]
+    return None if None in each else sum(dollars for dollars in each if dollars is not None)
 
 
 def _row(

@@ -168,6 +168,22 @@ def test_each_failure_is_told_of_its_row_and_only_what_was_paid_for_is_kept(desk
     assert [row.input["text"] for row in again.rows if row.kept] == ["fine", *paid]
 
 
+@pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6-luna-2026-09-22", "nobody-knows-it"])
+def test_what_it_cost_is_told_at_the_ordinary_price_as_costs_has_it(model: str, desk: Bench) -> None:
+    desk.path.with_name("sqlbatch.toml").write_text(
+        '[prices."gpt-6-luna"]\ninput = 0.10\ncached = 0.01\noutput = 0.50\nbatch_factor = 0.5\n'
+    )
+    found = looked(desk, texts("a", "b"), model=model)
+    assert (found.tokens_in, found.tokens_cached, found.tokens_out) == (20, 8, 4)
+    if model == "nobody-knows-it":
+        assert found.dollars is None
+    else:
+        assert found.dollars == pytest.approx((12 * 0.10 + 8 * 0.01 + 4 * 0.50) / 1e6)
+        assert desk.sql("SELECT sum(dollars) FROM sqlbatch.costs") == [(pytest.approx(found.dollars),)]
+    again = looked(desk, texts("a", "b"), model=model)
+    assert (again.sent, again.dollars) == (0, 0.0)
+
+
 def test_too_many_requests_are_asked_again_when_the_provider_says(desk: Bench, scripted: Scripted) -> None:
     busy = (429, {"Retry-After": "7"}, error("slow down", "rate_limit_exceeded"))
     scripted.replies = {"a": [busy, (200, {}, answer('{"word": "A"}'))], "b": [busy]}

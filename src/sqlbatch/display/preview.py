@@ -11,6 +11,7 @@ from rich.text import Text
 
 from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted, err, harmless, out, say, show_facts
+from sqlbatch.display.money import UNKNOWN, dollars
 from sqlbatch.trial import text_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def tell_preview(preview: Preview, trial: Trial, database: str) -> None:
     sent = f"{counted(preview.sent, 'request')} sent" if preview.sent else "nothing sent"
     if preview.tokens_in:
         sent += f", {preview.tokens_in:,} tokens in ({preview.tokens_cached:,} cached), {preview.tokens_out:,} out"
+    if preview.tokens_in and trial.provider.paid:
+        sent += f"; cost: {UNKNOWN if preview.dollars is None else dollars(preview.dollars)}"
     say(f"{counted(len(preview.rows), 'row')}: {', '.join(parts)}; {sent}")
     if preview.of("answered"):
         offline = ", by the offline model, which is no language model" if trial.provider.name == "local" else ""

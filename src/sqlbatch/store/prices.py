@@ -39,6 +39,17 @@ class Price:
     successor: str | None
     origin: str
 
+    def ordinary(self, tokens_in: int, tokens_cached: int, tokens_out: int) -> float | None:
+        """Return what one request costs outside of batches, in dollars, as the view costs has it; None: not known."""
+        if self.input is None or (self.output is None and tokens_out):
+            return None
+        cached = self.input if self.cached is None else self.cached
+        asked = (tokens_in - tokens_cached) * self.input + tokens_cached * cached
+        answered = tokens_out * (self.output or 0)
+        if tokens_in > LONG_INPUT:
+            return (asked * self.long_input_factor + answered * self.long_output_factor) / 1e6
+        return (asked + answered) / 1e6
+
 
 def find(session: Session, base_url: str, model: str, day: date) -> Price | None:
     """Return the price that holds for a model on a day, or None where the model is not known; writes nothing.
