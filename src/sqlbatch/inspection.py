@@ -7,6 +7,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch.answering import render
 from sqlbatch.errors import JobError
 from sqlbatch.query import join
 from sqlbatch.run import provider_of
@@ -65,7 +66,10 @@ def request(session: Session, job: JobRow, beginning: str) -> dict[str, object]:
     if len(found) > 1:
         raise JobError(f"several requests of job {job.job_id} begin with {beginning}: give more of the custom_id")
     custom_id = str(uuid.UUID(found[0][0]))
-    _, endpoint, body = session.run("preview.bodies", {"ids": [custom_id]})[0]
+    bodies, unreadable = render.bodies(session, [custom_id])
+    if unreadable:
+        raise JobError(f"the request {custom_id} cannot be written: {unreadable[custom_id]}")
+    _, endpoint, body = bodies[0]
     return {
         "custom_id": custom_id,
         "method": "POST",
