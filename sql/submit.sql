@@ -58,6 +58,11 @@ COPY (
   WHERE {chosen}
 ) TO {path} (FORMAT CSV, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\x01', COMPRESSION none);
 
+-- parts: ranges of request numbers, each of about so many bytes
+SELECT min(seq), max(seq)
+FROM (SELECT r.seq, sum(r.bytes) OVER (ORDER BY r.seq) // $most::BIGINT AS part FROM sqlbatch.requests r WHERE {chosen})
+GROUP BY part ORDER BY part;
+
 -- unsent: requests that cannot be sent have failed
 INSERT INTO sqlbatch.results (custom_id, source, outcome, code, message, asked_at, received_at)
 SELECT unnest($ids::UUID[]), 'unsent', 'failed', $code, unnest($messages::VARCHAR[]), $now::TIMESTAMP, $now::TIMESTAMP;

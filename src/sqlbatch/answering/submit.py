@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.answering.render import UNREADABLE, Rendering, has_pictures, rendering
+from sqlbatch.answering.render import PLAIN, UNREADABLE, Rendering, has_pictures, rendering
 from sqlbatch.answering.spool import input_name
 from sqlbatch.errors import ProviderError, ProviderUnreachable
 from sqlbatch.store.queries import quote_identifier, quote_literal
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 UPLOAD_LEASE = 1800.0
 # Seconds of the lease on a create; the POST itself is given up long before.
 CREATE_LEASE = 900.0
+# Bytes of lines with pictures that are rendered at a time.
+PART_BYTES = 32_000_000
 # Seconds of the first pause after a refusal that passes; each further one is twice as long, up to the last.
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 1800.0
 
@@ -134,33 +137,47 @@ def looked(database: Database, job_id: int) -> None:
     database.write(lambda session: session.run("submit.looked", {"job_id": job_id}))
 
 
-def write_file(session: Session, batch_id: str, path: Path, url: str | None = None) -> None:
+def write_file(session: Session, batch_id: str, path: Path, url: str | None = None) -> tuple[int, int] | None:
     """Write a batch's input file from its manifest; its lines stand in no particular order.
 
-    `url` is the provider's spelling of the endpoint, where that is its own.
+    `url` is the provider's spelling of the endpoint, where that is its own. Requests whose pictures are not there any
+    more fail and are left out, within the caller's transaction: then it returns how many requests and bytes are left.
     """
     which, endpoint = _requests_of(session, batch_id)
-    with rendering(session, which) as made:
-        _write(session, which, made, path, endpoint if url is None else url)
-
-
-def write_readable(session: Session, batch_id: str, path: Path, url: str) -> tuple[int, int] | None:
-    """Write a batch's file without the requests whose pictures are not there any more, which have failed by that.
-
-    Within the caller's transaction. Returns how many requests and bytes are left, None where all are.
-    """
-    which, _ = _requests_of(session, batch_id)
+    url = endpoint if url is None else url
+    if not has_pictures(session, which):
+        _write(session, which, PLAIN, path, url)
+        return None
     left: tuple[int, int] | None = None
-    with rendering(session, which) as made:
-        if made.unreadable:
-            ids, messages = map(list, zip(*made.unreadable, strict=True))
-            fact = {"now": clock.now(), "code": UNREADABLE}
-            session.run("submit.unsent", {"ids": ids, "messages": messages, **fact})
-            session.run("submit.leave_out", {"ids": ids, "batch_id": batch_id})
-            left = session.run("submit.count_again", {"batch_id": batch_id, **fact})[0]
-        if left is None or left[0]:
-            _write(session, which, made, path, url)
+    part = path.with_suffix(".part")
+    whole = path.with_suffix(".whole")
+    try:
+        with whole.open("wb") as out:
+            # DuckDB holds the pictures of a part in memory, several times over.
+            for low, high in session.run("submit.parts", {"most": PART_BYTES}, chosen=which):
+                within = f"{which} AND r.seq BETWEEN {low} AND {high}"
+                with rendering(session, within) as made:
+                    if made.unreadable:
+                        left = _leave_out(session, batch_id, made)
+                    _write(session, within, made, part, url)
+                with part.open("rb") as lines:
+                    shutil.copyfileobj(lines, out, 1 << 20)
+        whole.chmod(0o600)
+        whole.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)
     return left
+
+
+def _leave_out(session: Session, batch_id: str, made: Rendering) -> tuple[int, int]:
+    """Let the requests fail that cannot be sent; return how many requests and bytes the batch has then."""
+    ids, messages = map(list, zip(*made.unreadable, strict=True))
+    fact = {"now": clock.now(), "code": UNREADABLE}
+    session.run("submit.unsent", {"ids": ids, "messages": messages, **fact})
+    session.run("submit.leave_out", {"ids": ids, "batch_id": batch_id})
+    requests, size = session.run("submit.count_again", {"batch_id": batch_id, **fact})[0]
+    return requests, size
 
 
 def _requests_of(session: Session, batch_id: str) -> tuple[str, str]:
@@ -181,9 +198,8 @@ def _write(session: Session, which: str, made: Rendering, path: Path, url: str) 
 def _written(database: Database, batch_id: str, path: Path, url: str) -> tuple[int, int] | None:
     """Write a batch's file; where requests had to be left out, return how many and how many bytes there are now."""
     if not database.read(lambda session: has_pictures(session, _requests_of(session, batch_id)[0])):
-        database.read(lambda session: write_file(session, batch_id, path, url))
-        return None
-    return database.write(lambda session: write_readable(session, batch_id, path, url))
+        return database.read(lambda session: write_file(session, batch_id, path, url))
+    return database.write(lambda session: write_file(session, batch_id, path, url))
 
 
 def _uploaded(api: BatchAPI, path: Path, progress: Callable[[int], None], *, before: bool) -> str:

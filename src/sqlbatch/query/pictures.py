@@ -35,6 +35,8 @@ _TYPE = (
     "WHEN content[1:6] IN ('GIF87a'::BLOB, 'GIF89a'::BLOB) "
     f"THEN CASE WHEN {_ANIMATED} THEN NULL ELSE 'image/gif' END END"
 )
+# The most bytes of a request's pictures in base64: one of so many is written with 0.8 GB of memory.
+REQUEST_BYTES = 100_000_000
 # Files that are looked for at a time, so that a million paths need no memory here.
 _AT_ONCE = 10_000
 _IS_DATA = "lower(left(value, 5)) = 'data:'"
@@ -71,6 +73,7 @@ def look(session: Session, scratch: str, columns: Sequence[QueryColumn], folder:
 
     `folder` is where relative paths are looked for first; `line_limit` the most bytes of a request's line.
     """
+    line_limit = min(line_limit, REQUEST_BYTES)
     # A picture in base64 has four bytes for three.
     most = line_limit // 4 * 3
     session.run("pictures.begin", scratch=scratch)
