@@ -224,7 +224,7 @@ def _row(
     shown: str,
     answer: str | None,
 ) -> PreviewRow:
-    status, error, kept = "pending", "it was not answered before the interrupt", False
+    status, error, kept = "pending", "no answer came before the interrupt; it may be billed all the same", False
     if skipped is not None:
         status, error = "skipped", skipped
     elif told is not None and not told.kept:
