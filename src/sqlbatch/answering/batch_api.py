@@ -17,16 +17,13 @@ import httpx2
 import openai
 
 from sqlbatch import trace
+from sqlbatch.answering.providers import BLOCKING_CODES
 from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable, SqlbatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-# Codes that mean: no money, or no right, now and on the next try (contract, section 7, number 26).
-BLOCKING_CODES = frozenset(
-    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated", "invalid_api_key"}
-)
 _PASSING = frozenset({408, 409, 429})
 _CHUNK = 1 << 20
 # Seconds in which a provider that is there answers a first, small question.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering.batch_api import BLOCKING_CODES
+from sqlbatch.answering.providers import BLOCKING_CODES
 from sqlbatch.answering.readers import reader_of
 from sqlbatch.store.queries import quote_literal
 

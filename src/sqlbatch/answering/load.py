@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.answering.batch_api import BLOCKING_CODES
 from sqlbatch.answering.events import Loaded
 from sqlbatch.answering.judge import file_list, judge
+from sqlbatch.answering.providers import BLOCKING_CODES
 from sqlbatch.answering.repair import as_text
 from sqlbatch.answering.spool import input_name, result_name
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable

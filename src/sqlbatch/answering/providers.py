@@ -13,6 +13,10 @@ from sqlbatch import configuration
 from sqlbatch.configuration import did_you_mean
 from sqlbatch.errors import InvalidOption, InvalidSettings
 
+# Codes that mean: no money, or no right, now and on the next try (contract, section 7, number 26).
+BLOCKING_CODES = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated", "invalid_api_key"}
+)
 # What the endpoints of an enrichment begin with, whatever a provider calls them.
 _PREFIX = "/v1"
 _HERE = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -9,6 +9,7 @@ import typer
 
 from sqlbatch import display, outcome, reach, run, settings
 from sqlbatch.answering.providers import label
+from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.operate import ending, existing, follow
@@ -20,7 +21,10 @@ from sqlbatch.store import jobs as state
 def retry(
     job: opt.JobArgument = None,
     db: opt.Db = None,
-    only: Annotated[str | None, typer.Option("--only", metavar="CODE", help="Only what failed with this code.")] = None,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="CODE", help="Only what failed with this code.", autocompletion=complete.codes),
+    ] = None,
     yes: opt.Yes = False,
     no_wait: opt.NoWait = False,
     poll: opt.Poll = None,
@@ -45,14 +49,20 @@ def retry(
             return display.Exit.ERROR
         reach.check_provider(database, provider)
     again = outcome.retry(database, found.job_id, only)
-    display.say(f"job {found.job_id}: {again:,} failed requests are asked again")
+    display.say(
+        f"job {found.job_id}: {again:,} failed requests are asked again, as they were "
+        "(another prompt or parameter is a new enrich)"
+    )
     follow(database, found.job_id, provider, once=no_wait, poll=settings.poll(poll))
     return ending(database, found.job_id, as_json=as_json, rows=not no_wait)
 
 
 @app.command()
 def cancel(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None, as_json: opt.Json = False) -> int:
-    """Give a job up: its batches are stopped, unless another job needs them; what was answered is kept."""
+    """Give a job up: its batches are stopped, unless another job needs them; what was answered is kept.
+
+    Example: sqlbatch cancel movie_tags
+    """
     database = existing(db)
     with database.session() as session:
         found = state.find(session, job)

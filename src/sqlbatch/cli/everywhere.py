@@ -16,6 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PANEL = "Every command"
+# What is said of each command in the list of all: a line of a narrow terminal.
+BRIEFLY = {
+    "enrich": "Quote, confirm, submit, wait, show the first rows.",
+    "plan": "The quote alone: sends nothing, writes nothing.",
+    "preview": "A few rows now, at full price; answers are kept.",
+    "jobs": "One line a job, the newest first.",
+    "show": "One job: batches, counts, cost, failures by reason.",
+    "wait": "Steps until the job is done, with progress.",
+    "sync": "One step of every open job, fit for cron.",
+    "retry": "Ask again for what failed.",
+    "cancel": "Give a job up; what was answered is kept.",
+    "load": "The target from what is there; files fetched by hand.",
+    "query": "Any SQL of yours on the database.",
+    "prune": "Give up what ended jobs need no longer.",
+    "config": "What holds, where it is set, which keys are set.",
+    "serve": "The Batch API in front of any model.",
+}
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Only errors and the data asked for.", rich_help_panel=_PANEL)
 ]
@@ -36,10 +53,10 @@ class App(typer.Typer):
         self, name: str | None = None, **more: Any
     ) -> Callable[[Callable[..., int]], Callable[..., int]]:
         """Register a command under its function's name, as Typer does, with the options of every command."""
-        register = super().command(name, **more)
 
         def registered(function: Callable[..., int]) -> Callable[..., int]:
-            register(_speaking(function))
+            more.setdefault("short_help", BRIEFLY.get(name or function.__name__))
+            super(App, self).command(name, **more)(_speaking(function))
             return function
 
         return registered

@@ -31,10 +31,14 @@ FIRST_ROWS = 5
 
 @app.command()
 def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
-    """One line a job, the newest first."""
+    """One line a job, the newest first.
+
+    Example: sqlbatch jobs --json
+    """
     database = existing(db)
     with database.session(migrate=False) as session:
-        found = state.rows(session) if session.has_schema() else []
+        ours = session.has_schema()
+    found = database.read(state.rows) if ours else []
     if as_json:
         display.print_json([job.as_dict() for job in found])
     elif found:
@@ -46,7 +50,10 @@ def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
 
 @app.command()
 def sync(db: opt.Db = None, as_json: opt.Json = False) -> int:
-    """One step of every open job, fit for cron."""
+    """One step of every open job, fit for cron.
+
+    Example: sqlbatch sync --quiet
+    """
     database = existing(db)
     with database.session() as session:
         left_over = set(outcome.left_over(session))
@@ -82,7 +89,10 @@ def wait(
     poll: opt.Poll = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Steps until the job is done, with progress. Interrupt it at any time: it goes on at the provider."""
+    """Steps until the job is done, with progress. Interrupt it at any time: it goes on at the provider.
+
+    Example: sqlbatch wait movie_tags
+    """
     database = existing(db)
     pause = settings.poll(poll)
     found = patiently(database, lambda session: state.find(session, job))

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from sqlbatch.cli import complete
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+# The panels of the help of the commands that ask.
+_ASKED, _MODEL, _RUN = "What is asked", "Who answers", "How it runs"
 
 QueryArgument = Annotated[
     str,
@@ -22,7 +27,10 @@ QueryArgument = Annotated[
 JobArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[JOB]", help="A job's number or its target's name; by default the newest.", show_default=False
+        metavar="[JOB]",
+        help="A job's number or its target's name; by default the newest.",
+        show_default=False,
+        autocompletion=complete.jobs,
     ),
 ]
 Db = Annotated[str | None, typer.Option("--db", metavar="FILE", help="The DuckDB file.  \\[default: enriched.duckdb]")]
@@ -31,62 +39,127 @@ Attach = Annotated[
     typer.Option("--attach", metavar="PATH[ AS NAME]", help="Another database the query may read; repeatable."),
 ]
 Into = Annotated[
-    str | None, typer.Option("--into", metavar="TABLE", help="The target table.  \\[default: the file's name]")
+    str | None,
+    typer.Option(
+        "--into", metavar="TABLE", help="The target table.  \\[default: the file's name]", rich_help_panel=_ASKED
+    ),
 ]
 Input = Annotated[
     list[str] | None,
     typer.Option(
-        "--input", metavar="COLUMN", help="What the model sees of a row; repeatable.  \\[default: all columns]"
+        "--input",
+        metavar="COLUMN",
+        help="What the model sees of a row; repeatable.  \\[default: all columns]",
+        rich_help_panel=_ASKED,
     ),
 ]
 Prompt = Annotated[
     str | None,
-    typer.Option("--prompt", metavar="TEXT", help="A template with {{ column }}, instead of --input; or @file."),
+    typer.Option(
+        "--prompt",
+        metavar="TEXT",
+        help="A template with {{ column }}, instead of --input; or @file.",
+        rich_help_panel=_ASKED,
+    ),
 ]
 Instructions = Annotated[
     str | None,
-    typer.Option("--instructions", metavar="TEXT", help="What the model shall do: the system message; or @file."),
+    typer.Option(
+        "--instructions",
+        metavar="TEXT",
+        help="What the model shall do: the system message; or @file.",
+        rich_help_panel=_ASKED,
+    ),
 ]
 Returns = Annotated[
     str | None,
     typer.Option(
-        "--returns", metavar="COLUMNS", help="'genres VARCHAR[], year INTEGER', or JSON.  \\[default: one text]"
+        "--returns",
+        metavar="COLUMNS",
+        help="'genres VARCHAR[], year INTEGER', or JSON.  \\[default: one text]",
+        rich_help_panel=_ASKED,
     ),
 ]
 JsonSchema = Annotated[
-    str | None, typer.Option("--json-schema", metavar="FILE", help="A JSON Schema, in the place of --returns.")
+    str | None,
+    typer.Option(
+        "--json-schema", metavar="FILE", help="A JSON Schema, in the place of --returns.", rich_help_panel=_ASKED
+    ),
 ]
 Image = Annotated[
     list[str] | None,
-    typer.Option("--image", metavar="COLUMN", help="A column of pictures: paths, URLs or BLOBs; repeatable."),
+    typer.Option(
+        "--image",
+        metavar="COLUMN",
+        help="A column of pictures: paths, URLs or BLOBs; repeatable.",
+        rich_help_panel=_ASKED,
+    ),
 ]
 ImageDetail = Annotated[
     str | None,
-    typer.Option("--image-detail", metavar="DETAIL", help="How closely pictures are looked at: auto, low, high."),
+    typer.Option(
+        "--image-detail",
+        metavar="DETAIL",
+        help="How closely pictures are looked at: auto, low, high.",
+        rich_help_panel=_ASKED,
+    ),
 ]
-Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="The model, for example gpt-6-luna.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="The model, for example gpt-6-luna.",
+        rich_help_panel=_MODEL,
+        autocompletion=complete.models,
+    ),
+]
 Param = Annotated[
-    list[str] | None, typer.Option("--param", metavar="K=V", help="A parameter of the model call; repeatable.")
+    list[str] | None,
+    typer.Option("--param", metavar="K=V", help="A parameter of the model call; repeatable.", rich_help_panel=_MODEL),
 ]
 Endpoint = Annotated[
     str | None,
     typer.Option(
-        "--endpoint", metavar="NAME", help="responses, embeddings, moderations, …  \\[default: chat/completions]"
+        "--endpoint",
+        metavar="NAME",
+        help="responses, embeddings, moderations, …  \\[default: chat/completions]",
+        rich_help_panel=_MODEL,
+        autocompletion=complete.endpoints,
     ),
 ]
 ProviderName = Annotated[
     str | None,
-    typer.Option("--provider", metavar="NAME", help="openai or local (no key, no cost).  \\[default: openai]"),
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="openai or local (no key, no cost).  \\[default: openai]",
+        rich_help_panel=_MODEL,
+        autocompletion=complete.providers,
+    ),
 ]
-BaseUrl = Annotated[str | None, typer.Option("--base-url", metavar="URL", help="Another server of the same API.")]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the query's first N rows.")]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option("--base-url", metavar="URL", help="Another server of the same API.", rich_help_panel=_MODEL),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", help="Only the query's first N rows.", rich_help_panel=_RUN)
+]
 MaxAttempts = Annotated[
     int | None,
-    typer.Option("--max-attempts", metavar="N", help="How often a request is sent, at most.  \\[default: 3]"),
+    typer.Option(
+        "--max-attempts",
+        metavar="N",
+        help="How often a request is sent, at most.  \\[default: 3]",
+        rich_help_panel=_RUN,
+    ),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again what was answered before.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again what was answered before.", rich_help_panel=_RUN)]
 Replace = Annotated[
-    bool, typer.Option("--replace", help="Replace a table that sqlbatch did not make, or shrink the target.")
+    bool,
+    typer.Option(
+        "--replace", help="Replace a table that sqlbatch did not make, or shrink the target.", rich_help_panel=_RUN
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money is spent.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit and return; sync or wait goes on later.")]

@@ -1,0 +1,65 @@
+"""The command reference, from the commands themselves: `python -m sqlbatch.cli.reference > docs/commands.md`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from typing import Any
+
+import typer
+
+import sqlbatch.__main__  # noqa: F401 (it puts the commands on the application)
+from sqlbatch.cli.app import ORDER, app
+from sqlbatch.cli.everywhere import BRIEFLY
+
+_EVERYWHERE = frozenset({"quiet", "verbose", "debug", "help"})
+_HEAD = """# Commands
+
+Written by `python -m sqlbatch.cli.reference > docs/commands.md` from the help of the commands; a test compares them.
+
+Every command also takes `--quiet` (`-q`: only errors and the data asked for), `--verbose` (`-v`: each SQL statement and
+HTTP call, timed), `--debug` (the traceback of an error) and `--help` (`-h`); the first three may stand before the
+command's name too. JOB is a job's number or its target's name.
+"""
+
+
+def reference() -> str:
+    """Return the reference as Markdown."""
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    rows = [f"| [`{name}`](#{name}) | {BRIEFLY[name]} |" for name in ORDER if name in commands]
+    parts = [_HEAD, "| command | |\n|---|---|\n" + "\n".join(rows) + "\n"]
+    parts += [_section(name, commands[name]) for name in ORDER if name in commands]
+    return "\n".join(parts)
+
+
+def _section(name: str, command: Any) -> str:
+    text, _, example = inspect.cleandoc(command.help or "").partition("Example: ")
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option" and each.name not in _EVERYWHERE]
+    usage = " ".join(["sqlbatch", name, *(each.metavar for each in arguments), *(["[OPTIONS]"] if options else [])])
+    lines = [f"## {name}\n", f"`{usage}`\n", text.strip() + "\n"]
+    if example:
+        lines.append("```sh\n" + " ".join(example.split()) + "\n```\n")
+    rows = [f"| `{_cell(each.metavar)}` | {_cell(each.help)} |" for each in arguments]
+    rows += [f"| {_names(each)} | {_cell(each.help)}{_default(each)} |" for each in options]
+    return "\n".join([*lines, "| | |\n|---|---|\n" + "\n".join(rows) + "\n"]) if rows else "\n".join(lines)
+
+
+def _names(option: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    return names if option.is_flag else f"{names} `{_cell(option.metavar or option.name.upper())}`"
+
+
+def _default(option: Any) -> str:
+    shown = option.default not in (None, False, [], ()) and not option.is_flag and not callable(option.default)
+    value = getattr(option.default, "value", option.default)
+    return f" [default: {value}]" if shown else ""
+
+
+def _cell(text: str | None) -> str:
+    return re.sub(r"\s+", " ", (text or "").replace("\\[", "[")).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,79 @@
+"""Help, completion and the reference: each command has an example, Tab knows jobs, docs/commands.md is as written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sqlbatch.cli.app import ORDER
+from sqlbatch.cli.reference import reference
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Command
+
+ASK = ("enrich", "SELECT 'a' AS x", "--provider", "local", "--instructions", "Say it.", "--into", "films")
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "commands.md").read_text() == reference(), (
+        "python -m sqlbatch.cli.reference > docs/commands.md"
+    )
+
+
+@pytest.mark.parametrize("command", ORDER)
+def test_every_command_has_an_example(command: str, here: Command) -> None:
+    assert re.search(rf"Example: sqlbatch {command}\b", here(command, "--help").out)
+
+
+def test_help_has_no_colours_in_a_pipe(here: Command) -> None:
+    assert "\x1b" not in here("--help").out + here("config").out + here("nothing").err
+
+
+def test_without_arguments_it_says_what_to_try_and_that_runs(cli: Command, tmp_path: Path) -> None:
+    told = cli()
+    assert told.code == 0
+    example = " ".join(told.err.split()).partition("Try it without a key: ")[2]
+    (tmp_path / "try.sh").write_text(example.replace("sqlbatch ", f"{sys.executable} -m sqlbatch ", 1))
+    ran = subprocess.run(["sh", "try.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "baker" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("sqlbatch show ", {"films", "1"}),
+        ("sqlbatch wait f", {"films"}),
+        ("sqlbatch prune --job ", {"films", "1"}),
+        ("sqlbatch enrich x --provider gr", {"groq"}),
+        ("sqlbatch enrich x --model gpt-6-l", {"gpt-6-luna"}),
+        ("sqlbatch enrich x --endpoint emb", {"embeddings"}),
+        ("sqlbatch query x --format c", {"csv"}),
+        ("sqlbatch load films out", {"out.jsonl"}),
+        ("sqlbatch pru", {"prune"}),
+        ("sqlbatch show --db nothing.duckdb ", set()),
+    ],
+)
+def test_tab_offers_what_fits(
+    line: str, offered: set[str], here: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "out.jsonl").write_text("")
+    if "films" in offered:
+        here(*ASK)
+    monkeypatch.setenv("_SQLBATCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
+    code = (
+        "import sys; sys.argv = ['sqlbatch']; from sqlbatch.__main__ import main\ntry:\n main()\n"
+        "finally:\n assert 'openai' not in sys.modules"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    assert set(ran.stdout.split()) == offered
