@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-import sqlbatch.__main__  # noqa: F401 (it puts the commands on the application)
+import sqlbatch.cli.commands  # noqa: F401 (it puts the commands on the application)
 from sqlbatch.cli.app import ORDER, app
 from sqlbatch.cli.everywhere import BRIEFLY
 
