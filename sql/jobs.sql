@@ -2,9 +2,9 @@
 
 -- add: a new job, with its number
 INSERT INTO sqlbatch.jobs (target, query, enrichment, provider, base_url, "rows", skipped, requests, reused, bytes, tokens,
-  max_attempts, replacing, created_at, not_before)
+  max_attempts, replacing, created_at, not_before, quote, max_cost)
 VALUES ($target, $query, $enrichment, $provider, $base_url, $rows, $skipped, $requests, $reused, $bytes, $tokens,
-  $max_attempts, $replacing, $now::TIMESTAMP, $not_before::TIMESTAMP)
+  $max_attempts, $replacing, $now::TIMESTAMP, $not_before::TIMESTAMP, $quote::JSON, $max_cost::DOUBLE)
 RETURNING job_id;
 
 -- rename: the target of a job that is named by its number

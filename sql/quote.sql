@@ -29,3 +29,38 @@ SELECT
   (SELECT count(*) FROM {scratch}.main.known WHERE state = 'in_flight'),
   count(*), coalesce(sum(bytes), 0)::BIGINT, coalesce(sum(tokens), 0)::BIGINT
 FROM {scratch}.main.to_send;
+
+-- measured: what results of a model were billed of late, against what their bytes had told: of this call, and of any
+-- The newest batches are enough, and of them so many results: the quote of a large database takes no longer.
+WITH batches AS (
+  SELECT batch_id FROM sqlbatch.batches
+  WHERE base_url = $base_url AND model = $model AND state = 'loaded'
+  ORDER BY call_id = $call_id::UUID DESC, loaded_at DESC LIMIT 10
+), told AS (
+  SELECT custom_id, tokens_in, coalesce(tokens_out, 0) AS tokens_out
+  FROM sqlbatch.results
+  WHERE tokens_in > 0 AND (batch_id IS NULL OR batch_id IN (FROM batches))
+  LIMIT 50000
+), billed AS (
+  SELECT q.call_id = $call_id::UUID AS same, q.tokens::DOUBLE AS estimated, t.tokens_in::DOUBLE AS billed, t.tokens_out
+  FROM told t JOIN sqlbatch.requests q ON q.custom_id = t.custom_id JOIN sqlbatch.calls c ON c.call_id = q.call_id
+  WHERE c.base_url = $base_url AND c.model = $model
+), fitted AS (
+  SELECT same, count(*) AS known, sum(billed) / sum(estimated) AS ratio,
+    regr_slope(billed, estimated) AS slope, regr_intercept(billed, estimated) AS intercept,
+    avg(tokens_out) AS output
+  FROM billed GROUP BY same
+)
+SELECT f.same, f.known, f.ratio, f.slope, f.intercept, f.output,
+  (SELECT max(b.billed / (f.ratio * b.estimated)) FROM billed b WHERE b.same = f.same) AS worst
+FROM fitted f ORDER BY f.same DESC;
+
+-- weighed: the tokens of input that are to be sent, as now estimated, and at most; of those, of requests beyond $long tokens
+SELECT count(*), coalesce(sum(likely), 0)::BIGINT, coalesce(sum(likely) FILTER (likely > $long::BIGINT), 0)::BIGINT,
+  count(*) FILTER (likely > $long::BIGINT), coalesce(sum(most), 0)::BIGINT,
+  coalesce(sum(most) FILTER (most > $long::BIGINT), 0)::BIGINT, count(*) FILTER (most > $long::BIGINT)
+FROM (
+  SELECT greatest(1, $intercept::DOUBLE + $slope::DOUBLE * tokens) AS likely,
+    ceil($margin::DOUBLE * greatest(1, $intercept::DOUBLE + $slope::DOUBLE * tokens)) AS most
+  FROM {scratch}.main.to_send
+);

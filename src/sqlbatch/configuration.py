@@ -45,6 +45,7 @@ OPTIONS: dict[str, Option] = {
     "model": Option(str, "the model", "none: each enrich names it"),
     "endpoint": Option(str, "which API of the model", "/v1/chat/completions"),
     "max_attempts": Option(int, "how often a request is sent, at most", "3"),
+    "max_cost": Option(float, "dollars that a job may cost at most", "none"),
     "poll": Option(float, "seconds between two looks", "short, growing to 60"),
     "quiet": Option(bool, "only errors and data are told", "false"),
     "verbose": Option(bool, "each SQL statement and HTTP call is told", "false"),

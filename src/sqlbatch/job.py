@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from sqlbatch.query import quote as quotes
     from sqlbatch.run import Prepared
     from sqlbatch.store.database import Database
 
@@ -42,13 +43,16 @@ def enrich(
     max_attempts: int | None = None,
     fresh: bool = False,
     replace: bool = False,
+    max_cost: float | None = None,
     yes: bool = False,
 ) -> Job:
     """Submit an enrichment and return its Job; `.wait()` follows it until its table is written.
 
     `query` is one SELECT, or a DuckDB relation (which may read DataFrames). `db` is a path, or a connection of yours,
-    which is used through cursors and not closed. You are never prompted: `yes=True` allows requests to a paid provider.
-    Raises InvalidEnrichment where the ask is wrong, ProviderError where the provider cannot be reached.
+    which is used through cursors and not closed. You are never prompted: what may cost more than a dollar, or has no
+    known price, needs `max_cost`, the dollars that the job may cost at most with its retries, or `yes=True`. Raises
+    InvalidSettings where it needs them or may cost more, InvalidEnrichment where the ask is wrong, ProviderError where
+    the provider cannot be reached.
     """
     database = database_of(db)
     asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
@@ -56,17 +60,14 @@ def enrich(
                  provider=provider, base_url=base_url, limit=limit, max_attempts=max_attempts)  # fmt: skip
     if asked.provider.paid and places.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
-    with _prepared(database, query, asked, fresh=fresh, replace=replace) as ask:
+    max_cost = settings.max_cost(max_cost)
+    with _prepared(database, query, asked, fresh=fresh, replace=replace, max_cost=max_cost) as ask:
         if ask.quote.rows == ask.quote.skipped:
             raise JobError(
                 "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
             )
         if ask.quote.to_send:
-            if asked.provider.paid and not yes:
-                raise InvalidSettings(
-                    f"{ask.quote.to_send:,} requests (about {ask.quote.tokens:,} tokens of input) would be sent to "
-                    f"{asked.provider.name}, at an unknown price: pass yes=True to spend it"
-                )
+            _check_cost(ask.quote, max_cost, yes=yes)
             reach.check_provider(database, asked.provider)
         job = Job(database, run.begin(database, ask))
     if asked.provider.paid:
@@ -154,6 +155,21 @@ def preview(
         return trial.result(database, ready)
 
 
+def _check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> None:
+    """Raise InvalidSettings where something may cost more than was agreed to."""
+    cost = quote.cost
+    over = cost.over(max_cost) if max_cost is not None else None
+    if over is not None:
+        raise InvalidSettings(over)
+    if cost.must_be_agreed and not yes and max_cost is None:
+        most = "at most" if cost.dollars_largest is not None else "perhaps"
+        price = "at an unknown price" if cost.at_most is None else f"for {most} ${cost.at_most:,.2f}"
+        raise InvalidSettings(
+            f"{quote.to_send:,} requests (about {quote.tokens:,} tokens of input) would be sent to {quote.provider}, "
+            f"{price}: pass max_cost, in dollars, or yes=True to spend it"
+        )
+
+
 def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> settings.Ask:
     text = query if isinstance(query, str) else query.sql_query()
     source = settings.read_source(text) if isinstance(query, str) else settings.Source(text, {}, None)
@@ -167,7 +183,13 @@ def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> sett
 
 
 def _prepared(
-    database: Database, query: Query, asked: settings.Ask, *, fresh: bool, replace: bool
+    database: Database,
+    query: Query,
+    asked: settings.Ask,
+    *,
+    fresh: bool,
+    replace: bool,
+    max_cost: float | None = None,
 ) -> AbstractContextManager[Prepared]:
     return run.prepared(
         database,
@@ -177,5 +199,6 @@ def _prepared(
         fresh=fresh,
         replacing=replace,
         max_attempts=asked.max_attempts,
+        max_cost=max_cost,
         relation=None if isinstance(query, str) else query,
     )

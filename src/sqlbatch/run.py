@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from sqlbatch.pauses import FIRST_POLL, Pauses
 from sqlbatch.places import home, scratch_folder
 from sqlbatch.query.compile import Compiled, compile_query, store
 from sqlbatch.query.endpoints import read_returns
-from sqlbatch.query.quote import Quote, make_quote
+from sqlbatch.query.quote import Quote, make_quote, with_cost
 from sqlbatch.query.target import Target, parse_target
 from sqlbatch.reach import connected
 from sqlbatch.store import jobs
@@ -52,6 +53,7 @@ class Prepared:
     fresh: bool
     replacing: bool
     max_attempts: int
+    max_cost: float | None = None
 
 
 @contextlib.contextmanager
@@ -64,6 +66,7 @@ def prepared(
     fresh: bool = False,
     replacing: bool = False,
     max_attempts: int = 3,
+    max_cost: float | None = None,
     relation: duckdb.DuckDBPyRelation | None = None,
 ) -> Iterator[Prepared]:
     """Compile and quote an enrichment; nothing is sent and nothing written but a scratch file, deleted at the end.
@@ -82,9 +85,13 @@ def prepared(
             query = enrichment.query if relation is None else written(relation, folder)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes)
             quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
+            factor = provider.batch_factor if provider.paid else 0.0
+            quote = with_cost(session, quote, enrichment, compiled, factor)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
         quote = replace(quote, batches=batches, target=quote.target if target else "enriched_<job>")
-        yield Prepared(enrichment, returns, provider, target, compiled, quote, scratch, fresh, replacing, max_attempts)
+        yield Prepared(
+            enrichment, returns, provider, target, compiled, quote, scratch, fresh, replacing, max_attempts, max_cost
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -107,6 +114,8 @@ def begin(database: Database, ask: Prepared) -> int:
         "tokens": quote.tokens,
         "max_attempts": ask.max_attempts,
         "replacing": ask.replacing,
+        "quote": json.dumps(quote.as_dict(), default=str),
+        "max_cost": ask.max_cost,
     }
 
     def commit(session: Session) -> int:

@@ -14,6 +14,7 @@ from sqlbatch.errors import InvalidSettings
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from sqlbatch.query.cost import Cost
     from sqlbatch.run import Prepared
     from sqlbatch.settings import Ask
     from sqlbatch.store.database import Database
@@ -25,6 +26,7 @@ Ready = TypeVar("Ready")
 @opt.asking
 def enrich(
     asking: opt.Asking,
+    max_cost: opt.MaxCost = None,
     yes: opt.Yes = False,
     no_wait: opt.NoWait = False,
     poll: opt.Poll = None,
@@ -37,10 +39,11 @@ def enrich(
     """
     database = settings.database(asking.db, asking.attach or ())
     asked = settings.ask(settings.read_source(asking.query), asking.given())
+    max_cost = settings.max_cost(max_cost)
     pause = settings.poll(poll)
     if asked.provider.paid and not no_wait:
         reach.key_of(asked.provider)
-    with _prepared(database, asked, fresh=asking.fresh, replacing=asking.replace) as ask:
+    with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
         display.show_quote(ask.quote)
         if not ask.quote.rows:
             display.say("the query has no rows: nothing to do")
@@ -49,7 +52,11 @@ def enrich(
             display.error("every row is skipped, so nothing can be sent: nothing changed")
             return display.Exit.ERROR
         if ask.quote.to_send and asked.provider.paid:
-            if not yes and not confirmed():
+            over = ask.quote.cost.over(max_cost) if max_cost is not None else None
+            if over is not None:
+                display.error(f"{over}; nothing sent, nothing changed")
+                return display.Exit.ERROR
+            if not yes and ask.quote.cost.must_be_agreed and not confirmed(ask.quote.cost):
                 display.say("nothing sent, nothing changed")
                 return display.Exit.ERROR
             # Only now, for whoever answers at this address is handed the key.
@@ -64,6 +71,7 @@ def enrich(
 @opt.asking
 def plan(
     asking: opt.Asking,
+    max_cost: opt.MaxCost = None,
     as_json: opt.Json = False,
 ) -> int:
     """The quote alone: what enrich would send. Sends nothing, writes nothing.
@@ -72,15 +80,22 @@ def plan(
     """
     database = settings.database(asking.db, asking.attach or ())
     asked = settings.ask(settings.read_source(asking.query), asking.given())
-    with _prepared(database, asked, fresh=asking.fresh, replacing=asking.replace) as ask:
+    max_cost = settings.max_cost(max_cost)
+    with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
+        over = ask.quote.cost.over(max_cost) if max_cost is not None else None
         if as_json:
             display.print_json(ask.quote.as_dict())
         else:
             display.show_quote(ask.quote)
+        if over is not None:
+            display.error(over)
+            return display.Exit.ERROR
     return display.Exit.DONE
 
 
-def _prepared(database: Database, asked: Ask, *, fresh: bool, replacing: bool) -> AbstractContextManager[Prepared]:
+def _prepared(
+    database: Database, asked: Ask, max_cost: float | None, *, fresh: bool, replacing: bool
+) -> AbstractContextManager[Prepared]:
     return compiling(
         run.prepared(
             database,
@@ -90,6 +105,7 @@ def _prepared(database: Database, asked: Ask, *, fresh: bool, replacing: bool) -
             fresh=fresh,
             replacing=replacing,
             max_attempts=asked.max_attempts,
+            max_cost=max_cost,
         )
     )
 
@@ -108,8 +124,13 @@ class compiling(Generic[Ready]):  # noqa: N801 (used as a function)
         return self._inner.__exit__(*error)  # type: ignore[arg-type]
 
 
-def confirmed() -> bool:
-    """Ask whether to spend money; raise InvalidSettings where there is nobody to ask."""
+def confirmed(cost: Cost | None = None) -> bool:
+    """Ask on the terminal whether to spend it; raise InvalidSettings where there is nobody to ask."""
+    if cost is None or cost.at_most is None:
+        sum_ = "at an unknown price"
+    else:
+        most = "at most" if cost.dollars_largest is not None else "perhaps"
+        sum_ = f"{most} {display.dollars(cost.at_most)}"
     if not sys.stdin.isatty():
-        raise InvalidSettings("this costs money at an unknown price: add --yes to send it without being asked")
-    return display.confirm("Send it?")
+        raise InvalidSettings(f"this costs money, {sum_}: add --yes to send it without being asked")
+    return display.confirm(f"Send it, {sum_}?")

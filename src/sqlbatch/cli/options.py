@@ -161,6 +161,10 @@ Replace = Annotated[
         "--replace", help="Replace a table that sqlbatch did not make, or shrink the target.", rich_help_panel=_RUN
     ),
 ]
+MaxCost = Annotated[
+    float | None,
+    typer.Option("--max-cost", metavar="USD", help="Dollars that the job may cost at most, its retries included."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money is spent.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit and return; sync or wait goes on later.")]
 Poll = Annotated[

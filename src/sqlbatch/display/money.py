@@ -1,27 +1,58 @@
-"""Sums of money, as a person reads them."""
+"""Tokens and sums of money, as a person reads them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlbatch.display.console import counted
+from sqlbatch.query.cost import HOW_TO_PRICE
+
 if TYPE_CHECKING:
+    from sqlbatch.query.cost import Cost
     from sqlbatch.store.records import Billed
 
-UNKNOWN = "unknown: give the model's price under [prices] in sqlbatch.toml, or in the table sqlbatch.prices"
+NO_PRICE = f"no price is known: {HOW_TO_PRICE}"
+_SOURCES = {"call": "of this prompt", "model": "of this model"}
 
 
 def dollars(amount: float) -> str:
-    """Return a sum in dollars: in cents, and a small one with its first two digits."""
-    if amount >= 1:
+    """Return a sum in dollars: in cents, and what is less than a cent in hundredths of one."""
+    if amount >= 0.01 or not amount:
         return f"${amount:,.2f}"
-    if amount >= 0.0001:
-        text = f"{amount:.4f}"
-        return f"${text[:-2] if text.endswith('00') else text}"
-    return "$0" if not amount else "under $0.0001"
+    return f"${amount:.4f}" if amount >= 0.0001 else "under $0.0001"
 
 
 def spent(billed: Billed) -> str:
     """Return what was spent."""
     if billed.dollars is None:
-        return UNKNOWN
+        return NO_PRICE
     return dollars(billed.dollars) if billed.dollars else "nothing"
+
+
+def tokens(cost: Cost) -> str:
+    """Return the tokens that are likely to be billed, and what that is known from."""
+    estimate = cost.estimate
+    if estimate.source == "bytes":
+        source = "estimated from bytes"
+    else:
+        source = f"calibrated by {counted(estimate.known, 'earlier result')} {_SOURCES[estimate.source]}"
+    if cost.cap == 0:
+        return f"about {cost.tokens:,} in ({source})"
+    guessed = ["a guess"] if estimate.output is None else []
+    most = [] if cost.tokens_out_largest is None else [f"at most {cost.tokens_out_largest:,}"]
+    aside = f" ({', '.join(guessed + most)})" if guessed or most else ""
+    return f"about {cost.tokens:,} in ({source}), {cost.tokens_out:,} out{aside}"
+
+
+def cost(cost: Cost) -> str:
+    """Return the dollars that are likely to be billed, and at most."""
+    if cost.free:
+        return "nothing"
+    if cost.dollars is None:
+        return f"unknown, for no price of the model is known: {HOW_TO_PRICE}"
+    likely = f"about {dollars(cost.dollars)}"
+    if cost.dollars_ordinary is not None and cost.batch_factor != 1:
+        likely += f" ({dollars(cost.dollars_ordinary)} outside of a batch)"
+    if cost.dollars_largest is None:
+        return f"{likely}; answers have no limit (--param {cost.cap_name}=N sets one)"
+    return f"{likely}, at most {dollars(cost.dollars_largest)}"

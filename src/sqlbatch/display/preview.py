@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted, err, harmless, out, say, show_facts
-from sqlbatch.display.money import UNKNOWN, dollars
+from sqlbatch.display.money import NO_PRICE, dollars
 from sqlbatch.trial import text_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def tell_preview(preview: Preview, trial: Trial, database: str) -> None:
     if preview.tokens_in:
         sent += f", {preview.tokens_in:,} tokens in ({preview.tokens_cached:,} cached), {preview.tokens_out:,} out"
     if preview.tokens_in and trial.provider.paid:
-        sent += f"; cost: {UNKNOWN if preview.dollars is None else dollars(preview.dollars)}"
+        sent += f"; cost: {NO_PRICE if preview.dollars is None else dollars(preview.dollars)}"
     say(f"{counted(len(preview.rows), 'row')}: {', '.join(parts)}; {sent}")
     if preview.of("answered"):
         offline = ", by the offline model, which is no language model" if trial.provider.name == "local" else ""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted, err, plain, show_facts
+from sqlbatch.display.money import cost, tokens
 
 if TYPE_CHECKING:
     from sqlbatch.query.quote import Quote
@@ -37,7 +38,7 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     facts["requests"] = ", ".join(settled)
     if quote.to_send:
         batches = counted(quote.batches, "batch", "batches")
-        size = f"{quote.bytes / 1e6:,.1f} MB, about {quote.tokens:,} tokens of input"
+        size = f"{quote.bytes / 1e6:,.1f} MB" if quote.bytes >= 1e5 else f"{quote.bytes / 1e3:,.1f} kB"
         facts["to send"] = f"{counted(quote.to_send, 'request')} in {batches}, {size}"
         if quote.pictures:
             taken = quote.picture_bytes
@@ -45,8 +46,8 @@ def quote_facts(quote: Quote) -> dict[str, str]:
             facts["pictures"] = (
                 f"{quote.pictures:,}, which take {size} of it" if taken else f"{quote.pictures:,}, by URL"
             )
+        facts["tokens"] = tokens(quote.cost)
     else:
         facts["to send"] = "nothing"
-    free = quote.provider == "local" or not quote.to_send
-    facts["cost"] = "nothing" if free else "unknown: no price is known for it"
+    facts["cost"] = cost(quote.cost)
     return facts

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlbatch.errors import InvalidTarget
 from sqlbatch.query import pictures
+from sqlbatch.query.cost import NO_COST, Cost, estimate_cost, find_price
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.target import Existing, Target, look_up
 
@@ -41,10 +42,12 @@ class Quote:
     picture_bytes: int = 0
     unsent: int = 0
     unsent_why: tuple[tuple[str, int], ...] = ()
+    cost: Cost = NO_COST
 
     def as_dict(self) -> dict[str, object]:
         """Return the quote as one JSON object."""
-        return asdict(self) | {"skipped_why": dict(self.skipped_why), "unsent_why": dict(self.unsent_why)}
+        whys = {"skipped_why": dict(self.skipped_why), "unsent_why": dict(self.unsent_why)}
+        return asdict(self) | whys | {"cost": self.cost.as_dict()}
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,18 @@ def make_quote(
         unsent=sum(count for _, count in unsent),
         unsent_why=unsent,
     )
+
+
+def with_cost(
+    session: Session, quote: Quote, enrichment: Enrichment, compiled: Compiled, batch_factor: float | None
+) -> Quote:
+    """Return a quote with what it costs; `batch_factor` is the provider's, 0 where it is free, None where not known.
+
+    Raises InvalidSettings where the model is shut down and something is to be sent to it.
+    """
+    price, notes = find_price(session, enrichment) if quote.to_send and batch_factor != 0 else (None, ())
+    cost = estimate_cost(session, enrichment, compiled, price, batch_factor)
+    return replace(quote, tokens=cost.tokens, cost=cost, notes=quote.notes + notes)
 
 
 def check_existing(

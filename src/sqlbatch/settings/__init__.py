@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlbatch.settings.asking import Ask, ask
-from sqlbatch.settings.lookup import configured, poll
+from sqlbatch.settings.lookup import configured, max_cost, poll
 from sqlbatch.settings.place import DEFAULT_DB, database
 from sqlbatch.settings.source import Source, read_source, read_text_option
 
@@ -14,6 +14,7 @@ __all__ = [
     "ask",
     "configured",
     "database",
+    "max_cost",
     "poll",
     "read_source",
     "read_text_option",

@@ -19,6 +19,14 @@ def configured(name: str, given: Any = None) -> Any:
     return held.value if held is not None else None
 
 
+def max_cost(given: float | None) -> float | None:
+    """Return the dollars that a job may cost at most; None where nothing says so."""
+    dollars = configured("max_cost", given)
+    if dollars is not None and not 0 < dollars < float("inf"):
+        raise InvalidSettings(f"--max-cost {dollars:g}: it must be a number of dollars above 0")
+    return float(dollars) if dollars is not None else None
+
+
 def poll(given: float | None) -> float | None:
     """Return the pause between two looks, in seconds; None where nothing fixes it."""
     seconds = configured("poll", given)

@@ -1,0 +1,237 @@
+"""What an enrichment is likely to cost and what it costs at most, before anything is sent.
+
+Tokens of input are estimated from bytes, and set right by what earlier results of the same call, or of the model, were
+billed; tokens of output are the mean of those, and at most what the call's own parameter allows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch import clock
+from sqlbatch.errors import InvalidSettings
+from sqlbatch.query.endpoints import endpoint_of
+from sqlbatch.store import prices
+
+if TYPE_CHECKING:
+    from sqlbatch.query.compile import Compiled
+    from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.store.database import Session
+    from sqlbatch.store.prices import Price
+
+# Dollars that are spent without being asked for.
+AGREED = 1.0
+HOW_TO_PRICE = 'give it in sqlbatch.toml, [prices."MODEL"] with input and output in dollars per million tokens'
+# Parameters that cap an answer's tokens, reasoning included; the call has one of them.
+CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+# So many results of a call tell how its tokens grow with its bytes; of a model, how they differ from the estimate.
+ENOUGH_FOR_A_LINE, ENOUGH_OF_A_MODEL = 30, 10
+# How far a request may lie above its estimate, at most, as far as can be told: by nothing but bytes (numbers and rare
+# scripts take 2 bytes a token), by results of other calls, by few results and by some of the same call.
+MARGIN_OF_BYTES, MARGIN_OF_MODEL, MARGIN_OF_FEW, MARGIN_OF_CALL = 2.0, 1.5, 1.3, 1.1
+# Days before a model's shutdown from which a quote says so.
+SHUTDOWN_NEAR = 60
+# Tokens of an answer where nothing tells: likely, and of a model that thinks before it answers.
+LIKELY_OUTPUT, LONG_OUTPUT = 300, 2_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How tokens of input follow from those that bytes tell: `intercept + slope * tokens`, at most `margin` times that.
+
+    `source` is what it rests on (bytes, model, call) and `known` on how many results; `output` are the tokens of an
+    answer, on average, None where nothing is known of them.
+    """
+
+    source: str = "bytes"
+    known: int = 0
+    slope: float = 1.0
+    intercept: float = 0.0
+    margin: float = MARGIN_OF_BYTES
+    output: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Tokens and dollars of what would be sent; dollars are None where the price is not known.
+
+    `tokens_out_largest` and `dollars_largest` are None where the call does not cap its answers; `dollars_ordinary` is
+    what the same would cost outside of batches. `free` is what nobody bills. `cap` is the most tokens of one
+    answer, and `cap_name` the parameter that says so. `dollars_cautious` are those of long answers.
+    """
+
+    estimate: Estimate
+    price: Price | None = None
+    batch_factor: float = 1.0
+    free: bool = False
+    cap: int | None = None
+    cap_name: str = CAPS[0]
+    tokens: int = 0
+    tokens_largest: int = 0
+    tokens_out: int = 0
+    tokens_out_largest: int | None = None
+    dollars: float | None = None
+    dollars_largest: float | None = None
+    dollars_ordinary: float | None = None
+    dollars_cautious: float | None = None
+
+    @property
+    def at_most(self) -> float | None:
+        """The dollars to reckon with: the largest, or, where answers are not capped, those of long ones."""
+        return self.dollars_cautious if self.dollars_largest is None else self.dollars_largest
+
+    @property
+    def must_be_agreed(self) -> bool:
+        """Whether it is to be asked for before it is spent: above AGREED dollars, or at an unknown price."""
+        return not self.free and (self.at_most is None or self.at_most > AGREED)
+
+    def over(self, max_cost: float) -> str | None:
+        """Return why it may cost more than `max_cost` dollars, and what to do about it; None where it cannot."""
+        if self.free:
+            return None
+        if self.dollars is None:
+            return f"--max-cost needs the model's price, and none is known: {HOW_TO_PRICE}"
+        if self.dollars_largest is None:
+            return (
+                f"--max-cost needs a limit of tokens for each answer: add --param {self.cap_name}=N (what a model "
+                "thinks counts too)"
+            )
+        if self.dollars_largest <= max_cost:
+            return None
+        return (
+            f"it may cost up to ${self.dollars_largest:,.2f}, above --max-cost {max_cost:g}: send less with --limit, "
+            f"lower {self.cap_name}, or raise --max-cost"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a quote's JSON has of it."""
+        values = asdict(self)
+        price = values.pop("price")
+        return values | {"price": price and {name: price[name] for name in ("input", "cached", "output", "origin")}}
+
+
+NO_COST = Cost(Estimate(), free=True, dollars=0.0, dollars_largest=0.0, dollars_ordinary=0.0)
+
+
+def estimate_cost(
+    session: Session, enrichment: Enrichment, compiled: Compiled, price: Price | None, batch_factor: float | None
+) -> Cost:
+    """Return the cost of the requests that lie in the scratch database as `to_send`.
+
+    `price` is the model's, `batch_factor` the provider's, which holds where the price has none; 0: it is free; None: it
+    gives no discount that is known.
+    """
+    estimate = calibrate(session, enrichment, compiled)
+    cap = output_cap(enrichment)
+    fit = {
+        "slope": estimate.slope,
+        "intercept": estimate.intercept,
+        "margin": estimate.margin,
+        "long": prices.LONG_INPUT,
+    }
+    requests, *weighed = session.run("quote.weighed", fit, scratch=compiled.scratch)[0]
+    likely, most = _Input(requests, *weighed[:3]), _Input(requests, *weighed[3:])
+    output = LIKELY_OUTPUT if estimate.output is None else estimate.output
+    cautious = 1.5 * output
+    if estimate.output is None or estimate.known < ENOUGH_OF_A_MODEL:
+        cautious = max(cautious, LONG_OUTPUT)
+    if cap is not None:
+        output, cautious = min(output, cap), min(cautious, cap)
+    cost = Cost(
+        estimate=estimate,
+        price=price,
+        cap=cap,
+        cap_name=CAPS[1] if enrichment.endpoint.endswith("/responses") else CAPS[0],
+        tokens=likely.tokens,
+        tokens_largest=most.tokens,
+        tokens_out=round(requests * output),
+        tokens_out_largest=None if cap is None else requests * cap,
+    )
+    if batch_factor == 0 or not requests:
+        return replace(cost, free=True, dollars=0.0, dollars_largest=0.0, dollars_ordinary=0.0)
+    if price is None or price.input is None or (price.output is None and cap != 0):
+        return cost
+    factor = price.batch_factor if price.batch_factor is not None else batch_factor
+    factor = 1.0 if factor is None else factor
+    return replace(
+        cost,
+        batch_factor=factor,
+        dollars=factor * likely.dollars(price, output),
+        dollars_largest=None if cap is None else factor * most.dollars(price, cap),
+        dollars_ordinary=likely.dollars(price, output),
+        dollars_cautious=factor * most.dollars(price, cautious),
+    )
+
+
+def find_price(session: Session, enrichment: Enrichment) -> tuple[Price | None, tuple[str, ...]]:
+    """Return the price of the enrichment's model today, and a note where the model is shut down soon.
+
+    Raises InvalidSettings where it is shut down already.
+    """
+    today = clock.now().date()
+    price = prices.find(session, enrichment.base_url, enrichment.model, today)
+    if price is None or price.shutdown is None or (price.shutdown - today).days >= SHUTDOWN_NEAR:
+        return price, ()
+    hint = f": {price.successor} comes after it" if price.successor else ""
+    if price.shutdown <= today:
+        raise InvalidSettings(
+            f"{enrichment.model} was shut down on {price.shutdown}{hint}; name another with --model (if it still "
+            "answers, a row of your own in sqlbatch.prices says so)"
+        )
+    days = (price.shutdown - today).days
+    return price, (f"{enrichment.model} is shut down on {price.shutdown}, in {days} day{'s' * (days > 1)}{hint}",)
+
+
+def calibrate(session: Session, enrichment: Enrichment, compiled: Compiled) -> Estimate:
+    """Return the estimate that earlier results in this database allow."""
+    output = 0.0 if _says_nothing(enrichment) else None
+    if not session.has_schema():
+        return Estimate(output=output)
+    asked = {"base_url": enrichment.base_url, "model": enrichment.model, "call_id": compiled.call.call_id}
+    found = {row[0]: row[1:] for row in session.run("quote.measured", asked)}
+    if True in found:
+        known, ratio, slope, intercept, mean, worst = found[True]
+        margin = max(worst, 1.0) * (MARGIN_OF_CALL if known >= ENOUGH_OF_A_MODEL else MARGIN_OF_FEW)
+        # A line that falls, or hardly rises, only tells that all inputs were of about one length.
+        if known >= ENOUGH_FOR_A_LINE and slope is not None and ratio / 3 < slope < ratio * 3:
+            return Estimate("call", known, slope, intercept, margin, mean)
+        return Estimate("call", known, ratio, 0.0, margin, mean)
+    if False in found and found[False][0] >= ENOUGH_OF_A_MODEL:
+        known, ratio, _, _, mean, worst = found[False]
+        return Estimate(
+            "model", known, ratio, 0.0, max(worst, 1.0) * MARGIN_OF_MODEL, mean if output is None else output
+        )
+    return Estimate(output=output)
+
+
+def output_cap(enrichment: Enrichment) -> int | None:
+    """Return the most tokens that one answer may have, of all its choices together; None where nothing says so."""
+    if _says_nothing(enrichment):
+        return 0
+    params = {name: json.loads(value) for name, value in enrichment.params}
+    caps = [params[name] for name in CAPS if isinstance(params.get(name), int) and params[name] > 0]
+    choices = params.get("n")
+    return min(caps) * (choices if isinstance(choices, int) and choices > 1 else 1) if caps else None
+
+
+def _says_nothing(enrichment: Enrichment) -> bool:
+    """Whether the endpoint bills input only."""
+    return endpoint_of(enrichment.endpoint).name in {"embeddings", "moderations"}
+
+
+@dataclass(frozen=True)
+class _Input:
+    """Requests and their tokens of input; of those, of requests that are long, and how many those are."""
+
+    requests: int
+    tokens: int
+    long_tokens: int
+    long_requests: int
+
+    def dollars(self, price: Price, output: float) -> float:
+        """Return what they cost at the ordinary price, with so many tokens of output each."""
+        tokens = self.tokens + self.long_tokens * (price.long_input_factor - 1)
+        answers = self.requests + self.long_requests * (price.long_output_factor - 1)
+        return (tokens * (price.input or 0.0) + answers * output * (price.output or 0.0)) / 1e6

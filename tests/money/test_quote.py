@@ -1,0 +1,118 @@
+"""The quote says in tokens and dollars what will be billed, what it knows that from, and asks above a dollar."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sqlbatch import clock, run
+from sqlbatch.errors import InvalidSettings
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from sqlbatch.query.quote import Quote
+    from tests.answering.bench import Bench
+
+FILMS = f"SELECT title, overview AS text FROM '{ROOT}/data/movies.csv'"
+RETURNS = "categories VARCHAR[], summary VARCHAR, fit BOOLEAN NOT NULL COMMENT 'for children'"
+CAP = (("max_completion_tokens", "200"),)
+OWN = "INSERT INTO sqlbatch.prices (model, input, output, batch_factor) VALUES ('offline', 2, 10, 0.5)"
+
+
+def quote(bench: Bench, rows: int | str, **more: Any) -> Quote:
+    enrichment, options = bench.ask(rows, **more)
+    with run.prepared(bench.database, enrichment, bench.provider, "answers", **options) as prepared:
+        return prepared.quote
+
+
+def billed(bench: Bench, column: str = "tokens_in") -> int:
+    return int(bench.sql(f"SELECT sum({column}) FROM sqlbatch.results")[0][0])
+
+
+@pytest.mark.parametrize("returns", ["", RETURNS])
+@pytest.mark.parametrize("inputs", [("text",), ("title", "text")])
+def test_tokens_of_the_films_are_quoted_within_25_percent_and_within_5_once_ten_results_are_known(
+    returns: str, inputs: tuple[str, ...], bench: Bench
+) -> None:
+    ask: dict[str, Any] = {"returns": returns, "inputs": inputs, "instructions": "Name the film's categories."}
+    before = quote(bench, FILMS, **ask)
+    assert before.cost.estimate.source == "bytes"
+    # Ten films from all over the list are answered, as a preview's sample would be.
+    bench.enrich(f"FROM ({FILMS}) ORDER BY md5(title) LIMIT 10", "sample", **ask)
+    known = quote(bench, FILMS, **ask)
+    assert (known.cost.estimate.source, known.cost.estimate.known) == ("call", 10)
+    first = billed(bench)
+    bench.enrich(FILMS, **ask)
+    assert abs(before.tokens / billed(bench) - 1) < 0.25
+    assert abs(known.tokens / (billed(bench) - first) - 1) < 0.05
+    assert abs(known.cost.tokens_out / (billed(bench, "tokens_out")) - 1) < 0.5
+
+
+@pytest.mark.parametrize("count", ["3 * tokens_in + 40", "tokens_in // 2", "tokens_in * tokens_in // 100"])
+def test_a_tokenizer_of_another_kind_is_learned(count: str, bench: Bench) -> None:
+    bench.enrich(f"FROM ({FILMS}) ORDER BY md5(title) LIMIT 40", "sample")
+    bench.sql(f"UPDATE sqlbatch.results SET tokens_in = {count}")
+    known = quote(bench, FILMS)
+    rest = f"SELECT sum({count}) FROM sqlbatch.results"
+    learned = known.tokens + bench.sql("SELECT sum(tokens_in) FROM sqlbatch.results")[0][0]
+    bench.sql("UPDATE sqlbatch.results SET tokens_in = NULL")
+    bench.enrich(FILMS, fresh=True)
+    actual = bench.sql(rest)[0][0]
+    assert abs(learned / actual - 1) < 0.05
+
+
+def test_another_prompt_of_the_same_model_is_set_right_by_the_first(bench: Bench) -> None:
+    bench.enrich(12)
+    bench.sql("UPDATE sqlbatch.results SET tokens_in = 2 * tokens_in")
+    other = quote(bench, 50, instructions="Do something else.")
+    assert (other.cost.estimate.source, other.cost.estimate.known) == ("model", 12)
+    assert 1.5 < other.cost.estimate.slope < 2.5
+    assert quote(bench, 50, model="another").cost.estimate.source == "bytes"
+
+
+def test_dollars_stand_beside_the_ordinary_price_and_a_cap_bounds_them(bench: Bench) -> None:
+    bench.enrich(1, "first")
+    bench.sql(OWN)
+    cost = quote(bench, 100, params=CAP, instructions="Else.").cost
+    assert cost.dollars is not None
+    assert cost.dollars_largest is not None
+    assert cost.dollars_ordinary == 2 * cost.dollars
+    assert cost.tokens_out_largest == 20_000
+    # Numbers and rare scripts take more tokens than prose: nothing but bytes is known of these.
+    assert cost.tokens_largest >= 2 * cost.tokens
+    assert cost.dollars < cost.dollars_largest == 0.5 * (cost.tokens_largest * 2 + 20_000 * 10) / 1e6
+    assert quote(bench, 100, instructions="Else.").cost.dollars_largest is None
+
+
+def test_what_costs_a_dollar_or_less_is_not_asked_about_and_more_is(bench: Bench) -> None:
+    bench.enrich(1, "first")
+    assert quote(bench, 5).cost.must_be_agreed
+    bench.sql(OWN)
+    assert not quote(bench, 5).cost.must_be_agreed
+    assert quote(bench, 5_000).cost.must_be_agreed
+    bench.sql("UPDATE sqlbatch.prices SET output = NULL WHERE origin = 'own'")
+    assert quote(bench, 5).cost.dollars is None
+    assert quote(bench, 1).cost.free
+
+
+def test_a_free_provider_costs_nothing(bench: Bench) -> None:
+    cost = quote(bench.within(paid=False), 5).cost
+    assert (cost.free, cost.dollars, cost.must_be_agreed) == (True, 0, False)
+
+
+def test_a_model_past_its_shutdown_is_refused_and_a_near_one_is_told(bench: Bench) -> None:
+    bench.enrich(3)
+    today = clock.now().date()
+    for days, note in ((400, ()), (20, "is shut down on")):
+        day = today + timedelta(days=days)
+        bench.sql("DELETE FROM sqlbatch.prices WHERE origin = 'own'")
+        bench.sql(f"INSERT INTO sqlbatch.prices (model, input, output, shutdown, successor) VALUES ('offline', 1, 1, '{day}', 'next')")  # fmt: skip  # noqa: E501
+        notes = quote(bench, 5).notes
+        assert (notes == note) if not note else ("next comes after it" in notes[0])
+    bench.sql(f"UPDATE sqlbatch.prices SET shutdown = '{today}' WHERE origin = 'own'")
+    with pytest.raises(InvalidSettings, match=r"offline was shut down on .*: next comes after it; name another"):
+        quote(bench, 5)
+    # What is answered already is still there to be had.
+    assert quote(bench, 3).to_send == 0
