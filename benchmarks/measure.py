@@ -43,3 +43,8 @@ def command(arguments: list[str], **environment: str) -> Measured:
     if process.returncode:
         raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}")
     return Measured(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -27,7 +27,7 @@ CONFLICT_TRIES = 20
 # Texts are stored as ZSTD: dict_fsst, DuckDB's choice for them, measured three times the work and thrice the size.
 _COMPRESSION = "SET disabled_compression_methods = 'dict_fsst'; SET zstd_min_string_length = 64"
 # Bytes that DuckDB's work may take, well under what the smallest laptop has; beyond it spills to the spool folder.
-MEMORY_LIMIT = "1GB"
+MEMORY_LIMIT = "800MB"
 
 Written = TypeVar("Written")
 

@@ -1,0 +1,91 @@
+"""What was measured, kept as JSON, and the page that is written from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.plot import plot
+
+if TYPE_CHECKING:
+    from benchmarks.measure import Measured
+
+ROOT = Path(__file__).parent.parent
+KEPT = Path(__file__).parent / "measured.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+PICTURE = ROOT / "docs" / "benchmarks.svg"
+BEGIN, END = "<!-- measured: written by python -m benchmarks -->", "<!-- end of what was measured -->"
+ORDER = ["10k", "50k", "100k", "1m", "10m"]
+
+
+@dataclass
+class Findings:
+    """Measurements by size, what and contender; facts by size and name."""
+
+    measured: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls) -> Findings:
+        """Return what earlier runs have kept."""
+        return cls(**json.loads(KEPT.read_text())) if KEPT.exists() else cls()
+
+    def note(self, size: str, what: str, who: str, measured: Measured) -> None:
+        """Keep a measurement, and print it with its ratio to what was measured before."""
+        at = self.measured.setdefault(size, {}).setdefault(what, {})
+        at[who] = asdict(measured)
+        ratio = f"   {self.ratio(size, what):.2f} x DuckDB" if who == "sqlbatch" and "duckdb" in at else ""
+        print(f"{size:>5} {what:<11} {who:<9} {measured}{ratio}", flush=True)
+        self._keep()
+
+    def fact(self, size: str, name: str, value: Any) -> None:
+        """Keep and print another fact."""
+        self.facts.setdefault(size, {})[name] = value
+        print(f"{size:>5} {name}: {value}", flush=True)
+        self._keep()
+
+    def machine(self, text: str) -> None:
+        """Keep what it was measured on."""
+        self.facts.setdefault("all", {})["machine"] = text
+
+    def ratio(self, size: str, what: str, to: str = "duckdb", of: str = "seconds") -> float:
+        """Return how many times as much sqlbatch takes as another."""
+        at = self.measured[size][what]
+        return at["sqlbatch"][of] / at[to][of]
+
+    def write(self) -> None:
+        """Write the measured part of the page anew, and the plot."""
+        self._keep()
+        PICTURE.write_text(plot(self.measured))
+        page = PAGE.read_text()
+        before, _, rest = page.partition(BEGIN)
+        _, _, after = rest.partition(END)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{self._table()}\n{END}{after}")
+
+    def _keep(self) -> None:
+        KEPT.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    def _table(self) -> str:
+        lines = [
+            f"Measured on: {self.facts['all']['machine']}.",
+            "",
+            "| rows | what | who | time | CPU | peak memory | time, DuckDB = 1 | CPU, DuckDB = 1 |",
+            "|---|---|---|---:|---:|---:|---:|---:|",
+        ]
+        for size in ORDER:
+            for what, at in self.measured.get(size, {}).items():
+                for who in ("cookbook", "duckdb", "sqlbatch"):
+                    if who in at:
+                        lines.append(self._row(size, what, who))  # noqa: PERF401
+        return "\n".join(lines) + "\n"
+
+    def _row(self, size: str, what: str, who: str) -> str:
+        at = self.measured[size][what]
+        one, base = at[who], at.get("duckdb")
+        ratios = [f"{one[of] / base[of]:.2f}" if base else "" for of in ("seconds", "cpu")]
+        return (
+            f"| {size} | {what} | {who} | {one['seconds']:.1f} s | {one['cpu']:.1f} s | {one['peak']:,.0f} MB "
+            f"| {ratios[0]} | {ratios[1]} |"
+        )

@@ -1,0 +1,97 @@
+"""State at scale: a step of nothing to do beside 20,000 batches and 10 million requests; and how fast it starts."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from benchmarks import measure, ours
+from benchmarks.ground import MODEL, make_rows
+from benchmarks.server import Process
+from sqlbatch import run
+from sqlbatch.answering.batch_api import BatchAPI
+from sqlbatch.answering.step import Work, step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.report import Findings
+
+BATCHES, PER_BATCH = 20_000, 500
+
+
+def state(folder: Path, found: Findings) -> None:
+    """Time a step of nothing to do of a job with one open batch beside all that is done."""
+    folder.mkdir()
+    (folder / "server").mkdir()
+    make_rows(folder / "rows.parquet", 1_000)
+    database = ours.database(folder)
+    job_id = ours.begin(folder)
+    with database.session() as session:
+        session.sql(f"""
+            INSERT INTO sqlbatch.batches (batch_id, state, status, provider_id, base_url, call_id, model, requests,
+              bytes, tokens, planned_at, opened_at, ended_at, loaded_at)
+            SELECT uuid(), 'loaded', 'completed', 'batch_' || i, '{ours.PROVIDER.base_url}', (SELECT call_id FROM
+              sqlbatch.calls), '{MODEL}', {PER_BATCH}, 1000000, 100000, now(), now(), now(), now()
+            FROM range({BATCHES}) t(i)
+        """)
+        session.sql(f"""
+            INSERT INTO sqlbatch.batch_requests (batch_id, seq, custom_id)
+            SELECT batch_id, 1000000 + n * {PER_BATCH} + i, md5(concat(n, '-', i))::UUID
+            FROM (SELECT batch_id, row_number() OVER () - 1 AS n FROM sqlbatch.batches), range({PER_BATCH}) t(i)
+        """)
+        session.sql("""
+            INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, content, model, tokens_in, tokens_out,
+              asked_at, received_at)
+            SELECT custom_id, batch_id, 'batch', 'answered', concat('{"summary": "', seq, '"}'), 'm', 300, 60,
+              now(), now()
+            FROM sqlbatch.batch_requests
+        """)
+        session.sql(f"""
+            INSERT INTO sqlbatch.wanted (job_id, custom_id)
+            SELECT {job_id}, custom_id FROM sqlbatch.batch_requests
+        """)
+    with Process([sys.executable, "-m", "benchmarks.instant", str(folder / "server")]) as server:
+        api = BatchAPI(server.said, "benchmark", "the server", loopback=True)
+        work = Work(database, api, ours.PROVIDER, job_id, "benchmark", folder, run.check_of)
+        for _ in step(work):
+            pass
+        seconds = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            for _ in step(work):
+                pass
+            seconds.append(time.perf_counter() - begun)
+    found.fact("scale", "batches", BATCHES)
+    found.fact("scale", "manifest entries", BATCHES * PER_BATCH)
+    found.fact("scale", "seconds of a step of nothing to do", round(statistics.median(seconds), 3))
+
+
+def bytes_by_table(path: Path) -> dict[str, int]:
+    """Return the bytes that each table of sqlbatch takes in a database file."""
+    found: dict[str, int] = {}
+    with duckdb.connect(str(path), read_only=True) as con:
+        (block,) = con.execute("SELECT block_size FROM pragma_database_size()").fetchall()[0]
+        for (table,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'sqlbatch'").fetchall():
+            asked = f"SELECT count(DISTINCT block_id) FROM pragma_storage_info('sqlbatch.{table}') WHERE block_id >= 0"
+            found[table] = con.execute(asked).fetchall()[0][0] * block
+    return {table: size for table, size in found.items() if size > 10 * block}
+
+
+def start(folder: Path, found: Findings) -> None:
+    """Time the start of the command line beside importing duckdb and typer alone: medians of five."""
+    code = {
+        "duckdb and typer alone": [sys.executable, "-c", "import duckdb, typer"],
+        "sqlbatch --help": [sys.executable, "-m", "sqlbatch", "--help"],
+        "sqlbatch jobs": [sys.executable, "-m", "sqlbatch", "jobs", "--db", str(folder / "start.duckdb")],
+    }
+    with duckdb.connect(str(folder / "start.duckdb")):
+        pass
+    for name, arguments in code.items():
+        measure.command(arguments)
+        seconds = statistics.median(measure.command(arguments).cpu for _ in range(5))
+        found.fact("start", f"CPU seconds of {name}", round(seconds, 2))
