@@ -156,5 +156,9 @@ RETURNING job_id;
 -- pause_seconds: how long a job's last pause was
 SELECT coalesce(pause_seconds, 0) FROM sqlbatch.jobs WHERE job_id = $job_id;
 
+-- validated: batches whose files the provider has read, so that no error of it will name their lines any more
+SELECT batch_id::VARCHAR FROM sqlbatch.batches
+WHERE base_url = $base_url AND state = 'open' AND status IN ('in_progress', 'finalizing', 'completed', 'cancelling');
+
 -- needed: batches whose files may still be needed
 SELECT batch_id FROM sqlbatch.batches WHERE state NOT IN ('loaded', 'abandoned');

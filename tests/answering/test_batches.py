@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
+from sqlbatch import run
 from sqlbatch.answering import submit
-from sqlbatch.answering.events import Held
+from sqlbatch.answering.events import Held, Loaded, Submitted
+from sqlbatch.answering.step import KEPT_FILES, WAVE
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable
 
 from .bench import SPEED
@@ -147,10 +149,40 @@ def test_a_batch_that_failed_for_an_unknown_reason_is_tried_again_but_not_for_ev
     job_id = bench.begin(3)
     for _ in range(3):
         bench.until_ended(job_id)
-        for path in (bench.path.with_name("a.duckdb.sqlbatch") / "spool").iterdir():
-            path.unlink()
+        _lose_inputs(bench)
+        for file in bench.control.files():
+            httpx2.delete(f"{bench.base_url}/files/{file['id']}").raise_for_status()
     bench.wait(job_id)
     assert bench.outcomes() == [("retryable", "model_not_found", 9)]
+
+
+def test_an_input_file_that_is_not_kept_is_fetched_back_for_the_lines_that_errors_name(bench: Bench) -> None:
+    bench.control.faults({"name": "model_retired"})
+    job_id = bench.begin(3)
+    bench.until_ended(job_id)
+    _lose_inputs(bench)
+    bench.wait(job_id)
+    assert bench.outcomes() == [("failed", "model_not_found", 3)]
+    assert bench.leftovers() == []
+
+
+def test_of_many_batches_only_a_few_files_lie_here_and_results_are_loaded_meanwhile(bench: Bench) -> None:
+    bench = bench.within(max_requests=1)
+    job_id = bench.begin(40)
+    most, begun, loaded = 0, 0, 0
+    for event in run.steps(bench.database, job_id):
+        most = max(most, len(bench.leftovers()))
+        begun += isinstance(event, Submitted)
+        loaded += isinstance(event, Loaded) and begun < 40
+    assert most <= 2 * WAVE + KEPT_FILES
+    assert loaded > 0
+    assert bench.leftovers() == []
+    bench.check(40)
+
+
+def _lose_inputs(bench: Bench) -> None:
+    for path in (bench.path.with_name("a.duckdb.sqlbatch") / "spool").iterdir():
+        path.unlink()
 
 
 DIALECTS = ["null_counts", "uppercase_status", "empty_error_file_id", "extra_fields", "no_metadata", "lying_counts"]

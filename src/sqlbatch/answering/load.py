@@ -156,11 +156,33 @@ def load_files(
     return database.write(write)
 
 
-def load_failed(database: Database, batch: Ended, told: ProviderBatch, spool: Path) -> LoadedBatch | None:
-    """Load a batch that failed its validation: lines that are named fail, all others are released."""
+def fetch_input(api: BatchAPI, batch: Ended, told: ProviderBatch, spool: Path) -> Path:
+    """Return where the input file is whose lines a failed batch's errors name, fetched back where it is not kept.
+
+    Where the provider does not give it back either, nothing is there.
+    """
+    kept = spool / input_name(batch.batch_id)
+    named = any(error.line is not None for error in told.errors)
+    if named and not batch.fenced and told.input_file_id is not None and not kept.exists():
+        part = spool / result_name(batch.batch_id, "input")
+        try:
+            api.download(told.input_file_id, part, lambda _: None)
+            part.replace(kept)
+        except ProviderRefused:
+            part.unlink(missing_ok=True)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    return kept
+
+
+def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Path) -> LoadedBatch | None:
+    """Load a batch that failed its validation: lines that are named fail, all others are released.
+
+    `kept` is its input file, if that is there.
+    """
     lines = [error for error in told.errors if error.line is not None]
     first = told.errors[0] if told.errors else None
-    kept = spool / input_name(batch.batch_id)
 
     def write(session: Session) -> LoadedBatch | None:
         claimed = session.run("load.claim", {"batch_id": batch.batch_id, "now": clock.now()})

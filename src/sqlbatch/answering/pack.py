@@ -37,6 +37,10 @@ def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]
             requests += held
         return batches, requests
 
+    asked = {"job_id": job_id, "now": clock.now()}
+    # What is due is asked for first, for a step that has nothing to pack shall write nothing.
+    if not database.read(lambda session: session.run("pack.groups", asked)):
+        return 0, 0
     return database.write(plan)
 
 

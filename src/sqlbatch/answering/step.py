@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from sqlbatch.store.database import Database
 
 
+# So many batches are sent before the open ones are looked at again, so that what has ended is loaded meanwhile.
+WAVE = 8
+# Of so many batches that the provider has not validated yet the files are kept; of more they are fetched back at need.
+KEPT_FILES = 16
+
+
 @dataclass(frozen=True)
 class Work:
     """What a step works with; `owner` names this run in leases, `check` makes the SQL that judges an answer.
@@ -49,12 +55,18 @@ def step(work: Work, *, sending: bool = True) -> Iterator[Event]:
     What the provider does not do for one stage holds up no other: its first error is raised at the end.
     """
     problem: ProviderError | None = None
-    stages = (adopt, poll, stop_unwanted, load_ended, *((judge_first, pack_due, send_ready) if sending else ()))
-    for stage in stages:
+    stages: list[Callable[[Work], Iterator[Event]]] = [adopt, poll, stop_unwanted, load_ended]
+    stages += [judge_first, pack_due, send_ready] if sending else []
+    while stages:
+        sent = 0
         try:
-            yield from stage(work)
+            for event in stages.pop(0)(work):
+                sent += isinstance(event, Submitted) and not event.adopted
+                yield event
         except ProviderError as error:
             problem = problem or error
+        if sent == WAVE and problem is None:
+            stages += [poll, load_ended, judge_first, send_ready]
     if problem is not None:
         raise problem
 
@@ -76,8 +88,12 @@ def adopt(work: Work) -> Iterator[Event]:
 
 
 def poll(work: Work) -> Iterator[Event]:
-    """Look at the open batches."""
+    """Look at the open batches; the files of those that the provider has validated are needed no longer."""
     yield from track.poll(work.database, work.api, work.provider)
+    if any(work.spool.glob(input_name("*"))):
+        asked = {"base_url": work.provider.base_url}
+        for (batch_id,) in work.database.read(lambda session: session.run("submit.validated", asked)):
+            (work.spool / input_name(batch_id)).unlink(missing_ok=True)
 
 
 def stop_unwanted(work: Work) -> Iterator[Event]:
@@ -132,8 +148,8 @@ def pack_due(work: Work) -> Iterator[Event]:
 
 
 def send_ready(work: Work) -> Iterator[Event]:
-    """Upload and create what is planned."""
-    ready = work.database.read(lambda session: submit.ready(session, work.job_id, work.provider, work.owner))
+    """Upload and create what is planned, a wave of it."""
+    ready = work.database.read(lambda session: submit.ready(session, work.job_id, work.provider, work.owner))[:WAVE]
     for batch_id, _, _, left_by in ready:
         if left_by is not None:
             yield Noted(f"batch {batch_id}: its upload was left behind by {name_of(left_by)} and is taken over")
@@ -158,6 +174,8 @@ def send_ready(work: Work) -> Iterator[Event]:
         elif sent.provider_id is not None:
             taken = True
             yield Submitted(sent.batch_id, sent.provider_id, sent.requests)
+            if len(list(work.spool.glob(input_name("*")))) > KEPT_FILES:
+                (work.spool / input_name(sent.batch_id)).unlink(missing_ok=True)
         else:
             refused = sent
     if problem is not None:
@@ -171,7 +189,9 @@ def send_ready(work: Work) -> Iterator[Event]:
 
 def _load_one(work: Work, batch: load.Ended, progress: Callable[[int], None]) -> load.LoadedBatch | None:
     if batch.status == "failed":
-        loaded = load.load_failed(work.database, batch, work.api.retrieve(batch.provider_id), work.spool)
+        told = work.api.retrieve(batch.provider_id)
+        kept = load.fetch_input(work.api, batch, told, work.spool)
+        loaded = load.load_failed(work.database, batch, told, kept)
     else:
         fetched = load.fetch(work.api, batch, work.spool, progress)
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns.keywords import allows_nothing, keywords, narrowed
 from sqlbatch.query.returns.kinds import FLOATS, INTEGERS, Check, Column, Decimal, Enum, List, Scalar, Struct, Type
 
 if TYPE_CHECKING:
@@ -47,6 +46,12 @@ def object_schema(columns: Sequence[Column], checks: Sequence[Check] = ()) -> Sc
 
 
 def _column_schema(column: Column) -> Schema:
+    from sqlbatch.query.returns.keywords import (  # noqa: PLC0415 (sqlglot takes as long to import as duckdb)
+        allows_nothing,
+        keywords,
+        narrowed,
+    )
+
     kind, check = column.type, column.check
     said, complete = keywords(column, check.text) if check else ({}, True)
     schema = narrowed(_type_schema(kind), said)
