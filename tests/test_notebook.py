@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 from html.parser import HTMLParser
 from types import ModuleType, SimpleNamespace
@@ -153,6 +155,27 @@ def test_an_interrupt_is_passed_on_and_says_how_to_come_back() -> None:
         notebook.follow(events(), "job 1", shown.append, back="job.wait() comes back to it")
     assert "interrupted; job.wait() comes back to it" in shown[-1]
     assert "<progress" not in shown[-1]
+
+
+def test_an_interrupt_that_is_dropped_on_its_way_is_raised_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = sqlbatch.enrich(FILMS, db=tmp_path / "a.duckdb", **ask())
+    connect = duckdb.connect
+
+    def dropping(*given: Any, **more: Any) -> duckdb.DuckDBPyConnection:
+        # As DuckDB does where it looks for a notebook's widgets: what comes meanwhile is cleared away.
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return connect(*given, **more)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(duckdb, "connect", dropping)
+    with pytest.raises(KeyboardInterrupt):
+        job.wait()
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) == before
+    assert job.wait().status().status == "done"
 
 
 def test_a_job_is_found_again(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import importlib.util
 import os
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sqlbatch.answering import batch_api
 from sqlbatch.answering.providers import KNOWN
 from sqlbatch.server import EmbeddedServer, ServerConfig
 from tests.conftest import ROOT
@@ -29,7 +29,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 KEY = "sk-test-0123456789abcdef"
 # Names of OpenAI's models that pages use; the server that stands for OpenAI answers to them.
 MODELS = ("gpt-6-luna", "gpt-6", "text-embedding-3-small")
-LANGUAGES = {"sh", "console", "sql", "python", "toml", "text", "json", "csv"}
+LANGUAGES = {"sh", "console", "sql", "python", "toml", "text", "json", "csv", "yaml"}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,13 @@ def reader(tmp_path: Path, openai: str, monkeypatch: pytest.MonkeyPatch) -> Read
     """Sit down at a terminal in a copy of what the pages name, with a key, on a clock that does not dawdle."""
     shutil.copytree(ROOT / "data", tmp_path / "data")
     shutil.copytree(ROOT / "sql" / "examples", tmp_path / "sql" / "examples")
-    monkeypatch.setitem(KNOWN, "openai", replace(KNOWN["openai"], base_url=openai))
+    real = batch_api.BatchAPI
+
+    def redirected(base_url: str, *given: Any, **more: Any) -> batch_api.BatchAPI:
+        return real(openai if base_url == KNOWN["openai"].base_url else base_url, *given, **more)
+
+    # All else is as with OpenAI: its name, its prices, the ids of requests.
+    monkeypatch.setattr(batch_api, "BatchAPI", redirected)
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", "20")
@@ -107,7 +113,7 @@ def _rewrite(page: Path, wrong: list[tuple[int, int, str]]) -> None:
     """Put what was printed in the place of what was shown; the first and last lines of what was elided are kept."""
     text = page.read_text(encoding="utf-8").splitlines()
     for line, lines, printed in reversed(wrong):
-        told = [each.rstrip() for each in printed.rstrip("\n").splitlines()]
+        told = [each.rstrip() for each in printed.strip("\n").splitlines()]
         shown = text[line : line + lines]
         if ANY in shown:
             head, tail = shown.index(ANY), len(shown) - 1 - shown[::-1].index(ANY)

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from tests.conftest import ROOT
 
+from .schema_page import BEGIN, END, described
 from .test_examples import PAGES
 
 if TYPE_CHECKING:
@@ -40,3 +41,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_the_readme_is_under_200_lines() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 200
+
+
+def test_the_page_of_the_schema_says_what_the_schema_says(request: pytest.FixtureRequest) -> None:
+    path = ROOT / "docs" / "schema.md"
+    text = path.read_text(encoding="utf-8")
+    before, shown, after = text.partition(BEGIN)[0], text.partition(BEGIN)[2].partition(END)[0], text.partition(END)[2]
+    if request.config.getoption("--regenerate"):
+        path.write_text(f"{before}{BEGIN}\n\n{described()}\n\n{END}{after}", encoding="utf-8")
+        return
+    assert shown.strip() == described()
+
+
+def test_every_page_is_found_from_the_index() -> None:
+    index = ROOT / "docs" / "README.md"
+    listed = {(index.parent / link.partition("#")[0]).resolve() for link in _links(index)}
+    assert {page.resolve() for page in PAGES} - listed - {index.resolve(), (ROOT / "README.md").resolve()} == set()

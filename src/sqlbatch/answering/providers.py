@@ -159,7 +159,11 @@ def _defined(entry: configuration.Entry, before: Provider | None) -> Provider:
     variable = values.get("key_variable")
     if variable and (not variable.isidentifier() or (entry.shared and not variable.endswith("_API_KEY"))):
         own = configuration.shown(configuration.own_file())
-        rule = f"a project's file names one that ends in _API_KEY, {own} any" if variable.isidentifier() else ""
+        rule = (
+            f"a project's file names one that ends in _API_KEY, only {own} may name any other"
+            if variable.isidentifier()
+            else ""
+        )
         raise InvalidSettings(
             f"{where}: key_variable {variable} cannot be the variable of a key{': ' * bool(rule)}{rule}"
         )

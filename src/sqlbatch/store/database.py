@@ -289,7 +289,10 @@ def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:  
         message = f"{name} is locked by {holder}; close it there, or wait until it is done"
         return DatabaseLocked(message, int(pid[1]) if pid else None)
     if "with a different configuration than existing connections" in text:
-        return DatabaseLocked(f"{name} is open in this process with other settings (read-only?): close it first")
+        return DatabaseLocked(
+            f"{name} is open in this process with other settings (read-only, or by %sql): close it there, or hand that "
+            "connection to sqlbatch with db="
+        )
     if isinstance(error, duckdb.TransactionException) and "onflict" in text:
         return DatabaseConflict(f"{name}: another connection changed the same rows first")
     if "not a valid DuckDB database file" in text:

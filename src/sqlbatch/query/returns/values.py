@@ -55,7 +55,7 @@ class Value:
     def shown(self) -> str:
         """Return SQL of the value as a reason quotes it, in JSON's own writing."""
         shown = f"CASE {self.json_type} WHEN 'VARCHAR' THEN CAST(to_json({self.text}) AS VARCHAR) ELSE {self.text} END"
-        return f"left({shown}, {SHOWN})"
+        return f"(CASE WHEN length({shown}) > {SHOWN} THEN left({shown}, {SHOWN}) || '…' ELSE {shown} END)"
 
     def is_not(self, what: str) -> str:
         """Return SQL of the reason that the value is not of some kind."""
