@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 
+import sqlbatch.cli.commands  # noqa: F401 (it puts the commands on the application)
 from sqlbatch.answering import batch_api
 from sqlbatch.answering.providers import KNOWN
+from sqlbatch.cli.app import app
 from sqlbatch.server import EmbeddedServer, ServerConfig
 from tests.conftest import ROOT
 
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Its examples are the commands' own, one a command and each on its own: they are understood here, and not run.
+REFERENCE = ROOT / "docs" / "commands.md"
 KEY = "sk-test-0123456789abcdef"
 # Names of OpenAI's models that pages use; the server that stands for OpenAI answers to them.
 MODELS = ("gpt-6-luna", "gpt-6", "text-embedding-3-small")
@@ -59,7 +65,7 @@ def reader(tmp_path: Path, openai: str, monkeypatch: pytest.MonkeyPatch) -> Read
     return Reader(tmp_path, {})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != REFERENCE], ids=lambda page: page.name)
 def test_every_example_of_a_page_runs_and_prints_what_is_shown(
     page: Path, reader: Reader, request: pytest.FixtureRequest
 ) -> None:
@@ -72,6 +78,14 @@ def test_every_example_of_a_page_runs_and_prints_what_is_shown(
                     raise AssertionError(f"{page.name}:{line + 1} shows\n{shown}\nbut what is printed is\n{printed}")
     if wrong:
         _rewrite(page, wrong)
+
+
+def test_every_example_of_the_reference_is_understood() -> None:
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    found = [shlex.split(example.command) for block in blocks(REFERENCE) for example in examples(block)]
+    assert {words[1] for words in found} == set(commands)
+    for _, name, *arguments in found:
+        commands[name].make_context(name, arguments)
 
 
 def test_a_block_that_is_not_run_says_why() -> None:
