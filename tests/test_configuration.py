@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from tests.conftest import Command
 
 
+@pytest.mark.parametrize(("name", "value"), [("THREADS", "0"), ("MEMORY_LIMIT", "much"), ("MEMORY_LIMIT", "0MB")])
+def test_what_duckdb_may_take_is_checked(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"SQLBATCH_{name}", value)
+    with pytest.raises(InvalidSettings, match=value):
+        settings.database(None)
+
+
+def test_duckdb_takes_what_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQLBATCH_THREADS", "1")
+    monkeypatch.setenv("SQLBATCH_MEMORY_LIMIT", "300MiB")
+    asked = "SELECT current_setting('threads')::INTEGER, current_setting('memory_limit')"
+    assert settings.database(None).read(lambda session: session.sql(asked)) == [(1, "300.0 MiB")]
+
+
 def test_the_nearer_file_wins_and_a_variable_over_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nobody").mkdir()
     (tmp_path / "nobody" / "sqlbatch.toml").write_text("model = 'own'\nprovider = 'groq'\npoll = 3")

@@ -47,6 +47,8 @@ OPTIONS: dict[str, Option] = {
     "max_attempts": Option(int, "how often a request is sent, at most", "3"),
     "max_cost": Option(float, "dollars that a job may cost at most", "none"),
     "poll": Option(float, "seconds between two looks", "short, growing to 60"),
+    "threads": Option(int, "threads that DuckDB works with", "one a core"),
+    "memory_limit": Option(str, "memory that DuckDB may take, as 800MB; beyond it the disk", "800MB"),
     "quiet": Option(bool, "only errors and data are told", "false"),
     "verbose": Option(bool, "each SQL statement and HTTP call is told", "false"),
     "debug": Option(bool, "an error shows its traceback", "false"),

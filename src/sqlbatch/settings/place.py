@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_DB = "enriched.duckdb"
+_SIZE = re.compile(r"\s*\d*[1-9]\d*(\.\d+)?\s*[KMGT]i?B\s*", re.IGNORECASE)
 
 
 def database(
@@ -32,6 +34,11 @@ def database(
         raise InvalidSettings(f"--db {path} is a folder: name a file in it, for example {path / DEFAULT_DB}")
     if not path.parent.is_dir():
         raise InvalidSettings(f"--db {path}: the folder {path.parent} does not exist: make it first")
+    threads, memory_limit = configured("threads", threads), configured("memory_limit", memory_limit)
+    if threads is not None and threads < 1:
+        raise InvalidSettings(f"threads {threads}: it must be 1 or more")
+    if memory_limit is not None and not _SIZE.fullmatch(memory_limit):
+        raise InvalidSettings(f"memory_limit {memory_limit}: write a size with its unit, as 800MB or 2GB")
     more: dict[str, Any] = {"memory_limit": memory_limit} if memory_limit else {}
     spool = path.with_name(path.name + ".sqlbatch") / "spool"
     return Database(path, attach=tuple(_attach_clause(each) for each in attach), threads=threads, spool=spool, **more)
