@@ -35,8 +35,9 @@ QUALIFY (coalesce(l.most, $most::BIGINT) IS NULL
     WHERE m.base_url = $base_url AND m.creating_at > $now::TIMESTAMP - INTERVAL 1 HOUR))
 ORDER BY b.planned_at, b.batch_id;
 
--- claim: take a batch under a lease; no row where somebody else has it
-UPDATE sqlbatch.batches SET state = 'uploading', lease_owner = $owner, lease_until = $until::TIMESTAMP,
+-- claim: take a batch under a lease, at the cost of the job; no row where somebody else has it
+UPDATE sqlbatch.batches SET state = 'uploading', lease_owner = $owner, lease_until = $until::TIMESTAMP, job_id = $job_id,
+  reserved = $reserved::DOUBLE,
   taken_from = CASE WHEN state = 'uploading' AND lease_owner <> $owner THEN lease_owner ELSE taken_from END
 WHERE batch_id = $batch_id::UUID AND state IN ('planned', 'uploading')
   AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP OR lease_owner = $owner)

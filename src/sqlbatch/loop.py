@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock, outcome
 from sqlbatch.answering import submit, track
+from sqlbatch.answering.budget import BUDGET
 from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted
 from sqlbatch.answering.step import step, tidy
 from sqlbatch.errors import (
@@ -96,8 +97,10 @@ def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
         submit.looked(work.database, work.job_id)
     if now.failing and not once:
         raise _failing(now)
+    if now.blocked_code == BUDGET and not once:
+        raise JobError(f"job {now.job_id} is blocked by its {now.blocked}")
     # The local server works only while this process does, so one step of it is all that it can do.
-    return _Turn(bool(now.failing) or (once and work.provider.paid), moved, seconds)
+    return _Turn(bool(now.failing) or now.blocked_code == BUDGET or (once and work.provider.paid), moved, seconds)
 
 
 def _left_over(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.answering import cancel, load, pack, submit, track
+from sqlbatch.answering import budget, cancel, load, pack, submit, track
 from sqlbatch.answering.events import Event, Held, Noted, Packed, Submitted, Transferring
 from sqlbatch.answering.owner import name_of
 from sqlbatch.answering.spool import batch_of, input_name
@@ -147,7 +147,7 @@ def pack_due(work: Work) -> Iterator[Event]:
         yield Packed(batches, requests)
 
 
-def send_ready(work: Work) -> Iterator[Event]:
+def send_ready(work: Work) -> Iterator[Event]:  # noqa: PLR0912 (a case each)
     """Upload and create what is planned, a wave of it."""
     ready = work.database.read(lambda session: submit.ready(session, work.job_id, work.provider, work.owner))[:WAVE]
     for batch_id, _, _, left_by in ready:
@@ -155,12 +155,12 @@ def send_ready(work: Work) -> Iterator[Event]:
             yield Noted(f"batch {batch_id}: its upload was left behind by {name_of(left_by)} and is taken over")
     total = sum(size for _, _, size, _ in ready)
     tasks = [
-        partial(submit.send, work.database, work.api, work.provider, batch_id, work.owner, work.spool)
+        partial(submit.send, work.database, work.api, work.provider, work.job_id, batch_id, work.owner, work.spool)
         for batch_id, _, _, _ in ready
     ]
     refused: submit.Sent | None = None
     problem: BaseException | None = None
-    taken = False
+    taken, held = False, ""
     for end in transfers("upload", tasks, total):
         if isinstance(end, Transferring):
             yield end
@@ -169,7 +169,9 @@ def send_ready(work: Work) -> Iterator[Event]:
         sent = end.result
         if sent is None:
             continue
-        if sent.late is not None:
+        if sent.held is not None:
+            held = sent.held
+        elif sent.late is not None:
             yield from track.recover(work.database, work.api, sent.batch_id, "abandoned", sent.late)
         elif sent.provider_id is not None:
             taken = True
@@ -185,6 +187,14 @@ def send_ready(work: Work) -> Iterator[Event]:
         yield Held(reason, submit.pause(work.database, work.job_id, reason, refused.code, refused.retry_after))
     elif taken:
         work.database.write(lambda session: session.run("submit.working", {"job_id": work.job_id}))
+    if held:
+        yield _hold(work, held)
+
+
+def _hold(work: Work, reason: str) -> Held:
+    """Tell that the job's budget holds a batch; where nothing is under way that could give room, only the user can."""
+    work.database.write(lambda session: budget.block(session, work.job_id, reason))
+    return Held(reason)
 
 
 def _load_one(work: Work, batch: load.Ended, progress: Callable[[int], None]) -> load.LoadedBatch | None:

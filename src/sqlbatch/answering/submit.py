@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
+from sqlbatch.answering import budget
 from sqlbatch.answering.render import PLAIN, UNREADABLE, Rendering, has_pictures, rendering
 from sqlbatch.answering.spool import input_name
 from sqlbatch.errors import ProviderError, ProviderUnreachable
@@ -35,7 +36,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 15.0, 1800.0
 class Sent:
     """What became of an attempt to send a batch; `provider_id` is None where no batch is known to be made.
 
-    `late` is the provider's batch where the reply came after somebody had settled the attempt otherwise.
+    `held` says why the job's budget does not allow it. `late` is the provider's batch where the reply came after
+    somebody had settled the attempt otherwise.
     """
 
     batch_id: str
@@ -45,6 +47,7 @@ class Sent:
     code: str | None = None
     retry_after: float | None = None
     late: ProviderBatch | None = None
+    held: str | None = None
 
 
 def ready(session: Session, job_id: int, provider: Provider, owner: str) -> list[tuple[str, int, int, str | None]]:
@@ -54,25 +57,36 @@ def ready(session: Session, job_id: int, provider: Provider, owner: str) -> list
     return session.run("submit.ready", asked | limits)
 
 
-def send(
+def send(  # noqa: PLR0911 (one a way out)
     database: Database,
     api: BatchAPI,
     provider: Provider,
+    job_id: int,
     batch_id: str,
     owner: str,
     spool: Path,
     progress: Callable[[int], None],
 ) -> Sent | None:
-    """Send one batch; None where somebody else has it, or where it starts over at the next step.
+    """Send one batch, at the cost of a job; None where somebody else has it, or where it starts over at the next step.
 
     A problem with the provider is told in what is returned; only the database's own errors are raised.
     """
     now = clock.now()
     claim = {"batch_id": batch_id, "owner": owner, "now": now, "until": clock.after(UPLOAD_LEASE)}
-    claimed = database.write(lambda session: session.run("submit.claim", claim))
-    if not claimed:
+
+    def take(session: Session) -> tuple[int, int, str | None] | str | None:
+        reservation = budget.reserve(session, job_id, batch_id)
+        if reservation.held is not None:
+            return reservation.held
+        found = session.run("submit.claim", claim | {"job_id": job_id, "reserved": reservation.dollars})
+        return (found[0][0], found[0][1], found[0][2]) if found else None
+
+    claimed = database.write(take)
+    if claimed is None:
         return None
-    requests, size, file_id = claimed[0]
+    if isinstance(claimed, str):
+        return Sent(batch_id, 0, held=claimed)
+    requests, size, file_id = claimed
     try:
         endpoint = database.read(lambda session: session.run("submit.extent", {"batch_id": batch_id}))[0][2]
         if file_id is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from sqlbatch import clock, display, outcome, run, settings
+from sqlbatch.answering.budget import allow
 from sqlbatch.answering.providers import label
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
@@ -86,6 +87,7 @@ def wait(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Send on although most of the first 1,000 results were of no use.")
     ] = False,
+    max_cost: opt.MaxCost = None,
     poll: opt.Poll = None,
     as_json: opt.Json = False,
 ) -> int:
@@ -96,6 +98,9 @@ def wait(
     database = existing(db)
     pause = settings.poll(poll)
     found = patiently(database, lambda session: state.find(session, job))
+    if max_cost is not None:
+        allowed = settings.max_cost(max_cost)
+        database.write(lambda session: allow(session, found.job_id, allowed or 0.0))
     if found.open:
         follow(database, found.job_id, run.provider_of(found), once=False, poll=pause, keep_going=keep_going)
     return ending(database, found.job_id, as_json=as_json, rows=found.open)

@@ -42,6 +42,8 @@ def status_in_words(job: JobRow) -> str:  # noqa: PLR0911 (one a status)
             return f"done, {counted(job.failed, 'request')} failed (sqlbatch retry {job.job_id} asks for them again)"
         case "blocked" if job.failing:
             return f"blocked: {job.blocked}; nothing more is sent until you say sqlbatch wait {job.job_id} --keep-going"
+        case "blocked" if job.blocked_code == "budget":
+            return f"blocked: {job.blocked}"
         case "blocked":
             return _blocked(job)
         case "running":

@@ -132,7 +132,7 @@ def estimate_cost(
         "long": prices.LONG_INPUT,
     }
     requests, *weighed = session.run("quote.weighed", fit, scratch=compiled.scratch)[0]
-    likely, most = _Input(requests, *weighed[:3]), _Input(requests, *weighed[3:])
+    likely, most = prices.Weight(requests, *weighed[:3]), prices.Weight(requests, *weighed[3:])
     output = LIKELY_OUTPUT if estimate.output is None else estimate.output
     cautious = 1.5 * output
     if estimate.output is None or estimate.known < ENOUGH_OF_A_MODEL:
@@ -158,10 +158,10 @@ def estimate_cost(
     return replace(
         cost,
         batch_factor=factor,
-        dollars=factor * likely.dollars(price, output),
-        dollars_largest=None if cap is None else factor * most.dollars(price, cap),
-        dollars_ordinary=likely.dollars(price, output),
-        dollars_cautious=factor * most.dollars(price, cautious),
+        dollars=factor * price.dollars(likely, output),
+        dollars_largest=None if cap is None else factor * price.dollars(most, cap),
+        dollars_ordinary=price.dollars(likely, output),
+        dollars_cautious=factor * price.dollars(most, cautious),
     )
 
 
@@ -219,19 +219,3 @@ def output_cap(enrichment: Enrichment) -> int | None:
 def _says_nothing(enrichment: Enrichment) -> bool:
     """Whether the endpoint bills input only."""
     return endpoint_of(enrichment.endpoint).name in {"embeddings", "moderations"}
-
-
-@dataclass(frozen=True)
-class _Input:
-    """Requests and their tokens of input; of those, of requests that are long, and how many those are."""
-
-    requests: int
-    tokens: int
-    long_tokens: int
-    long_requests: int
-
-    def dollars(self, price: Price, output: float) -> float:
-        """Return what they cost at the ordinary price, with so many tokens of output each."""
-        tokens = self.tokens + self.long_tokens * (price.long_input_factor - 1)
-        answers = self.requests + self.long_requests * (price.long_output_factor - 1)
-        return (tokens * (price.input or 0.0) + answers * output * (price.output or 0.0)) / 1e6

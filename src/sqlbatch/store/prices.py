@@ -50,6 +50,22 @@ class Price:
             return (asked * self.long_input_factor + answered * self.long_output_factor) / 1e6
         return (asked + answered) / 1e6
 
+    def dollars(self, weight: Weight, output: float) -> float:
+        """Return what requests cost at the ordinary price, with so many tokens of output each."""
+        tokens = weight.tokens + weight.long_tokens * (self.long_input_factor - 1)
+        answers = weight.requests + weight.long_requests * (self.long_output_factor - 1)
+        return (tokens * (self.input or 0.0) + answers * output * (self.output or 0.0)) / 1e6
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Requests and their tokens of input; of those, of requests above LONG_INPUT, and how many those are."""
+
+    requests: int
+    tokens: int
+    long_tokens: int
+    long_requests: int
+
 
 def find(session: Session, base_url: str, model: str, day: date) -> Price | None:
     """Return the price that holds for a model on a day, or None where the model is not known; writes nothing.

@@ -1,0 +1,41 @@
+-- What a job may spend, and has.
+
+-- of_job: the dollars that a job may cost at most, and how its quote estimated tokens: none where nobody said what it may cost
+SELECT max_cost, coalesce((quote->>'$.cost.estimate.slope')::DOUBLE, 1), coalesce((quote->>'$.cost.estimate.intercept')::DOUBLE, 0),
+  coalesce((quote->>'$.cost.estimate.margin')::DOUBLE, 2), (quote->>'$.cost.cap')::BIGINT
+FROM sqlbatch.jobs WHERE job_id = $job_id AND max_cost IS NOT NULL;
+
+-- weighed: the tokens of input that a batch has at most, those of requests beyond $long tokens, and how many those are
+SELECT count(*), coalesce(sum(most), 0)::BIGINT, coalesce(sum(most) FILTER (most > $long::BIGINT), 0)::BIGINT,
+  count(*) FILTER (most > $long::BIGINT)
+FROM (
+  SELECT ceil($margin::DOUBLE * greatest(1, $intercept::DOUBLE + $slope::DOUBLE * r.tokens)) AS most
+  FROM sqlbatch.batch_requests m JOIN sqlbatch.requests r ON r.custom_id = m.custom_id
+  WHERE m.batch_id = $batch_id::UUID
+);
+
+-- batch: what a batch is asked of, and at which part of the price
+SELECT base_url, model, batch_factor FROM sqlbatch.batches WHERE batch_id = $batch_id::UUID;
+
+-- used: the dollars that a job's other batches have cost, or may cost; a result that was paid for and lost costs its part
+SELECT coalesce(sum(CASE WHEN b.state = 'loaded' THEN coalesce(c.dollars, 0) + coalesce(l.lost * b.reserved / b.requests, 0)
+  ELSE coalesce(b.reserved, 0) END), 0)
+FROM sqlbatch.batches b
+LEFT JOIN (
+  SELECT batch_id, sum(dollars) AS dollars FROM sqlbatch.costs WHERE job_id = $job_id AND batch_id IS NOT NULL GROUP BY batch_id
+) c ON c.batch_id = b.batch_id
+LEFT JOIN (
+  SELECT batch_id, count(*) AS lost FROM sqlbatch.results
+  WHERE tokens_in IS NULL AND code IN ('results_expired', 'unreadable_line', 'missing') GROUP BY batch_id
+) l ON l.batch_id = b.batch_id
+WHERE b.job_id = $job_id AND b.batch_id <> $batch_id::UUID AND b.state NOT IN ('planned', 'abandoned');
+
+-- block: a job waits for its user, unless a batch of its is under way, which gives back what it does not need
+UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = 'budget', paused_until = TIMESTAMP '9999-12-31'
+WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE AND NOT EXISTS (
+  FROM sqlbatch.batches b WHERE b.job_id = $job_id AND b.state IN ('uploading', 'creating', 'open', 'ended', 'fenced'))
+RETURNING job_id;
+
+-- allow: the dollars that a job may cost at most, from now on
+UPDATE sqlbatch.jobs SET max_cost = $max_cost::DOUBLE WHERE job_id = $job_id
+RETURNING job_id;
