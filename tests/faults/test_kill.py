@@ -62,7 +62,7 @@ def test_a_job_killed_again_and_again_ends_right(
     arguments = enrich(bench, numbered(rows), "answers", rows)
     bench.control.faults({"name": "line_error", "status": 503, "share": 0.3, "once": True})
     for _ in range(30):
-        ended = run(arguments, variables, tmp_path, kill_at=chance.randint(3, 18))
+        ended = run(arguments, variables, tmp_path, kill_at=chance.randint(3, 30))
         if ended.code != -9:
             break
         if begun(bench):
