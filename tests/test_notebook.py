@@ -94,6 +94,19 @@ def test_a_quote_shows_itself_as_html_and_as_text(tmp_path: Path) -> None:
     assert quote.to_send == 2
 
 
+def test_a_preview_shows_itself_as_html(tmp_path: Path) -> None:
+    shown = sqlbatch.preview(
+        FILMS, db=tmp_path / "a.duckdb", input="plot", instructions="Repeat.", returns="said VARCHAR", provider="local"
+    )
+    html = shown._repr_html_()
+    assert "<td" in html
+    assert "&lt;b&gt;Up&lt;/b&gt;" in html
+    texts = _Read(html).texts
+    assert texts[:6] == ["row", "title", "plot", "→ said", "status", "1"]
+    assert texts.count("answered") == 2
+    assert texts.count("A thief.") == 2
+
+
 def test_a_job_shows_itself_wherever_it_stands(tmp_path: Path) -> None:
     job = sqlbatch.enrich(FILMS, db=tmp_path / "a.duckdb", **ask())
     texts = _Read(job._repr_html_()).texts

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch import clock, layout
+from sqlbatch import clock, layout, markup
 from sqlbatch.answering.owner import new_owner
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.places import home, scratch_folder
@@ -117,6 +117,23 @@ class Preview:
             line
             for row in self.rows
             for line in layout.records(*_named(row), width=100, titles=[f"row {row.number}, {row.status}"])
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the preview as a notebook shows it: a line a row, what came back behind what was sent."""
+        sent = list(dict.fromkeys(name for row in self.rows for name in row.input))
+        returned = list(dict.fromkeys(name for row in self.rows for name in row.answer or {}))
+        return markup.table(
+            ["row", *sent, *(f"→ {name}" for name in returned), "status"],
+            [
+                [
+                    str(row.number),
+                    *(text_of(row.input.get(name)) for name in sent),
+                    *(text_of((row.answer or {}).get(name)) for name in returned),
+                    row.status if row.error is None else f"{row.status}: {row.error}",
+                ]
+                for row in self.rows
+            ],
         )
 
 
