@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sqlbatch import clock, run
+from sqlbatch.display.money import quoted
 from sqlbatch.errors import InvalidSettings
+from sqlbatch.store import jobs
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -116,3 +118,17 @@ def test_a_model_past_its_shutdown_is_refused_and_a_near_one_is_told(bench: Benc
         quote(bench, 5)
     # What is answered already is still there to be had.
     assert quote(bench, 3).to_send == 0
+
+
+def test_after_the_job_it_is_told_how_far_off_the_quote_was(bench: Bench) -> None:
+    bench.sql(OWN)
+    job_id = bench.enrich(20)
+    job = bench.job(job_id)
+    billed_ = bench.database.read(lambda session: jobs.billed(session, job_id))
+    off = round(abs(job.tokens / billed_.tokens_in - 1) * 100, 1)
+    assert f"{off}% {'more' if job.tokens > billed_.tokens_in else 'less'} a request than billed" in str(
+        quoted(job, billed_)
+    )
+    # What a job finds answered it neither quotes nor pays.
+    again = bench.enrich(20, "again")
+    assert quoted(bench.job(again), bench.database.read(lambda session: jobs.billed(session, again))) is None

@@ -213,12 +213,15 @@ def _done(database: Database, job: JobRow, *, show: bool) -> int:
     if show:
         patiently(database, lambda session: head(session, job.target, FIRST_ROWS))
     offline = " by the offline model, which is no language model" if job.provider == "local" else ""
+    billed = patiently(database, lambda session: state.billed(session, job.job_id))
+    cost = f"; cost: {display.spent(billed)}" if billed.results and job.provider != "local" else ""
     parts = [f"{job.rows:,} row{'' if job.rows == 1 else 's'}"]
     parts += [f"{job.skipped:,} skipped"] if job.skipped else []
     display.say(
         f"job {job.job_id} done: {job.target} in {database.name} has {', '.join(parts)}; "
         f"{job.answered:,} of {job.requests:,} requests answered{offline}"
         + (f", {job.failed:,} failed: sqlbatch show {job.job_id} says why" if job.failed else "")
+        + cost
     )
     return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE
 

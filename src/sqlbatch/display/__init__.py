@@ -4,7 +4,7 @@ from sqlbatch.display.config import show_config
 from sqlbatch.display.console import Exit, as_json, confirm, err, error, out, plain, print_json, say, working
 from sqlbatch.display.failures import show_failures
 from sqlbatch.display.job import prunable, show_handed, show_job, show_jobs, show_joined
-from sqlbatch.display.money import dollars
+from sqlbatch.display.money import dollars, spent
 from sqlbatch.display.preview import show_preview, show_trial, tell_preview
 from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
@@ -37,6 +37,7 @@ __all__ = [
     "show_rows",
     "show_table",
     "show_trial",
+    "spent",
     "status_in_words",
     "tell_preview",
     "told",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted, out, plain, say, show_facts
-from sqlbatch.display.money import spent
+from sqlbatch.display.money import quoted, spent
 from sqlbatch.display.table import show_table
 from sqlbatch.display.words import batch_in_words, notable, status_in_words, tried_again
 
@@ -136,6 +136,9 @@ def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = ()) -> dict[
     if billed.results:
         facts["tokens"] = f"{billed.tokens_in:,} in ({billed.tokens_cached:,} cached), {billed.tokens_out:,} out"
         facts["cost"] = spent(billed)
+        told = quoted(job, billed)
+        if told is not None:
+            facts["quoted"] = told
     facts["begun"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"
     if job.finished_at:
         facts["ended"] = f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -9,7 +9,7 @@ from sqlbatch.query.cost import HOW_TO_PRICE
 
 if TYPE_CHECKING:
     from sqlbatch.query.cost import Cost
-    from sqlbatch.store.records import Billed
+    from sqlbatch.store.records import Billed, JobRow
 
 NO_PRICE = f"no price is known: {HOW_TO_PRICE}"
 _SOURCES = {"call": "of this prompt", "model": "of this model"}
@@ -27,6 +27,17 @@ def spent(billed: Billed) -> str:
     if billed.dollars is None:
         return NO_PRICE
     return dollars(billed.dollars) if billed.dollars else "nothing"
+
+
+def quoted(job: JobRow, billed: Billed) -> str | None:
+    """Return how far the quote was off, in tokens of input a request; None where it quoted none."""
+    sent = job.requests - job.reused
+    if sent <= 0 or not job.tokens or not billed.tokens_in:
+        return None
+    off = job.tokens / sent / (billed.tokens_in / billed.results) - 1
+    if abs(off) < 0.0005:
+        return f"{job.tokens:,} tokens in, as they were billed"
+    return f"{job.tokens:,} tokens in, {abs(off):.1%} {'more' if off > 0 else 'less'} a request than billed"
 
 
 def tokens(cost: Cost) -> str:
