@@ -50,7 +50,7 @@ GOOD = '{"genre": "war", "year": 1998}'
         ('{"genre": "war", "year": true}', "$.year: true is not an INTEGER"),
         ('{"genre": "war", "year": 3000000000}', "$.year: 3000000000 is out of range for INTEGER"),
         ('{"genre": "war", "year": NaN}', "$.year: NaN is not an INTEGER"),
-        ('{"genre": "war", "year": "' + "9" * 100 + '"}', '$.year: "' + "9" * 59 + " is not an INTEGER"),
+        ('{"genre": "war", "year": "' + "9" * 100 + '"}', '$.year: "' + "9" * 59 + "… is not an INTEGER"),
     ],
 )
 def test_an_answer_is_taken_as_asked_for_or_refused_with_the_path(answer: str, expected: str | None) -> None:
