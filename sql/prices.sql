@@ -34,10 +34,10 @@ LIMIT 1;
 
 -- differ: whether what is known differs from what the database has of it
 SELECT EXISTS (
-  SELECT COLUMNS(['model', 'input', 'cached', 'output', 'batch_factor', 'valid_from', 'shutdown', 'successor', 'base_url', 'origin', 'source'])
+  SELECT model, "input", cached, "output", batch_factor, valid_from, shutdown, successor, base_url, origin, source
   FROM sqlbatch_known_prices
   EXCEPT
-  SELECT COLUMNS(['model', 'input', 'cached', 'output', 'batch_factor', 'valid_from', 'shutdown', 'successor', 'base_url', 'origin', 'source'])
+  SELECT model, "input", cached, "output", batch_factor, valid_from, shutdown, successor, base_url, origin, source
   FROM sqlbatch.prices
 );
 

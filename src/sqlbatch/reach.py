@@ -6,7 +6,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering.providers import Provider, is_here, known, label
+from sqlbatch import configuration
+from sqlbatch.answering.providers import Provider, find_provider, is_here, known, label
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.places import home
 
@@ -16,12 +17,20 @@ if TYPE_CHECKING:
     from sqlbatch.answering.batch_api import BatchAPI
     from sqlbatch.store.database import Database
 
+# Addresses that were given to this process by whoever runs it.
+_given: set[str] = set()
+
+
+def trust(provider: Provider) -> None:
+    """Note that who runs this process gave the provider's address, so that its key may go there."""
+    _given.add(provider.base_url)
+
 
 @contextlib.contextmanager
 def connected(database: Database, provider: Provider) -> Iterator[BatchAPI]:
     """Reach a provider for the block; the local one is started in this process, or joined where it runs already.
 
-    Raises InvalidSettings where a key is needed and there is none.
+    Raises InvalidSettings where a key is needed and there is none, or where only the database says where to send it.
     """
     from sqlbatch.answering.batch_api import BatchAPI  # noqa: PLC0415 (openai takes a second to import)
 
@@ -33,7 +42,13 @@ def connected(database: Database, provider: Provider) -> Iterator[BatchAPI]:
             api = BatchAPI(server.base_url, None, "the local server", loopback=True)
         else:
             name, here = label(provider.name, provider.base_url), is_here(provider.base_url)
-            api = BatchAPI(provider.base_url, key_of(provider), name, loopback=here, purpose=provider.purpose)
+            key = key_of(provider)
+            if key is not None and not here and not _is_named_here(provider):
+                raise InvalidSettings(
+                    f"{database.name} says that its job is at {provider.base_url}, which nothing else here names: if "
+                    f"{provider.key_variable} may go there, set SQLBATCH_BASE_URL={provider.base_url}"
+                )
+            api = BatchAPI(provider.base_url, key, name, loopback=here, purpose=provider.purpose)
         stack.callback(api.close)
         yield api
 
@@ -49,6 +64,13 @@ def key_of(provider: Provider) -> str | None:
     if not key.isascii() or not key.isprintable():
         raise InvalidSettings(f"{provider.key_variable} has characters that no key has (a line break?): set it again")
     return key or None
+
+
+def _is_named_here(provider: Provider) -> bool:
+    """Whether an address stands elsewhere than in the database, which may be anybody's: no key follows it."""
+    held = configuration.held("base_url")
+    named = {find_provider(provider.name).base_url, *_given}
+    return provider.base_url in named or (held is not None and find_provider(provider.name, held.value) == provider)
 
 
 def check_provider(database: Database, provider: Provider) -> None:

@@ -104,6 +104,25 @@ def test_a_wrong_key_is_refused_once_and_never_shown(
     before.check()
 
 
+def test_a_key_does_not_go_where_only_the_database_says(
+    here: Command, theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's database may say that a job is at their own server."""
+    assert here("enrich", MOVIES, *FREE, "--into", "said").code == 0
+    url = "http://192.0.2.1:9/v1"
+    with duckdb.connect(str(theirs)) as con:
+        con.execute("UPDATE sqlbatch.jobs SET finished_at = NULL, provider = 'openai', base_url = $1", [url])
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    for command in ("wait", "sync"):
+        ran = here(command)
+        assert ran.code == 1
+        told = (
+            f"its job is at {url}, which nothing else here names: if OPENAI_API_KEY may go there, set SQLBATCH_BASE_URL"
+        )
+        assert told in " ".join(ran.err.split()), command
+    assert "sk-" not in ran.err + ran.out
+
+
 def test_no_key_is_in_any_message_traceback_file_or_table(
     cli: Command, here: Command, theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusing: Refusing
 ) -> None:
@@ -140,9 +159,11 @@ def test_money_is_not_spent_unasked_where_nobody_can_be_asked(
     monkeypatch.setattr(reach, "check_provider", lambda *_: None)
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     before = Unchanged(tmp_path)
-    ran = here("enrich", MOVIES, *PAID)
+    ran = here("--quiet", "enrich", MOVIES, "--model", "of-unknown-price", "--instructions", "Say it.")
     assert ran.code == 1
     assert "add --yes" in ran.error
+    # Whoever is asked is shown what for, whatever else shall be quiet.
+    assert "to send" in ran.err
     before.check()
 
 

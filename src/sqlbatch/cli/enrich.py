@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -44,14 +45,17 @@ def enrich(
     if asked.provider.paid and not no_wait:
         reach.key_of(asked.provider)
     with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
-        display.show_quote(ask.quote)
+        spends = bool(ask.quote.to_send) and asked.provider.paid
+        # Whoever is asked sees what for, also with --quiet.
+        with display.aloud() if spends and not yes and ask.quote.cost.must_be_agreed else contextlib.nullcontext():
+            display.show_quote(ask.quote)
         if not ask.quote.rows:
             display.say("the query has no rows: nothing to do")
             return display.Exit.DONE
         if ask.quote.skipped == ask.quote.rows:
             display.error("every row is skipped, so nothing can be sent: nothing changed")
             return display.Exit.ERROR
-        if ask.quote.to_send and asked.provider.paid:
+        if spends:
             over = ask.quote.cost.over(max_cost) if max_cost is not None else None
             if over is not None:
                 display.error(f"{over}; nothing sent, nothing changed")

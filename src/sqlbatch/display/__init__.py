@@ -1,7 +1,7 @@
 """What the user sees: messages and progress on stderr, data on stdout, and the exit codes."""
 
 from sqlbatch.display.config import show_config
-from sqlbatch.display.console import Exit, as_json, confirm, err, error, out, plain, print_json, say, working
+from sqlbatch.display.console import Exit, aloud, as_json, confirm, err, error, out, plain, print_json, say, working
 from sqlbatch.display.failures import show_failures
 from sqlbatch.display.job import prunable, show_handed, show_job, show_jobs, show_joined
 from sqlbatch.display.money import dollars, spent
@@ -14,6 +14,7 @@ from sqlbatch.display.words import batch_in_words, status_in_words
 
 __all__ = [
     "Exit",
+    "aloud",
     "as_json",
     "batch_in_words",
     "confirm",

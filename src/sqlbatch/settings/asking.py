@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch import reach
 from sqlbatch.answering.providers import Provider, find_provider
 from sqlbatch.configuration import OPTIONS
 from sqlbatch.errors import InvalidOption, InvalidPrompt, InvalidReturns, InvalidSettings, InvalidTarget
@@ -45,6 +46,7 @@ def ask(source: Source, given: Mapping[str, Any]) -> Ask:
     # An address in the environment is meant for where it costs money.
     base_url = given.get("base_url") if name == "local" else option("base_url")
     provider = find_provider(name, base_url)
+    reach.trust(provider)
     limit, attempts = option("limit"), option("max_attempts", 3)
     if limit is not None and limit < 1:
         raise InvalidOption(f"--limit {limit}: it must be 1 or more")
