@@ -76,7 +76,7 @@ def killed_at_random(ground: Ground, kills: int = KILLS, hour: float = HOUR) -> 
 
 
 STAGES = {
-    "packing": "after the commit of compile.store_requests",
+    "packing": "after the commit of compile.store_asks",
     "writing the request file": "after the commit of submit.claim",
     "downloading": "before GET /v1/files/*/content",
     "loading": "before GET /v1/files/*/content",
