@@ -84,7 +84,7 @@ def _sent(ground: Ground, bench: Bench) -> None:
 
 def _begun_only(ground: Ground, bench: Bench) -> None:
     """Begin a job of which nothing is sent yet: its process died right after the commit that begins it."""
-    ended = ground.run(bench, enrich(bench), limits=LIMITS, kill_at="after the commit of compile.store_requests")
+    ended = ground.run(bench, enrich(bench), limits=LIMITS, kill_at="after the commit of compile.store_asks")
     assert ended.code == -9, "the commit that begins a job has another name now"
     assert begun(bench)
 
