@@ -62,5 +62,5 @@ SELECT count(*), coalesce(sum(likely), 0)::BIGINT, coalesce(sum(likely) FILTER (
 FROM (
   SELECT greatest(1, $intercept::DOUBLE + $slope::DOUBLE * tokens) AS likely,
     ceil($margin::DOUBLE * greatest(1, $intercept::DOUBLE + $slope::DOUBLE * tokens)) AS most
-  FROM {scratch}.main.to_send
+  FROM {source}
 );

@@ -145,10 +145,10 @@ def preview(
         database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, relation=relation
     ) as ready:
         if ready.known.to_send:
-            if asked.provider.paid and not yes:
+            if ready.cost.must_be_agreed and not yes:
                 raise InvalidSettings(
-                    f"{ready.known.to_send:,} requests (about {ready.known.tokens:,} tokens of input) would be sent to "
-                    f"{asked.provider.name}, at the ordinary price: pass yes=True to spend it"
+                    f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent to "
+                    f"{asked.provider.name} now, {ready.cost.in_words()}: pass yes=True to spend it"
                 )
             for _ in trial.ask(database, ready):
                 pass
@@ -162,11 +162,9 @@ def _check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> No
     if over is not None:
         raise InvalidSettings(over)
     if cost.must_be_agreed and not yes and max_cost is None:
-        most = "at most" if cost.dollars_largest is not None else "perhaps"
-        price = "at an unknown price" if cost.at_most is None else f"for {most} ${cost.at_most:,.2f}"
         raise InvalidSettings(
             f"{quote.to_send:,} requests (about {quote.tokens:,} tokens of input) would be sent to {quote.provider}, "
-            f"{price}: pass max_cost, in dollars, or yes=True to spend it"
+            f"{cost.in_words()}: pass max_cost, in dollars, or yes=True to spend it"
         )
 
 

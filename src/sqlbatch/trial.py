@@ -8,14 +8,15 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch import clock, layout, markup
+from sqlbatch import layout, markup
 from sqlbatch.answering.owner import new_owner
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.places import home, scratch_folder
 from sqlbatch.query import pictures
 from sqlbatch.query.compile import Compiled, compile_query, store_requests
+from sqlbatch.query.cost import find_price, ordinary_cost
 from sqlbatch.query.endpoints import read_returns
-from sqlbatch.query.quote import Known, count_known
+from sqlbatch.query.quote import Known, count_known, to_send
 from sqlbatch.reach import connected
 from sqlbatch.run import check_of, written
 from sqlbatch.store import prices
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sqlbatch.answering.events import Event
     from sqlbatch.answering.preview import Told
     from sqlbatch.answering.providers import Provider
+    from sqlbatch.query.cost import Cost
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.returns import Returns
     from sqlbatch.store.database import Database, Session
@@ -44,7 +46,7 @@ ROWS, ROWS_AT_MOST = 5, 100
 class Trial:
     """A compiled preview: its rows lie in the scratch file, nothing is sent yet.
 
-    `known` counts its requests; `told` fills with what comes back.
+    `known` counts its requests, `cost` is that of sending them now; `told` fills with what comes back.
     """
 
     enrichment: Enrichment
@@ -56,6 +58,8 @@ class Trial:
     fresh: bool
     owner: str
     price: Price | None
+    cost: Cost
+    notes: tuple[str, ...] = ()
     told: list[Told] = field(default_factory=list)
 
 
@@ -164,8 +168,10 @@ def prepared(
             query = enrichment.query if relation is None else written(relation, folder)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
             known = count_known(session, compiled, fresh=fresh)
-            price = prices.find(session, enrichment.base_url, enrichment.model, clock.now().date())
-        yield Trial(enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price)
+            spends = bool(known.to_send) and provider.paid
+            price, notes = find_price(session, enrichment) if spends else (None, ())
+            cost = ordinary_cost(session, enrichment, to_send(compiled), price, paid=provider.paid)
+        yield Trial(enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price, cost, notes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

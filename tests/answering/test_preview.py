@@ -357,7 +357,7 @@ def test_python_previews_and_never_prompts(desk: Bench, scripted: Scripted) -> N
         "db": desk.path, "instructions": "Repeat.", "model": "m", "base_url": scripted.base_url,
         "returns": "word VARCHAR", "input": "text",
     }  # fmt: skip
-    with pytest.raises(InvalidSettings, match=r"2 requests .* ordinary price: pass yes=True"):
+    with pytest.raises(InvalidSettings, match=r"2 requests .* now, at an unknown price: pass yes=True"):
         sqlbatch.preview(texts("a", "b"), **ask)
     assert scripted.asked == []
     assert not desk.path.exists()

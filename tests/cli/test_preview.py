@@ -79,6 +79,26 @@ def test_a_paid_preview_is_asked_about_and_declined_without_a_trace(here: Comman
     before.check()
 
 
+PRICED = "[prices.m]\ninput = {price}\noutput = {price}\nbatch_factor = 0.5\n"
+
+
+@pytest.mark.parametrize(("price", "asked"), [(2, False), (2_000, True)])
+def test_a_preview_is_quoted_at_the_ordinary_price_and_asks_above_a_dollar(
+    price: int, asked: bool, here: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "sqlbatch.toml").write_text(PRICED.format(price=price))
+    ran = here("preview", QUERY, "--input", "x", "--instructions", "x", "--model", "m", "--param",
+               "max_completion_tokens=500", "--base-url", "http://127.0.0.1:9/v1", "--quiet")  # fmt: skip
+    if not asked:
+        assert ran.code == 3, "it was sent, to nobody"
+        assert "cost" not in ran.err
+        return
+    assert ran.code == 1
+    # Two answers of 500 tokens, at the whole price and not at a batch's; who is asked sees it also with --quiet.
+    assert "at most $2." in ran.err.split("cost", 1)[1]
+    assert ran.error.startswith("this costs money, at most $2.")
+
+
 def test_a_provider_that_is_not_there_fails_each_row(here: Command) -> None:
     ran = here("preview", QUERY, "--instructions", "x", "--input", "x", "--model", "m", "--base-url",
                "http://127.0.0.1:9/v1", "--yes")  # fmt: skip

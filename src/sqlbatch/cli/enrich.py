@@ -46,8 +46,7 @@ def enrich(
         reach.key_of(asked.provider)
     with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
         spends = bool(ask.quote.to_send) and asked.provider.paid
-        # Whoever is asked sees what for, also with --quiet.
-        with display.aloud() if spends and not yes and ask.quote.cost.must_be_agreed else contextlib.nullcontext():
+        with seen(asked=spends and not yes and ask.quote.cost.must_be_agreed):
             display.show_quote(ask.quote)
         if not ask.quote.rows:
             display.say("the query has no rows: nothing to do")
@@ -128,13 +127,13 @@ class compiling(Generic[Ready]):  # noqa: N801 (used as a function)
         return self._inner.__exit__(*error)  # type: ignore[arg-type]
 
 
-def confirmed(cost: Cost | None = None) -> bool:
+def seen(*, asked: bool) -> AbstractContextManager[None]:
+    """Tell what is told in the block also with --quiet, where one is `asked` about it."""
+    return display.aloud() if asked else contextlib.nullcontext()
+
+
+def confirmed(cost: Cost) -> bool:
     """Ask on the terminal whether to spend it; raise InvalidSettings where there is nobody to ask."""
-    if cost is None or cost.at_most is None:
-        sum_ = "at an unknown price"
-    else:
-        most = "at most" if cost.dollars_largest is not None else "perhaps"
-        sum_ = f"{most} {display.dollars(cost.at_most)}"
     if not sys.stdin.isatty():
-        raise InvalidSettings(f"this costs money, {sum_}: add --yes to send it without being asked")
-    return display.confirm(f"Send it, {sum_}?")
+        raise InvalidSettings(f"this costs money, {cost.in_words()}: add --yes to send it without being asked")
+    return display.confirm(f"Send it, {cost.in_words()}?")

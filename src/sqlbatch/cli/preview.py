@@ -9,7 +9,7 @@ import typer
 from sqlbatch import display, reach, run, settings, trial
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
-from sqlbatch.cli.enrich import compiling, confirmed
+from sqlbatch.cli.enrich import compiling, confirmed, seen
 
 if TYPE_CHECKING:
     from sqlbatch.store.database import Database
@@ -43,11 +43,13 @@ def preview(
         display.say(f"{taken:,} answers of an earlier preview, which was interrupted, are stored")
     compiled = trial.prepared(database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=asking.fresh)
     with compiling(compiled) as ready:
-        display.show_trial(ready)
+        must_ask = ready.cost.must_be_agreed and not yes
+        with seen(asked=must_ask):
+            display.show_trial(ready)
         if not ready.compiled.rows:
             display.say("the query has no rows: nothing to do")
             return display.Exit.DONE
-        if ready.known.to_send and asked.provider.paid and not yes and not confirmed():
+        if must_ask and not confirmed(ready.cost):
             display.say("nothing sent, nothing changed")
             return display.Exit.ERROR
         return _look(database, ready, as_json=as_json)

@@ -4,7 +4,7 @@ from sqlbatch.display.config import show_config
 from sqlbatch.display.console import Exit, aloud, as_json, confirm, err, error, out, plain, print_json, say, working
 from sqlbatch.display.failures import show_failures
 from sqlbatch.display.job import prunable, show_handed, show_job, show_jobs, show_joined
-from sqlbatch.display.money import dollars, spent
+from sqlbatch.display.money import spent
 from sqlbatch.display.preview import show_preview, show_trial, tell_preview
 from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
@@ -18,7 +18,6 @@ __all__ = [
     "as_json",
     "batch_in_words",
     "confirm",
-    "dollars",
     "err",
     "error",
     "follow",

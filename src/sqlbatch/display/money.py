@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlbatch.display.console import counted
-from sqlbatch.query.cost import HOW_TO_PRICE
+from sqlbatch.query.cost import HOW_TO_PRICE, in_dollars
 
 if TYPE_CHECKING:
     from sqlbatch.query.cost import Cost
@@ -15,18 +15,11 @@ NO_PRICE = f"no price is known: {HOW_TO_PRICE}"
 _SOURCES = {"call": "of this prompt", "model": "of this model"}
 
 
-def dollars(amount: float) -> str:
-    """Return a sum in dollars: in cents, and what is less than a cent in hundredths of one."""
-    if amount >= 0.01 or not amount:
-        return f"${amount:,.2f}"
-    return f"${amount:.4f}" if amount >= 0.0001 else "under $0.0001"
-
-
 def spent(billed: Billed) -> str:
     """Return what was spent."""
     if billed.dollars is None:
         return NO_PRICE
-    return dollars(billed.dollars) if billed.dollars else "nothing"
+    return in_dollars(billed.dollars) if billed.dollars else "nothing"
 
 
 def quoted(job: JobRow, billed: Billed) -> str | None:
@@ -61,9 +54,9 @@ def cost(cost: Cost) -> str:
         return "nothing"
     if cost.dollars is None:
         return f"unknown, for no price of the model is known: {HOW_TO_PRICE}"
-    likely = f"about {dollars(cost.dollars)}"
+    likely = f"about {in_dollars(cost.dollars)}"
     if cost.dollars_ordinary is not None and cost.batch_factor != 1:
-        likely += f" ({dollars(cost.dollars_ordinary)} outside of a batch)"
+        likely += f" ({in_dollars(cost.dollars_ordinary)} outside of a batch)"
     if cost.dollars_largest is None:
         return f"{likely}; answers have no limit (--param {cost.cap_name}=N sets one)"
-    return f"{likely}, at most {dollars(cost.dollars_largest)}"
+    return f"{likely}, at most {in_dollars(cost.dollars_largest)}"

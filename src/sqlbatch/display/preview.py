@@ -11,7 +11,9 @@ from rich.text import Text
 
 from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted, err, harmless, out, say, show_facts
-from sqlbatch.display.money import NO_PRICE, dollars
+from sqlbatch.display.money import NO_PRICE, cost, tokens
+from sqlbatch.display.quote import show_notes
+from sqlbatch.query.cost import in_dollars
 from sqlbatch.trial import text_of
 
 if TYPE_CHECKING:
@@ -36,12 +38,14 @@ def show_trial(trial: Trial) -> None:
     parts += [f"{known.in_flight:,} in a batch already"] if known.in_flight else []
     facts["requests"] = ", ".join(parts)
     price = "" if provider.name == "local" else " at the ordinary price, not the batch's"
-    facts["to send"] = (
-        f"{counted(known.to_send, 'request')} now{price}, about {known.tokens:,} tokens of input"
-        if known.to_send
-        else "nothing"
-    )
+    if known.to_send:
+        facts["to send"] = f"{counted(known.to_send, 'request')} now{price}"
+        facts["tokens"] = tokens(trial.cost)
+    else:
+        facts["to send"] = "nothing"
+    facts["cost"] = cost(trial.cost)
     show_facts(err, facts)
+    show_notes(trial.notes)
 
 
 def show_preview(preview: Preview) -> None:
@@ -67,7 +71,7 @@ def tell_preview(preview: Preview, trial: Trial, database: str) -> None:
     if preview.tokens_in:
         sent += f", {preview.tokens_in:,} tokens in ({preview.tokens_cached:,} cached), {preview.tokens_out:,} out"
     if preview.tokens_in and trial.provider.paid:
-        sent += f"; cost: {NO_PRICE if preview.dollars is None else dollars(preview.dollars)}"
+        sent += f"; cost: {NO_PRICE if preview.dollars is None else in_dollars(preview.dollars)}"
     say(f"{counted(len(preview.rows), 'row')}: {', '.join(parts)}; {sent}")
     if preview.of("answered"):
         offline = ", by the offline model, which is no language model" if trial.provider.name == "local" else ""

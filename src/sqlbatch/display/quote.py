@@ -9,13 +9,20 @@ from sqlbatch.display.console import counted, err, plain, show_facts
 from sqlbatch.display.money import cost, tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlbatch.query.quote import Quote
 
 
 def show_quote(quote: Quote) -> None:
     """Tell what would be sent, what not, and why."""
     show_facts(err, quote_facts(quote))
-    for note in quote.notes:
+    show_notes(quote.notes)
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Tell what else is to be known before money is spent."""
+    for note in notes:
         err.print(f"[yellow]note:[/] {plain(note)}")
 
 

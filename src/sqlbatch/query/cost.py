@@ -16,7 +16,6 @@ from sqlbatch.query.endpoints import endpoint_of
 from sqlbatch.store import prices
 
 if TYPE_CHECKING:
-    from sqlbatch.query.compile import Compiled
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.store.database import Session
     from sqlbatch.store.prices import Price
@@ -35,6 +34,13 @@ MARGIN_OF_BYTES, MARGIN_OF_MODEL, MARGIN_OF_FEW, MARGIN_OF_CALL = 2.0, 1.5, 1.3,
 SHUTDOWN_NEAR = 60
 # Tokens of an answer where nothing tells: likely, and of a model that thinks before it answers.
 LIKELY_OUTPUT, LONG_OUTPUT = 300, 2_000
+
+
+def in_dollars(amount: float) -> str:
+    """Return a sum in dollars: in cents, and what is less than a cent in hundredths of one."""
+    if amount >= 0.01 or not amount:
+        return f"${amount:,.2f}"
+    return f"${amount:.4f}" if amount >= 0.0001 else "under $0.0001"
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,12 @@ class Cost:
         """Whether it is to be asked for before it is spent: above AGREED dollars, or at an unknown price."""
         return not self.free and (self.at_most is None or self.at_most > AGREED)
 
+    def in_words(self) -> str:
+        """Return what it may cost, as one is asked for it."""
+        if self.at_most is None:
+            return "at an unknown price"
+        return f"{'perhaps' if self.dollars_largest is None else 'at most'} {in_dollars(self.at_most)}"
+
     def over(self, max_cost: float) -> str | None:
         """Return why it may cost more than `max_cost` dollars, and what to do about it; None where it cannot."""
         if self.free:
@@ -112,18 +124,26 @@ class Cost:
         return values | {"price": price and {name: price[name] for name in ("input", "cached", "output", "origin")}}
 
 
+@dataclass(frozen=True)
+class Requests:
+    """Requests to be sent: the table that holds them (`source`, with their estimated `tokens`), and their call."""
+
+    source: str
+    call_id: str
+
+
 NO_COST = Cost(Estimate(), free=True, dollars=0.0, dollars_largest=0.0, dollars_ordinary=0.0)
 
 
 def estimate_cost(
-    session: Session, enrichment: Enrichment, compiled: Compiled, price: Price | None, batch_factor: float | None
+    session: Session, enrichment: Enrichment, ask: Requests, price: Price | None, batch_factor: float | None
 ) -> Cost:
-    """Return the cost of the requests that lie in the scratch database as `to_send`.
+    """Return the cost of requests in a batch.
 
     `price` is the model's, `batch_factor` the provider's, which holds where the price has none; 0: it is free; None: it
     gives no discount that is known.
     """
-    estimate = calibrate(session, enrichment, compiled)
+    estimate = calibrate(session, enrichment, ask.call_id)
     cap = output_cap(enrichment)
     fit = {
         "slope": estimate.slope,
@@ -131,7 +151,7 @@ def estimate_cost(
         "margin": estimate.margin,
         "long": prices.LONG_INPUT,
     }
-    requests, *weighed = session.run("quote.weighed", fit, scratch=compiled.scratch)[0]
+    requests, *weighed = session.run("quote.weighed", fit, source=ask.source)[0]
     likely, most = prices.Weight(requests, *weighed[:3]), prices.Weight(requests, *weighed[3:])
     output = LIKELY_OUTPUT if estimate.output is None else estimate.output
     cautious = 1.5 * output
@@ -165,6 +185,12 @@ def estimate_cost(
     )
 
 
+def ordinary_cost(session: Session, enrichment: Enrichment, ask: Requests, price: Price | None, *, paid: bool) -> Cost:
+    """Return the cost of requests outside of batches."""
+    ordinary = replace(price, batch_factor=1.0) if price is not None else None
+    return estimate_cost(session, enrichment, ask, ordinary, 1.0 if paid else 0.0)
+
+
 def find_price(session: Session, enrichment: Enrichment) -> tuple[Price | None, tuple[str, ...]]:
     """Return the price of the enrichment's model today, and a note where the model is shut down soon.
 
@@ -184,12 +210,12 @@ def find_price(session: Session, enrichment: Enrichment) -> tuple[Price | None, 
     return price, (f"{enrichment.model} is shut down on {price.shutdown}, in {days} day{'s' * (days > 1)}{hint}",)
 
 
-def calibrate(session: Session, enrichment: Enrichment, compiled: Compiled) -> Estimate:
+def calibrate(session: Session, enrichment: Enrichment, call_id: str) -> Estimate:
     """Return the estimate that earlier results in this database allow."""
     output = 0.0 if _says_nothing(enrichment) else None
     if not session.has_schema():
         return Estimate(output=output)
-    asked = {"base_url": enrichment.base_url, "model": enrichment.model, "call_id": compiled.call.call_id}
+    asked = {"base_url": enrichment.base_url, "model": enrichment.model, "call_id": call_id}
     found = {row[0]: row[1:] for row in session.run("quote.measured", asked)}
     if True in found:
         known, ratio, slope, intercept, mean, worst = found[True]

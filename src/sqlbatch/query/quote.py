@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.errors import InvalidTarget
 from sqlbatch.query import pictures
-from sqlbatch.query.cost import NO_COST, Cost, estimate_cost, find_price
+from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.target import Existing, Target, look_up
 
@@ -114,8 +114,13 @@ def with_cost(
     Raises InvalidSettings where the model is shut down and something is to be sent to it.
     """
     price, notes = find_price(session, enrichment) if quote.to_send and batch_factor != 0 else (None, ())
-    cost = estimate_cost(session, enrichment, compiled, price, batch_factor)
+    cost = estimate_cost(session, enrichment, to_send(compiled), price, batch_factor)
     return replace(quote, tokens=cost.tokens, cost=cost, notes=quote.notes + notes)
+
+
+def to_send(compiled: Compiled) -> Requests:
+    """Return what is to be sent of a compiled enrichment, once `count_known` has laid it down."""
+    return Requests(f"{compiled.scratch}.main.to_send", str(compiled.call.call_id))
 
 
 def check_existing(
