@@ -36,6 +36,17 @@ WHERE job_id = $job_id AND custom_id IN (
   WHERE job_id = $job_id AND settled AND outcome <> 'answered' AND ($code::VARCHAR IS NULL OR code = $code::VARCHAR))
 RETURNING custom_id;
 
+-- failed: lay down the requests that a retry would send, with their estimated tokens
+CREATE OR REPLACE TEMP TABLE sqlbatch_failed AS
+SELECT q.custom_id, q.call_id, q.tokens
+FROM sqlbatch.requests q SEMI JOIN (
+  FROM sqlbatch.responses
+  WHERE job_id = $job_id AND settled AND outcome <> 'answered' AND ($code::VARCHAR IS NULL OR code = $code::VARCHAR)
+) f ON f.custom_id = q.custom_id;
+
+-- failed_call: how many those are, and their call
+SELECT count(*), any_value(call_id)::VARCHAR FROM sqlbatch_failed;
+
 -- reopen: the job goes on
 UPDATE sqlbatch.jobs SET finished_at = NULL, error = NULL WHERE job_id = $job_id;
 

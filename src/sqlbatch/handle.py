@@ -127,14 +127,18 @@ class Job:
     def retry(self, *, only: str | None = None, yes: bool = False) -> Job:
         """Make the failed requests due again, all or those that failed with the code `only`; `wait()` then asks them.
 
-        At a paid provider that costs money, which `yes=True` allows. Raises JobError where none failed or a newer job
-        has the target.
+        What may cost more than a dollar, or has no known price, needs `yes=True`. Raises JobError where none failed or
+        a newer job has the target.
         """
-        provider = run.provider_of(self.status())
-        if provider.paid and not yes:
-            raise InvalidSettings(
-                f"the failed requests would go to {provider.name} again, at their cost: pass yes=True"
-            )
+        row = self.status()
+        provider = run.provider_of(row)
+        if not yes:
+            with self._database.session() as session:
+                failed, cost = outcome.retry_cost(session, row, provider, only)
+            if cost.must_be_agreed:
+                raise InvalidSettings(
+                    f"{failed:,} failed requests would go to {provider.name} again, {cost.in_words()}: pass yes=True"
+                )
         outcome.retry(self._database, self.job_id, only)
         return self
 

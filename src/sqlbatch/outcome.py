@@ -8,6 +8,7 @@ from sqlbatch import clock
 from sqlbatch.answering.handed import Handed, readable, take
 from sqlbatch.errors import InvalidTarget, JobError
 from sqlbatch.query import join, pictures
+from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.store import jobs
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from sqlbatch.answering.providers import Provider
     from sqlbatch.store.database import Database, Session
     from sqlbatch.store.records import JobRow
 
@@ -131,6 +133,21 @@ def retry(database: Database, job_id: int, code: str | None = None) -> int:
         return len(again)
 
     return database.write(write)
+
+
+def retry_cost(session: Session, job: JobRow, provider: Provider, code: str | None = None) -> tuple[int, Cost]:
+    """Return how many requests `retry` would send, and what they may cost.
+
+    Raises InvalidSettings where their model is shut down.
+    """
+    session.run("cancel.failed", {"job_id": job.job_id, "code": code})
+    count, call_id = session.run("cancel.failed_call")[0]
+    if not count or not provider.paid:
+        return count, NO_COST
+    enrichment = Enrichment.from_json(job.enrichment)
+    price, _ = find_price(session, enrichment)
+    failed = Requests("sqlbatch_failed", call_id)
+    return count, estimate_cost(session, enrichment, failed, price, provider.batch_factor)
 
 
 def cancel(database: Database, job_id: int) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import sqlbatch
 from sqlbatch import clock, run
 from sqlbatch.display.money import quoted
 from sqlbatch.errors import InvalidSettings
@@ -16,6 +17,7 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from sqlbatch.query.quote import Quote
     from tests.answering.bench import Bench
+    from tests.conftest import Command
 
 FILMS = f"SELECT title, overview AS text FROM '{ROOT}/data/movies.csv'"
 RETURNS = "categories VARCHAR[], summary VARCHAR, fit BOOLEAN NOT NULL COMMENT 'for children'"
@@ -118,6 +120,30 @@ def test_a_model_past_its_shutdown_is_refused_and_a_near_one_is_told(bench: Benc
         quote(bench, 5)
     # What is answered already is still there to be had.
     assert quote(bench, 3).to_send == 0
+
+
+def test_a_retry_is_asked_about_above_a_dollar_or_at_an_unknown_price(
+    bench: Bench, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", bench.provider.base_url)
+    bench.control.faults({"name": "refusal", "count": 2})
+    job_id = bench.enrich(4, params=CAP)
+    bench.control.faults()
+    again = ("retry", str(job_id), "--db", str(bench.path))
+    assert here(*again, "--quiet").error.startswith("this costs money, at an unknown price: add --yes")
+    with pytest.raises(InvalidSettings, match=r"2 failed requests would go to .* again, at an unknown price"):
+        sqlbatch.find(job_id, db=bench.path).retry()
+    bench.sql(OWN.replace("2, 10", "2000, 10000"))
+    asked = here(*again, "--quiet")
+    assert "2 failed requests would go to 127.0.0.1" in asked.err
+    assert asked.error.startswith("this costs money, at most $2.")
+    assert bench.job(job_id).failed == 2
+    bench.sql("DELETE FROM sqlbatch.prices WHERE origin = 'own'")
+    bench.sql(OWN)
+    ran = here(*again, "--no-wait")
+    assert ran.code == 0, ran.err
+    assert "again; cost: under $0.0001" in ran.err
+    assert bench.job(job_id).open
 
 
 def test_after_the_job_it_is_told_how_far_off_the_quote_was(bench: Bench) -> None:

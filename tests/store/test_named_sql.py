@@ -46,7 +46,7 @@ PLACES = {
 FIRST = (
     "render.needed", "render.kept", "render.inputs",
     "prices.known", "pack.choose", "pack.running", "pack.shards", "load.judged", "load.chosen", "handed.theirs",
-    "handed.new", "handed.strange", "prune.idle",
+    "handed.new", "handed.strange", "prune.idle", "cancel.failed",
 )  # fmt: skip
 VALUES = {
     "given": "'[]'",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -12,8 +11,8 @@ from sqlbatch.answering.providers import label
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
+from sqlbatch.cli.enrich import confirmed, seen
 from sqlbatch.cli.operate import ending, existing, follow
-from sqlbatch.errors import InvalidSettings
 from sqlbatch.store import jobs as state
 
 
@@ -37,20 +36,23 @@ def retry(
     database = existing(db)
     with database.session() as session:
         found = state.find(session, job)
-        failed = sum(count for code, count, _ in state.failures(session, found.job_id) if only in {None, code})
-    provider = run.provider_of(found)
+        provider = run.provider_of(found)
+        failed, cost = outcome.retry_cost(session, found, provider, only)
     if provider.paid and failed:
         where = label(provider.name, provider.base_url)
-        display.say(f"job {found.job_id}: {failed:,} failed requests would go to {where} again, at their cost")
-        if not yes and not sys.stdin.isatty():
-            raise InvalidSettings("this costs money at an unknown price: add --yes to send it without being asked")
-        if not yes and not display.confirm("Send them?"):
+        must_ask = cost.must_be_agreed and not yes
+        with seen(asked=must_ask):
+            display.say(
+                f"job {found.job_id}: {display.counted(failed, 'failed request')} would go to {where} again; cost: "
+                + display.cost(cost)
+            )
+        if must_ask and not confirmed(cost):
             display.say("nothing sent, nothing changed")
             return display.Exit.ERROR
         reach.check_provider(database, provider)
     again = outcome.retry(database, found.job_id, only)
     display.say(
-        f"job {found.job_id}: {again:,} failed requests are asked again, as they were "
+        f"job {found.job_id}: {display.counted(again, 'failed request')} asked again, as they were "
         "(another prompt or parameter is a new enrich)"
     )
     follow(database, found.job_id, provider, once=no_wait, poll=settings.poll(poll))

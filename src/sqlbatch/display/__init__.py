@@ -1,10 +1,23 @@
 """What the user sees: messages and progress on stderr, data on stdout, and the exit codes."""
 
 from sqlbatch.display.config import show_config
-from sqlbatch.display.console import Exit, aloud, as_json, confirm, err, error, out, plain, print_json, say, working
+from sqlbatch.display.console import (
+    Exit,
+    aloud,
+    as_json,
+    confirm,
+    counted,
+    err,
+    error,
+    out,
+    plain,
+    print_json,
+    say,
+    working,
+)
 from sqlbatch.display.failures import show_failures
 from sqlbatch.display.job import prunable, show_handed, show_job, show_jobs, show_joined
-from sqlbatch.display.money import spent
+from sqlbatch.display.money import cost, spent
 from sqlbatch.display.preview import show_preview, show_trial, tell_preview
 from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
@@ -18,6 +31,8 @@ __all__ = [
     "as_json",
     "batch_in_words",
     "confirm",
+    "cost",
+    "counted",
     "err",
     "error",
     "follow",

@@ -54,7 +54,8 @@ def cost(cost: Cost) -> str:
         return "nothing"
     if cost.dollars is None:
         return f"unknown, for no price of the model is known: {HOW_TO_PRICE}"
-    likely = f"about {in_dollars(cost.dollars)}"
+    likely = in_dollars(cost.dollars)
+    likely = likely if likely.startswith("under") else f"about {likely}"
     if cost.dollars_ordinary is not None and cost.batch_factor != 1:
         likely += f" ({in_dollars(cost.dollars_ordinary)} outside of a batch)"
     if cost.dollars_largest is None:
