@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -280,3 +281,16 @@ def test_a_transaction_that_is_never_ended_is_refused_before_it_begins(here: Com
         1,
         "the SQL begins a transaction and never ends it, so nothing would be kept: add COMMIT",
     )
+
+
+def test_a_vector_is_shown_by_its_first_numbers_and_written_whole(here: Command) -> None:
+    ran = here("enrich", "SELECT 'a' AS x", "--provider", "local", "--endpoint", "embeddings", "--into", "t")
+    assert ran.code == 0, ran.err
+    assert re.search(r'a,"\[[^,]+, [^,]+, [^,]+, … \d+ in all\]",answered', ran.out)
+    shown = here("query", "SELECT embedding, [1, 2] AS few, 'a' AS few FROM t", "--format", "table")
+    assert " in all]" in shown.out
+    assert "[1, 2]" in shown.out
+    for form in ("csv", "json", "markdown"):
+        whole = here("query", "SELECT embedding FROM t", "--format", form).out
+        assert "in all" not in whole
+        assert whole.count(",") >= 255

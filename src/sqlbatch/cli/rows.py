@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import re
 import shutil
 import sys
 import threading
@@ -16,7 +17,7 @@ import duckdb
 from sqlbatch import display
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.query.target import parse_target
-from sqlbatch.store.queries import quote_literal
+from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 TABLE_ROWS = 100
 # Characters of a value that the first rows of a target show on a terminal.
 HEAD_WIDTH = 100
+# A list of more numbers than LIST_WHOLE, a vector for example, shows its first few and how many there are.
+LIST_WHOLE, LIST_HEAD = 16, 3
+_NUMBERS = re.compile(r"(FLOAT|DOUBLE|U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT))\[\d*\]")
 
 
 class Format(StrEnum):
@@ -101,7 +105,7 @@ def binds(session: Session, select: str, form: Format) -> bool:
 def write_rows(session: Session, select: str, form: Format, output: Path | None = None) -> None:
     """Write the rows of a SELECT to stdout or a file."""
     if form is Format.TABLE:
-        _write_table(session.con.execute(reading(select, form)))
+        _write_table(session.con.execute(reading(_shortened(session, select), form)))
     elif form is Format.MARKDOWN:
         with _opened(output) as out:
             _write_markdown(session.con.execute(reading(select, form)), out)
@@ -130,16 +134,35 @@ def write_fetched(columns: Sequence[str], rows: Sequence[Sequence[object]], form
 
 
 def head(session: Session, target: str, rows: int) -> None:
-    """Print the first rows of a target: long values are cut on a terminal, and whole in a pipe."""
+    """Print the first rows of a target: long values are cut on a terminal, long lists of numbers also in a pipe."""
     name = parse_target(target, session.catalog).qualified(session.catalog)
     columns = "* EXCLUDE (custom_id, ai_error, ai_model)"
+    first = f"({_shortened(session, f'SELECT {columns} FROM {name} LIMIT {rows}')})"
     if not sys.stdout.isatty():
-        write_rows(session, f"SELECT {columns} FROM {name} LIMIT {rows}", Format.CSV)
+        write_rows(session, f"FROM {first}", Format.CSV)
         return
+    columns = "*"
     text = f"COLUMNS({columns})::VARCHAR"
     short = f"CASE WHEN length({text}) > {HEAD_WIDTH} THEN left({text}, {HEAD_WIDTH - 1}) || '…' ELSE {text} END"
-    found = session.con.execute(f"SELECT {short} FROM {name} LIMIT {rows}")
+    found = session.con.execute(f"SELECT {short} FROM {first}")
     display.show_rows([each[0] for each in found.description or []], found.fetchall())
+
+
+def _shortened(session: Session, select: str) -> str:
+    """Return a SELECT with its long lists of numbers cut to the first few and how many there are, for reading."""
+    described = session.con.execute(f"DESCRIBE FROM (\n{select}\n)").fetchall()
+    if not any(_NUMBERS.fullmatch(kind) for _, kind, *_ in described):
+        return select
+    columns = []
+    for name, kind, *_ in described:
+        column = quote_identifier(name)
+        if _NUMBERS.fullmatch(kind):
+            few = f"array_to_string(list_transform({column}[:{LIST_HEAD}], lambda n: n::VARCHAR), ', ')"
+            cut = f"concat('[', {few}, ', … ', len({column}), ' in all]')"
+            columns.append(f"CASE WHEN len({column}) > {LIST_WHOLE} THEN {cut} ELSE {column}::VARCHAR END AS {column}")
+        else:
+            columns.append(column)
+    return f"SELECT {', '.join(columns)} FROM (\n{select}\n)"
 
 
 class _Encoded:
