@@ -9,6 +9,8 @@ import pytest
 from sqlbatch import configuration, settings
 from sqlbatch.answering.providers import KNOWN, find_provider
 from sqlbatch.errors import InvalidSettings
+from sqlbatch.server.batches import ENDPOINTS
+from sqlbatch.settings.asking import OFFLINE_ENDPOINTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +23,23 @@ def test_what_duckdb_may_take_is_checked(name: str, value: str, monkeypatch: pyt
     monkeypatch.setenv(f"SQLBATCH_{name}", value)
     with pytest.raises(InvalidSettings, match=value):
         settings.database(None)
+
+
+@pytest.mark.parametrize("said", ["max_attempts = 0", "max_cost = -1.0", "threads = 0", "memory_limit = 'much'"])
+def test_a_value_that_cannot_hold_is_told_with_its_place(said: str, tmp_path: Path, here: Command) -> None:
+    (tmp_path / "sqlbatch.toml").write_text(f"\n{said}\n")
+    ran = here("plan", "SELECT 'x' AS a", "--instructions", "Say it.", "--provider", "local")
+    assert ran.code != 0
+    assert f"sqlbatch.toml, line 2: {said.partition(' ')[0]}" in ran.err
+
+
+def test_a_folder_of_the_configuration_s_name_is_told(tmp_path: Path, here: Command) -> None:
+    (tmp_path / "sqlbatch.toml").mkdir()
+    assert "sqlbatch.toml cannot be read: Is a directory" in here("config").err
+
+
+def test_the_local_provider_is_asked_for_what_its_server_has() -> None:
+    assert set(ENDPOINTS) == OFFLINE_ENDPOINTS
 
 
 def test_duckdb_takes_what_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,10 +141,10 @@ def files() -> list[ConfigFile]:
     own = own_file()
     for folder in (Path.cwd(), *Path.cwd().parents):
         path = folder / FILE
-        if path.is_file() and path != own:
+        if path.exists() and path != own:
             found.append(_read(path, shared=True))
             break
-    if own.is_file():
+    if own.exists():
         found.append(_read(own, shared=False))
     return found
 

@@ -166,6 +166,9 @@ OPTIONS = [
     usage("--limit", MOVIES, "--limit", "0", says="--limit 0: it must be 1 or more"),
     usage("--max-attempts", MOVIES, "--max-attempts", "0", says="--max-attempts 0: it must be 1 or more"),
     case("--endpoint", MOVIES, "--endpoint", "/v1/nowhere", says="--endpoint /v1/nowhere"),
+    case(
+        "--endpoint of others", MOVIES, "--endpoint", "moderations", says="the offline model answers chat/completions"
+    ),
     usage("--provider", MOVIES, "--provider", "nobody", says="--provider nobody: unknown; known are: azure"),
     case("--model", MOVIES, "--model", "gpt-6-luna", says="the local provider has one model, offline"),
     usage("--base-url of the local", MOVIES, "--base-url", "http://127.0.0.1/v1", says="--base-url does not go with"),

@@ -52,7 +52,9 @@ def _names(option: Any) -> str:
 
 
 def _default(option: Any) -> str:
-    shown = option.default not in (None, False, [], ()) and not option.is_flag and not callable(option.default)
+    # A help that tells its default itself is not told it twice.
+    told = "[default:" in (option.help or "")
+    shown = option.default not in (None, False, [], ()) and not (option.is_flag or callable(option.default) or told)
     value = getattr(option.default, "value", option.default)
     return f" [default: {value}]" if shown else ""
 

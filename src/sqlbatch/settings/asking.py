@@ -13,11 +13,14 @@ from sqlbatch.errors import InvalidOption, InvalidPrompt, InvalidReturns, Invali
 from sqlbatch.query.endpoints import check_params, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param
 from sqlbatch.query.pictures import check_detail
-from sqlbatch.settings.lookup import configured
+from sqlbatch.settings.lookup import configured, named
 from sqlbatch.settings.source import Source, check_text, read_json_schema, read_text_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# What the server answers that runs in this process (its own list is in `sqlbatch.server.batches`).
+OFFLINE_ENDPOINTS = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/embeddings"})
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ def ask(source: Source, given: Mapping[str, Any]) -> Ask:
     if limit is not None and limit < 1:
         raise InvalidOption(f"--limit {limit}: it must be 1 or more")
     if attempts < 1:
-        raise InvalidOption(f"--max-attempts {attempts}: it must be 1 or more")
+        given_attempts = given.get("max_attempts") or source.options.get("max_attempts")
+        attempts_named = named("max_attempts", given_attempts)
+        raise InvalidOption(f"{attempts_named} {attempts}: it must be 1 or more")
     values = dict(source.options.get("param", {}))
     for text in given.get("param") or []:
         name, value = parse_param(text)
@@ -69,6 +74,11 @@ def ask(source: Source, given: Mapping[str, Any]) -> Ask:
     for name in ("into", "returns", "json_schema", "prompt", "instructions", "model", "input", "image"):
         check_text(str(option(name, "")), f"--{name}")
     endpoint = find_endpoint(option("endpoint", CHAT))
+    if provider.name == "local" and endpoint not in OFFLINE_ENDPOINTS:
+        raise InvalidSettings(
+            f"--endpoint {endpoint.removeprefix('/v1/')}: the offline model answers chat/completions, responses and "
+            "embeddings only; ask a provider that has it"
+        )
     model = _model(provider, given.get("model"), option("model"))
     check_params(endpoint, model, values)
     detail = option("image_detail")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlbatch import configuration
-from sqlbatch.errors import InvalidSettings
+from sqlbatch.errors import InvalidOption
 
 
 def configured(name: str, given: Any = None) -> Any:
@@ -19,11 +19,19 @@ def configured(name: str, given: Any = None) -> Any:
     return held.value if held is not None else None
 
 
+def named(name: str, given: Any = None) -> str:
+    """Return how a message calls an option's value: by the option where it was given, else by where it stands."""
+    held = configuration.held(name) if given is None else None
+    if held is None:
+        return f"--{name.replace('_', '-')}"
+    return held.origin if held.origin.startswith("SQLBATCH_") else f"{held.origin}: {name}"
+
+
 def max_cost(given: float | None) -> float | None:
     """Return the dollars that a job may cost at most; None where nothing says so."""
     dollars = configured("max_cost", given)
     if dollars is not None and not 0 < dollars < float("inf"):
-        raise InvalidSettings(f"--max-cost {dollars:g}: it must be a number of dollars above 0")
+        raise InvalidOption(f"{named('max_cost', given)} {dollars:g}: it must be a number of dollars above 0")
     return float(dollars) if dollars is not None else None
 
 
@@ -31,5 +39,5 @@ def poll(given: float | None) -> float | None:
     """Return the pause between two looks, in seconds; None where nothing fixes it."""
     seconds = configured("poll", given)
     if seconds is not None and not 0 < seconds < float("inf"):
-        raise InvalidSettings(f"--poll {seconds:g}: it must be a number of seconds above 0")
+        raise InvalidOption(f"{named('poll', given)} {seconds:g}: it must be a number of seconds above 0")
     return float(seconds) if seconds is not None else None
