@@ -172,3 +172,18 @@ def test_the_clock_runs_faster_where_it_is_told_to(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", "-1")
     with pytest.raises(InvalidSettings, match="SQLBATCH_CLOCK_SPEED=-1"):
         clock.now()
+
+
+def test_a_file_that_another_process_is_just_closing_is_opened_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = "WAL was created for an older version of this database. File checkpoint iteration: 40, WAL: 39"
+    real, told = duckdb.connect, [duckdb.IOException(stale)]
+
+    def connect(path: str) -> duckdb.DuckDBPyConnection:
+        if told:
+            raise told.pop()
+        return real(path)
+
+    monkeypatch.setattr(duckdb, "connect", connect)
+    assert Database(tmp_path / "films.duckdb").read(lambda session: session.sql("SELECT 1")) == [(1,)]

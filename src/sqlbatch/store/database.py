@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Seconds to try again while another process holds the file: a holder like ourselves lets go within milliseconds
 # (an open, insert and close measures 21 ms), a person's notebook does not.
 LOCK_PATIENCE = 5.0
+# What DuckDB says of a file that another is just closing: its handle, or a WAL that was checkpointed and is going.
+_MEETING = ("Unique file handle conflict", "WAL was created for an older version of this database")
 CONFLICT_TRIES = 20
 # Texts are stored as ZSTD: dict_fsst, DuckDB's choice for them, measured three times the work and thrice the size.
 _COMPRESSION = "SET disabled_compression_methods = 'dict_fsst'; SET zstd_min_string_length = 64"
@@ -213,8 +215,8 @@ class Database:
                 return duckdb.connect(str(self.path))
             except duckdb.Error as error:
                 problem = wrapped(error, self.name)
-                # Two threads of ours that open the file while a third closes it also meet; that passes in microseconds.
-                meeting = "Unique file handle conflict" in str(error)
+                # Who opens the file while another thread, or process, checkpoints and closes it meets its last moment.
+                meeting = any(sign in str(error) for sign in _MEETING)
                 if not (meeting or isinstance(problem, DatabaseLocked)) or time.monotonic() > until:
                     raise problem from error
             # Jitter keeps two waiting processes from meeting again and again.
