@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 KEY = "sk-test-0123456789abcdef"
 # How fast the clock of leases, graces and pauses runs in most tests: a grace of 15 minutes passes in 0.4 seconds.
 SPEED = "2400"
+# Real seconds that a lease lasts in the tests, far longer than any step of theirs; a test of its end moves the clock.
+LEASE = 60.0
 # Steps after which a job that does not end is a mistake.
 PATIENCE = 4_000
 

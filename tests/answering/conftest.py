@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from sqlbatch.answering import submit
 from sqlbatch.answering.providers import Provider
 from sqlbatch.server import EmbeddedServer, ServerConfig
 
-from .bench import KEY, SPEED, Bench
+from .bench import KEY, LEASE, SPEED, Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,12 @@ def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def cold_bench(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Return a paid provider at the server's address, and a database file that nobody has open."""
+    """Return a paid provider at the server's address, and a database file that nobody has open.
+
+    Leases last for real seconds, so that a busy machine loses none between two lines of a test.
+    """
+    for lease in ("UPLOAD_LEASE", "CREATE_LEASE"):
+        monkeypatch.setattr(submit, lease, LEASE * float(SPEED))
     (tmp_path / "work").mkdir()
     provider = Provider("openai", server.base_url, "OPENAI_API_KEY")
     return Bench(server.base_url, tmp_path / "work" / "a.duckdb", provider, monkeypatch)

@@ -93,7 +93,7 @@ def test_a_cancelled_job_keeps_what_was_paid_for(bench: Bench) -> None:
 
 
 def test_a_cancel_does_not_stop_what_another_job_needs(bench: Bench) -> None:
-    bench.control.faults({"name": "stuck_in_progress", "seconds": 1})
+    bench.control.faults({"name": "stuck_in_progress", "seconds": 4})
     first = bench.begin(10, "first")
     bench.sync(first)
     second = bench.begin(numbered(6), "second")

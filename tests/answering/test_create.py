@@ -239,7 +239,7 @@ def test_a_laptop_that_slept_between_commit_and_create_starts_over(
     def sleeping(database: Any, work: Callable[..., Any], **more: Any) -> Any:
         done = write(database, work, **more)
         if bench.of_state("creating") and not moved[0]:
-            moved[0] = timedelta(hours=2)
+            moved[0] = timedelta(days=4)
         return done
 
     monkeypatch.setattr(clock, "now", lambda: now() + moved[0])

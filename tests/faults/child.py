@@ -26,6 +26,8 @@ _PRELOAD = [
 ]
 # Seconds after which a process that neither ends nor dies is a mistake.
 _PATIENCE = 60
+# Real seconds that a lease lasts at least, however fast the clock.
+_LEASE = 60.0
 # A point that comes again and again (a look at a batch) is a point of its own so many times.
 _OCCASIONS = 2
 # What changes the database for good; what DuckDB keeps for the connection only does not.
@@ -172,11 +174,14 @@ def _main(
 
 
 def _bend(limits: dict[str, Any]) -> None:
-    """Take what is no provider's limit out of the limits, and bend the code by it."""
+    """Take what is no provider's limit out of the limits, and bend the code by it; give leases real time."""
     from sqlbatch import clock  # noqa: PLC0415
     from sqlbatch.answering import load, submit  # noqa: PLC0415
     from sqlbatch.store import database  # noqa: PLC0415
 
+    # A busy machine must not lose a lease between two calls; that of a process that was killed ends with it anyway.
+    for lease in ("UPLOAD_LEASE", "CREATE_LEASE"):
+        setattr(submit, lease, max(getattr(submit, lease), _LEASE * clock.speed()))
     database.LOCK_PATIENCE = limits.pop("patience", database.LOCK_PATIENCE)
     load.FIRST_RESULTS = limits.pop("first_results", load.FIRST_RESULTS)
     sleeps, after = limits.pop("sleeps", 0), clock.after

@@ -17,13 +17,14 @@ from sqlbatch.server import EmbeddedServer, ServerConfig
 from tests.answering.bench import KEY, Bench, numbered
 
 from .child import Ended, run, start
-from .crashes import begun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ROWS = 3
+# So many processes of one job are killed in turn.
+KILLS = 12
 
 
 @pytest.fixture
@@ -51,26 +52,36 @@ def enrich(bench: Bench, query: str, into: str, rows: int) -> list[str]:
 def test_a_job_killed_again_and_again_ends_right(
     server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Batches under way at once, and a kill somewhere in each of a dozen processes in turn."""
+    """A kill somewhere in each of a dozen processes in turn, then a process that is left alone."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     rows = 40
     bench = Bench(
         server.base_url, tmp_path / "a.duckdb", Provider("openai", server.base_url, "OPENAI_API_KEY"), monkeypatch
     )
     variables = environment()
+    path = str(bench.path)
+    whole = run(enrich(bench, numbered(1), "first", 1), variables, tmp_path, keep_open=path)
+    assert whole.code == 0, whole
+    executed = len(bench.control.ledger())
     chance = random.Random(11)  # noqa: S311 (repeatable on purpose)
-    arguments = enrich(bench, numbered(rows), "answers", rows)
     bench.control.faults({"name": "line_error", "status": 503, "share": 0.3, "once": True})
-    for _ in range(30):
-        ended = run(arguments, variables, tmp_path, kill_at=chance.randint(3, 30))
+    arguments, killed = enrich(bench, numbered(rows), "answers", rows), 0
+    for _ in range(KILLS):
+        # In the first third of what a run passes: each gets a little further, and there is something left for the next.
+        point = chance.randint(1, len(whole.points) // 3)
+        ended = run(arguments, variables, tmp_path, kill_at=point, keep_open=path)
         if ended.code != -9:
             break
-        if begun(bench):
+        killed += 1
+        if bench.sql("FROM sqlbatch.jobs WHERE target = 'answers'"):
             arguments = ["wait", "answers", "--db", str(bench.path), "--poll", "60"]
+    else:
+        ended = run(arguments, variables, tmp_path, keep_open=path)
     assert ended.code == 0, ended
+    assert killed > KILLS // 2, "a run passes fewer points than it did"
     bench.check(rows, once=False)
     failed_once = bench.sql("SELECT count(*) FROM sqlbatch.results WHERE outcome = 'retryable'")[0][0]
-    assert len(bench.control.ledger()) == rows + failed_once
+    assert len(bench.control.ledger()) - executed == rows + failed_once
 
 
 def test_two_processes_with_shared_requests_send_each_once(
@@ -111,6 +122,10 @@ def test_a_database_that_another_process_holds_for_hours_is_a_pause_that_names_i
     assert begin.code == 0, begin
     with duckdb.connect(str(bench.path)):
         waiting = start(["wait", "answers", "--db", str(bench.path)], variables, tmp_path, limits=limits)
+        told_by = time.monotonic() + 60
+        while not any("locked by" in said.read_text() for said in tmp_path.glob("*.said")):
+            assert time.monotonic() < told_by, "nobody says that it is locked"
+            time.sleep(0.05)
         time.sleep(2)
         refused = run(enrich(bench, numbered(1), "other", 1), variables, tmp_path, limits=limits)
     ended = waiting()
