@@ -57,6 +57,8 @@ def request(session: Session, job: JobRow, beginning: str) -> dict[str, object]:
 
     Raises JobError where the job has none, or several.
     """
+    if not beginning.strip():
+        raise JobError("--request is empty: give a custom_id, or how one begins")
     found = session.run("inspect.wants", {"job_id": job.job_id, "beginning": beginning.strip().lower()})
     if not found:
         raise JobError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch import layout, markup
 from sqlbatch.answering.owner import new_owner
-from sqlbatch.errors import InvalidSettings
+from sqlbatch.errors import InvalidOption
 from sqlbatch.places import home, scratch_folder
 from sqlbatch.query import pictures
 from sqlbatch.query.compile import Compiled, compile_query, store_requests
@@ -284,10 +284,10 @@ def text_of(value: Any) -> str | None:
 
 def _wanted(rows: int | None, sample: int | None) -> int:
     if rows is not None and sample is not None:
-        raise InvalidSettings("--rows and --sample are two ways to say which rows: give one of them")
+        raise InvalidOption("--rows and --sample are two ways to say which rows: give one of them")
     name, wanted = ("--sample", sample) if sample is not None else ("--rows", ROWS if rows is None else rows)
     if not 1 <= wanted <= ROWS_AT_MOST:
-        raise InvalidSettings(
+        raise InvalidOption(
             f"{name} {wanted}: it must be 1 to {ROWS_AT_MOST}; more rows are what enrich is for, at half the price"
         )
     return wanted

@@ -129,7 +129,7 @@ def test_a_refused_key_is_told_once_a_row_and_nothing_is_kept(
 )
 def test_wrong_numbers_of_rows_are_told(options: tuple[str, ...], told: str, here: Command) -> None:
     ran = here("preview", QUERY, *FREE, *options)
-    assert ran.code == 1
+    assert ran.code == 2
     assert told in ran.error
 
 
