@@ -81,7 +81,7 @@ def test_a_request_is_printed_in_full_with_what_came_back(here: Command) -> None
     refused = json.loads(here("show", "--request", ids["a"][:8].upper()).out)
     assert refused["custom_id"] == ids["a"]
     assert refused["results"][0]["raw"] == LINE
-    assert here("show", "--request", "").error.startswith("several requests of job 1 begin with")
+    assert here("show", "--request", "").error.startswith("--request is empty")
     assert "no request of job 1 has the custom_id ffff" in here("show", "--request", "ffffffff").error
 
 
