@@ -76,26 +76,26 @@ FROM sqlbatch_new;
 
 -- strange: lines that are no result of any request in this database, and those that a request has already another for
 CREATE OR REPLACE TEMP TABLE sqlbatch_strange AS
-SELECT j.rowid AS place, CASE j.code WHEN 'unreadable_line' THEN 'not JSON' WHEN 'no_response' THEN 'no result'
+SELECT j.mark, CASE j.code WHEN 'unreadable_line' THEN 'not JSON' WHEN 'no_response' THEN 'no result'
   ELSE 'no custom_id of ours' END AS reason
 FROM sqlbatch_judged j ANTI JOIN sqlbatch.wanted w ON w.custom_id = j.custom_id
 UNION ALL
-SELECT rowid, CASE code WHEN 'unreadable_line' THEN 'not JSON' ELSE 'no result' END FROM sqlbatch_judged
+SELECT mark, CASE code WHEN 'unreadable_line' THEN 'not JSON' ELSE 'no result' END FROM sqlbatch_judged
 SEMI JOIN sqlbatch.wanted w USING (custom_id) WHERE code IN ('unreadable_line', 'no_response')
 UNION ALL
-SELECT place, 'a second, different result' FROM sqlbatch_new WHERE second;
+SELECT mark, 'a second, different result' FROM sqlbatch_new WHERE second;
 
 -- put_aside: keep such lines, each once, read once more
--- Rows that a transaction has added count from a number of their own until it commits.
 INSERT INTO sqlbatch.quarantine (batch_id, reason, raw, received_at)
 WITH lines AS (
-  SELECT row_number() OVER () - 1 AS place, line
+  SELECT hash(line) AS mark, any_value(line) AS line
   FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
     auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 33554432, ignore_errors = true)
-  WHERE starts_with(line, '{') OR trim(line) <> ''
+  WHERE hash(line) IN (SELECT mark FROM sqlbatch_strange)
+  GROUP BY ALL
 ), strange AS (
   SELECT l.line, any_value(s.reason) AS reason
-  FROM sqlbatch_strange s JOIN lines l ON l.place = s.place - (SELECT min(rowid) FROM sqlbatch_judged)
+  FROM sqlbatch_strange s JOIN lines l ON l.mark = s.mark
   GROUP BY l.line
 )
 SELECT NULL, s.reason, s.line, $now::TIMESTAMP

@@ -69,7 +69,7 @@ SELECT custom_id, status, coalesce(ok AND good, false) AS good, asked_at, code,
   CASE WHEN vector IS NULL AND (code IS NULL OR code IN ('bad_shape', 'length')) THEN content END AS content,
   CASE WHEN code IS NULL THEN vector END AS vector,
   finish, model, tokens_in, tokens_cached, tokens_out, tier,
-  CASE WHEN code IS NOT NULL THEN line END AS raw
+  CASE WHEN code IS NOT NULL THEN line END AS raw, hash(line) AS mark
 FROM coded;
 
 -- forbidden: what is refused for the right to ask is the key's matter where no line was answered, else the request's own
@@ -109,29 +109,30 @@ ANTI JOIN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UU
 WHERE m.batch_id = $batch_id::UUID;
 
 -- strangers: keep the lines that belong to no request of the batch, and second answers that differ, read once more
--- Rows that a transaction has added count from a number of their own until it commits.
+-- A line is found again by its hash: neither its place in the files nor its id tells it from all others.
 INSERT INTO sqlbatch.quarantine (batch_id, reason, raw, received_at)
-WITH lines AS (
-  SELECT row_number() OVER () - 1 AS place, line
-  FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
-    auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 33554432, ignore_errors = true)
-  WHERE starts_with(line, '{') OR trim(line) <> ''
-), ours AS MATERIALIZED (
+WITH ours AS MATERIALIZED (
   SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID
-), spare AS (
-  SELECT j.rowid AS place, CASE WHEN j.custom_id IS NULL THEN 'no custom_id of ours' ELSE 'not in this batch' END AS reason
+), spare AS MATERIALIZED (
+  SELECT j.mark, CASE WHEN j.custom_id IS NULL THEN 'no custom_id of ours' ELSE 'not in this batch' END AS reason
   FROM sqlbatch_judged j ANTI JOIN ours ON ours.custom_id = j.custom_id
   UNION ALL
-  SELECT other.rowid, 'a second, different result'
+  SELECT other.mark, 'a second, different result'
   FROM sqlbatch_chosen_lines c
   JOIN sqlbatch_judged other ON other.custom_id = c.custom_id AND other.rowid <> c.place
   JOIN sqlbatch_judged used ON used.rowid = c.place
   SEMI JOIN ours ON ours.custom_id = c.custom_id
   WHERE (used.status, used.code, used.message, used.content, used.vector)
     IS DISTINCT FROM (other.status, other.code, other.message, other.content, other.vector)
+), lines AS (
+  SELECT hash(line) AS mark, any_value(line) AS line
+  FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
+    auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 33554432, ignore_errors = true)
+  WHERE hash(line) IN (SELECT mark FROM spare)
+  GROUP BY ALL
 )
 SELECT $batch_id::UUID, s.reason, l.line, $now::TIMESTAMP
-FROM spare s JOIN lines l ON l.place = s.place - (SELECT min(rowid) FROM sqlbatch_judged);
+FROM spare s JOIN lines l ON l.mark = s.mark;
 
 -- same_for_all: one result for each request of a batch that brought no files
 INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, asked_at, received_at)

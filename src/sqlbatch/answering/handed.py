@@ -66,8 +66,7 @@ def take(
     session.run("handed.whole", {"now": now})
     session.run("handed.unsent", {"now": now})
     if foreign:
-        with session.keeping_row_order(keep=True):
-            session.run("handed.put_aside", {"now": now}, files=file_list(files))
+        session.run("handed.put_aside", {"now": now}, files=file_list(files))
     answered, failed, retryable, known = session.run("handed.counts")[0]
     elsewhere, other = session.run("handed.elsewhere", {"job_id": job_id})[0]
     return Handed(lines, answered, failed, retryable, known, elsewhere, other, foreign)

@@ -145,9 +145,8 @@ def load_files(
                         unread, spare = _judged(session, batch, files, wrong)
                 session.run("load.results", fact)
                 if spare:
-                    with session.keeping_row_order(keep=True):
-                        unclaimed = {"batch_id": batch.batch_id, "now": clock.now()}
-                        session.run("load.strangers", unclaimed, files=file_list(files))
+                    unclaimed = {"batch_id": batch.batch_id, "now": clock.now()}
+                    session.run("load.strangers", unclaimed, files=file_list(files))
         else:
             nothing = {} if fetched.gone else {"message": "the batch brought no result file"}
             session.run("load.same_for_all", fact | nothing)
