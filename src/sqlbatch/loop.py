@@ -86,7 +86,7 @@ def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
     unsettled, seconds = track.left(work.database, work.provider, work.job_id)
     if not unsettled:
         outcome.finish(work.database, work.job_id)
-        tidy(work)
+        tidy(work.database, work.spool)
         sweep(work.database)
         return _Turn(done=True)
     now = work.database.read(lambda session: jobs.find(session, str(work.job_id)))

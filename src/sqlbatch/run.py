@@ -151,6 +151,7 @@ def steps(
             yield Held(str(error))
             clock.sleep(pauses.next())
     if job.status == "done":
+        tidy(database)
         return
     provider = provider_of(job)
     with connected(database, provider) as api:
@@ -161,6 +162,15 @@ def steps(
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         work = Work(database, api, provider, job_id, new_owner(), spool, check_of)
         yield from follow(work, job, once=once, poll=poll, keep_going=keep_going)
+
+
+def tidy(database: Database) -> None:
+    """Delete what a process that was killed as it ended its job has left in the spool."""
+    spool = home(database) / "spool"
+    if any(spool.glob("sqlbatch-*")):
+        from sqlbatch.answering import step  # noqa: PLC0415 (openai takes a second to import)
+
+        step.tidy(database, spool)
 
 
 def take_in(database: Database) -> int:

@@ -135,8 +135,8 @@ def test_the_other_endpoints_name_pictures_in_their_own_way(tmp_path: Path) -> N
         {"type": "input_image", "image_url": url(picture(1)), "detail": "original"},
     ]
     none: dict[str, Any] = {"instructions": None, "fresh": True}
-    (body,) = asked(query, endpoint="images/edits", prompt="Red {{ title }}", **none)
-    assert body == {"model": "offline", "images": [{"image_url": url(picture(1))}], "prompt": "Red chair"}
+    (body,) = asked(query, endpoint="images/edits", prompt="Red {{ title }}", provider="openai", model="m", **none)
+    assert body == {"model": "m", "images": [{"image_url": url(picture(1))}], "prompt": "Red chair"}
 
 
 def test_the_same_bytes_are_one_request_wherever_they_lie_and_changed_bytes_another(tmp_path: Path) -> None:

