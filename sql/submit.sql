@@ -1,8 +1,8 @@
 -- A batch's way to the provider.
 
 -- ready: batches that are planned, or were left behind while uploading, and that a job needs, unless it is paused
--- Where a limit of enqueued tokens is known, told by the provider or configured ($most), as many as fit beside what is
--- there, and one where nothing is; and no more in an hour than the provider makes ($an_hour).
+-- Where a limit of enqueued tokens is known, told by the provider or configured ($most; the smaller holds), as many as fit
+-- beside what is there or on its way, and one where nothing is; and no more in an hour than the provider makes ($an_hour).
 WITH limits AS (
   SELECT model, arg_max(most, ended_at) AS most
   FROM (
@@ -13,7 +13,9 @@ WITH limits AS (
   WHERE most > 0 GROUP BY model
 ), enqueued AS (
   SELECT model, sum(tokens) AS tokens FROM sqlbatch.batches
-  WHERE base_url = $base_url AND state IN ('creating', 'open', 'fenced') GROUP BY model
+  WHERE base_url = $base_url AND (state IN ('creating', 'open', 'fenced')
+    OR (state = 'uploading' AND lease_owner <> $owner AND lease_until > $now::TIMESTAMP))
+  GROUP BY model
 )
 SELECT b.batch_id::VARCHAR, b.requests, b.bytes,
   CASE WHEN b.state = 'uploading' AND b.lease_owner <> $owner THEN b.lease_owner END AS left_by
@@ -27,8 +29,8 @@ WHERE b.base_url = $base_url AND b.state IN ('planned', 'uploading')
     FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
     WHERE m.batch_id = b.batch_id AND w.job_id = $job_id
   )
-QUALIFY (coalesce(l.most, $most::BIGINT) IS NULL
-  OR coalesce(e.tokens, 0) + sum(b.tokens) OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) <= coalesce(l.most, $most::BIGINT)
+QUALIFY (least(l.most, $most::BIGINT) IS NULL
+  OR coalesce(e.tokens, 0) + sum(b.tokens) OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) <= least(l.most, $most::BIGINT)
   OR (e.tokens IS NULL AND row_number() OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) = 1))
   AND ($an_hour::BIGINT IS NULL OR row_number() OVER (ORDER BY b.planned_at, b.batch_id) <= $an_hour::BIGINT - (
     SELECT count(*) FROM sqlbatch.batches m

@@ -49,6 +49,33 @@ def test_duckdb_takes_what_is_configured(monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings.database(None).read(lambda session: session.sql(asked)) == [(1, "300.0 MiB")]
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (("--threads", "0"), "--threads 0: it must be 1 or more"),
+        (("--memory-limit", "much"), "--memory-limit much: write a size with its unit, as 800MB or 2GB"),
+        (("--max-enqueued-tokens", "0"), "--max-enqueued-tokens 0: it must be 1 or more"),
+        (("--max-cost", "0"), "--max-cost 0: it must be a number of dollars above 0"),
+    ],
+)
+def test_a_limit_that_is_none_is_a_wrong_use(option: tuple[str, str], told: str, here: Command, tmp_path: Path) -> None:
+    ran = here("enrich", "SELECT 'x' AS a", "--instructions", "Say it.", "--provider", "local", *option)
+    assert (ran.code, ran.error) == (2, told)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_no_more_tokens_wait_than_are_allowed(by: str, here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    option = ("--max-enqueued-tokens", "60") if by == "option" else ()
+    if by == "variable":
+        monkeypatch.setenv("SQLBATCH_MAX_ENQUEUED_TOKENS", "60")
+    ran = here("enrich", "SELECT 'row ' || i AS a FROM range(6) r(i)", "--instructions", "Say it.", "--provider",
+               "local", "--into", "t", "--threads", "1", *option)  # fmt: skip
+    assert ran.code == 0, ran.err
+    counted = here("query", "SELECT count(*) > 1 AS several, max(tokens) <= 60 AS small FROM sqlbatch.batches").out
+    assert counted.splitlines()[1] == "true,true"
+
+
 def test_the_nearer_file_wins_and_a_variable_over_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nobody").mkdir()
     (tmp_path / "nobody" / "sqlbatch.toml").write_text("model = 'own'\nprovider = 'groq'\npoll = 3")

@@ -46,6 +46,9 @@ OPTIONS: dict[str, Option] = {
     "endpoint": Option(str, "which API of the model", "/v1/chat/completions"),
     "max_attempts": Option(int, "how often a request is sent, at most", "3"),
     "max_cost": Option(float, "dollars that a job may cost at most", "none"),
+    "max_enqueued_tokens": Option(
+        int, "tokens of a model that wait at the provider, at most", "the provider's", in_files=False
+    ),
     "poll": Option(float, "seconds between two looks", "short, growing to 60"),
     "threads": Option(int, "threads that DuckDB works with", "one a core"),
     "memory_limit": Option(str, "memory that DuckDB may take, as 800MB; beyond it the disk", "800MB"),
@@ -190,8 +193,8 @@ def _parsed(path: Path, changed: int, size: int, shared: bool) -> ConfigFile:  #
             raise InvalidSettings(f"{file.where((), name)}: unknown option {name}; {_hint(name)}")
         elif not OPTIONS[name].in_files:
             raise InvalidSettings(
-                f"{file.where((), name)}: {name} stands under [providers.NAME], beside key_variable, which names the "
-                "variable of the key that it may have"
+                f"{file.where((), name)}: {name} stands under [providers.NAME]"
+                + (", beside key_variable, which names the variable of the key that it may have" * (name == "base_url"))
             )
         elif isinstance(value, dict):
             raise InvalidSettings(f"{file.where((name,))}: {name} is no table; {_hint(name + 's')}")

@@ -131,14 +131,21 @@ def begin(database: Database, ask: Prepared) -> int:
 
 
 def steps(
-    database: Database, job_id: int, *, once: bool = False, poll: float | None = None, keep_going: bool = False
+    database: Database,
+    job_id: int,
+    *,
+    once: bool = False,
+    poll: float | None = None,
+    keep_going: bool = False,
+    max_enqueued_tokens: int | None = None,
 ) -> Iterator[Event]:
     """Do a job's steps until its target is written (or one step, with `once`), telling what happens.
 
     What passes by itself (locks, the network, the provider's errors) is told as Held and waited for; with `once` it is
     raised. For a job that was cancelled or superseded, what it left at the provider is waited for and loaded, and
-    nothing sent. A job of whose first results most are of no use sends nothing more and raises JobError, unless
-    `keep_going`. Raises JobError also where the job ends without its target.
+    nothing sent. `max_enqueued_tokens` bounds what of the job's model waits at the provider. A job of whose first
+    results most are of no use sends nothing more and raises JobError, unless `keep_going`. Raises JobError also where
+    the job ends without its target.
     """
     pauses = Pauses(FIRST_POLL, 60.0, poll)
     while True:
@@ -154,6 +161,8 @@ def steps(
         tidy(database)
         return
     provider = provider_of(job)
+    if max_enqueued_tokens is not None:
+        provider = replace(provider, max_enqueued_tokens=max_enqueued_tokens)
     with connected(database, provider) as api:
         from sqlbatch.answering.step import Work  # noqa: PLC0415 (openai takes a second to import)
         from sqlbatch.loop import follow  # noqa: PLC0415

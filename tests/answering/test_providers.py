@@ -9,7 +9,7 @@ import pytest
 
 from sqlbatch.answering.providers import KNOWN, find_provider
 
-from .bench import KEY
+from .bench import KEY, numbered
 from .dialects import DIALECTS, Gateway
 
 if TYPE_CHECKING:
@@ -66,12 +66,29 @@ def test_no_more_batches_are_made_in_an_hour_than_the_provider_makes(bench: Benc
     assert len(few.control.batches()) == 3
 
 
-def test_what_waits_at_the_provider_stays_within_a_configured_limit(bench: Bench) -> None:
+@pytest.mark.parametrize("by", ["provider", "variable"])
+def test_what_waits_at_the_provider_stays_within_a_configured_limit_over_all_jobs(bench: Bench, by: str) -> None:
     bench.control.faults({"name": "stuck_in_progress"})
     probe = bench.within(max_requests=1)
-    job = probe.begin(5)
+    jobs = [probe.begin(5), probe.begin(numbered(5, 5), "others")]
     tokens = probe.sql("SELECT max(tokens) FROM sqlbatch.requests")[0][0]
-    few = probe.within(max_requests=1, max_enqueued_tokens=2 * tokens)
-    few.sync(job)
-    few.sync(job)
-    assert len(few.control.batches()) == 2
+    if by == "variable":
+        bench.monkeypatch.setenv("SQLBATCH_MAX_ENQUEUED_TOKENS", str(2 * tokens))
+    else:
+        probe.within(max_requests=1, max_enqueued_tokens=2 * tokens)
+    for job in 2 * jobs:
+        probe.sync(job)
+    assert len(probe.control.batches()) == 2
+
+
+def test_of_the_limit_told_and_the_one_configured_the_smaller_holds(bench: Bench) -> None:
+    bench.control.faults({"name": "token_limit", "count": 1})
+    job = bench.begin(6)
+    tokens = bench.sql("SELECT max(tokens) FROM sqlbatch.requests")[0][0]
+    bench.until_ended(job)
+    bench.monkeypatch.setenv("SQLBATCH_MAX_ENQUEUED_TOKENS", str(2 * tokens))
+    bench.wait(job)
+    told = "SELECT count(*) FROM sqlbatch.batches WHERE error LIKE '%Limit: 900,000 %'"
+    assert bench.sql(told) == [(1,)]
+    assert [batch["request_counts"]["total"] for batch in bench.control.batches()] == [2, 2, 2, 0]
+    bench.check(6)

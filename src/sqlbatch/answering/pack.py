@@ -18,7 +18,7 @@ NO_TOKEN_LIMIT = 2**62
 def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]:
     """Plan batches for what a job has due; return how many batches and requests were planned.
 
-    Where the provider has told its limit of enqueued tokens, no batch alone exceeds it.
+    No batch alone exceeds the limit of enqueued tokens, as the provider has told it or as it is configured.
     """
 
     def plan(session: Session) -> tuple[int, int]:
@@ -28,7 +28,8 @@ def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]
         for call_id, model, _ in session.run("pack.groups", {"job_id": job_id, "now": now}):
             session.run("pack.choose", {"job_id": job_id, "call_id": call_id})
             learned = session.run("pack.learned", {"base_url": provider.base_url, "model": model, "now": now})
-            max_tokens = learned[0][0] if learned else provider.max_enqueued_tokens or NO_TOKEN_LIMIT
+            told = learned[0][0] if learned else NO_TOKEN_LIMIT
+            max_tokens = min(told, provider.max_enqueued_tokens or NO_TOKEN_LIMIT)
             made, held = _lay_out(session, "sqlbatch_chosen", provider, max_tokens)
             planned = {"base_url": provider.base_url, "call_id": call_id, "model": model, "now": now, "job_id": job_id}
             session.run("pack.plan", planned | {"batch_factor": provider.batch_factor if provider.paid else 0.0})

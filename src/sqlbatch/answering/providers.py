@@ -85,7 +85,14 @@ def known() -> dict[str, Provider]:
 
 
 def find_provider(name: str, base_url: str | None = None) -> Provider:
-    """Return the provider of a name, at another base URL where one is given; raise InvalidSettings for a wrong one."""
+    """Return the provider of a name, at another base URL where one is given, within the limit that SQLBATCH_* sets.
+
+    Raises InvalidSettings for a wrong one.
+    """
+    return _within(_found(name, base_url))
+
+
+def _found(name: str, base_url: str | None) -> Provider:
     providers = known()
     if name not in providers:
         raise InvalidOption(f"--provider {name}: unknown; {did_you_mean(name, sorted(providers))}")
@@ -100,6 +107,16 @@ def find_provider(name: str, base_url: str | None = None) -> Provider:
     if name == "local":
         raise InvalidOption("--base-url does not go with --provider local, which finds its own server")
     return replace(provider, base_url=canonical(base_url))
+
+
+def _within(provider: Provider) -> Provider:
+    """Return a provider with the limit of enqueued tokens that the environment sets, for any of them."""
+    held = configuration.held("max_enqueued_tokens")
+    if held is None:
+        return provider
+    if held.value < 1:
+        raise InvalidOption(f"{held.origin} {held.value}: it must be 1 or more")
+    return replace(provider, max_enqueued_tokens=held.value)
 
 
 def label(name: str, base_url: str) -> str:

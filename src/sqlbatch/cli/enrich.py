@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sqlbatch import display, reach, run, settings
@@ -31,6 +32,7 @@ def enrich(
     yes: opt.Yes = False,
     no_wait: opt.NoWait = False,
     poll: opt.Poll = None,
+    max_enqueued_tokens: opt.MaxEnqueuedTokens = None,
     as_json: opt.Json = False,
 ) -> int:
     """Quote, confirm, submit, wait, and show the first rows of the target.
@@ -38,10 +40,13 @@ def enrich(
     Example: sqlbatch enrich "SELECT title, overview FROM 'movies.csv'" --input overview --returns "genres VARCHAR[]"
     --instructions "Name the genres." --model gpt-6-luna --into tags
     """
-    database = settings.database(asking.db, asking.attach or ())
+    database = settings.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
     asked = settings.ask(settings.read_source(asking.query), asking.given())
     max_cost = settings.max_cost(max_cost)
     pause = settings.poll(poll)
+    enqueued = settings.max_enqueued_tokens(max_enqueued_tokens)
+    if enqueued is not None:
+        asked = replace(asked, provider=replace(asked.provider, max_enqueued_tokens=enqueued))
     if asked.provider.paid and not no_wait:
         reach.key_of(asked.provider)
     with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
@@ -66,7 +71,7 @@ def enrich(
             reach.check_provider(database, asked.provider)
         job_id = run.begin(database, ask)
     display.say(f"job {job_id} begun")
-    follow(database, job_id, asked.provider, once=no_wait, poll=pause)
+    follow(database, job_id, asked.provider, once=no_wait, poll=pause, max_enqueued_tokens=enqueued)
     return ending(database, job_id, as_json=as_json, rows=not no_wait)
 
 
@@ -81,7 +86,7 @@ def plan(
 
     Example: sqlbatch plan films.sql --model gpt-6-luna --json
     """
-    database = settings.database(asking.db, asking.attach or ())
+    database = settings.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
     asked = settings.ask(settings.read_source(asking.query), asking.given())
     max_cost = settings.max_cost(max_cost)
     with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:

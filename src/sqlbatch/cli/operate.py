@@ -50,12 +50,17 @@ def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
 
 
 @app.command()
-def sync(db: opt.Db = None, as_json: opt.Json = False) -> int:
+def sync(
+    db: opt.Db = None,
+    threads: opt.Threads = None,
+    memory_limit: opt.MemoryLimit = None,
+    as_json: opt.Json = False,
+) -> int:
     """One step of every open job, fit for cron.
 
     Example: sqlbatch sync --quiet
     """
-    database = existing(db)
+    database = existing(db, memory_limit, threads)
     with database.session() as session:
         left_over = set(outcome.left_over(session))
         open_jobs = [job for job in reversed(state.rows(session)) if job.open or job.job_id in left_over]
@@ -89,20 +94,32 @@ def wait(
     ] = False,
     max_cost: opt.MaxCost = None,
     poll: opt.Poll = None,
+    max_enqueued_tokens: opt.MaxEnqueuedTokens = None,
+    threads: opt.Threads = None,
+    memory_limit: opt.MemoryLimit = None,
     as_json: opt.Json = False,
 ) -> int:
     """Steps until the job is done, with progress. Interrupt it at any time: it goes on at the provider.
 
     Example: sqlbatch wait movie_tags
     """
-    database = existing(db)
+    database = existing(db, memory_limit, threads)
     pause = settings.poll(poll)
+    enqueued = settings.max_enqueued_tokens(max_enqueued_tokens)
     found = patiently(database, lambda session: state.find(session, job))
     if max_cost is not None:
         allowed = settings.max_cost(max_cost)
         database.write(lambda session: allow(session, found.job_id, allowed or 0.0))
     if found.open:
-        follow(database, found.job_id, run.provider_of(found), once=False, poll=pause, keep_going=keep_going)
+        follow(
+            database,
+            found.job_id,
+            run.provider_of(found),
+            once=False,
+            poll=pause,
+            keep_going=keep_going,
+            max_enqueued_tokens=enqueued,
+        )
     elif found.status == "done":
         run.tidy(database)
     return ending(database, found.job_id, as_json=as_json, rows=found.open)
@@ -121,6 +138,8 @@ def load(
     ] = None,
     db: opt.Db = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table that sqlbatch did not make.")] = False,
+    threads: opt.Threads = None,
+    memory_limit: opt.MemoryLimit = None,
     as_json: opt.Json = False,
 ) -> int:
     """Write the target from what is there so far; what is missing is `pending`.
@@ -129,7 +148,7 @@ def load(
 
     Example: sqlbatch load movie_tags batch_6a1_output.jsonl
     """
-    database = existing(db)
+    database = existing(db, memory_limit, threads)
     job, files = _job_and_files(what or [])
     with database.session() as session:
         found = state.find(session, job)
@@ -164,10 +183,20 @@ def follow(
     once: bool,
     poll: float | None,
     keep_going: bool = False,
+    max_enqueued_tokens: int | None = None,
 ) -> None:
     """Show a job's steps; an interrupt says what goes on and how to come back."""
     try:
-        display.follow(run.steps(database, job_id, once=once, poll=poll, keep_going=keep_going))
+        display.follow(
+            run.steps(
+                database,
+                job_id,
+                once=once,
+                poll=poll,
+                keep_going=keep_going,
+                max_enqueued_tokens=max_enqueued_tokens,
+            )
+        )
     except KeyboardInterrupt:
         where = f" --db {database.path}" if database.path and str(database.path) != settings.DEFAULT_DB else ""
         back = f"sqlbatch wait {job_id}{where}"
@@ -241,9 +270,9 @@ def patiently(database: Database, work: Callable[[Session], Answer]) -> Answer:
             clock.sleep(1.0)
 
 
-def existing(db: str | None) -> Database:
+def existing(db: str | None, memory_limit: str | None = None, threads: int | None = None) -> Database:
     """Return the database that a command about jobs reads; raise JobError where there is none."""
-    database = settings.database(db)
+    database = settings.database(db, (), memory_limit, threads)
     if not database.exists():
         raise JobError(f"there is no database {database.name} yet: sqlbatch enrich makes it, or name another with --db")
     return database

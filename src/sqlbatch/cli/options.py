@@ -38,6 +38,26 @@ Attach = Annotated[
     list[str] | None,
     typer.Option("--attach", metavar="PATH[ AS NAME]", help="Another database the query may read; repeatable."),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", help="Threads that DuckDB works with.  \\[default: one a core]", rich_help_panel=_RUN
+    ),
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit", metavar="SIZE", help="Memory that DuckDB may take.  \\[default: 800MB]", rich_help_panel=_RUN
+    ),
+]
+MaxEnqueuedTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-enqueued-tokens",
+        metavar="N",
+        help="Most tokens that wait at the provider, of a model.  \\[default: the provider's limit]",
+    ),
+]
 Into = Annotated[
     str | None,
     typer.Option(
@@ -196,6 +216,8 @@ class Asking:
     base_url: BaseUrl = None
     db: Db = None
     attach: Attach = None
+    threads: Threads = None
+    memory_limit: MemoryLimit = None
     limit: Limit = None
     max_attempts: MaxAttempts = None
     fresh: Fresh = False

@@ -34,7 +34,7 @@ def preview(
 
     Example: sqlbatch preview films.sql --sample 5 --model gpt-6-luna
     """
-    database = settings.database(asking.db, asking.attach or ())
+    database = settings.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
     asked = settings.ask(settings.read_source(asking.query), asking.given())
     if asked.provider.paid:
         reach.key_of(asked.provider)

@@ -42,13 +42,15 @@ def query(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write the rows to a file; its name may say the format."),
     ] = None,
+    threads: opt.Threads = None,
+    memory_limit: opt.MemoryLimit = None,
 ) -> int:
     """Any SQL of yours on the database, with the last statement's rows printed.
 
     Example: sqlbatch query "SELECT title, summary FROM movie_tags LIMIT 3"
     """
     text = settings.read_source(sql).query
-    database = settings.database(db, attach or ())
+    database = settings.database(db, attach or (), memory_limit, threads)
     chosen = choose(form, output)
     if output is not None and database.path is not None and output.resolve() == database.path.resolve():
         raise InvalidSettings(f"--output {output} is the database itself: name another file")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlbatch.settings.asking import Ask, ask
-from sqlbatch.settings.lookup import configured, max_cost, poll
+from sqlbatch.settings.lookup import configured, max_cost, max_enqueued_tokens, poll
 from sqlbatch.settings.place import DEFAULT_DB, database
 from sqlbatch.settings.source import Source, read_source, read_text_option
 
@@ -15,6 +15,7 @@ __all__ = [
     "configured",
     "database",
     "max_cost",
+    "max_enqueued_tokens",
     "poll",
     "read_source",
     "read_text_option",

@@ -35,6 +35,16 @@ def max_cost(given: float | None) -> float | None:
     return float(dollars) if dollars is not None else None
 
 
+def max_enqueued_tokens(given: int | None) -> int | None:
+    """Return the most tokens of a model that were said to wait at the provider; None where the provider's limit holds.
+
+    What SQLBATCH_MAX_ENQUEUED_TOKENS says is the provider's own by then (`sqlbatch.answering.providers`).
+    """
+    if given is not None and given < 1:
+        raise InvalidOption(f"--max-enqueued-tokens {given}: it must be 1 or more")
+    return given
+
+
 def poll(given: float | None) -> float | None:
     """Return the pause between two looks, in seconds; None where nothing fixes it."""
     seconds = configured("poll", given)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
-from sqlbatch.errors import InvalidSettings
+from sqlbatch.errors import InvalidOption, InvalidSettings
 from sqlbatch.settings.lookup import configured, named
 from sqlbatch.store.database import Database
 from sqlbatch.store.queries import quote_identifier, quote_literal
@@ -37,9 +37,9 @@ def database(
     told = {name: named(name, given) for name, given in (("threads", threads), ("memory_limit", memory_limit))}
     threads, memory_limit = configured("threads", threads), configured("memory_limit", memory_limit)
     if threads is not None and threads < 1:
-        raise InvalidSettings(f"{told['threads']} {threads}: it must be 1 or more")
+        raise InvalidOption(f"{told['threads']} {threads}: it must be 1 or more")
     if memory_limit is not None and not _SIZE.fullmatch(memory_limit):
-        raise InvalidSettings(f"{told['memory_limit']} {memory_limit}: write a size with its unit, as 800MB or 2GB")
+        raise InvalidOption(f"{told['memory_limit']} {memory_limit}: write a size with its unit, as 800MB or 2GB")
     more: dict[str, Any] = {"memory_limit": memory_limit} if memory_limit else {}
     spool = path.with_name(path.name + ".sqlbatch") / "spool"
     return Database(path, attach=tuple(_attach_clause(each) for each in attach), threads=threads, spool=spool, **more)
