@@ -101,6 +101,12 @@ def test_results_that_another_job_loaded_are_judged_too(bench: Bench) -> None:
 def test_good_first_results_are_judged_once(bench: Bench) -> None:
     bench = bench.within(max_requests=1_000)
     job_id = bench.begin(2_000)
-    bench.control.faults({"name": "refusal", "skip": 1_000})
+    # The second batch is made only after the first has been loaded: batches at the provider are answered side by side.
+    bench.control.faults({"name": "error", "on": CREATE, "status": 429, "skip": 1})
+    bench.sync(job_id)
+    bench.control.until_ended()
+    bench.sync(job_id)
+    assert bench.of_state("loaded") == 1
+    bench.control.faults({"name": "refusal"})
     bench.wait(job_id)
     assert (bench.job(job_id).status, bench.job(job_id).failing) == ("done", False)
