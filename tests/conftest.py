@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.load_profile("same")
 ROOT = Path(__file__).parent.parent
+# Who starts the tests in the background of a script has interrupts ignored, in them and in all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Variables that would make a test depend on the machine it runs on.
 _STRANGE = ("OPENAI_", "SQLBATCH_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 
