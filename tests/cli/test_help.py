@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Command
 
+# Lines and columns of a terminal as it is opened, less the line of the prompt.
+LINES, COLUMNS = 23, 80
 ASK = ("enrich", "SELECT 'a' AS x", "--provider", "local", "--instructions", "Say it.", "--into", "films")
 
 
@@ -28,8 +31,27 @@ def test_the_command_reference_is_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("command", ORDER)
-def test_every_command_has_an_example(command: str, here: Command) -> None:
-    assert re.search(rf"Example: sqlbatch {command}\b", here(command, "--help").out)
+def test_help_fits_a_screen_with_an_example_and_has_all_for_the_asking(command: str, here: Command) -> None:
+    told, all_told = here(command, "--help").out, here(command, "--help-all").out
+    assert re.search(rf"Example: sqlbatch {command}\b", told)
+    assert len(told.splitlines()) <= LINES
+    assert max(map(len, (told + all_told).splitlines())) <= COLUMNS
+    section = reference().partition(f"\n## {command}\n")[2].partition("\n## ")[0]
+    assert [name for name in re.findall(r"^\| `(--[\w-]+)", section, re.MULTILINE) if name not in all_told] == []
+    assert ("--help-all" in told) == (len(all_told) > len(told))
+
+
+def test_the_help_of_all_fits_a_screen_and_names_every_command(here: Command) -> None:
+    told = here("--help").out
+    assert len(told.splitlines()) <= LINES
+    assert [command for command in ORDER if f"\n  {command} " not in told] == []
+
+
+def test_an_example_is_pasted_as_it_is_shown(here: Command) -> None:
+    told = re.search(r"Example: (sqlbatch enrich .*?)\n\n", here("enrich", "--help").out, re.DOTALL)
+    assert told is not None
+    words = shlex.split(told[1].replace("\\\n", " "))
+    assert words[2:5] == ["SELECT title, overview FROM 'movies.csv'", "--input", "overview"]
 
 
 def test_help_has_no_colours_in_a_pipe(here: Command) -> None:
@@ -39,7 +61,8 @@ def test_help_has_no_colours_in_a_pipe(here: Command) -> None:
 def test_without_arguments_it_says_what_to_try_and_that_runs(cli: Command, tmp_path: Path) -> None:
     told = cli()
     assert told.code == 0
-    example = " ".join(told.err.split()).partition("Try it without a key: ")[2]
+    assert len((told.out + told.err).splitlines()) <= LINES
+    example = told.err.partition("Try it without a key: ")[2]
     (tmp_path / "try.sh").write_text(example.replace("sqlbatch ", f"{sys.executable} -m sqlbatch ", 1))
     ran = subprocess.run(["sh", "try.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

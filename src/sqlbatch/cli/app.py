@@ -10,10 +10,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from sqlbatch import display
 from sqlbatch.cli.everywhere import App, Debug, Quiet, Verbose, begin, given_before
+from sqlbatch.cli.help import Group, overview, pasted
 from sqlbatch.errors import InvalidOption, SqlbatchError
 
 if TYPE_CHECKING:
@@ -26,7 +26,14 @@ ORDER = (
 )  # fmt: skip
 
 
-class _Ordered(TyperGroup):
+# What a first run may try as it stands.
+TRY = (
+    "sqlbatch enrich \"SELECT 'A shy baker finds a map in the flour.' AS story\" --instructions 'Sum it up.' "
+    "--returns 'keywords VARCHAR[], summary VARCHAR' --provider local"
+)
+
+
+class _Ordered(Group):
     """Commands in the order in which they are met."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -41,7 +48,7 @@ app = App(
     name="sqlbatch",
     cls=_Ordered,
     invoke_without_command=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="SQL in, a language model's columns out: rows become requests of the OpenAI Batch API, answers a typed table.",
@@ -62,11 +69,10 @@ def options(
         raise typer.Exit
     given_before(quiet=quiet, verbose=verbose, debug=debug)
     if context.invoked_subcommand is None:
-        sys.stdout.write(context.get_help() + "\n")
-        display.say(
-            "Try it without a key: sqlbatch enrich \"SELECT 'A shy baker finds a map in the flour.' AS story\" "
-            "--instructions 'Sum it up.' --returns 'keywords VARCHAR[], summary VARCHAR' --provider local"
-        )
+        sys.stdout.write(overview(context.command, context))
+        sys.stdout.flush()
+        display.say("\nHelp for one of them: sqlbatch enrich --help")
+        display.say(pasted(f"Try it without a key: {TRY}"))
         raise typer.Exit
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sqlbatch import settings
+from sqlbatch.cli.help import Command, of_command
 from sqlbatch.display import voice
 from sqlbatch.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PANEL = "Every command"
 # What is said of each command in the list of all: a line of a narrow terminal.
 BRIEFLY = {
     "enrich": "Quote, confirm, submit, wait, show the first rows.",
@@ -33,16 +34,21 @@ BRIEFLY = {
     "config": "What holds, where it is set, which keys are set.",
     "serve": "The Batch API in front of any model.",
 }
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Only errors and the data asked for.", rich_help_panel=_PANEL)
-]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Each SQL statement and HTTP call, timed.", rich_help_panel=_PANEL)
-]
-Debug = Annotated[bool, typer.Option("--debug", help="The traceback of an error.", rich_help_panel=_PANEL)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the data asked for.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Each SQL statement and HTTP call, timed.")]
+Debug = Annotated[bool, typer.Option("--debug", help="The traceback of an error.")]
 _NAMES = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
 # What was given before the command's name.
 _before: dict[str, bool] = {}
+
+
+def _help_all(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(of_command(context.command, all_of_it=True) + "\n")
+        raise typer.Exit
+
+
+HelpAll = Annotated[bool, typer.Option("--help-all", help="Help with every option.", is_eager=True, callback=_help_all)]
 
 
 class App(typer.Typer):
@@ -55,6 +61,7 @@ class App(typer.Typer):
         """Register a command under its function's name, as Typer does, with the options of every command."""
 
         def registered(function: Callable[..., int]) -> Callable[..., int]:
+            more.setdefault("cls", Command)
             more.setdefault("short_help", BRIEFLY.get(name or function.__name__))
             super(App, self).command(name, **more)(_speaking(function))
             return function
@@ -93,12 +100,13 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(function)
     def spoken(**given: Any) -> int:
+        given.pop("help_all")
         speak(**{name: given.pop(name) for name in _NAMES})
         return function(**given)
 
     more = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
-        for name, kind in _NAMES.items()
+        for name, kind in (_NAMES | {"help_all": HelpAll}).items()
     ]
     spoken.__signature__ = inspect.Signature([*own, *more], return_annotation=int)  # type: ignore[attr-defined]
     spoken.__annotations__ = {each.name: each.annotation for each in (*own, *more)} | {"return": int}

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from sqlbatch.cli import complete
+from sqlbatch.cli.help import RARELY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-# The panels of the help of the commands that ask.
-_ASKED, _MODEL, _RUN = "What is asked", "Who answers", "How it runs"
 
 QueryArgument = Annotated[
     str,
@@ -33,21 +31,35 @@ JobArgument = Annotated[
         autocompletion=complete.jobs,
     ),
 ]
-Db = Annotated[str | None, typer.Option("--db", metavar="FILE", help="The DuckDB file.  \\[default: enriched.duckdb]")]
+Db = Annotated[
+    str | None,
+    typer.Option("--db", metavar="FILE", help="The DuckDB file.  \\[default: enriched.duckdb]", rich_help_panel=RARELY),
+]
 Attach = Annotated[
     list[str] | None,
-    typer.Option("--attach", metavar="PATH[ AS NAME]", help="Another database the query may read; repeatable."),
+    typer.Option(
+        "--attach",
+        metavar="PATH[ AS NAME]",
+        help="Another database the query may read; repeatable.",
+        rich_help_panel=RARELY,
+    ),
 ]
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", metavar="N", help="Threads that DuckDB works with.  \\[default: one a core]", rich_help_panel=_RUN
+        "--threads",
+        metavar="N",
+        help="Threads that DuckDB works with.  \\[default: one a core]",
+        rich_help_panel=RARELY,
     ),
 ]
 MemoryLimit = Annotated[
     str | None,
     typer.Option(
-        "--memory-limit", metavar="SIZE", help="Memory that DuckDB may take.  \\[default: 800MB]", rich_help_panel=_RUN
+        "--memory-limit",
+        metavar="SIZE",
+        help="Memory that DuckDB may take.  \\[default: 800MB]",
+        rich_help_panel=RARELY,
     ),
 ]
 MaxEnqueuedTokens = Annotated[
@@ -56,21 +68,19 @@ MaxEnqueuedTokens = Annotated[
         "--max-enqueued-tokens",
         metavar="N",
         help="Most tokens that wait at the provider, of a model.  \\[default: the provider's limit]",
+        rich_help_panel=RARELY,
     ),
 ]
 Into = Annotated[
     str | None,
-    typer.Option(
-        "--into", metavar="TABLE", help="The target table.  \\[default: the file's name]", rich_help_panel=_ASKED
-    ),
+    typer.Option("--into", metavar="TABLE", help="The target table.  \\[default: the file's name]"),
 ]
 Input = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
         metavar="COLUMN",
-        help="What the model sees of a row; repeatable.  \\[default: all columns]",
-        rich_help_panel=_ASKED,
+        help="What the model sees; repeatable.  \\[default: all columns]",
     ),
 ]
 Prompt = Annotated[
@@ -78,8 +88,7 @@ Prompt = Annotated[
     typer.Option(
         "--prompt",
         metavar="TEXT",
-        help="A template with {{ column }}, instead of --input; or @file.",
-        rich_help_panel=_ASKED,
+        help="A template with {{ column }}, not --input; or @file.",
     ),
 ]
 Instructions = Annotated[
@@ -87,8 +96,7 @@ Instructions = Annotated[
     typer.Option(
         "--instructions",
         metavar="TEXT",
-        help="What the model shall do: the system message; or @file.",
-        rich_help_panel=_ASKED,
+        help="What the model shall do (the system message); or @file.",
     ),
 ]
 Returns = Annotated[
@@ -96,14 +104,13 @@ Returns = Annotated[
     typer.Option(
         "--returns",
         metavar="COLUMNS",
-        help="'genres VARCHAR[], year INTEGER', or JSON.  \\[default: one text]",
-        rich_help_panel=_ASKED,
+        help="'genres VARCHAR[], year INTEGER' or JSON.  \\[default: text]",
     ),
 ]
 JsonSchema = Annotated[
     str | None,
     typer.Option(
-        "--json-schema", metavar="FILE", help="A JSON Schema, in the place of --returns.", rich_help_panel=_ASKED
+        "--json-schema", metavar="FILE", help="A JSON Schema, in the place of --returns.", rich_help_panel=RARELY
     ),
 ]
 Image = Annotated[
@@ -111,8 +118,8 @@ Image = Annotated[
     typer.Option(
         "--image",
         metavar="COLUMN",
-        help="A column of pictures: paths, URLs or BLOBs; repeatable.",
-        rich_help_panel=_ASKED,
+        help="A column of pictures (paths, URLs, BLOBs); repeatable.",
+        rich_help_panel=RARELY,
     ),
 ]
 ImageDetail = Annotated[
@@ -121,7 +128,7 @@ ImageDetail = Annotated[
         "--image-detail",
         metavar="DETAIL",
         help="How closely pictures are looked at: auto, low, high.",
-        rich_help_panel=_ASKED,
+        rich_help_panel=RARELY,
     ),
 ]
 Model = Annotated[
@@ -130,13 +137,12 @@ Model = Annotated[
         "--model",
         metavar="NAME",
         help="The model, for example gpt-6-luna.",
-        rich_help_panel=_MODEL,
         autocompletion=complete.models,
     ),
 ]
 Param = Annotated[
     list[str] | None,
-    typer.Option("--param", metavar="K=V", help="A parameter of the model call; repeatable.", rich_help_panel=_MODEL),
+    typer.Option("--param", metavar="K=V", help="A parameter of the model call; repeatable.", rich_help_panel=RARELY),
 ]
 Endpoint = Annotated[
     str | None,
@@ -144,8 +150,8 @@ Endpoint = Annotated[
         "--endpoint",
         metavar="NAME",
         help="responses, embeddings, moderations, …  \\[default: chat/completions]",
-        rich_help_panel=_MODEL,
         autocompletion=complete.endpoints,
+        rich_help_panel=RARELY,
     ),
 ]
 ProviderName = Annotated[
@@ -153,47 +159,48 @@ ProviderName = Annotated[
     typer.Option(
         "--provider",
         metavar="NAME",
-        help="openai or local (no key, no cost).  \\[default: openai]",
-        rich_help_panel=_MODEL,
+        help="local (no key, no cost), azure, …  \\[default: openai]",
         autocompletion=complete.providers,
     ),
 ]
 BaseUrl = Annotated[
     str | None,
-    typer.Option("--base-url", metavar="URL", help="Another server of the same API.", rich_help_panel=_MODEL),
+    typer.Option("--base-url", metavar="URL", help="Another server of the same API.", rich_help_panel=RARELY),
 ]
-Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", help="Only the query's first N rows.", rich_help_panel=_RUN)
-]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the query's first N rows.")]
 MaxAttempts = Annotated[
     int | None,
     typer.Option(
         "--max-attempts",
         metavar="N",
         help="How often a request is sent, at most.  \\[default: 3]",
-        rich_help_panel=_RUN,
+        rich_help_panel=RARELY,
     ),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again what was answered before.", rich_help_panel=_RUN)]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again what was answered before.")]
 Replace = Annotated[
     bool,
     typer.Option(
-        "--replace", help="Replace a table that sqlbatch did not make, or shrink the target.", rich_help_panel=_RUN
+        "--replace", help="Replace a table that sqlbatch did not make, or shrink the target.", rich_help_panel=RARELY
     ),
 ]
 MaxCost = Annotated[
     float | None,
-    typer.Option("--max-cost", metavar="USD", help="Dollars that the job may cost at most, its retries included."),
+    typer.Option("--max-cost", metavar="USD", help="Dollars that the job may cost at most, with retries."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money is spent.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit and return; sync or wait goes on later.")]
 Poll = Annotated[
     float | None,
     typer.Option(
-        "--poll", metavar="SECONDS", min=0.05, help="The pause between looks.  \\[default: short, growing to 60]"
+        "--poll",
+        metavar="SECONDS",
+        min=0.05,
+        help="The pause between looks.  \\[default: short, growing to 60]",
+        rich_help_panel=RARELY,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.", rich_help_panel=RARELY)]
 
 
 @dataclass(frozen=True)

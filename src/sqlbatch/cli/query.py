@@ -35,7 +35,10 @@ def query(
     form: Annotated[
         Format | None,
         typer.Option(
-            "--format", help="How to print rows.  \\[default: table on a terminal, csv elsewhere]", show_default=False
+            "--format",
+            metavar="FORMAT",
+            help="table, csv, json, markdown or parquet.  \\[default: table; in a pipe csv]",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[

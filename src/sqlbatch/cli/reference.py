@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 from typing import Any
@@ -12,8 +11,8 @@ import typer
 import sqlbatch.cli.commands  # noqa: F401 (it puts the commands on the application)
 from sqlbatch.cli.app import ORDER, app
 from sqlbatch.cli.everywhere import BRIEFLY
+from sqlbatch.cli.help import EVERYWHERE, default_of, told
 
-_EVERYWHERE = frozenset({"quiet", "verbose", "debug", "help"})
 _HEAD = """# Commands
 
 Written by `python -m sqlbatch.cli.reference > docs/commands.md` from the help of the commands; a test compares them.
@@ -34,29 +33,21 @@ def reference() -> str:
 
 
 def _section(name: str, command: Any) -> str:
-    text, _, example = inspect.cleandoc(command.help or "").partition("Example: ")
+    text, example = told(command)
     arguments = [each for each in command.params if each.param_type_name == "argument"]
-    options = [each for each in command.params if each.param_type_name == "option" and each.name not in _EVERYWHERE]
+    options = [each for each in command.params if each.param_type_name == "option" and each.name not in EVERYWHERE]
     usage = " ".join(["sqlbatch", name, *(each.metavar for each in arguments), *(["[OPTIONS]"] if options else [])])
-    lines = [f"## {name}\n", f"`{usage}`\n", text.strip() + "\n"]
+    lines = [f"## {name}\n", f"`{usage}`\n", text + "\n"]
     if example:
-        lines.append("```sh\n" + " ".join(example.split()) + "\n```\n")
+        lines.append("```sh\n" + example + "\n```\n")
     rows = [f"| `{_cell(each.metavar)}` | {_cell(each.help)} |" for each in arguments]
-    rows += [f"| {_names(each)} | {_cell(each.help)}{_default(each)} |" for each in options]
+    rows += [f"| {_names(each)} | {_cell(each.help)}{default_of(each)} |" for each in options]
     return "\n".join([*lines, "| | |\n|---|---|\n" + "\n".join(rows) + "\n"]) if rows else "\n".join(lines)
 
 
 def _names(option: Any) -> str:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     return names if option.is_flag else f"{names} `{_cell(option.metavar or option.name.upper())}`"
-
-
-def _default(option: Any) -> str:
-    # A help that tells its default itself is not told it twice.
-    told = "[default:" in (option.help or "")
-    shown = option.default not in (None, False, [], ()) and not (option.is_flag or callable(option.default) or told)
-    value = getattr(option.default, "value", option.default)
-    return f" [default: {value}]" if shown else ""
 
 
 def _cell(text: str | None) -> str:

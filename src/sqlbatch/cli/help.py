@@ -1,0 +1,141 @@
+"""Help that fits a screen: what is used often, with an example to paste; `--help-all` lists the rest."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import RenderableType
+
+# The panel of an option that help leaves to --help-all where a command has more options than a screen has room for.
+RARELY = "More"
+EVERYWHERE = frozenset({"quiet", "verbose", "debug", "help", "help_all"})
+_ROOM = 10
+# The columns of a terminal as it is opened; wider lines are harder to read.
+_WIDTH = 80
+_WORD = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
+
+
+class Command(TyperCommand):
+    """A command whose help is short."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (as Typer calls it)
+        """Write the help of what is used often."""
+        formatter.write(of_command(self))
+
+
+class Group(TyperGroup):
+    """The application, whose help lists its commands in the order in which they are met."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, and the options that hold for all."""
+        options = [
+            ("-q, --quiet", "Only errors and data. Also: --verbose (-v), --debug."),
+            ("--version", "Print the version."),
+            ("--install-completion", "Tab completes commands, options, jobs and tables."),
+        ]
+        usage = [Text("Usage: ") + Text("sqlbatch COMMAND [OPTIONS]", style="bold") + "  (COMMAND --help lists them)\n"]
+        formatter.write(_text([*usage, *_overview(self, ctx), Text(), _rows(options)]))
+
+
+def overview(group: Any, ctx: Any) -> str:
+    """Return what sqlbatch is and its commands, a line each."""
+    return _text(_overview(group, ctx)) + "\n"
+
+
+def _overview(group: Any, ctx: Any) -> list[RenderableType]:
+    commands = ((name, group.get_command(ctx, name)) for name in group.list_commands(ctx))
+    return [Text(group.help) + "\n", _rows([(name, command.short_help) for name, command in commands])]
+
+
+def of_command(command: Any, *, all_of_it: bool = False) -> str:
+    """Return a command's help: usage, what it does, an example, its options; what is rarely used only with all."""
+    text, example = told(command)
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option" and each.name not in EVERYWHERE]
+    usage = " ".join([f"sqlbatch {command.name}", *(each.metavar for each in arguments), "[OPTIONS]"])
+    often = [each for each in options if each.rich_help_panel != RARELY]
+    short = not all_of_it and len(options) > _ROOM
+    more = f"sqlbatch {command.name} --help-all lists {len(options) - len(often)} more options."
+    return _text(
+        [
+            Text("Usage: ") + Text(usage, style="bold") + "\n",
+            Text("\n\n".join(" ".join(each.split()) for each in text.split("\n\n"))) + "\n",
+            Text(pasted(f"Example: {example}")) + "\n",
+            _rows([_row(each) for each in [*arguments, *(often if short else options)]]),
+            Text("\n" + (more if short else "Every command takes -q (--quiet), -v (--verbose) and --debug too.")),
+        ]
+    )
+
+
+def told(command: Any) -> tuple[str, str]:
+    """Return what a command's docstring says of it, and its example as one line."""
+    text, _, example = inspect.cleandoc(command.help or "").partition("Example: ")
+    return text.strip(), " ".join(example.split())
+
+
+def pasted(example: str) -> str:
+    """Return an example, and what announces it, in lines of a terminal, joined as a shell takes them."""
+    # An option and its value stay together.
+    first, *words = re.findall(rf"--[\w-]+\s+(?!-){_WORD.pattern}|{_WORD.pattern}", example)
+    lines = [first]
+    for word in words:
+        if len(lines[-1]) + len(word) + 3 > _WIDTH:
+            lines.append(f"    {word}")
+        else:
+            lines[-1] += f" {word}"
+    return " \\\n".join(lines)
+
+
+def default_of(option: Any) -> str:
+    """Return how a help ends that tells an option's default, where the help does not tell it itself."""
+    told_already = "[default:" in (option.help or "")
+    shown = option.default not in (None, False, [], ()) and not (
+        option.is_flag or callable(option.default) or told_already
+    )
+    return f" [default: {getattr(option.default, 'value', option.default)}]" if shown else ""
+
+
+def _row(parameter: Any) -> tuple[str, str]:
+    """Return a parameter's names and what is said of it."""
+    text = " ".join((parameter.help or "").replace("\\[", "[").split())
+    if parameter.param_type_name == "argument":
+        return parameter.metavar, text
+    names = ", ".join(sorted((*parameter.opts, *parameter.secondary_opts), key=len))
+    return names if parameter.is_flag else f"{names} {parameter.metavar}", text + default_of(parameter)
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column()
+    for name, text in rows:
+        table.add_row(Text(f"  {name}"), Text.assemble(*_dimmed(text)))
+    return table
+
+
+def _dimmed(text: str) -> Iterator[tuple[str, str]]:
+    """Return a help in parts, what it says of the default dimmed."""
+    said, mark, default = text.partition("[default:")
+    yield said, ""
+    yield mark + default, "dim"
+
+
+def _text(parts: Iterable[RenderableType]) -> str:
+    """Return help as stdout takes it: as wide as its terminal, but no wider than reads well."""
+    console = Console(file=sys.stdout, highlight=False, emoji=False)
+    console.width = min(console.width, 100) if console.is_terminal else _WIDTH
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    return re.sub(" +$", "", captured.get(), flags=re.MULTILINE).rstrip("\n")
