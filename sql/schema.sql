@@ -19,7 +19,8 @@ CREATE SEQUENCE job_ids START 1;
 --   cancelled   cancelled_at is set                               <- `cancel`
 --   done        finished_at is set                                <- the join wrote the target
 --   superseded  a newer job, not cancelled, has the same target   <- a later `enrich`
---   blocked     blocked is set: why; paused_until: until when     <- quota, key, queue limit
+--   blocked     blocked is set: why; paused_until: until when     <- quota, queue limit
+--               paused_until is 9999-12-31: until its user goes on    <- a refusal that waiting cannot mend, the budget
 --               failing is true: nothing is sent for it           <- under half of its first results are usable
 --   running     otherwise
 CREATE TABLE jobs (

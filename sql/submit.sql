@@ -37,12 +37,13 @@ QUALIFY (least(l.most, $most::BIGINT) IS NULL
     WHERE m.base_url = $base_url AND m.creating_at > $now::TIMESTAMP - INTERVAL 1 HOUR))
 ORDER BY b.planned_at, b.batch_id;
 
--- claim: take a batch under a lease, at the cost of the job; no row where somebody else has it
+-- claim: take a batch under a lease, at the cost of the job; no row where somebody else has it, or a refusal blocks the job
 UPDATE sqlbatch.batches SET state = 'uploading', lease_owner = $owner, lease_until = $until::TIMESTAMP, job_id = $job_id,
   reserved = $reserved::DOUBLE,
   taken_from = CASE WHEN state = 'uploading' AND lease_owner <> $owner THEN lease_owner ELSE taken_from END
 WHERE batch_id = $batch_id::UUID AND state IN ('planned', 'uploading')
   AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP OR lease_owner = $owner)
+  AND NOT EXISTS (FROM sqlbatch.job_status j WHERE j.job_id = $job_id AND j.paused_until = TIMESTAMP '9999-12-31')
 RETURNING requests, bytes, input_file_id;
 
 -- extent: the range of request numbers in a manifest, and its call's endpoint
@@ -121,9 +122,20 @@ UPDATE sqlbatch.batches SET lease_owner = NULL, lease_until = NULL, error = $err
 WHERE batch_id = $batch_id::UUID AND state = 'uploading' AND lease_owner = $owner
 RETURNING batch_id;
 
--- pause: why a job waits, and until when
+-- block: a job was refused what waiting cannot mend; nothing is sent for it until its user goes on
+UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = coalesce($code, 'refused'), paused_until = TIMESTAMP '9999-12-31'
+WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE
+RETURNING job_id;
+
+-- resume: its user goes on, and wants to see whether what blocked or paused a job has passed
+UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL, paused_until = NULL
+WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
+RETURNING job_id;
+
+-- pause: why a job waits, and until when; what waits for its user does not pass
 UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = $code, pause_seconds = $seconds, paused_until = $until::TIMESTAMP
 WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE
+  AND (paused_until IS DISTINCT FROM TIMESTAMP '9999-12-31' OR blocked_code = 'budget')
 RETURNING job_id;
 
 -- judge: whether a job's first results are of use; where they are not, it waits for its user
@@ -146,14 +158,16 @@ RETURNING job_id;
 UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL WHERE job_id = $job_id AND blocked_code = 'looks_refused'
 RETURNING job_id;
 
--- unpause: nothing is in a job's way any more
+-- unpause: what passes by itself is in a job's way no more
 UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL, pause_seconds = NULL, paused_until = NULL
 WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
+  AND (paused_until IS DISTINCT FROM TIMESTAMP '9999-12-31' OR blocked_code = 'budget')
 RETURNING job_id;
 
 -- working: a job may try again at once; how long its last pause was is kept, for the next one is longer
 UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL, paused_until = NULL
 WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
+  AND (paused_until IS DISTINCT FROM TIMESTAMP '9999-12-31' OR blocked_code = 'budget')
 RETURNING job_id;
 
 -- pause_seconds: how long a job's last pause was

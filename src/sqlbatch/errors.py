@@ -12,7 +12,7 @@ SqlbatchError                   anything sqlbatch says no to; exit code 1
 │   ├── DatabaseLocked          another process holds it; passes by itself
 │   └── DatabaseConflict        another connection changed the same rows first; passes by itself
 ├── ProviderError               the provider did not do what was asked
-│   ├── ProviderUnreachable     no answer, a lost one, or one of 408, 409, 429, 5xx; passes by itself
+│   ├── ProviderUnreachable     no answer, a lost one, or one of 408, 409, 425, 429, 5xx; passes by itself
 │   └── ProviderRefused         a certain no: any other 4xx
 ├── JobError                    the job cannot go on as asked
 └── ServerError                 the Batch API server cannot start

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock, outcome
-from sqlbatch.answering import submit, track
+from sqlbatch.answering import refusals, submit, track
 from sqlbatch.answering.budget import BUDGET
 from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted
 from sqlbatch.answering.step import step, tidy
@@ -74,7 +74,7 @@ def follow(work: Work, job: JobRow, *, once: bool, poll: float | None, keep_goin
 def _resume(work: Work, *, keep_going: bool) -> None:
     if keep_going:
         submit.keep_going(work.database, work.job_id)
-    work.database.write(lambda session: session.run("submit.working", {"job_id": work.job_id}))
+    work.database.write(lambda session: session.run("submit.resume", {"job_id": work.job_id}))
 
 
 def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
@@ -92,7 +92,8 @@ def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
     now = work.database.read(lambda session: jobs.find(session, str(work.job_id)))
     if not now.open:
         return _Turn(done=True)
-    yield track.progress(work.database, work.job_id)
+    progress = track.progress(work.database, work.job_id)
+    yield progress
     if now.blocked_code == "looks_refused":
         submit.looked(work.database, work.job_id)
     if now.failing and not once:
@@ -100,7 +101,15 @@ def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
     if now.blocked_code == BUDGET and not once:
         raise JobError(f"job {now.job_id} is blocked by its {now.blocked}")
     # The local server works only while this process does, so one step of it is all that it can do.
-    return _Turn(bool(now.failing) or now.blocked_code == BUDGET or (once and work.provider.paid), moved, seconds)
+    ends = once and (bool(now.failing) or now.blocked_code == BUDGET or work.provider.paid)
+    if now.refused:
+        # What is at the provider was taken before, and is seen to its end.
+        under_way = any(status not in {"planned", "uploading"} for status, _ in progress.statuses)
+        if not under_way and not once:
+            raise JobError(f"job {now.job_id} is {refusals.in_words(now)}")
+        yield Held(refusals.in_words(now))
+        ends = ends or not under_way
+    return _Turn(ends, moved, seconds)
 
 
 def _left_over(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:

@@ -13,7 +13,7 @@ import pytest
 from sqlbatch import clock, places
 from sqlbatch.answering import submit
 from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
-from sqlbatch.errors import ProviderError, ProviderUnreachable
+from sqlbatch.errors import JobError, ProviderError, ProviderRefused, ProviderUnreachable
 
 from .bench import SPEED
 
@@ -104,13 +104,11 @@ def test_a_long_retry_after_is_kept_to(bench: Bench, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("status", "code", "place"),
     [
-        (401, "invalid_api_key", CREATE),
-        (401, "invalid_api_key", UPLOAD),
         (429, "insufficient_quota", CREATE),
-        (403, "billing_not_active", CREATE),
+        (403, "billing_not_active", UPLOAD),
     ],
 )
-def test_no_money_or_no_right_blocks_the_job_and_counts_nothing(
+def test_no_money_blocks_the_job_and_counts_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int, code: str, place: str
 ) -> None:
     monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", "1")
@@ -127,6 +125,85 @@ def test_no_money_or_no_right_blocks_the_job_and_counts_nothing(
     bench.control.faults()
     monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", SPEED)
     bench.wait(job_id)
+    bench.check(10)
+
+
+@pytest.mark.parametrize(
+    ("place", "status", "code", "told"),
+    [
+        (CREATE, 400, "invalid_request", "said 400 to create a batch: Not ever; nothing more is sent until"),
+        (CREATE, 401, "invalid_api_key", r"refused the API key \(401\): Not ever \(set the right key\)"),
+        (CREATE, 404, "model_not_found", "see that the model, the endpoint and the base URL are right"),
+        (UPLOAD, 403, None, "use a key that may do this"),
+        (UPLOAD, 413, None, "a smaller max_bytes"),
+    ],
+)
+def test_what_waiting_cannot_mend_blocks_the_job_until_its_user_goes_on(
+    bench: Bench, place: str, status: int, code: str | None, told: str
+) -> None:
+    bench = bench.within(max_requests=5)
+    refusal = {"name": "error", "on": place, "status": status, "code": code, "message": "Not ever."}
+    bench.control.faults(refusal)
+    job_id = bench.begin(10, max_attempts=1)
+    for _ in range(2):
+        with pytest.raises(JobError, match=f"{told}.*sqlbatch wait {job_id}"):
+            bench.wait(job_id)
+        sent = bench.control.calls("POST", "/v1/")
+        bench.sync(job_id)
+        bench.sync(job_id)
+        assert bench.control.calls("POST", "/v1/") == sent, "nothing is sent again by itself"
+    job = bench.job(job_id)
+    assert (job.status, job.blocked_code) == ("blocked", code or f"http_{status}")
+    assert bench.outcomes() == []
+    bench.control.faults()
+    bench.wait(job_id)
+    bench.check(10)
+    assert len(bench.control.files()) == 2
+
+
+def test_what_was_taken_before_a_refusal_is_seen_to_its_end(bench: Bench) -> None:
+    bench = bench.within(max_requests=5)
+    bench.control.faults(
+        {"name": "error", "on": CREATE, "status": 404, "skip": 1}, {"name": "line_error", "status": 503, "count": 1}
+    )
+    job_id = bench.begin(10)
+    with pytest.raises(JobError, match=f"blocked: .* said 404 .*sqlbatch wait {job_id}"):
+        bench.wait(job_id)
+    assert [(outcome, number) for outcome, _, number in bench.outcomes()] == [("answered", 4), ("retryable", 1)]
+    assert "nothing more is sent" in bench.held
+    bench.control.faults()
+    bench.wait(job_id)
+    bench.check(10, once=False)
+    assert len(bench.control.executed_twice()) == 1
+
+
+def test_a_refusal_that_names_the_input_file_is_tried_again_and_not_for_ever(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider may not be done with the file yet; uploaded anew, it may take it."""
+    create, asked = BatchAPI.create, list[str]()
+
+    def refused(api: BatchAPI, file_id: str, endpoint: str, batch_id: str) -> ProviderBatch:
+        asked.append(file_id)
+        raise ProviderRefused(f"{file_id} is not processed yet", 400)
+
+    monkeypatch.setattr(BatchAPI, "create", refused)
+    job_id = bench.begin(10)
+    with pytest.raises(JobError, match="is not processed yet"):
+        bench.wait(job_id)
+    assert 5 < len(asked) < 12
+    monkeypatch.setattr(BatchAPI, "create", create)
+    bench.wait(job_id)
+    bench.check(10)
+
+
+@pytest.mark.parametrize("status", [409, 425])
+def test_what_waiting_mends_is_waited_for(bench: Bench, status: int) -> None:
+    bench.control.faults({"name": "error", "on": CREATE, "status": status, "count": 2})
+    bench.enrich(10)
+    assert f" said {status} to create a batch" in bench.held
+    # A conflict does not say that no batch was made.
+    assert ("in case it still appears" in bench.held) == (status == 409)
     bench.check(10)
 
 
@@ -303,7 +380,8 @@ def test_the_key_is_nowhere(bench: Bench) -> None:
         {"name": "error", "on": CREATE, "status": 401, "count": 1, "message": f"Incorrect API key provided: {key}."},
         {"name": "error", "on": UPLOAD, "status": 500, "count": 1, "message": f"It was {key}."},
     )
-    bench.enrich(10)
+    with pytest.raises(JobError, match=r"Incorrect API key provided: \(the key\)"):
+        bench.enrich(10)
     assert "(the key)" in bench.held
     told = repr(bench.events)
     assert key not in told

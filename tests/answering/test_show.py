@@ -71,10 +71,6 @@ def test_a_lost_reply_is_told(bench: Bench, shown: Any) -> None:
     ("fault", "told"),
     [
         ({"name": "quota"}, "no quota or money is left there: see to the account's billing"),
-        (
-            {"name": "error", "on": CREATE, "status": 401, "code": "invalid_api_key"},
-            "the key is refused: set the right",
-        ),
         ({"name": "error", "on": CREATE, "status": 429}, "it was asked too often: nothing to do"),
     ],
 )
@@ -85,6 +81,15 @@ def test_what_blocks_a_job_is_told_with_what_to_do(bench: Bench, shown: Any, fau
     assert told in text
     assert "waiting until 20" in text
     assert "not taken, nothing of it ran: " in text
+
+
+def test_what_waits_for_its_user_is_told_with_what_to_do(bench: Bench, shown: Any) -> None:
+    bench.control.faults({"name": "error", "on": CREATE, "status": 401, "message": "Revoked."})
+    job_id = bench.begin(2)
+    bench.sync(job_id)
+    told = "refused the API key (401): Revoked (set the right key); nothing more is sent until you say sqlbatch wait 1"
+    assert told in bench.held
+    assert told in " ".join(shown().split())
 
 
 def test_the_queue_limit_is_told_with_the_time(bench: Bench, shown: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ _STUCK = {"name": "stuck_in_progress"}
 _LOST = {"name": "drop_after", "on": "POST /v1/batches", "count": 1}
 _NEVER_MADE = {"name": "drop_before", "on": "POST /v1/batches", "count": 1}
 _REFUSED = {"name": "error", "on": "POST /v1/batches", "status": 429, "code": "rate_limit_exceeded", "count": 1}
+_NO_MODEL = {"name": "error", "on": "POST /v1/batches", "status": 404, "code": "model_not_found", "skip": 1}
 _UPLOAD_BROKEN = {"name": "upload_breaks", "bytes": 100, "count": 1}
 
 
@@ -206,6 +207,7 @@ SCENARIOS = [
     Scenario("enrich, a create's reply lost", ["enrich"], _nothing, _wait, (_LOST,)),
     Scenario("enrich, a create never made", ["enrich"], _nothing, _wait, (_NEVER_MADE,)),
     Scenario("enrich, a create refused", ["enrich"], _nothing, _wait, (_REFUSED,)),
+    Scenario("enrich, a create refused for good", ["enrich"], _nothing, _wait, (_NO_MODEL,), blocked=True),
     Scenario("enrich, an upload broken", ["enrich"], _nothing, _wait, (_UPLOAD_BROKEN,)),
     Scenario("enrich, the queue limit reached", ["enrich"], _nothing, _wait, ({"name": "token_limit", "count": 1},)),
     Scenario("enrich, a target without a name", ["enrich"], _nothing, _wait_unnamed, into=UNNAMED),

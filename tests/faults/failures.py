@@ -28,7 +28,8 @@ class Failure:
     """A failure, as the server acts it out, and what the job must come to.
 
     `failed` rows fail, with `code` (of any result, where none failed), or as many as there are (None); `executed`
-    requests reach the model, where that is certain. `late` failures begin once the job is submitted.
+    requests reach the model, where that is certain. `late` failures begin once the job is submitted; what `blocks` the
+    job is mended before its user goes on.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Failure:
     late: bool = False
     returns: str = ""
     revoked: bool = False
+    blocks: bool = False
 
 
 def _fault(name: str, **more: Any) -> dict[str, Any]:
@@ -224,6 +226,14 @@ OUTCOMES = [
         "waited",
         late=True,
     ),
+    Failure(
+        "create refused for good (404)",
+        (_fault("error", on=_CREATE, status=404, code="model_not_found"),),
+        "blocked, wait",
+        blocks=True,
+    ),
+    Failure("upload refused for good (413)", (_fault("error", on=_UPLOAD, status=413),), "blocked, wait", blocks=True),
+    Failure("create answered 409", (_fault("error", on=_CREATE, status=409, count=1),), "fenced, sent again"),
     Failure("an id that was never sent", (_fault("foreign_line"),), "put aside"),
     Failure("no id of the line's own", (_fault("no_line_id"),), "read"),
     Failure("looks answered 503", (_fault("error", on="GET /v1/*", status=503, count=6),), "waited", late=True),
@@ -285,9 +295,13 @@ def _acted(bench: Bench, case: Failure) -> Row:
     try:
         bench.wait(job_id)
     except JobError:
-        assert case.rows > 1_000, "the job ended without its target"
-        bench.wait(job_id, keep_going=True)
+        assert case.rows > 1_000 or case.blocks, "the job ended without its target"
     fired = bench.control.fired() if case.faults else 1
+    if case.blocks:
+        assert bench.job(job_id).refused, "it is not blocked"
+        bench.control.faults()
+    if bench.job(job_id).open:
+        bench.wait(job_id, keep_going=True)
     executed, twice, lost, problem = account(bench, case.rows, failed=case.failed, untyped=not case.returns)
     if not fired:
         problem = "the failure did not happen"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-_PASSING = frozenset({408, 409, 429})
+_PASSING = frozenset({408, 409, 425, 429})
 _CHUNK = 1 << 20
 # Seconds in which a provider that is there answers a first, small question.
 CHECK_TIMEOUT = 20.0

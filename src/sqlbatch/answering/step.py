@@ -160,7 +160,7 @@ def send_ready(work: Work) -> Iterator[Event]:  # noqa: PLR0912 (a case each)
     ]
     refused: submit.Sent | None = None
     problem: BaseException | None = None
-    taken, held = False, ""
+    taken, blocked, held = False, False, ""
     for end in transfers("upload", tasks, total):
         if isinstance(end, Transferring):
             yield end
@@ -178,10 +178,15 @@ def send_ready(work: Work) -> Iterator[Event]:  # noqa: PLR0912 (a case each)
             yield Submitted(sent.batch_id, sent.provider_id, sent.requests)
             if len(list(work.spool.glob(input_name("*")))) > KEPT_FILES:
                 (work.spool / input_name(sent.batch_id)).unlink(missing_ok=True)
+        elif sent.blocks:
+            blocked = True
         else:
             refused = sent
     if problem is not None:
         raise problem
+    if blocked:
+        # What blocks the job is noted with the attempt's end; whoever does the steps tells it.
+        return
     if refused is not None:
         reason = refused.problem or "the provider did not take a batch"
         yield Held(reason, submit.pause(work.database, work.job_id, reason, refused.code, refused.retry_after))

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.answering import budget
+from sqlbatch.answering import budget, refusals
 from sqlbatch.answering.render import PLAIN, UNREADABLE, Rendering, has_pictures, rendering
 from sqlbatch.answering.spool import input_name
 from sqlbatch.errors import ProviderError, ProviderUnreachable
 from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
@@ -30,6 +30,9 @@ CREATE_LEASE = 900.0
 PART_BYTES = 32_000_000
 # Seconds of the first pause after a refusal that passes; each further one is twice as long, up to the last.
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 1800.0
+# Of all 4xx replies to a create these alone do not say that no batch was made: a proxy's time-out, and a conflict with
+# what is there already.
+_UNCERTAIN = frozenset({408, 409})
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Sent:
     """What became of an attempt to send a batch; `provider_id` is None where no batch is known to be made.
 
     `held` says why the job's budget does not allow it. `late` is the provider's batch where the reply came after
-    somebody had settled the attempt otherwise.
+    somebody had settled the attempt otherwise. `blocks` where the job waits for its user now.
     """
 
     batch_id: str
@@ -48,6 +51,7 @@ class Sent:
     retry_after: float | None = None
     late: ProviderBatch | None = None
     held: str | None = None
+    blocks: bool = False
 
 
 def ready(session: Session, job_id: int, provider: Provider, owner: str) -> list[tuple[str, int, int, str | None]]:
@@ -103,8 +107,8 @@ def send(  # noqa: PLR0911 (one a way out)
             file_id = _uploaded(api, path, progress, before=before)
     except ProviderError as error:
         let_go = {"batch_id": batch_id, "owner": owner, "error": str(error)}
-        database.write(lambda session: session.run("submit.let_go", let_go))
-        return _problem(batch_id, requests, error)
+        blocks = _given_up(database, job_id, error, "submit.let_go", let_go)
+        return _problem(batch_id, requests, error, blocks=blocks)
     lease = clock.after(CREATE_LEASE)
     creating = {"batch_id": batch_id, "owner": owner, "input_file_id": file_id, "now": clock.now(), "until": lease}
     if not database.write(lambda session: session.run("submit.creating", creating)):
@@ -113,7 +117,7 @@ def send(  # noqa: PLR0911 (one a way out)
         # The computer slept since the commit: another process may have fenced this attempt.
         database.write(lambda session: session.run("submit.start_over", {"batch_id": batch_id, "owner": owner}))
         return None
-    return _created(database, api, provider, batch_id, requests, file_id, endpoint)
+    return _created(database, api, provider, job_id, batch_id, requests, file_id, endpoint)
 
 
 def pause(database: Database, job_id: int, reason: str, code: str | None, at_least: float | None = None) -> float:
@@ -223,23 +227,30 @@ def _uploaded(api: BatchAPI, path: Path, progress: Callable[[int], None], *, bef
 
 
 def _created(
-    database: Database, api: BatchAPI, provider: Provider, batch_id: str, requests: int, file_id: str, endpoint: str
+    database: Database,
+    api: BatchAPI,
+    provider: Provider,
+    job_id: int,
+    batch_id: str,
+    requests: int,
+    file_id: str,
+    endpoint: str,
 ) -> Sent:
     try:
         batch = api.create(file_id, provider.endpoint(endpoint), batch_id)
     except ProviderError as error:
         status = getattr(error, "status", None)
-        if status is not None and 400 <= status < 500 and status != 408:
-            code = getattr(error, "code", None)
-            fact = {"batch_id": batch_id, "now": clock.now(), "code": code, "error": str(error)}
-            database.write(lambda session: session.run("submit.abandon", fact))
+        blocks = False
+        if status is not None and 400 <= status < 500 and status not in _UNCERTAIN:
+            fact = {"batch_id": batch_id, "now": clock.now(), "code": getattr(error, "code", None), "error": str(error)}
+            blocks = _given_up(database, job_id, error, "submit.abandon", fact, file_id)
             with contextlib.suppress(ProviderError):
                 api.delete_file(file_id)
         else:
             grace = provider.silence_grace if status is None else provider.error_grace
             lost = {"batch_id": batch_id, "now": clock.now(), "grace": grace, "error": str(error)}
             database.write(lambda session: session.run("submit.unknown", lost))
-        return _problem(batch_id, requests, error)
+        return _problem(batch_id, requests, error, blocks=blocks)
     opened = {
         "batch_id": batch_id,
         "provider_id": batch.provider_id,
@@ -251,8 +262,32 @@ def _created(
     return Sent(batch_id, requests, batch.provider_id, late=None if known else batch)
 
 
-def _problem(batch_id: str, requests: int, error: ProviderError) -> Sent:
+def _given_up(
+    database: Database,
+    job_id: int,
+    error: ProviderError,
+    how: str,
+    fact: Mapping[str, object],
+    file_id: str | None = None,
+) -> bool:
+    """Note an attempt's end, by a named statement; return whether its job is blocked now, until its user goes on.
+
+    That is where waiting cannot mend what was refused. It is one transaction, so that nothing is sent after a crash.
+    """
+
+    def note(session: Session) -> bool:
+        session.run(how, fact)
+        last = float(session.run("submit.pause_seconds", {"job_id": job_id})[0][0])
+        # The provider may not be done with a file that it names; it is not waited for without end.
+        if refusals.waiting_mends(error, file_id if last < LONGEST_PAUSE else None):
+            return False
+        told = {"job_id": job_id, "reason": refusals.reason(error), "code": refusals.code_of(error)}
+        return bool(session.run("submit.block", told))
+
+    return database.write(note)
+
+
+def _problem(batch_id: str, requests: int, error: ProviderError, *, blocks: bool) -> Sent:
     retry_after = error.retry_after if isinstance(error, ProviderUnreachable) else None
-    status = getattr(error, "status", None)
-    code = getattr(error, "code", None) or (f"http_{status}" if status else None)
-    return Sent(batch_id, requests, problem=str(error), code=code, retry_after=retry_after)
+    code = refusals.code_of(error)
+    return Sent(batch_id, requests, problem=str(error), code=code, retry_after=retry_after, blocks=blocks)

@@ -226,6 +226,8 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
         display.print_json(job.as_dict())
     if job.status == "done" and job.error:
         raise JobError(job.error)
+    if job.refused:
+        raise JobError(f"job {job_id} is {display.status_in_words(job)}")
     if job.open:
         display.say(f"job {job_id}: {job.pending:,} of {job.requests:,} requests open; sqlbatch wait {job_id} goes on")
         return display.Exit.DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlbatch.answering import refusals
 from sqlbatch.answering.owner import name_of
 from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted
@@ -42,6 +43,8 @@ def status_in_words(job: JobRow) -> str:  # noqa: PLR0911 (one a status)
             return f"done, {counted(job.failed, 'request')} failed (sqlbatch retry {job.job_id} asks for them again)"
         case "blocked" if job.failing:
             return f"blocked: {job.blocked}; nothing more is sent until you say sqlbatch wait {job.job_id} --keep-going"
+        case "blocked" if job.refused:
+            return refusals.in_words(job)
         case "blocked" if job.blocked_code == "budget":
             return f"blocked: {job.blocked}"
         case "blocked":

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+# The year until which a job is paused that waits for its user.
+_NEVER = 9999
+
 
 @dataclass(frozen=True)
 class JobRow:
@@ -43,6 +46,12 @@ class JobRow:
     def open(self) -> bool:
         """Whether there is still something to do for it."""
         return self.status in {"running", "blocked"}
+
+    @property
+    def refused(self) -> bool:
+        """Whether the provider refused it what waiting cannot mend, so that it waits for its user."""
+        endless = self.paused_until is not None and self.paused_until.year == _NEVER
+        return self.status == "blocked" and endless and self.blocked_code != "budget"
 
     def as_dict(self) -> dict[str, object]:
         """Return the job as one JSON object, without what it asked."""
