@@ -6,20 +6,23 @@ WHERE job_id = $job_id AND finished_at IS NULL AND cancelled_at IS NULL
 RETURNING job_id;
 
 -- unwanted: batches that no open job wants: where a cancelled one did, and those that were never sent
+WITH asked AS MATERIALIZED (
+  FROM sqlbatch.batches
+  WHERE base_url = $base_url
+    AND (state = 'open' AND coalesce(status, '') NOT IN ('cancelling', 'finalizing')
+        AND EXISTS (FROM sqlbatch.jobs WHERE cancelled_at IS NOT NULL)
+      OR state IN ('planned', 'uploading') AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP))
+), wanting AS MATERIALIZED (
+  SELECT DISTINCT m.batch_id, w.job_id
+  FROM (FROM sqlbatch.batch_requests SEMI JOIN asked USING (batch_id)) m
+  JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
+)
 SELECT b.batch_id::VARCHAR, b.state, b.provider_id
-FROM sqlbatch.batches b
-WHERE b.base_url = $base_url
-  AND (b.state = 'open' AND coalesce(b.status, '') NOT IN ('cancelling', 'finalizing')
-    OR b.state IN ('planned', 'uploading') AND (b.lease_until IS NULL OR b.lease_until <= $now::TIMESTAMP))
-  AND (b.state <> 'open' OR b.batch_id IN (
-    SELECT m.batch_id FROM sqlbatch.batch_requests m
-    JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
-    JOIN sqlbatch.jobs j ON j.job_id = w.job_id
-    WHERE j.cancelled_at IS NOT NULL))
+FROM asked b
+WHERE (b.state <> 'open' OR b.batch_id IN (
+    SELECT x.batch_id FROM wanting x JOIN sqlbatch.jobs j ON j.job_id = x.job_id WHERE j.cancelled_at IS NOT NULL))
   AND b.batch_id NOT IN (
-    SELECT m.batch_id FROM sqlbatch.batch_requests m
-    JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
-    JOIN sqlbatch.job_status j ON j.job_id = w.job_id
+    SELECT x.batch_id FROM wanting x JOIN sqlbatch.job_status j ON j.job_id = x.job_id
     WHERE j.status IN ('running', 'blocked'));
 
 -- never_sent: a batch that was only planned is given up; nothing of it was at the provider

@@ -14,20 +14,55 @@ UPDATE sqlbatch.jobs SET target = $target WHERE job_id = $job_id;
 INSERT INTO sqlbatch.wanted (job_id, custom_id, not_before)
 SELECT $job_id, custom_id, $not_before::TIMESTAMP FROM {scratch}.main.requests;
 
--- list: jobs with their counts, the newest first
+-- list: jobs, the newest first; their counts are in their tallies
 SELECT j.job_id, j.target, j.status, j.provider, j.base_url, j.query, j.enrichment::VARCHAR, j."rows", j.skipped, j.requests,
-  coalesce(c.answered, 0) AS answered, coalesce(c.failed, 0) AS failed,
-  j.requests - coalesce(c.answered, 0) - coalesce(c.failed, 0) AS pending,
+  0::BIGINT AS answered, 0::BIGINT AS failed, j.requests AS pending,
   j.reused, j.bytes, j.tokens, j.max_attempts, j.replacing, j.created_at, j.finished_at, j.paused_until, j.blocked, j.error,
   j.blocked_code, j.failing
 FROM sqlbatch.job_status j
-LEFT JOIN (
-  SELECT job_id, count(*) FILTER (outcome = 'answered') AS answered, count(*) FILTER (outcome <> 'answered') AS failed
-  FROM sqlbatch.responses WHERE settled
-  GROUP BY job_id
-) c ON c.job_id = j.job_id
 WHERE ($job_id::INTEGER IS NULL OR j.job_id = $job_id::INTEGER)
 ORDER BY j.job_id DESC;
+
+-- kept: of some jobs the state that their counts depend on, and what was counted in it: NULL where it is to be counted anew
+-- The state is a hash of what changes with all that is appended, with a batch, and with the job itself.
+SELECT s.job_id, s.state, t.answered, t.failed, t.unsettled, t.due
+FROM (
+  SELECT j.job_id, CASE WHEN j.status = 'done' THEN 'done' ELSE hash(
+    (SELECT struct_pack(entries := count(*), latest := max(rowid), newest := max(received_at)) FROM sqlbatch.results),
+    (SELECT count(*) FROM sqlbatch.batch_requests),
+    (SELECT bit_xor(hash(batch_id, state)) FROM sqlbatch.batches),
+    w.asked, j.status, j.max_attempts)::VARCHAR END AS state
+  FROM sqlbatch.job_status j
+  LEFT JOIN (
+    SELECT job_id, struct_pack(entries := count(*), again := sum(epoch_us(not_before))) AS asked
+    FROM sqlbatch.wanted WHERE list_contains($jobs::INTEGER[], job_id) GROUP BY job_id
+  ) w ON w.job_id = j.job_id
+  WHERE list_contains($jobs::INTEGER[], j.job_id)
+) s
+LEFT JOIN sqlbatch.tallies t ON t.job_id = s.job_id AND t.state = s.state;
+
+-- count: requests of some jobs: answered, failed, not settled, and due if the job is open
+WITH unanswered AS MATERIALIZED (SELECT job_id, custom_id FROM sqlbatch.unanswered WHERE list_contains($jobs::INTEGER[], job_id)),
+unsettled AS MATERIALIZED (
+  FROM unanswered u ANTI JOIN sqlbatch.given_up g ON g.job_id = u.job_id AND g.custom_id = u.custom_id
+)
+SELECT j.job_id, coalesce(w.requests, 0) - coalesce(a.requests, 0), coalesce(a.requests, 0) - coalesce(u.requests, 0),
+  coalesce(u.requests, 0), coalesce(d.requests, 0)
+FROM sqlbatch.jobs j
+LEFT JOIN (SELECT job_id, count(*) AS requests FROM sqlbatch.wanted GROUP BY job_id) w ON w.job_id = j.job_id
+LEFT JOIN (SELECT job_id, count(*) AS requests FROM unanswered GROUP BY job_id) a ON a.job_id = j.job_id
+LEFT JOIN (SELECT job_id, count(*) AS requests FROM unsettled GROUP BY job_id) u ON u.job_id = j.job_id
+LEFT JOIN (
+  SELECT job_id, count(*) AS requests FROM unsettled x ANTI JOIN sqlbatch.in_flight f ON f.custom_id = x.custom_id GROUP BY job_id
+) d ON d.job_id = j.job_id
+WHERE list_contains($jobs::INTEGER[], j.job_id);
+
+-- forget: what was counted of a job before
+DELETE FROM sqlbatch.tallies WHERE job_id = $job_id;
+
+-- keep: what was counted of a job in a state
+INSERT INTO sqlbatch.tallies (job_id, state, answered, failed, unsettled, due)
+VALUES ($job_id, $state, $answered, $failed, $unsettled, $due);
 
 -- newest: the newest job of all, or of a target
 SELECT job_id FROM sqlbatch.jobs

@@ -1,5 +1,8 @@
 -- Due requests into batches.
 
+-- held: one row where a job is paused, or its user has to look first
+SELECT 1 FROM sqlbatch.jobs WHERE job_id = $job_id AND (paused_until > $now::TIMESTAMP OR failing);
+
 -- groups: the calls for which a job has due requests, unless it is paused
 SELECT r.call_id, c.model, count(*)
 FROM sqlbatch.due d

@@ -16,6 +16,11 @@ WITH limits AS (
   WHERE base_url = $base_url AND (state IN ('creating', 'open', 'fenced')
     OR (state = 'uploading' AND lease_owner <> $owner AND lease_until > $now::TIMESTAMP))
   GROUP BY model
+), carried AS MATERIALIZED (
+  FROM sqlbatch.batch_requests
+  SEMI JOIN (FROM sqlbatch.batches WHERE base_url = $base_url AND state IN ('planned', 'uploading')) USING (batch_id)
+), needed AS (
+  SELECT DISTINCT m.batch_id FROM carried m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id WHERE w.job_id = $job_id
 )
 SELECT b.batch_id::VARCHAR, b.requests, b.bytes,
   CASE WHEN b.state = 'uploading' AND b.lease_owner <> $owner THEN b.lease_owner END AS left_by
@@ -25,10 +30,7 @@ LEFT JOIN enqueued e ON e.model = b.model
 WHERE b.base_url = $base_url AND b.state IN ('planned', 'uploading')
   AND (b.lease_until IS NULL OR b.lease_until <= $now::TIMESTAMP OR b.lease_owner = $owner)
   AND NOT EXISTS (FROM sqlbatch.jobs j WHERE j.job_id = $job_id AND (j.paused_until > $now::TIMESTAMP OR j.failing))
-  AND EXISTS (
-    FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
-    WHERE m.batch_id = b.batch_id AND w.job_id = $job_id
-  )
+  AND b.batch_id IN (FROM needed)
 QUALIFY (least(l.most, $most::BIGINT) IS NULL
   OR coalesce(e.tokens, 0) + sum(b.tokens) OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) <= least(l.most, $most::BIGINT)
   OR (e.tokens IS NULL AND row_number() OVER (PARTITION BY b.model ORDER BY b.planned_at, b.batch_id) = 1))

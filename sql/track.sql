@@ -64,22 +64,19 @@ WHERE batch_id = $batch_id::UUID AND state = 'fenced' AND fenced_at IS NULL
 RETURNING batch_id;
 
 -- progress: batches and requests at the provider, by status, of what a job needs
-SELECT coalesce(b.status, b.state), count(*), sum(b.requests)::BIGINT, coalesce(sum(b.completed), 0)::BIGINT,
-  coalesce(sum(b.failed), 0)::BIGINT
-FROM sqlbatch.batches b
-WHERE b.state NOT IN ('loaded', 'abandoned') AND EXISTS (
-  FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id
-  WHERE m.batch_id = b.batch_id AND w.job_id = $job_id
-)
+WITH open AS (FROM sqlbatch.batches WHERE state NOT IN ('loaded', 'abandoned')),
+carried AS MATERIALIZED (FROM sqlbatch.batch_requests SEMI JOIN open USING (batch_id))
+SELECT coalesce(status, state), count(*), sum(requests)::BIGINT, coalesce(sum(completed), 0)::BIGINT,
+  coalesce(sum(failed), 0)::BIGINT
+FROM open
+WHERE batch_id IN (
+  SELECT m.batch_id FROM carried m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id WHERE w.job_id = $job_id)
 GROUP BY ALL ORDER BY ALL;
 
--- left: requests of a job that are not settled, and when the next thing that waits for our clock is due
-SELECT
-  (SELECT count(*) FROM sqlbatch.wanted w ANTI JOIN sqlbatch.settled s ON s.job_id = w.job_id AND s.custom_id = w.custom_id
-   WHERE w.job_id = $job_id),
-  (SELECT min(until) FROM (
-    SELECT paused_until AS until FROM sqlbatch.jobs WHERE job_id = $job_id
-    UNION ALL
-    SELECT fenced_at + coalesce(grace_seconds, $grace::DOUBLE) * INTERVAL 1 SECOND FROM sqlbatch.batches
-    WHERE base_url = $base_url AND state = 'fenced'
-  ) WHERE until > $now::TIMESTAMP);
+-- until: when the next thing that waits for our clock is due
+SELECT min(until) FROM (
+  SELECT paused_until AS until FROM sqlbatch.jobs WHERE job_id = $job_id
+  UNION ALL
+  SELECT fenced_at + coalesce(grace_seconds, $grace::DOUBLE) * INTERVAL 1 SECOND FROM sqlbatch.batches
+  WHERE base_url = $base_url AND state = 'fenced'
+) WHERE until > $now::TIMESTAMP;

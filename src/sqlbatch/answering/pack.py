@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.errors import JobError
+from sqlbatch.store import jobs
 
 if TYPE_CHECKING:
     from sqlbatch.answering.providers import Provider
@@ -39,8 +40,8 @@ def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]
         return batches, requests
 
     asked = {"job_id": job_id, "now": clock.now()}
-    # What is due is asked for first, for a step that has nothing to pack shall write nothing.
-    if not database.read(lambda session: session.run("pack.groups", asked)):
+    # What is due is asked for first, for a step that has nothing to pack shall change nothing.
+    if database.read(lambda session: session.run("pack.held", asked)) or not jobs.tally(database, job_id).due:
         return 0, 0
     return database.write(plan)
 

@@ -10,6 +10,7 @@ from sqlbatch import clock
 from sqlbatch.answering.events import Event, Held, Noted, Progress, Submitted
 from sqlbatch.answering.owner import is_gone
 from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
+from sqlbatch.store import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,9 +147,10 @@ def progress(database: Database, job_id: int) -> Progress:
 
 def left(database: Database, provider: Provider, job_id: int) -> tuple[int, float | None]:
     """Return how many requests of a job are not settled, and in how many seconds our own clock allows the next act."""
+    unsettled = jobs.tally(database, job_id).unsettled
     now = clock.now()
     asked = {"job_id": job_id, "base_url": provider.base_url, "now": now, "grace": provider.silence_grace}
-    unsettled, until = database.read(lambda session: session.run("track.left", asked))[0]
+    until = database.read(lambda session: session.run("track.until", asked))[0][0]
     return unsettled, None if until is None else (until - now).total_seconds()
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.errors import JobError
 from sqlbatch.store.queries import quote_identifier
-from sqlbatch.store.records import Again, BatchRow, Billed, JobRow
+from sqlbatch.store.records import Again, BatchRow, Billed, JobRow, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.database import Database, Session
 
 
 def add(session: Session, facts: Mapping[str, object], *, not_before: object, scratch: str) -> int:
@@ -44,7 +45,43 @@ def find(session: Session, name: str | None) -> JobRow:
 
 def rows(session: Session, job_id: int | None = None) -> list[JobRow]:
     """Return one job, or all of them, the newest first."""
-    return [JobRow(*row) for row in session.run("jobs.list", {"job_id": job_id})]
+    found = [JobRow(*row) for row in session.run("jobs.list", {"job_id": job_id})]
+    counts = {job: tally for job, _, tally in _tallies(session, [job.job_id for job in found])}
+    return [
+        replace(
+            job,
+            answered=(tally := counts[job.job_id]).answered,
+            failed=tally.failed,
+            pending=job.requests - tally.answered - tally.failed,
+        )
+        for job in found
+    ]
+
+
+def tally(database: Database, job_id: int) -> Tally:
+    """Count a job's requests, and keep the counts: until something changes they are not counted again."""
+    kept = database.read(lambda session: _kept(session, [job_id]))[0][2]
+    return kept or database.write(lambda session: _keep(session, job_id))
+
+
+def _keep(session: Session, job_id: int) -> Tally:
+    _, state, counted = _tallies(session, [job_id])[0]
+    session.run("jobs.forget", {"job_id": job_id})
+    session.run("jobs.keep", {"job_id": job_id, "state": state, **asdict(counted)})
+    return counted
+
+
+def _tallies(session: Session, job_ids: list[int]) -> list[tuple[int, str, Tally]]:
+    """Return the state and the counts of jobs, counted anew where what is kept is of another state."""
+    kept = _kept(session, job_ids)
+    stale = [job_id for job_id, _, tally in kept if tally is None]
+    counted = {row[0]: Tally(*row[1:]) for row in session.run("jobs.count", {"jobs": stale})} if stale else {}
+    return [(job_id, state, tally or counted[job_id]) for job_id, state, tally in kept]
+
+
+def _kept(session: Session, job_ids: list[int]) -> list[tuple[int, str, Tally | None]]:
+    found = session.run("jobs.kept", {"jobs": job_ids})
+    return [(row[0], row[1], None if row[2] is None else Tally(*row[2:])) for row in found]
 
 
 def batches(session: Session, job_id: int) -> list[BatchRow]:
@@ -68,5 +105,7 @@ def billed(session: Session, job_id: int) -> Billed:
 
 
 def finish(session: Session, job_id: int, error: str | None = None) -> None:
-    """Note a job as done; `error` says why it wrote no target."""
+    """Note a job as done, with its counts as they are now; `error` says why it wrote no target."""
+    session.run("jobs.forget", {"job_id": job_id})
     session.run("jobs.finish", {"job_id": job_id, "now": clock.now(), "error": error})
+    _keep(session, job_id)

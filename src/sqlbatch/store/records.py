@@ -61,6 +61,16 @@ class JobRow:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How many requests of a job are answered, failed, not settled, and, while it is open, due."""
+
+    answered: int
+    failed: int
+    unsettled: int
+    due: int
+
+
+@dataclass(frozen=True)
 class BatchRow:
     """A batch with the counts of its audit; `done` as the provider counts, `again` those that may be sent again.
 
