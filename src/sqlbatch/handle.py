@@ -13,7 +13,7 @@ import duckdb
 
 from sqlbatch import markup, outcome, run, settings
 from sqlbatch.display import follow as follow_on_stderr
-from sqlbatch.display import notebook
+from sqlbatch.display import next_step, notebook, status_in_words
 from sqlbatch.errors import DatabaseError, InvalidSettings, JobError, SqlbatchError
 from sqlbatch.query import quote
 from sqlbatch.query.target import parse_target
@@ -87,9 +87,7 @@ class Job:
         if job.error:
             raise JobError(job.error)
         if job.status != "done":
-            raise JobError(
-                f"job {job.job_id} is {job.status}: a newer job has the target {job.target}, or it was stopped"
-            )
+            raise JobError(f"job {job.job_id} is {status_in_words(job)}; in a terminal: {next_step(job)}")
         return self
 
     def table(self) -> duckdb.DuckDBPyRelation:

@@ -143,6 +143,10 @@ def test_without_a_price_or_a_cap_a_budget_sends_nothing_and_says_why(bench: Ben
     with pytest.raises(JobError, match="answers have no limit of tokens"):
         bench.wait(first)
     assert bench.control.batches() == []
+    second = bench.begin(5, "unlimited")
+    with pytest.raises(JobError, match=r"answers of job 2 have no limit of tokens, .* cancel it, and enrich with one"):
+        bench.database.write(lambda session: allow(session, second, 1.0))
+    bench.wait(second)
 
 
 def test_a_job_without_a_budget_may_send_what_another_holds(tight: Bench) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
+from sqlbatch.errors import JobError
 from sqlbatch.store import prices
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def block(session: Session, job_id: int, reason: str) -> None:
     session.run("budget.block", {"job_id": job_id, "reason": reason})
 
 
-def allow(session: Session, job_id: int, max_cost: float) -> None:
-    """Set the dollars that a job may cost at most."""
+def allow(session: Session, job_id: int, max_cost: float, *, paid: bool = True) -> None:
+    """Set the dollars that a job may cost at most; raise JobError where it is paid for and nothing keeps it to them."""
     session.run("budget.allow", {"job_id": job_id, "max_cost": max_cost})
+    cap = session.run("budget.of_job", {"job_id": job_id})[0][4]
+    if cap is None and paid:
+        raise JobError(
+            f"--max-cost: the answers of job {job_id} have no limit of tokens, so no sum can be kept: cancel it, and "
+            "enrich with one (--param max_completion_tokens=N, of responses max_output_tokens=N)"
+        )

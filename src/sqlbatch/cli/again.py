@@ -12,7 +12,7 @@ from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.enrich import confirmed, seen
-from sqlbatch.cli.operate import ending, existing, follow
+from sqlbatch.cli.operate import at, ending, existing, follow
 from sqlbatch.store import jobs as state
 
 
@@ -70,13 +70,13 @@ def cancel(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None
         found = state.find(session, job)
     if not outcome.cancel(database, found.job_id):
         display.say(f"job {found.job_id} was cancelled before; waiting for what it left at the provider")
-    follow(database, found.job_id, run.provider_of(found), once=False, poll=settings.poll(poll))
+    follow(database, found.job_id, run.provider_of(found), once=False, poll=settings.poll(poll), back="cancel")
     with database.session() as session:
-        after = state.find(session, str(found.job_id))
+        after, billed = state.find(session, str(found.job_id)), state.billed(session, found.job_id)
     if as_json:
-        display.print_json(after.as_dict())
+        display.print_json(display.job_json(after, at(database), billed))
     display.say(
         f"job {after.job_id} cancelled: {after.answered:,} of {after.requests:,} requests were answered and are kept; "
-        f"sqlbatch load {after.job_id} writes what is there"
+        + display.next_step(after, at(database))
     )
     return display.Exit.DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.answering.providers import Provider
     from sqlbatch.store.database import Database, Session
-    from sqlbatch.store.records import JobRow
+    from sqlbatch.store.records import Billed, JobRow
 
 Answer = TypeVar("Answer")
 # Rows of the target shown at the end of a job.
@@ -41,9 +42,9 @@ def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
         ours = session.has_schema()
     found = database.read(state.rows) if ours else []
     if as_json:
-        display.print_json([job.as_dict() for job in found])
+        display.print_json([display.job_json(job, at(database)) for job in found])
     elif found:
-        display.show_jobs(found)
+        display.show_jobs(found, at(database))
     else:
         display.say(f"{database.name} has no job yet: sqlbatch enrich begins one")
     return display.Exit.DONE
@@ -74,11 +75,12 @@ def sync(
     with database.session() as session:
         after = [state.find(session, str(job.job_id)) for job in open_jobs]
     if as_json:
-        display.print_json([job.as_dict() for job in after])
+        display.print_json([display.job_json(job, at(database)) for job in after])
     else:
         for job in after:
             display.say(
-                f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered"
+                f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered; "
+                + display.next_step(job, at(database))
             )
         if not after:
             display.say("no job is open")
@@ -108,8 +110,8 @@ def wait(
     enqueued = settings.max_enqueued_tokens(max_enqueued_tokens)
     found = patiently(database, lambda session: state.find(session, job))
     if max_cost is not None:
-        allowed = settings.max_cost(max_cost)
-        database.write(lambda session: allow(session, found.job_id, allowed or 0.0))
+        allowed, paid = settings.max_cost(max_cost) or 0.0, run.provider_of(found).paid
+        database.write(lambda session: allow(session, found.job_id, allowed, paid=paid))
     if found.open:
         follow(
             database,
@@ -184,8 +186,9 @@ def follow(
     poll: float | None,
     keep_going: bool = False,
     max_enqueued_tokens: int | None = None,
+    back: str = "wait",
 ) -> None:
-    """Show a job's steps; an interrupt says what goes on and how to come back."""
+    """Show a job's steps; an interrupt says what goes on, and by which command to come back."""
     try:
         display.follow(
             run.steps(
@@ -198,8 +201,7 @@ def follow(
             )
         )
     except KeyboardInterrupt:
-        where = f" --db {database.path}" if database.path and str(database.path) != settings.DEFAULT_DB else ""
-        back = f"sqlbatch wait {job_id}{where}"
+        back = f"sqlbatch {back} {job_id}{at(database)}"
         if provider.paid and not _any_submitted(database, job_id):
             message = f"interrupted: nothing was submitted yet; go on with: {back}"
         elif provider.paid:
@@ -222,39 +224,41 @@ def _any_submitted(database: Database, job_id: int) -> bool:
 def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int:
     """Tell how a job stands, show the first rows of a target that is done, and return the exit code."""
     job = patiently(database, lambda session: state.find(session, str(job_id)))
+    billed = patiently(database, lambda session: state.billed(session, job_id))
     if as_json:
-        display.print_json(job.as_dict())
+        display.print_json(display.job_json(job, at(database), billed))
     if job.status == "done" and job.error:
         raise JobError(job.error)
     if job.refused:
-        raise JobError(f"job {job_id} is {display.status_in_words(job)}")
+        raise JobError(f"job {job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}")
     if job.open:
-        display.say(f"job {job_id}: {job.pending:,} of {job.requests:,} requests open; sqlbatch wait {job_id} goes on")
+        next_step = display.next_step(job, at(database))
+        display.say(f"job {job_id}: {job.pending:,} of {job.requests:,} requests open; {next_step}")
         return display.Exit.DONE
-    if job.status == "superseded":
-        newest = patiently(database, lambda session: state.find(session, job.target))
-        raise JobError(
-            f"job {job_id} is superseded by job {newest.job_id}, which has the same target: "
-            f"sqlbatch wait {newest.job_id}"
-        )
     if job.status != "done":
-        raise JobError(f"job {job_id} is {job.status}")
-    return _done(database, job, show=rows and not as_json)
+        raise JobError(f"job {job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}")
+    return _done(database, job, billed, show=rows and not as_json)
 
 
-def _done(database: Database, job: JobRow, *, show: bool) -> int:
+def at(database: Database) -> str:
+    """Return the option that a command needs to find a database: none for the one that it finds by itself."""
+    usual = settings.configured("db") or settings.DEFAULT_DB
+    return f" --db {shlex.quote(str(database.path))}" if database.path and str(database.path) != usual else ""
+
+
+def _done(database: Database, job: JobRow, billed: Billed, *, show: bool) -> int:
     if show:
         patiently(database, lambda session: head(session, job.target, FIRST_ROWS))
     offline = " by the offline model, which is no language model" if job.provider == "local" else ""
-    billed = patiently(database, lambda session: state.billed(session, job.job_id))
     cost = f"; cost: {display.spent(billed)}" if billed.results and job.provider != "local" else ""
     parts = [f"{job.rows:,} row{'' if job.rows == 1 else 's'}"]
     parts += [f"{job.skipped:,} skipped"] if job.skipped else []
     display.say(
         f"job {job.job_id} done: {job.target} in {database.name} has {', '.join(parts)}; "
         f"{job.answered:,} of {job.requests:,} requests answered{offline}"
-        + (f", {job.failed:,} failed: sqlbatch show {job.job_id} says why" if job.failed else "")
+        + (f", {job.failed:,} failed" if job.failed else "")
         + cost
+        + (f"; {display.next_step(job, at(database))}" if job.failed else "")
     )
     return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE
 

@@ -11,7 +11,7 @@ import typer
 from sqlbatch import display, inspection
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
-from sqlbatch.cli.operate import existing
+from sqlbatch.cli.operate import at, existing
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.store import jobs as state
 
@@ -85,12 +85,10 @@ def _show(database: Database, job: JobRow, *, as_json: bool) -> None:
         again = state.tried_again(session, job.job_id)
     if as_json:
         display.print_json(
-            job.as_dict()
-            | {"says": display.status_in_words(job)}
+            display.job_json(job, at(database), billed)
             | {"batches": [batch.as_dict() | {"says": display.batch_in_words(batch)} for batch in batches]}
             | {"not_at_once": [asdict(each) for each in again]}
             | {"failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures]}
-            | billed.as_dict()
         )
     else:
-        display.show_job(job, batches, failures, billed, again)
+        display.show_job(job, batches, failures, billed, again, at(database))

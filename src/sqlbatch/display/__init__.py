@@ -16,8 +16,9 @@ from sqlbatch.display.console import (
     working,
 )
 from sqlbatch.display.failures import show_failures
-from sqlbatch.display.job import prunable, show_handed, show_job, show_jobs, show_joined
+from sqlbatch.display.job import job_json, prunable, show_handed, show_job, show_jobs, show_joined
 from sqlbatch.display.money import cost, spent
+from sqlbatch.display.next_step import next_step
 from sqlbatch.display.preview import show_preview, show_trial, tell_preview
 from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
@@ -36,6 +37,8 @@ __all__ = [
     "err",
     "error",
     "follow",
+    "job_json",
+    "next_step",
     "out",
     "plain",
     "print_json",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
 from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted, out, plain, say, show_facts
 from sqlbatch.display.money import quoted, spent
+from sqlbatch.display.next_step import needs_somebody, next_step
 from sqlbatch.display.table import show_table
 from sqlbatch.display.words import batch_in_words, notable, status_in_words, tried_again
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sqlbatch.query.join import Joined
     from sqlbatch.store.records import Again, BatchRow, Billed, JobRow
 
-# Of so many batches the story is told; all of them are in the JSON.
-NOTES = 20
+# Of so many batches the story is told, and of so many jobs what to do next; all of them are in the JSON.
+NOTES, STEPS = 20, 5
 
 
 def show_joined(joined: Joined) -> None:
@@ -61,8 +61,14 @@ def prunable(what: Prunable) -> str:
     return ", ".join(parts) or "nothing"
 
 
-def show_jobs(jobs: Sequence[JobRow]) -> None:
-    """Print one line a job."""
+def job_json(job: JobRow, at: str = "", billed: Billed | None = None) -> dict[str, object]:
+    """Return a job as a script reads it: its counts, where it is in words, what to do next, and what it cost."""
+    words = {"says": status_in_words(job), "next": next_step(job, at)}
+    return job.as_dict() | words | (billed.as_dict() if billed is not None else {})
+
+
+def show_jobs(jobs: Sequence[JobRow], at: str = "") -> None:
+    """Print one line a job, and below what to do next about those that need somebody."""
     rows = [
         [
             str(job.job_id),
@@ -77,6 +83,11 @@ def show_jobs(jobs: Sequence[JobRow]) -> None:
     counts = ("rows", "requests", "answered", "failed", "pending")
     columns = ("job", "target", "status", *counts, "provider", "created (UTC)")
     show_table(columns, rows, right={"job", *counts}, spare=("provider", "requests", "created (UTC)"))
+    needy = [job for job in jobs if needs_somebody(job)]
+    for job in needy[:STEPS]:
+        say(f"job {job.job_id}: {next_step(job, at)}")
+    if len(needy) > STEPS:
+        say(f"… and {len(needy) - STEPS:,} more: sqlbatch show JOB says what to do next")
 
 
 def show_job(
@@ -85,10 +96,11 @@ def show_job(
     failures: Sequence[tuple[str, int, str | None]],
     billed: Billed,
     again: Sequence[Again],
+    at: str = "",
 ) -> None:
     """Print a job: what it asked, where it is, its batches, its failures by reason."""
     console = out()
-    show_facts(console, job_facts(job, billed, again) | {"query": job.query.strip()})
+    show_facts(console, job_facts(job, billed, again, at) | {"query": job.query.strip()})
     if batches:
         _show_batches(batches)
     if failures:
@@ -120,11 +132,10 @@ def _show_batches(batches: Sequence[BatchRow]) -> None:
         out().print(f"… and {len(said) - NOTES:,} more: sqlbatch show --json has all of them")
 
 
-def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = ()) -> dict[str, str]:
+def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = (), at: str = "") -> dict[str, str]:
     """Return the facts of a job by their names, for a terminal or a notebook."""
-    model = json.loads(job.enrichment)["model"]
-    facts = {"job": f"{job.job_id} {job.target}", "status": status_in_words(job)}
-    facts["model"] = f"{model} at {label(job.provider, job.base_url)}" + (
+    facts = {"job": f"{job.job_id} {job.target}", "status": status_in_words(job), "next": next_step(job, at)}
+    facts["model"] = f"{job.model} at {label(job.provider, job.base_url)}" + (
         " (no language model)" if job.provider == "local" else ""
     )
     facts["rows"] = f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else "")

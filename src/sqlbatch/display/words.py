@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering import refusals
 from sqlbatch.answering.owner import name_of
 from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted
@@ -18,43 +17,36 @@ if TYPE_CHECKING:
 # What a person can do about what blocks a job, by the code of it.
 _QUOTA = "no quota or money is left there: see to the account's billing"
 _KEY = "the key is refused: set the right one"
-_TODO = {
-    "insufficient_quota": _QUOTA,
-    "billing_hard_limit_reached": _QUOTA,
-    "billing_not_active": _QUOTA,
-    "http_402": _QUOTA,
-    "account_deactivated": "the account is closed: see to it there, or use another key",
-    "invalid_api_key": _KEY,
-    "looks_refused": _KEY,
-    "http_401": _KEY,
-    "http_403": _KEY,
-    "token_limit_exceeded": "its queue limit is reached: nothing to do, the rest is sent as it empties",
-    "rate_limit_exceeded": "it was asked too often: nothing to do",
-    "http_429": "it was asked too often: nothing to do",
-}
+QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "http_402"})
+KEY_CODES = frozenset({"invalid_api_key", "looks_refused", "http_401", "http_403", "account_deactivated"})
+_TODO = (
+    dict.fromkeys(QUOTA_CODES, _QUOTA)
+    | dict.fromkeys(KEY_CODES, _KEY)
+    | {
+        "account_deactivated": "the account is closed: see to it there, or use another key",
+        "token_limit_exceeded": "its queue limit is reached: nothing to do, the rest is sent as it empties",
+        "rate_limit_exceeded": "it was asked too often: nothing to do",
+        "http_429": "it was asked too often: nothing to do",
+    }
+)
 
 
 def status_in_words(job: JobRow) -> str:  # noqa: PLR0911 (one a status)
-    """Return where a job is, why, until when, and what to do about it."""
+    """Return where a job is, why, and until when; what to do about it is `next_step`."""
     match job.status:
         case "done" if job.error:
             return f"done, but the target was not written: {job.error}"
         case "done" if job.failed:
-            return f"done, {counted(job.failed, 'request')} failed (sqlbatch retry {job.job_id} asks for them again)"
-        case "blocked" if job.failing:
-            return f"blocked: {job.blocked}; nothing more is sent until you say sqlbatch wait {job.job_id} --keep-going"
-        case "blocked" if job.refused:
-            return refusals.in_words(job)
-        case "blocked" if job.blocked_code == "budget":
-            return f"blocked: {job.blocked}"
+            return f"done, {counted(job.failed, 'request')} failed"
+        case "blocked" if job.failing or job.refused or job.blocked_code == "budget":
+            # What to do about it stands beside it.
+            return f"blocked: {(job.blocked or '').partition('; sqlbatch ')[0]}; nothing more is sent until you say so"
         case "blocked":
             return _blocked(job)
-        case "running":
-            return f"running (sqlbatch wait {job.job_id} follows it)"
         case "cancelled":
-            return f"cancelled; {counted(job.answered, 'answer')} kept (sqlbatch load {job.job_id} writes them)"
+            return f"cancelled; {counted(job.answered, 'answer')} kept"
         case "superseded":
-            return f"superseded: a newer job has the target {job.target}"
+            return f"superseded: job {job.successor} has the target {job.target} now"
         case status:
             return status
 
@@ -102,8 +94,7 @@ def _blocked(job: JobRow) -> str:
     todo = _TODO.get(job.blocked_code or "")
     where = label(job.provider, job.base_url)
     until = f" until {clock_time(job.paused_until)}" if job.paused_until else ""
-    why = f"{job.blocked}" + (f" ({where}: {todo})" if todo else "")
-    return f"waiting{until}: {why}; sqlbatch wait {job.job_id} goes on"
+    return f"waiting{until}: {job.blocked}" + (f" ({where}: {todo})" if todo else "")
 
 
 def _state_in_words(batch: BatchRow) -> str:  # noqa: PLR0911, PLR0912 (one a state)

@@ -45,7 +45,7 @@ def find(session: Session, name: str | None) -> JobRow:
 
 def rows(session: Session, job_id: int | None = None) -> list[JobRow]:
     """Return one job, or all of them, the newest first."""
-    found = [JobRow(*row) for row in session.run("jobs.list", {"job_id": job_id})]
+    found = [JobRow(*row) for row in session.run("jobs.list", {"job_id": job_id, "catalog": session.catalog})]
     counts = {job: tally for job, _, tally in _tallies(session, [job.job_id for job in found])}
     return [
         replace(

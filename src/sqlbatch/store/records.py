@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,11 @@ _NEVER = 9999
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job with its counts of distinct requests; times are UTC."""
+    """A job with its counts of distinct requests; times are UTC.
+
+    `newest` is the newest job of its target, `successor` the newest that was not cancelled; `kept` says whether its
+    rows are still there, to be asked again.
+    """
 
     job_id: int
     target: str
@@ -41,6 +46,9 @@ class JobRow:
     error: str | None
     blocked_code: str | None
     failing: bool | None
+    newest: int
+    successor: int | None
+    kept: bool
 
     @property
     def open(self) -> bool:
@@ -54,10 +62,15 @@ class JobRow:
         return self.status == "blocked" and endless and self.blocked_code != "budget"
 
     def as_dict(self) -> dict[str, object]:
-        """Return the job as one JSON object, without what it asked."""
+        """Return the job as one JSON object; of what it asked, its query and its model."""
         values = {name: _plain(value) for name, value in asdict(self).items()}
         del values["enrichment"]
-        return values
+        return values | {"model": self.model}
+
+    @property
+    def model(self) -> str:
+        """The model that answers it."""
+        return str(json.loads(self.enrichment)["model"])
 
 
 @dataclass(frozen=True)
