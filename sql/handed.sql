@@ -101,8 +101,9 @@ WITH lines AS (
 SELECT NULL, s.reason, s.line, $now::TIMESTAMP
 FROM strange s ANTI JOIN sqlbatch.quarantine q ON q.raw = s.line;
 
--- told: how many lines there are, how many of them are strange, and how many no results at all
-SELECT (SELECT count(*) FROM sqlbatch_judged), count(*), count(*) FILTER (reason IN ('no result', 'not JSON'))
+-- told: how many lines there are, how many of them are strange, how many no results at all, and how many the job's
+SELECT (SELECT count(*) FROM sqlbatch_judged), count(*), count(*) FILTER (reason IN ('no result', 'not JSON')),
+  (SELECT count(*) FROM sqlbatch_theirs)
 FROM sqlbatch_strange;
 
 -- elsewhere: lines that are results of other jobs' requests, and one of those jobs

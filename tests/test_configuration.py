@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import configuration, settings
+from sqlbatch import configuration, reach, settings
 from sqlbatch.answering.providers import KNOWN, find_provider
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.server.batches import ENDPOINTS
@@ -25,12 +25,23 @@ def test_what_duckdb_may_take_is_checked(name: str, value: str, monkeypatch: pyt
         settings.database(None)
 
 
-@pytest.mark.parametrize("said", ["max_attempts = 0", "max_cost = -1.0", "threads = 0", "memory_limit = 'much'"])
+@pytest.mark.parametrize(
+    "said",
+    ["max_attempts = 0", "max_cost = -1.0", "threads = 0", "memory_limit = 'much'", "poll = 0", "provider = 'nobody'"],
+)
 def test_a_value_that_cannot_hold_is_told_with_its_place(said: str, tmp_path: Path, here: Command) -> None:
     (tmp_path / "sqlbatch.toml").write_text(f"\n{said}\n")
     ran = here("plan", "SELECT 'x' AS a", "--instructions", "Say it.", "--provider", "local")
     assert ran.code != 0
     assert f"sqlbatch.toml, line 2: {said.partition(' ')[0]}" in ran.err
+
+
+def test_a_provider_that_a_variable_names_and_nobody_knows_is_told_so(
+    here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQLBATCH_PROVIDER", "grok")
+    ran = here("plan", "SELECT 'x' AS a", "--instructions", "Say it.", "--model", "m")
+    assert (ran.code, ran.error) == (2, "SQLBATCH_PROVIDER=grok: unknown; did you mean groq?")
 
 
 def test_a_folder_of_the_configuration_s_name_is_told(tmp_path: Path, here: Command) -> None:
@@ -88,6 +99,19 @@ def test_the_nearer_file_wins_and_a_variable_over_both(tmp_path: Path, monkeypat
     assert settings.configured("model") == "told"
     assert settings.configured("model", "given") == "given"
     assert settings.poll(None) == 3.0
+
+
+@pytest.mark.parametrize("name", ["openai", "azure"])
+def test_the_command_to_come_back_with_leads_to_an_address_that_only_the_command_line_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(str(KNOWN[name].key_variable), "sk-test")
+    provider = find_provider(name, "https://else.example/v1")
+    assert reach.coming_back(provider) == "SQLBATCH_BASE_URL=https://else.example/v1 "
+    monkeypatch.setenv("SQLBATCH_BASE_URL", "https://else.example/v1")
+    assert reach.coming_back(provider) == ""
+    assert reach.coming_back(KNOWN["openai"]) == ""
+    assert reach.coming_back(KNOWN["local"]) == ""
 
 
 def test_a_path_counts_from_the_folder_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true o
 class Option:
     """An option that SQLBATCH_* may set, and a file unless `in_files` is false: its kind and what holds otherwise.
 
-    One that `is_path` counts from the folder of the file that names it.
+    One that `is_path` counts from the folder of the file that names it. A number of one that is `counted` is above 0.
     """
 
     kind: type
@@ -35,6 +35,7 @@ class Option:
     default: str
     in_files: bool = True
     is_path: bool = False
+    counted: bool = False
 
 
 # An option is configurable by being named here; `settings.configured(name)` then finds it.
@@ -44,13 +45,13 @@ OPTIONS: dict[str, Option] = {
     "base_url": Option(str, "another address of the provider", "the provider's", in_files=False),
     "model": Option(str, "the model", "none: each enrich names it"),
     "endpoint": Option(str, "which API of the model", "/v1/chat/completions"),
-    "max_attempts": Option(int, "how often a request is sent, at most", "3"),
-    "max_cost": Option(float, "dollars that a job may cost at most", "none"),
+    "max_attempts": Option(int, "how often a request is sent, at most", "3", counted=True),
+    "max_cost": Option(float, "dollars that a job may cost at most", "none", counted=True),
     "max_enqueued_tokens": Option(
         int, "tokens of a model that wait at the provider, at most", "the provider's", in_files=False
     ),
-    "poll": Option(float, "seconds between two looks", "short, growing to 60"),
-    "threads": Option(int, "threads that DuckDB works with", "one a core"),
+    "poll": Option(float, "seconds between two looks", "short, growing to 60", counted=True),
+    "threads": Option(int, "threads that DuckDB works with", "one a core", counted=True),
     "memory_limit": Option(str, "memory that DuckDB may take, as 800MB; beyond it the disk", "800MB"),
     "quiet": Option(bool, "only errors and data are told", "false"),
     "verbose": Option(bool, "each SQL statement and HTTP call is told", "false"),
@@ -200,6 +201,9 @@ def _parsed(path: Path, changed: int, size: int, shared: bool) -> ConfigFile:  #
             raise InvalidSettings(f"{file.where((name,))}: {name} is no table; {_hint(name + 's')}")
         else:
             _check_kind(file, (), name, value, OPTIONS[name].kind)
+            if OPTIONS[name].counted and not 0 < value < float("inf"):
+                # Also where the command line says otherwise, or the command does not ask for it: it is wrong anyway.
+                raise InvalidSettings(f"{file.where((), name)}: {name} {value:g}: it must be a number above 0")
     return file
 
 

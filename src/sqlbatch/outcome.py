@@ -88,7 +88,7 @@ def hand_in(
 ) -> tuple[Handed, join.Joined]:
     """Load result files that were fetched by hand, and write the target; a job that has all it wants is done by it.
 
-    Raises JobError where a newer job has the target, or no line of the files is a result.
+    Raises JobError where a newer job has the target, or no line of the files is a result of it.
     """
     readable(files)
 

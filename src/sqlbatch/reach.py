@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 from sqlbatch import configuration
@@ -66,11 +67,28 @@ def key_of(provider: Provider) -> str | None:
     return key or None
 
 
+def coming_back(provider: Provider) -> str:
+    """Return what stands before a command of another process that shall reach a provider too: its address, or nothing.
+
+    It is needed where a key would go to an address that only the command line has named.
+    """
+    named = is_here(provider.base_url) or _is_configured(provider) or key_of(provider) is None
+    return "" if named else f"SQLBATCH_BASE_URL={shlex.quote(provider.base_url)} "
+
+
 def _is_named_here(provider: Provider) -> bool:
     """Whether an address stands elsewhere than in the database, which may be anybody's: no key follows it."""
+    return provider.base_url in _given or _is_configured(provider)
+
+
+def _is_configured(provider: Provider) -> bool:
+    """Whether an address is the provider's own, or stands in the environment or a file."""
     held = configuration.held("base_url")
-    named = {find_provider(provider.name).base_url, *_given}
-    return provider.base_url in named or (held is not None and find_provider(provider.name, held.value) == provider)
+    with contextlib.suppress(InvalidSettings):
+        # Some have no address but what a variable says.
+        if find_provider(provider.name).base_url == provider.base_url:
+            return True
+    return held is not None and find_provider(provider.name, held.value).base_url == provider.base_url
 
 
 def check_provider(database: Database, provider: Provider) -> None:

@@ -57,7 +57,7 @@ def test_what_a_blocked_job_has_at_the_provider_is_still_loaded(bench: Bench) ->
     job_id = bench.begin(3_000)
     bench.control.faults(
         {"name": "refusal", "share": 0.7},
-        {"name": "stuck_in_progress", "skip": 1, "count": 1, "seconds": 8},
+        {"name": "stuck_in_progress", "skip": 1, "count": 1},
         {"name": "error", "on": CREATE, "status": 429, "skip": 2},
     )
     with pytest.raises(JobError, match="of the first 1,000"):

@@ -27,7 +27,7 @@ def fetched(bench: Bench, folder: Path, *, error: bool = False) -> Path:
     return path
 
 
-def stuck(bench: Bench, rows: int = 6, **more: Any) -> int:
+def stuck(bench: Bench, rows: int | str = 6, **more: Any) -> int:
     """Begin a job whose batch has ended at the provider, while nothing of it is here."""
     job_id = bench.begin(rows, **more)
     bench.until_ended(job_id)
@@ -127,11 +127,26 @@ def test_what_was_only_planned_is_not_sent_for_what_is_handed_in(bench: Bench, t
 def test_lines_of_other_jobs_and_of_nobody_are_told_apart(bench: Bench, tmp_path: Path) -> None:
     other = stuck(bench, 3, into="others")
     path = fetched(bench, tmp_path)
-    mine = bench.begin("SELECT 'only mine' AS text, 1 AS n")
-    path.write_text(path.read_text() + "{broken\n")
+    mine = stuck(bench, "SELECT 'only mine' AS text, 1 AS n")
+    path.write_text(path.read_text() + "{broken\n" + fetched(bench, bench.path.parent).read_text())
     handed, joined = outcome.hand_in(bench.database, mine, [path])
-    assert (handed.elsewhere, handed.other_job, handed.foreign, joined.pending) == (3, other, 1, 1)
+    assert (handed.elsewhere, handed.other_job, handed.foreign, joined.answered) == (3, other, 1, 1)
     assert bench.sql("SELECT batch_id, reason FROM sqlbatch.quarantine") == [(None, "not JSON")]
+
+
+def test_a_file_with_nothing_for_the_job_changes_nothing(bench: Bench, tmp_path: Path) -> None:
+    other = stuck(bench, 3, into="others")
+    path = fetched(bench, tmp_path)
+    mine = bench.begin("SELECT 'only mine' AS text, 1 AS n")
+    with pytest.raises(
+        JobError, match=rf"none of 3 lines is a result of job {mine}, .*; 3 belong to job {other}: sqlb"
+    ):
+        outcome.hand_in(bench.database, mine, [path])
+    path.write_text('{"custom_id":"stranger","response":{"status_code":200,"body":{}}}\n')
+    with pytest.raises(JobError, match=rf"none of 1 lines is a result of job {mine}, nothing is changed$"):
+        outcome.hand_in(bench.database, mine, [path])
+    assert bench.sql("FROM duckdb_tables() WHERE table_name IN ('answers', 'others')") == []
+    assert bench.sql("FROM sqlbatch.quarantine") == []
 
 
 def test_what_is_no_result_file_is_refused(bench: Bench, tmp_path: Path) -> None:

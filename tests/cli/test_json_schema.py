@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sqlbatch import job, settings
-from sqlbatch.errors import InvalidReturns
+from sqlbatch.errors import InvalidReturns, InvalidSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,23 @@ def test_in_a_sql_file_the_schema_lies_beside_it_and_the_command_line_goes_first
     assert settings.ask(source, {"provider": "local"}).enrichment.returns == COLUMNS
     given = {"provider": "local", "returns": "other DATE"}
     assert settings.ask(source, given).enrichment.returns == '"other" DATE'
+
+
+def test_in_a_sql_file_texts_from_files_lie_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "asks").mkdir()
+    (tmp_path / "asks" / "told.md").write_text("Read it.\n")
+    (tmp_path / "asks" / "columns.txt").write_text("genre VARCHAR")
+    (tmp_path / "here.md").write_text("Said here.")
+    ask = tmp_path / "asks" / "ask.sql"
+    ask.write_text('/* sqlbatch\ninstructions = "@told.md"\nreturns = "@columns.txt"\n*/ SELECT 1 AS a')
+    source = settings.read_source(str(ask))
+    made = settings.ask(source, {"provider": "local"}).enrichment
+    assert (made.instructions, made.returns) == ("Read it.", '"genre" VARCHAR')
+    assert (
+        settings.ask(source, {"provider": "local", "instructions": "@here.md"}).enrichment.instructions == "Said here."
+    )
+    with pytest.raises(InvalidSettings, match=r"--instructions @told\.md: the file cannot be read: No such file"):
+        settings.ask(source, {"provider": "local", "instructions": "@told.md"})
 
 
 def test_python_takes_a_dict() -> None:

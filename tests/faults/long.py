@@ -94,7 +94,7 @@ def full_disk(ground: Ground, stage: str) -> Row:
     disk.mkdir()
     own = bench.path.parent.name
     bench = replace(bench, path=disk / "a.duckdb")
-    with _small_disk(disk):
+    with small_disk(disk):
         query = f"SELECT n, '{own} row ' || n || repeat(' x', 200) AS text FROM range({_DISK_ROWS}) r(n)"
         arguments = [
             "enrich", query, "--input", "text", "--instructions", "Repeat the text.", "--model", "offline",
@@ -129,7 +129,8 @@ def full_disk(ground: Ground, stage: str) -> Row:
 
 
 @contextlib.contextmanager
-def _small_disk(folder: Path) -> Iterator[None]:
+def small_disk(folder: Path) -> Iterator[None]:
+    """Mount a disk of a few megabytes on a folder for the block."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK}m", "tmpfs", str(folder)], check=True)
     try:
         yield
@@ -149,7 +150,7 @@ def _fill(path: Path, room: int) -> None:
 def may_mount(folder: Path) -> bool:
     """Whether this process may mount a small disk."""
     try:
-        with _small_disk(folder):
+        with small_disk(folder):
             return True
     except (OSError, subprocess.CalledProcessError):
         return False

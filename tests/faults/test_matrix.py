@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,21 @@ def test_the_disk_is_full(here: Ground, stage: str) -> None:
     if not long.may_mount(trial):
         pytest.skip("only root may mount a small disk")
     check([long.full_disk(here, stage)])
+
+
+def test_a_disk_that_fills_while_the_rows_are_read_is_not_the_querys_fault(here: Ground) -> None:
+    trial = here.folder / "trial"
+    trial.mkdir(exist_ok=True)
+    if not long.may_mount(trial):
+        pytest.skip("only root may mount a small disk")
+    bench = here.bench()
+    with long.small_disk(trial):
+        query = "SELECT n, repeat(md5(n::VARCHAR), 20) AS text FROM range(100000) r(n)"
+        told = here.run(
+            replace(bench, path=trial / "a.duckdb"), ["plan", query, "--instructions", "x", "--model", "offline"]
+        )
+    assert told.code == 1
+    assert f"error: no space is left on the disk of {trial}; free some and run the same" in told.said
 
 
 def test_a_job_of_20_batches_killed_at_random(here: Ground) -> None:

@@ -198,6 +198,16 @@ def test_a_batch_can_be_stuck_for_a_while(faulty_client: openai.OpenAI, control:
     assert wait(faulty_client, batch).status == "completed"
 
 
+def test_a_stuck_batch_goes_on_once_its_rule_is_taken_away(faulty_client: openai.OpenAI, control: Control) -> None:
+    stuck = {"name": "stuck_in_progress"}
+    control.faults(stuck, {"name": "list_lags"})
+    batch = wait(faulty_client, create(faulty_client, chat_lines(2)), {"in_progress"})
+    control.faults({**stuck, "skip": 1, "on": batch.id})
+    assert faulty_client.batches.retrieve(batch.id).status == "in_progress"
+    control.faults({**stuck, "on": "another"})
+    assert wait(faulty_client, batch).status == "completed"
+
+
 def test_counts_can_lie(faulty_client: openai.OpenAI, control: Control) -> None:
     control.faults({"name": "lying_counts"}, {"name": "status_zero"})
     ended = run(faulty_client, chat_lines(5))

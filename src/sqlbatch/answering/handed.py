@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def take(
 ) -> Handed:
     """Load result files for a job, within the caller's transaction; what is loaded already changes nothing.
 
-    `check` is as for `load.load_files`. Raises JobError where no line of the files is a result.
+    `check` is as for `load.load_files`. Raises JobError where no line of the files is a result of the job.
     """
     calls = session.run("handed.calls", {"job_id": job_id})
     if not calls:
@@ -54,12 +55,18 @@ def take(
     session.run("handed.theirs", {"job_id": job_id, "call_id": call_id})
     session.run("handed.new")
     session.run("handed.strange")
-    lines, foreign, no_results = session.run("handed.told")[0]
+    lines, foreign, no_results, theirs = session.run("handed.told")[0]
+    elsewhere, other = session.run("handed.elsewhere", {"job_id": job_id})[0]
+    named = ", ".join(str(path) for path in files)
     if lines == no_results:
         raise JobError(
-            f"{', '.join(str(path) for path in files)}: no line is a result of the Batch API (the files to fetch are a "
+            f"{named}: no line is a result of the Batch API (the files to fetch are a "
             "batch's output and error file, not its input)"
         )
+    if not theirs:
+        command = shlex.join(["sqlbatch", "load", str(other), *map(str, files)])
+        where = f"; {elsewhere:,} belong to job {other}: {command}" if elsewhere else ""
+        raise JobError(f"{named}: none of {lines:,} lines is a result of job {job_id}, nothing is changed{where}")
     session.run("handed.touch")
     session.run("handed.forget")
     session.run("handed.results", {"asked_at": begun, "now": now})
@@ -68,7 +75,6 @@ def take(
     if foreign:
         session.run("handed.put_aside", {"now": now}, files=file_list(files))
     answered, failed, retryable, known = session.run("handed.counts")[0]
-    elsewhere, other = session.run("handed.elsewhere", {"job_id": job_id})[0]
     return Handed(lines, answered, failed, retryable, known, elsewhere, other, foreign)
 
 

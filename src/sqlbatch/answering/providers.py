@@ -76,11 +76,16 @@ KNOWN = _built_in()
 def known() -> dict[str, Provider]:
     """Return all providers by name: those that come with sqlbatch, and over them what sqlbatch.toml says.
 
-    Raises InvalidSettings for a definition that is wrong.
+    Raises InvalidSettings for a definition that is wrong, and for a file's `provider` that there is none of.
     """
     found = dict(KNOWN)
     for entry in configuration.entries("providers"):
         found[entry.name] = _defined(entry, found.get(entry.name))
+    for file in configuration.files():
+        name = file.values.get("provider")
+        if name is not None and name not in found:
+            where = file.where((), "provider")
+            raise InvalidSettings(f"{where}: provider {name}: unknown; {did_you_mean(name, sorted(found))}")
     return found
 
 
@@ -95,7 +100,9 @@ def find_provider(name: str, base_url: str | None = None) -> Provider:
 def _found(name: str, base_url: str | None) -> Provider:
     providers = known()
     if name not in providers:
-        raise InvalidOption(f"--provider {name}: unknown; {did_you_mean(name, sorted(providers))}")
+        held = configuration.held("provider")
+        option = f"{held.origin}={name}" if held is not None and held.value == name else f"--provider {name}"
+        raise InvalidOption(f"{option}: unknown; {did_you_mean(name, sorted(providers))}")
     provider = providers[name]
     if base_url is None:
         base_url = _from_variable(provider)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from sqlbatch import clock, display, outcome, run, settings
+from sqlbatch import clock, display, outcome, reach, run, settings
 from sqlbatch.answering.budget import allow
 from sqlbatch.answering.providers import label
 from sqlbatch.cli import complete
@@ -201,7 +201,7 @@ def follow(
             )
         )
     except KeyboardInterrupt:
-        back = f"sqlbatch {back} {job_id}{at(database)}"
+        back = f"{reach.coming_back(provider)}sqlbatch {back} {job_id}{at(database)}"
         if provider.paid and not _any_submitted(database, job_id):
             message = f"interrupted: nothing was submitted yet; go on with: {back}"
         elif provider.paid:

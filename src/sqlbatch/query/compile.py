@@ -16,6 +16,7 @@ from sqlbatch.query.bodies import call_of
 from sqlbatch.query.columns import QueryColumn
 from sqlbatch.query.estimate import BYTES_PER_TOKEN, bytes_of_no_account
 from sqlbatch.query.prompt import Sight, see
+from sqlbatch.store.database import is_full_disk
 from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def compile_query(
             else:
                 session.run("compile.sample", scratch=scratch, query=select, limit=limit, sample=str(sample))
         except Exception as error:
-            if isinstance(error.__cause__, duckdb.Error):
+            if isinstance(error.__cause__, duckdb.Error) and not is_full_disk(error.__cause__):
                 raise invalid_query(error.__cause__, select) from error
             raise
     if sight.images:

@@ -186,6 +186,11 @@ class Faults:
                     return rule
         return None
 
+    def remains(self, name: str, subject: str) -> bool:
+        """Whether a failure that has happened to `subject` goes on: while there is a rule of that name for it."""
+        with self._lock:
+            return any(rule.name == name and fnmatch.fnmatchcase(subject, rule.on) for rule in self._rules)
+
     def any_of(self, names: frozenset[str]) -> bool:
         """Whether one of some failures can happen at all."""
         with self._lock:

@@ -32,6 +32,10 @@ class FaultyBatch:
         rule = self._faults.take(f"stuck_{status}", self._id)
         return float(rule.options.get("seconds", "inf")) if rule else None
 
+    def holds_still(self, status: str) -> bool:
+        """Whether a batch that is held is so still: it goes on when the rule that holds it is taken away."""
+        return self._faults.remains(f"stuck_{status}", self._id)
+
     def refusal(self, size: int, enqueued: int, lines: int) -> list[dict[str, Any]]:
         """Return the errors with which validation ends.
 

@@ -80,8 +80,9 @@ class BatchWork:
 
     async def _hold(self, status: str) -> None:
         """Stay in a status for a while, where a failure says so."""
-        seconds = self._faulty.hold(status) if self._faulty else None
-        if seconds is None:
+        faulty = self._faulty
+        seconds = faulty.hold(status) if faulty else None
+        if faulty is None or seconds is None:
             return
         record = self._record()
         since = {
@@ -92,7 +93,7 @@ class BatchWork:
         }[status]
         until = (since or 0) + seconds
         goes_on = {"", "cancelled"} if status == "cancelling" else {""}
-        while self._tools.clock.now() < until and self._reason in goes_on:
+        while faulty.holds_still(status) and self._tools.clock.now() < until and self._reason in goes_on:
             await asyncio.sleep(_LOOK)
 
     async def _validate(self) -> None:

@@ -63,10 +63,16 @@ def ask(source: Source, given: Mapping[str, Any]) -> Ask:
         values[name] = value
     for name in values:
         parse_param(f"{name}=")
-    prompt = read_text_option(option("prompt"), "--prompt")
+
+    def text_of(name: str) -> str | None:
+        # A file names others from where it is; what is said here, from here.
+        folder = source.folder if given.get(name) is None and source.options.get(name) is not None else None
+        return read_text_option(option(name), f"--{name}", folder)
+
+    prompt = text_of("prompt")
     if prompt is not None and not prompt.strip():
         raise InvalidPrompt("--prompt is empty: write a template with {{ column }}")
-    instructions = read_text_option(option("instructions"), "--instructions")
+    instructions = text_of("instructions")
     if instructions is not None and not instructions.strip():
         raise InvalidPrompt("--instructions is empty: say what the model shall do")
     if option("into") is not None and not option("into").strip():
@@ -117,7 +123,7 @@ def _returns(source: Source, given: Mapping[str, Any]) -> str | None:
         raise InvalidReturns("--returns and --json-schema are two ways to say what comes back: give one of them")
     if said["json_schema"] is not None:
         return read_json_schema(said["json_schema"], folder).text
-    return read_text_option(said["returns"], "--returns")
+    return read_text_option(said["returns"], "--returns", folder)
 
 
 def _model(provider: Provider, given: str | None, model: str | None) -> str:

@@ -83,14 +83,18 @@ def check_text(text: str, what: str) -> None:
         raise InvalidSettings(f"{what} is not a text in UTF-8") from None
 
 
-def read_text_option(value: str | None, name: str) -> str | None:
-    """Return a text option, read from a file where it is `@file`; `@@` is an @ that begins the text itself."""
+def read_text_option(value: str | None, name: str, folder: Path | None = None) -> str | None:
+    """Return a text option, read from a file where it is `@file`; `@@` is an @ that begins the text itself.
+
+    A relative name is looked for in the folder, if one is given, then in the working directory.
+    """
     if value is None or not value.startswith("@"):
         return value
     if value.startswith("@@"):
         return value[1:]
     try:
-        return Path(value[1:]).read_text(encoding="utf-8-sig").rstrip("\n")
+        path = Path(folder or ".", value[1:])
+        return (path if path.exists() else Path(value[1:])).read_text(encoding="utf-8-sig").rstrip("\n")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text in UTF-8"
         if not isinstance(error, OSError | UnicodeDecodeError):

@@ -285,6 +285,16 @@ def migrations() -> list[tuple[int, str]]:
     return [(int(name.partition("_")[0]), name) for name in names]
 
 
+def is_full_disk(error: duckdb.Error) -> bool:
+    """Whether DuckDB met the end of the disk: in a file it writes, or where it lays aside what memory does not hold."""
+    return any(sign in str(error) for sign in ("No space left on device", "max_temp_directory_size"))
+
+
+def _folder_of(path: str) -> str:
+    """Return the folder of a file, without the passing one of ours that it may lie in."""
+    return re.sub(r"/\.sqlbatch-[^/]*$", "", path.rpartition("/")[0]) or "/"
+
+
 def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:  # noqa: PLR0911 (one a cause)
     """Return DuckDB's error as ours, told in one line."""
     text = str(error)
@@ -307,6 +317,8 @@ def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:  
         return DatabaseError(f"{name} cannot be made: its folder does not exist")
     if "Permission denied" in text or "Read-only file system" in text:
         return DatabaseError(f"{name} cannot be written (permission denied): choose another place with --db")
-    if "No space left on device" in text:
-        return DatabaseError(f"{name}: no space left on the disk; free some and run the same command again")
+    if is_full_disk(error):
+        path = re.search(r'"(/[^"]+)"', text)
+        which = f" of {_folder_of(path[1])}" if path else " for temporary files" * ("max_temp_directory_size" in text)
+        return DatabaseError(f"no space is left on the disk{which}; free some and run the same command again")
     return DatabaseError(f"{name}: {line}")
