@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sqlbatch.cli.app import ORDER
 from tests.query.support import Failure, begin, content, database, enrich
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import Command
 
 FREE = ("--provider", "local", "--instructions", "Say it again.")
@@ -96,6 +100,81 @@ def test_show_tells_failures_by_reason(here: Command) -> None:
     assert here("wait", "tags").code == 3
 
 
+@pytest.fixture(scope="session")
+def of_all(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the bytes of a database with a job that is done, one with failures, and one that is open; made once."""
+    folder = tmp_path_factory.mktemp("of_all")
+    with contextlib.chdir(folder):
+        db = database("enriched.duckdb")
+        enrich(db, "SELECT unnest(['a', 'b']) AS x", content, into="tags")
+        enrich(db, "SELECT 'c' AS x", lambda _: Failure("refusal", "I would rather not."), into="none")
+        begin(db, "SELECT unnest(['d', 'e']) AS x", into="open")
+    return (folder / "enriched.duckdb").read_bytes()
+
+
+ASK = ("SELECT unnest(['a', 'z']) AS x", *FREE)
+EVERY = [
+    ("plan", *ASK),
+    ("plan", "SELECT 1 AS x WHERE false", *FREE),
+    ("preview", *ASK),
+    ("preview", "SELECT 1 AS x WHERE false", *FREE),
+    ("enrich", *ASK, "--into", "more"),
+    ("enrich", "SELECT 1 AS x WHERE false", *FREE),
+    ("jobs",),
+    ("show", "tags"),
+    ("show", "none", "--failures"),
+    ("show", "tags", "--failures"),
+    ("show", "tags", "--request-files", "."),
+    ("wait", "tags"),
+    ("wait", "none"),
+    ("sync",),
+    ("retry", "none"),
+    ("cancel", "open"),
+    ("load", "open"),
+    ("query", "FROM tags"),
+    ("query", "CREATE TABLE t (x INT)"),
+    ("query", "CREATE TABLE t (x INT); INSERT INTO t VALUES (1)"),
+    ("prune", "--dry-run"),
+    ("prune", "--yes"),
+    ("config",),
+]
+
+
+@pytest.mark.parametrize("number", range(len(EVERY)), ids=[" ".join(command)[:40] for command in EVERY])
+def test_every_command_prints_one_document_whatever_else_is_told(
+    number: int, of_all: bytes, here: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "enriched.duckdb").write_bytes(of_all)
+    command, told = EVERY[number], ("--quiet", "--verbose")[number % 2]
+    ran = here(*command, "--json", told)
+    assert ran.code in {0, 3}, ran.err
+    json.loads(ran.out)
+    assert told == "--verbose" or ran.err == ""
+
+
+def test_no_command_is_left_out() -> None:
+    assert {command for command, *_ in EVERY} == set(ORDER) - {"serve"}
+
+
+@pytest.mark.parametrize("command", [("show", "9"), ("query", "FROM nowhere"), ("wait",), ("enrich", "SELEC 1", *FREE)])
+def test_an_error_is_a_line_on_stderr_and_leaves_stdout_empty(command: tuple[str, ...], here: Command) -> None:
+    ran = here(*command, "--json")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.error
+
+
+def test_enrich_says_what_it_asked_and_what_it_cost(of_all: bytes, here: Command, tmp_path: Path) -> None:
+    (tmp_path / "enriched.duckdb").write_bytes(of_all)
+    told = json.loads(here("enrich", *ASK, "--into", "more", "--json").out)
+    assert (told["model"], told["status"], told["dollars"], told["billed_results"]) == ("offline", "done", 0.0, 1)
+    assert told["next"] == "sqlbatch query 'FROM more'"
+
+
+def test_two_formats_are_a_wrong_use(here: Command) -> None:
+    ran = here("query", "SELECT 1", "--json", "--format", "csv")
+    assert (ran.code, ran.error) == (2, "--json and --format csv are two formats: give one of them")
+
+
 def test_the_main_job_end_to_end_and_again_for_nothing(cli: Command, here: Command) -> None:
     arguments = ("enrich", QUERY, *FREE, "--input", "x", "--returns", "words VARCHAR[], said VARCHAR", "--into", "tags")
     ran = cli(*arguments, "--json")
@@ -111,13 +190,6 @@ def test_the_main_job_end_to_end_and_again_for_nothing(cli: Command, here: Comma
     ten_more = here(*arguments[:1], f"{QUERY} UNION ALL SELECT 'n' || i, i FROM range(10) AS r(i)", *arguments[2:])
     assert ten_more.code == 0
     assert "submitted: 10 requests" in ten_more.err
-
-
-@pytest.mark.parametrize("command", ["enrich", "plan", "jobs", "show", "wait", "sync", "load", "query", "serve"])
-def test_every_command_and_option_has_help(command: str, here: Command) -> None:
-    ran = here(command, "--help")
-    assert ran.code == 0
-    assert "Usage: " in ran.out
 
 
 def test_the_version_is_data(here: Command) -> None:

@@ -55,6 +55,8 @@ def enrich(
             display.show_quote(ask.quote)
         if not ask.quote.rows:
             display.say("the query has no rows: nothing to do")
+            if as_json:
+                display.print_json({"job_id": None} | ask.quote.as_dict())
             return display.Exit.DONE
         if ask.quote.skipped == ask.quote.rows:
             display.error("every row is skipped, so nothing can be sent: nothing changed")

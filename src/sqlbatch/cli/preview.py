@@ -48,6 +48,8 @@ def preview(
             display.show_trial(ready)
         if not ready.compiled.rows:
             display.say("the query has no rows: nothing to do")
+            if as_json:
+                display.print_json(trial.result(database, ready).as_dict())
             return display.Exit.DONE
         if must_ask and not confirmed(ready.cost):
             display.say("nothing sent, nothing changed")

@@ -15,7 +15,7 @@ from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.guard import refuse_open_transaction, refuse_own_tables
 from sqlbatch.cli.rows import Format, binds, choose, write_fetched, write_rows
-from sqlbatch.errors import InvalidQuery, InvalidSettings
+from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidSettings
 from sqlbatch.query.compile import invalid_query, without_terminator
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def query(
     ] = None,
     threads: opt.Threads = None,
     memory_limit: opt.MemoryLimit = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """Any SQL of yours on the database, with the last statement's rows printed.
 
@@ -54,7 +55,9 @@ def query(
     """
     text = settings.read_source(sql).query
     database = settings.database(db, attach or (), memory_limit, threads)
-    chosen = choose(form, output)
+    if as_json and form not in {None, Format.JSON}:
+        raise InvalidOption(f"--json and --format {form} are two formats: give one of them")
+    chosen = choose(Format.JSON if as_json else form, output)
     if output is not None and database.path is not None and output.resolve() == database.path.resolve():
         raise InvalidSettings(f"--output {output} is the database itself: name another file")
     with _opened(database, text) as session:
@@ -121,6 +124,9 @@ def _write_last(session: Session, piece: _Piece, text: str, form: Format, output
         with _telling(text, piece):
             result = session.con.execute(piece.sql)
             columns, rows = [each[0] for each in result.description or []], result.fetchall()
+        if form is Format.JSON and output is None and columns in (["Count"], ["Success"]):
+            # A script that reads JSON reads it also where there is nothing to read but how many.
+            write_fetched(columns, rows, form, output)
         if columns == ["Count"] and rows:
             display.say(f"done: {rows[0][0]:,} {'row' if rows[0][0] == 1 else 'rows'}")
         elif columns in (["Count"], ["Success"]):
