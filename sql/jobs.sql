@@ -32,13 +32,14 @@ WHERE ($job_id::INTEGER IS NULL OR j.job_id = $job_id::INTEGER)
 ORDER BY j.job_id DESC;
 
 -- kept: of some jobs the state that their counts depend on, and what was counted in it: NULL where it is to be counted anew
--- The state is a hash of what changes with all that is appended, with a batch, and with the job itself.
+-- The state is a hash of what changes with all that is appended, with a batch, and with the job itself. A batch and its
+-- state are hashed as one text: hashes of two values are such that two batches in the same new state would cancel out.
 SELECT s.job_id, s.state, t.answered, t.failed, t.unsettled, t.due
 FROM (
   SELECT j.job_id, CASE WHEN j.status = 'done' THEN 'done' ELSE hash(
     (SELECT struct_pack(entries := count(*), latest := max(rowid), newest := max(received_at)) FROM sqlbatch.results),
     (SELECT count(*) FROM sqlbatch.batch_requests),
-    (SELECT bit_xor(hash(batch_id, state)) FROM sqlbatch.batches),
+    (SELECT bit_xor(hash(concat(batch_id, state))) FROM sqlbatch.batches),
     w.asked, j.status, j.max_attempts)::VARCHAR END AS state
   FROM sqlbatch.job_status j
   LEFT JOIN (

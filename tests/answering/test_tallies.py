@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sqlbatch import outcome
 from sqlbatch.store import database as store
 from sqlbatch.store import jobs
 
 if TYPE_CHECKING:
-    import pytest
-
     from .bench import Bench
 
 
@@ -52,6 +52,18 @@ def test_what_is_kept_is_what_would_be_counted_after_every_step_and_second_thoug
     check_tally(bench, third)
     outcome.cancel(bench.database, third)
     check_tally(bench, third)
+
+
+@pytest.mark.parametrize("batches", [2, 3, 4])
+def test_batches_that_change_together_are_counted_anew(bench: Bench, batches: int) -> None:
+    bench = bench.within(max_requests=2)
+    job_id = bench.begin(2 * batches)
+    bench.control.faults({"name": "error", "on": "POST /v1/files", "status": 503})
+    bench.sync(job_id)
+    for state in ("fenced", "abandoned", "planned", "open", "abandoned"):
+        bench.sql(f"UPDATE sqlbatch.batches SET state = '{state}'")
+        check_tally(bench, job_id)
+        assert jobs.tally(bench.database, job_id).due == (2 * batches if state == "abandoned" else 0)
 
 
 def test_a_step_of_nothing_to_do_counts_nothing_and_writes_nothing(
