@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.ground import INSTRUCTIONS, MODEL, RETURNS
 from sqlbatch import outcome, run
+from sqlbatch.answering import arrivals, fetch, pack, submit
 from sqlbatch.answering import load as loading
-from sqlbatch.answering import pack, submit
 from sqlbatch.answering.providers import KNOWN, Provider
 from sqlbatch.query.enrichment import CHAT, Enrichment
 from sqlbatch.query.returns import parse_returns
@@ -84,9 +84,16 @@ def end_all(folder: Path) -> None:
 def load(folder: Path) -> None:
     """From result files to the target."""
     base = database(folder)
-    for batch in base.read(lambda session: loading.ended(session, PROVIDER.base_url)):
-        fetched = loading.Fetched((folder / "ours" / f"results-{batch.batch_id}.jsonl",), gone=False)
-        loading.load_files(base, batch, fetched, run.check_of)
+    batches = base.read(lambda session: fetch.ended(session, PROVIDER.base_url))
+    for first in range(0, len(batches), arrivals.WAVE):
+        wave = [
+            (batch, fetch.Fetched((folder / "ours" / f"results-{batch.batch_id}.jsonl",), gone=False))
+            for batch in batches[first : first + arrivals.WAVE]
+        ]
+        for group in arrivals.groups(wave):
+            if loading.load_together(base, group, run.check_of) is None:
+                for batch, files in group:
+                    loading.load_files(base, batch, files, run.check_of)
     outcome.finish(base, 1)
 
 

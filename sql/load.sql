@@ -19,8 +19,7 @@ WITH read AS (
     SELECT line, TRY(line->>[
       '$.custom_id', '$.response.status_code', '{content}', '{refusal}', '{finish}', '$.response.body.model',
       '{tokens_in}', '{tokens_cached}', '{tokens_out}', '$.response.body.service_tier',
-      '$.error.code', '$.error.message', '$.response.body.error.code', '$.response.body.error.message',
-      '$.response.body.error.type', '$.response.body.error', '$.asked_at']) AS x
+      '$.response.body.error', '$.asked_at']) AS x
     FROM read
   )
 ), told AS (
@@ -29,15 +28,17 @@ WITH read AS (
     ok, TRY_CAST(x[2] AS INTEGER) AS status, {content_sql} AS content, {refusal_sql} AS refusal, {finish_sql} AS finish,
     x[6] AS model,
     TRY_CAST(x[7] AS BIGINT) AS tokens_in, TRY_CAST(x[8] AS BIGINT) AS tokens_cached, TRY_CAST(x[9] AS BIGINT) AS tokens_out,
-    x[10] AS tier, x[11] AS never_code, x[12] AS never_message,
-    coalesce(x[13], x[15]) AS body_code, coalesce(x[14], x[16]) AS body_message, x[16] IS NOT NULL AS body_error,
-    TRY_CAST(x[17] AS TIMESTAMP) AS asked_at, {vector_sql} AS vector, line
+    x[10] AS tier, x[11] AS body_error, TRY_CAST(x[12] AS TIMESTAMP) AS asked_at, {vector_sql} AS vector, line
   FROM split
 ), checked AS (
-  SELECT *, status BETWEEN 200 AND 299 AND NOT body_error AS good,
-    CASE WHEN status BETWEEN 200 AND 299 AND NOT body_error AND content IS NOT NULL AND refusal IS NULL
+  SELECT *, status BETWEEN 200 AND 299 AND body_error IS NULL AS good,
+    CASE WHEN status BETWEEN 200 AND 299 AND body_error IS NULL AND content IS NOT NULL AND refusal IS NULL
               AND coalesce(finish, 'stop') NOT IN ('length', 'content_filter', 'incomplete', 'failed', 'cancelled')
-         THEN {check} END AS wrong
+         THEN {check} END AS wrong,
+    -- Looked for only where there is no answer, for each place that is looked at costs time in every line.
+    CASE WHEN ok AND (body_error IS NOT NULL OR status IS NULL OR status NOT BETWEEN 200 AND 299) THEN line->>[
+      '$.error.code', '$.error.message', '$.response.body.error.code', '$.response.body.error.message',
+      '$.response.body.error.type'] END AS e
   FROM told
 ), coded AS (
   SELECT *, CASE
@@ -47,7 +48,7 @@ WITH read AS (
       WHEN good AND coalesce(content, '') = '' THEN 'no_content'
       WHEN good AND wrong IS NOT NULL THEN 'bad_shape'
       WHEN good THEN NULL
-      ELSE coalesce(body_code, never_code, CASE WHEN status IS NULL THEN 'no_response' ELSE concat('http_', status) END) END AS code
+      ELSE coalesce(e[3], e[5], e[1], CASE WHEN status IS NULL THEN 'no_response' ELSE concat('http_', status) END) END AS code
   FROM checked
 )
 SELECT custom_id, status, coalesce(ok AND good, false) AS good, asked_at, code,
@@ -63,9 +64,9 @@ SELECT custom_id, status, coalesce(ok AND good, false) AS good, asked_at, code,
     WHEN 'content_filter' THEN 'the provider''s filter withheld the answer'
     WHEN 'no_content' THEN 'the answer has no content'
     WHEN 'incomplete' THEN 'the provider ended the answer before it was complete'
-    WHEN 'failed' THEN coalesce(body_message, 'the provider could not make an answer')
+    WHEN 'failed' THEN coalesce(e[4], body_error, 'the provider could not make an answer')
     WHEN 'unreadable_line' THEN 'the result line is not JSON'
-    ELSE coalesce(body_message, never_message) END AS message,
+    ELSE coalesce(e[4], body_error, e[2]) END AS message,
   CASE WHEN vector IS NULL AND (code IS NULL OR code IN ('bad_shape', 'length')) THEN content END AS content,
   CASE WHEN code IS NULL THEN vector END AS vector,
   finish, model, tokens_in, tokens_cached, tokens_out, tier,
@@ -80,6 +81,36 @@ WHERE status = 403 AND outcome = 'failed' AND NOT EXISTS (FROM sqlbatch_judged W
 UPDATE sqlbatch.batches SET state = 'loaded', loaded_at = $now::TIMESTAMP
 WHERE batch_id = $batch_id::UUID AND state = 'ended'
 RETURNING planned_at;
+
+-- whole: one row where the lines are one for each request of some ended batches, and nothing in them wants a closer look
+WITH ours AS (
+  SELECT count(*) AS batches, sum(requests) AS requests FROM sqlbatch.batches
+  WHERE list_contains($batches::UUID[], batch_id) AND state = 'ended'
+), found AS (
+  SELECT count(DISTINCT m.custom_id) AS requests
+  FROM (SELECT custom_id FROM sqlbatch.batch_requests WHERE list_contains($batches::UUID[], batch_id)) m
+  SEMI JOIN sqlbatch_judged j ON j.custom_id = m.custom_id
+), lines AS (
+  SELECT count(*) AS lines, count(*) FILTER (status = 403) AS forbidden FROM sqlbatch_judged
+)
+SELECT 1 FROM ours, found, lines
+WHERE ours.batches = len($batches::UUID[]) AND found.requests = ours.requests AND lines.lines = ours.requests AND lines.forbidden = 0
+  AND NOT EXISTS (FROM sqlbatch.results WHERE source = 'load' AND list_contains($batches::UUID[], batch_id));
+
+-- claim_all: load some batches' results only once
+UPDATE sqlbatch.batches SET state = 'loaded', loaded_at = $now::TIMESTAMP
+WHERE list_contains($batches::UUID[], batch_id) AND state = 'ended'
+RETURNING batch_id;
+
+-- all_results: one result for each request of some batches, where their lines are known to be just these
+INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
+  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw, vector)
+SELECT j.custom_id, m.batch_id, 'batch', j.outcome, j.code, j.message, j.content, j.finish, j.model,
+  j.tokens_in, j.tokens_cached, j.tokens_out, j.tier, b.planned_at, $now::TIMESTAMP, j.raw, j.vector
+FROM sqlbatch_judged j
+JOIN (SELECT batch_id, custom_id FROM sqlbatch.batch_requests WHERE list_contains($batches::UUID[], batch_id)) m
+  ON m.custom_id = j.custom_id
+JOIN sqlbatch.batches b ON b.batch_id = m.batch_id;
 
 -- chosen: the line that counts for each request: the first that answers it, or the first
 CREATE OR REPLACE TEMP TABLE sqlbatch_chosen_lines AS

@@ -13,6 +13,7 @@ from sqlbatch.answering import submit
 from sqlbatch.answering.events import Held, Loaded, Submitted
 from sqlbatch.answering.step import KEPT_FILES, WAVE
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable
+from sqlbatch.store import database as store
 
 from .bench import SPEED
 
@@ -414,3 +415,30 @@ def test_an_error_without_an_object_is_told_by_its_text(bench: Bench) -> None:
     rewrite(bench, change)
     bench.wait(job_id)
     assert {row[2:] for row in bench.target()} == {("failed", "http_200: the model fell over")}
+
+
+@pytest.mark.parametrize("fault", [None, {"name": "missing_line", "count": 1}, {"name": "duplicate_line", "count": 1}])
+def test_batches_that_ended_meanwhile_are_loaded_at_once_unless_one_wants_a_closer_look(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any] | None
+) -> None:
+    bench = bench.within(max_requests=4)
+    if fault is not None:
+        bench.control.faults(fault)
+    job_id = bench.begin(12)
+    bench.sync(job_id)
+    bench.control.until_ended()
+    bench.control.faults()
+    ran: list[str] = []
+    run = store.Session.run
+
+    def told(session: store.Session, name: str, /, *more: object, **places: str) -> object:
+        ran.append(name)
+        return run(session, name, *more, **places)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store.Session, "run", told)
+    bench.sync(job_id)
+    monkeypatch.undo()
+    assert (ran.count("load.all_results"), ran.count("load.results")) == ((1, 0) if fault is None else (0, 3))
+    assert len(bench.loaded) == 3
+    bench.wait(job_id)
+    bench.check(12, once=fault is None or fault["name"] != "missing_line")

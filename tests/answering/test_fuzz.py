@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from sqlbatch import clock, run
 from sqlbatch.answering import repair
-from sqlbatch.answering.load import Ended, Fetched, load_files
+from sqlbatch.answering.fetch import Ended, Fetched
+from sqlbatch.answering.load import load_files
 from sqlbatch.store.database import Database
 
 if TYPE_CHECKING:

@@ -1,10 +1,9 @@
-"""From result files to results: download both, read every line, account for every request, in one transaction."""
+"""From result files to results: read every line, account for every request, in one transaction."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
@@ -12,20 +11,17 @@ from sqlbatch.answering.events import Loaded
 from sqlbatch.answering.judge import file_list, judge
 from sqlbatch.answering.providers import BLOCKING_CODES
 from sqlbatch.answering.repair import as_text
-from sqlbatch.answering.spool import input_name, result_name
-from sqlbatch.errors import ProviderRefused, ProviderUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from sqlbatch.answering.batch_api import BatchAPI, BatchError, ProviderBatch
+    from sqlbatch.answering.batch_api import BatchError, ProviderBatch
+    from sqlbatch.answering.fetch import Ended, Fetched
     from sqlbatch.store.database import Database, Session
 
 
-# A result file that is not found so soon after the end may still come: what was paid for is not given up for one 404.
-GONE_AFTER = timedelta(minutes=15)
 _MISSING = {"outcome": "retryable", "code": "missing", "message": "in neither result file"}
 _GONE = {
     "outcome": "failed",
@@ -39,30 +35,6 @@ _RELEASING = BLOCKING_CODES | {"token_limit_exceeded", "rate_limit_exceeded"}
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A batch whose results are to be loaded; `fenced` where we deleted its input file, so that it could not run."""
-
-    batch_id: str
-    provider_id: str
-    status: str
-    output_file_id: str | None
-    error_file_id: str | None
-    requests: int
-    endpoint: str
-    returns: str
-    fenced: bool
-    ended_at: datetime
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """The result files of a batch, here; `gone` where the provider had one that it has no longer."""
-
-    files: tuple[Path, ...]
-    gone: bool
-
-
-@dataclass(frozen=True)
 class LoadedBatch:
     """What was loaded; `quarantined` counts lines put aside, `waits_for` says and `code` why requests were released."""
 
@@ -72,50 +44,12 @@ class LoadedBatch:
     code: str | None
 
 
-def ended(session: Session, base_url: str) -> list[Ended]:
-    """Return the batches that have ended and are not loaded."""
-    return [Ended(*row) for row in session.run("load.ended", {"base_url": base_url})]
-
-
 def first_results(session: Session, job_id: int) -> tuple[int, int] | None:
     """Return how many results a job has and how many could be used; None where that is judged, or cannot be yet."""
     if not session.run("load.unjudged", {"job_id": job_id, "first": FIRST_RESULTS}):
         return None
     results, usable = session.run("load.tried", {"job_id": job_id})[0]
     return (results, usable) if results >= FIRST_RESULTS else None
-
-
-def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> Fetched:
-    """Download a batch's output and error file to the spool, under names that no other download has."""
-    paths: list[Path] = []
-    try:
-        return _fetched(api, batch, spool, paths, progress)
-    except BaseException:
-        for path in paths:
-            path.unlink(missing_ok=True)
-        raise
-
-
-def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progress: Callable[[int], None]) -> Fetched:
-    before, gone = 0, False
-    for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
-        if file_id is None:
-            continue
-        path = spool / result_name(batch.batch_id, kind)
-        paths.append(path)
-        try:
-            done = before
-            before += api.download(file_id, path, lambda size, done=done: progress(done + size))  # type: ignore[misc]
-        except ProviderRefused as error:
-            if error.status not in {404, 410}:
-                raise
-            if error.status == 404 and clock.now() < batch.ended_at + GONE_AFTER:
-                raise ProviderUnreachable(f"{api.name} does not have {file_id} yet; it is asked for again") from None
-            # With the key of another project nothing of the batch can be seen, and nothing is known of its files.
-            api.retrieve(batch.provider_id)
-            paths.remove(path)
-            gone = True
-    return Fetched(tuple(paths), gone)
 
 
 def load_files(
@@ -155,24 +89,31 @@ def load_files(
     return database.write(write)
 
 
-def fetch_input(api: BatchAPI, batch: Ended, told: ProviderBatch, spool: Path) -> Path:
-    """Return where the input file is whose lines a failed batch's errors name, fetched back where it is not kept.
+def load_together(
+    database: Database, brought: Sequence[tuple[Ended, Fetched]], check: Callable[[str, str], str]
+) -> list[LoadedBatch] | None:
+    """Load what several batches brought at once, which is half the work of one after the other.
 
-    Where the provider does not give it back either, nothing is there.
+    None, and nothing done, where each has to be looked at for itself: their lines are not one for each of their
+    requests, they were asked in different ways, or somebody else has loaded one of them.
     """
-    kept = spool / input_name(batch.batch_id)
-    named = any(error.line is not None for error in told.errors)
-    if named and not batch.fenced and told.input_file_id is not None and not kept.exists():
-        part = spool / result_name(batch.batch_id, "input")
-        try:
-            api.download(told.input_file_id, part, lambda _: None)
-            part.replace(kept)
-        except ProviderRefused:
-            part.unlink(missing_ok=True)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    return kept
+    batches = [batch for batch, _ in brought]
+    files = [path for _, fetched in brought for path in fetched.files]
+    kinds = {(batch.endpoint, batch.returns) for batch in batches}
+    if len(batches) == 1 or len(kinds) > 1 or any(fetched.gone for _, fetched in brought):
+        return None
+    endpoint, returns = kinds.pop()
+    fact = {"batches": [batch.batch_id for batch in batches], "now": clock.now()}
+
+    def write(session: Session) -> list[LoadedBatch] | None:
+        judge(session, files, endpoint, check(endpoint, returns))
+        if not session.run("load.whole", {"batches": fact["batches"]}):
+            return None
+        session.run("load.claim_all", fact)
+        session.run("load.all_results", fact)
+        return [_counted(session, batch) for batch in batches]
+
+    return database.write(write)
 
 
 def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Path) -> LoadedBatch | None:

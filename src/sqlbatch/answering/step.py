@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.answering import budget, cancel, load, pack, submit, track
+from sqlbatch.answering import arrivals, budget, cancel, load, pack, submit, track
 from sqlbatch.answering.events import Event, Held, Noted, Packed, Submitted, Transferring
 from sqlbatch.answering.owner import name_of
 from sqlbatch.answering.spool import batch_of, input_name
@@ -103,30 +103,21 @@ def stop_unwanted(work: Work) -> Iterator[Event]:
 
 def load_ended(work: Work) -> Iterator[Event]:
     """Download and load what has ended."""
-    batches = work.database.read(lambda session: load.ended(session, work.provider.base_url))
-    tasks = [partial(_load_one, work, batch) for batch in batches]
-    problem: BaseException | None = None
-    for end in transfers("download", tasks, None):
-        if isinstance(end, Transferring):
-            yield end
+    for each in arrivals.take(work.database, work.api, work.provider.base_url, work.spool, work.check):
+        if isinstance(each, Transferring):
+            yield each
             continue
-        problem = problem or end.error
-        loaded = end.result
-        if loaded is None:
-            continue
-        yield loaded.event
-        if loaded.quarantined:
+        yield each.event
+        if each.quarantined:
             yield Noted(
-                f"{loaded.quarantined:,} lines of batch {loaded.event.batch_id} belong to none of its requests: "
+                f"{each.quarantined:,} lines of batch {each.event.batch_id} belong to none of its requests: "
                 "they are kept in sqlbatch.quarantine"
             )
-        if loaded.waits_for is not None:
-            seconds = submit.pause(work.database, work.job_id, loaded.waits_for, loaded.code)
-            yield Held(loaded.waits_for, seconds)
-        elif loaded.event.answered:
+        if each.waits_for is not None:
+            seconds = submit.pause(work.database, work.job_id, each.waits_for, each.code)
+            yield Held(each.waits_for, seconds)
+        elif each.event.answered:
             work.database.write(lambda session: session.run("submit.unpause", {"job_id": work.job_id}))
-    if problem is not None:
-        raise problem
 
 
 def judge_first(work: Work) -> Iterator[Event]:
@@ -200,20 +191,3 @@ def _hold(work: Work, reason: str) -> Held:
     """Tell that the job's budget holds a batch; where nothing is under way that could give room, only the user can."""
     work.database.write(lambda session: budget.block(session, work.job_id, reason))
     return Held(reason)
-
-
-def _load_one(work: Work, batch: load.Ended, progress: Callable[[int], None]) -> load.LoadedBatch | None:
-    if batch.status == "failed":
-        told = work.api.retrieve(batch.provider_id)
-        kept = load.fetch_input(work.api, batch, told, work.spool)
-        loaded = load.load_failed(work.database, batch, told, kept)
-    else:
-        fetched = load.fetch(work.api, batch, work.spool, progress)
-        try:
-            loaded = load.load_files(work.database, batch, fetched, work.check)
-        finally:
-            # What could not be loaded is downloaded again: kept, each try would fill the disk a little more.
-            for path in fetched.files:
-                path.unlink(missing_ok=True)
-    (work.spool / input_name(batch.batch_id)).unlink(missing_ok=True)
-    return loaded

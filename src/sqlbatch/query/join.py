@@ -54,7 +54,7 @@ def write_target(session: Session, job_id: int, target_sql: str, returns: Return
             f"sqlbatch load {job_id}"
             + (" (or sqlbatch load --replace to put the result in its place)" if existing.kind == "table" else "")
         )
-    columns = returns.typed_sql("sqlbatch_answer.content", "sqlbatch_answer.vector")
+    columns = returns.typed_sql("sqlbatch_content", "sqlbatch_vector")
     typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
     qualified = target.qualified(session.catalog)
     with session.keeping_row_order(keep=True):
