@@ -1,4 +1,4 @@
--- What nobody needs any more: found, counted, given up. Results and costs stay.
+-- What nobody needs any more: found, counted, given up. Costs stay, and results unless their user gives them up too.
 
 -- jobs: jobs that want nothing more: neither open, nor with anything at the provider, nor with a target still to be written
 SELECT j.job_id FROM sqlbatch.job_status j
@@ -42,3 +42,46 @@ ORDER BY b.base_url, b.batch_id;
 -- deleted: the provider's files of a batch are gone
 UPDATE sqlbatch.batches SET input_file_id = NULL, output_file_id = NULL, error_file_id = NULL
 WHERE batch_id = $batch_id::UUID AND state = 'loaded';
+
+-- past: requests of some jobs whose results no target shows, nor any will: each target is its newest job's (that was not
+-- cancelled, or is done), and that of the job that its comment names
+CREATE OR REPLACE TEMP TABLE sqlbatch_past AS
+WITH targets AS (
+  SELECT lower(target) AS target, max(job_id) AS newest, max(job_id) FILTER (cancelled_at IS NULL) AS successor,
+    max(job_id) FILTER (cancelled_at IS NULL AND finished_at IS NOT NULL) AS written
+  FROM sqlbatch.jobs GROUP BY ALL
+), present AS (
+  SELECT j.job_id FROM sqlbatch.job_status j JOIN targets t ON t.target = lower(j.target)
+  WHERE j.status IN ('running', 'blocked') OR j.error IS NOT NULL OR j.job_id IN (t.newest, t.successor, t.written)
+    OR list_contains($keeping::INTEGER[], j.job_id)
+  UNION
+  SELECT TRY_CAST(regexp_extract(comment, '^made by sqlbatch, job (\d+)', 1) AS INTEGER) FROM duckdb_tables() WHERE database_name = $catalog
+)
+SELECT DISTINCT w.custom_id FROM sqlbatch.wanted w
+ANTI JOIN (SELECT x.custom_id FROM sqlbatch.wanted x SEMI JOIN present p ON p.job_id = x.job_id) s ON s.custom_id = w.custom_id
+ANTI JOIN sqlbatch.in_flight f ON f.custom_id = w.custom_id
+WHERE list_contains($jobs::INTEGER[], w.job_id);
+
+-- past_batches: loaded batches of nothing but such requests: they go whole, for sent = answered + failed holds of what stays
+CREATE OR REPLACE TEMP TABLE sqlbatch_past_batches AS
+SELECT m.batch_id
+FROM sqlbatch.batch_requests m
+JOIN (FROM sqlbatch.batches WHERE state = 'loaded') b ON b.batch_id = m.batch_id
+LEFT JOIN sqlbatch_past p ON p.custom_id = m.custom_id
+GROUP BY m.batch_id HAVING count(*) = count(p.custom_id);
+
+-- keep_filed: batches with files at the provider stay until those are deleted, for they are known by their batch alone
+DELETE FROM sqlbatch_past_batches WHERE batch_id IN (
+  SELECT batch_id FROM sqlbatch.batches WHERE coalesce(input_file_id, output_file_id, error_file_id) IS NOT NULL);
+
+-- past_results: how many results they are
+SELECT count(*) FROM sqlbatch.results r WHERE {past};
+
+-- give_up: delete them
+DELETE FROM sqlbatch.results r WHERE {past};
+
+-- give_up_manifests: and which requests their batches carried
+DELETE FROM sqlbatch.batch_requests WHERE batch_id IN (SELECT batch_id FROM sqlbatch_past_batches);
+
+-- give_up_batches: and the batches
+DELETE FROM sqlbatch.batches WHERE batch_id IN (SELECT batch_id FROM sqlbatch_past_batches);

@@ -1,4 +1,4 @@
-"""Give up what nobody needs any more: kept rows, inputs, files here and there; never results or costs."""
+"""Give up what nobody needs any more: kept rows, inputs, files here and there, results if asked to; never costs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from sqlbatch.places import home, sweep
 from sqlbatch.query import join
 from sqlbatch.reach import connected
 from sqlbatch.run import provider_of
-from sqlbatch.store import jobs
+from sqlbatch.store import costs, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from sqlbatch.store.database import Database, Session
+
+# Results that no target shows any more: of batches that go whole, or of none (a preview, a file of another's).
+_PAST = (
+    "(r.batch_id IN (SELECT batch_id FROM sqlbatch_past_batches)"
+    " OR (r.batch_id IS NULL AND r.custom_id IN (SELECT custom_id FROM sqlbatch_past)))"
+)
 
 
 @dataclass(frozen=True)
@@ -35,29 +41,32 @@ class Prunable:
     spool_files: int
     spool_bytes: int
     provider_files: int
+    results: int = 0
     problems: tuple[str, ...] = ()
 
     @property
     def nothing(self) -> bool:
         """Whether there is nothing to give up."""
-        return not (self.snapshots or self.inputs or self.spool_files or self.provider_files)
+        return not (self.snapshots or self.inputs or self.spool_files or self.provider_files or self.results)
 
 
-def look(database: Database, job_id: int | None = None) -> Prunable:
+def look(database: Database, job_id: int | None = None, *, results: bool = False) -> Prunable:
     """Return what `prune` would give up, of all jobs that are at their end, or of one.
 
     Raises JobError where that job is not at its end.
     """
     with database.session() as session:
         found = _found(session, job_id)
+        found = replace(found, results=_past(session, job_id) if results else 0)
         files = sum(len(each[4]) for each in session.run("prune.files", {"job_id": job_id}))
         spool = [path.stat().st_size for path in _spool(session, database)]
     return replace(found, spool_files=len(spool), spool_bytes=sum(spool), provider_files=files)
 
 
-def prune(database: Database, job_id: int | None = None) -> Prunable:
-    """Give it up, and return what was; what is on its way, results and costs stay.
+def prune(database: Database, job_id: int | None = None, *, results: bool = False) -> Prunable:
+    """Give it up, and return what was; what is on its way and costs stay.
 
+    So do results, unless `results` gives up those that no target shows any more: their sums are what is kept of them.
     A file that the provider does not delete is told in `problems`, and tried again by the next call.
     """
 
@@ -71,6 +80,7 @@ def prune(database: Database, job_id: int | None = None) -> Prunable:
 
     found = database.write(write)
     files, problems = _delete_files(database, job_id)
+    past = database.write(lambda session: _give_up(session, job_id)) if results else 0
     with database.session() as session:
         paths = list(_spool(session, database))
     sizes = [path.stat().st_size for path in paths]
@@ -81,7 +91,12 @@ def prune(database: Database, job_id: int | None = None) -> Prunable:
     with contextlib.suppress(DatabaseError), database.session() as session:
         session.sql("CHECKPOINT")
     return replace(
-        found, spool_files=len(sizes), spool_bytes=sum(sizes), provider_files=files, problems=tuple(problems)
+        found,
+        spool_files=len(sizes),
+        spool_bytes=sum(sizes),
+        provider_files=files,
+        results=past,
+        problems=tuple(problems),
     )
 
 
@@ -93,6 +108,31 @@ def _found(session: Session, job_id: int | None) -> Prunable:
     session.run("prune.idle", {"jobs": ended, "keeping": list(kept)})
     inputs, size = session.run("prune.inputs")[0]
     return Prunable(len(ended), len(rows), sum(rows), inputs, size, 0, 0, 0)
+
+
+def _past(session: Session, job_id: int | None) -> int:
+    """Count the results that no target shows any more; their requests lie in `sqlbatch_past`, with their batches."""
+    ended = _jobs(session, job_id)
+    keeping = [job for job, _ in session.run("prune.snapshots", {"catalog": session.catalog}) if job not in ended]
+    session.run("prune.past", {"jobs": ended, "keeping": keeping, "catalog": session.catalog})
+    session.run("prune.past_batches")
+    return int(session.run("prune.past_results", past=_PAST)[0][0])
+
+
+def _give_up(session: Session, job_id: int | None) -> int:
+    """Delete those results, with their batches; what they cost is added up before."""
+    session.run("store.turn")
+    _past(session, job_id)
+    session.run("prune.keep_filed")
+    past = int(session.run("prune.past_results", past=_PAST)[0][0])
+    costs.fold(session, _PAST)
+    session.run("prune.give_up", past=_PAST)
+    session.run("prune.give_up_manifests")
+    session.run("prune.give_up_batches")
+    # What was previewed was kept for its cost, which is known without its request now.
+    _found(session, job_id)
+    session.run("prune.forget")
+    return past
 
 
 def _jobs(session: Session, job_id: int | None) -> list[int]:

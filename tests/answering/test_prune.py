@@ -12,6 +12,11 @@ from sqlbatch.errors import JobError
 if TYPE_CHECKING:
     from .bench import Bench
 
+OWN = "INSERT INTO sqlbatch.prices (model, input, output, batch_factor) VALUES ('offline', 2, 10, 0.5)"
+BY_JOB = (
+    "SELECT job_id, target, model, day, source, sum(results), sum(tokens_in), sum(tokens_out), round(sum(dollars), 12) "
+    "FROM sqlbatch.costs GROUP BY ALL ORDER BY ALL"
+)
 COSTS = "SELECT count(*), sum(tokens_in), sum(tokens_out), sum(dollars) FROM sqlbatch.costs"
 
 
@@ -73,6 +78,44 @@ def test_a_provider_that_does_not_delete_is_told_and_asked_again(bench: Bench) -
     assert "2 files at the provider stay for now" in done.problems[0]
     bench.control.faults()
     assert prune.prune(bench.database).provider_files == 2
+
+
+def test_results_of_earlier_prompts_go_for_the_asking_and_their_costs_stay(bench: Bench) -> None:
+    bench.sql(OWN)
+    bench.enrich(6, instructions="An earlier prompt.")
+    bench.enrich(8)
+    bench.enrich(3, "others", instructions="Another.")
+    costs, target, audit = bench.sql(BY_JOB), bench.target(), "SELECT count(*) FROM sqlbatch.audit"
+    assert prune.look(bench.database).results == 0
+    assert prune.look(bench.database, results=True).results == 6
+    assert prune.prune(bench.database).results == 0
+    assert bench.sql("SELECT count(*) FROM sqlbatch.results") == [(17,)]
+    assert prune.prune(bench.database, results=True).results == 6
+    assert bench.sql("SELECT count(*) FROM sqlbatch.results") == [(11,)]
+    assert (bench.sql(BY_JOB), bench.target(), bench.sql(audit)) == (costs, target, [(2,)])
+    assert prune.prune(bench.database, results=True).nothing
+    bench.enrich(8)
+    assert len(bench.control.ledger()) == 17, "what the target shows is still known"
+    bench.enrich(8, instructions="An earlier prompt.")
+    assert len(bench.control.ledger()) == 25
+    assert bench.sql(f"SELECT sum(dollars) > {sum(row[-1] for row in costs)} FROM sqlbatch.costs") == [(True,)]
+
+
+def test_results_stay_whose_files_are_at_the_provider_whose_job_is_open_or_whose_target_is_there(bench: Bench) -> None:
+    bench.control.faults({"name": "error", "on": "DELETE /v1/files/*", "status": 403})
+    bench.enrich(3, instructions="An earlier prompt.")
+    bench.enrich(3)
+    done = prune.prune(bench.database, results=True)
+    assert (done.results, len(done.problems)) == (0, 1)
+    bench.control.faults()
+    open_job = bench.begin(5, "others", instructions="An earlier prompt.")
+    assert prune.prune(bench.database, results=True).results == 0
+    outcome.cancel(bench.database, open_job)
+    outcome.load(bench.database, open_job)
+    assert prune.prune(bench.database, results=True).results == 0
+    assert bench.sql("SELECT count(*) FROM others WHERE ai_status = 'answered'") == [(3,)]
+    outcome.cancel(bench.database, bench.begin("SELECT 'x' AS text, 1 AS n", "others", replacing=True))
+    assert prune.prune(bench.database, results=True).results == 0, "the table is still the first one's"
 
 
 def test_the_spool_is_emptied_of_what_nobody_needs(bench: Bench) -> None:

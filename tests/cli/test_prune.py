@@ -36,18 +36,38 @@ def test_prune_asks_first_and_says_what_is_gone(here: Command) -> None:
     assert here("prune", "--job", "7").error.startswith("there is no job 7")
 
 
+def test_prune_of_results_says_what_it_costs_to_ask_again(here: Command) -> None:
+    assert here(*ASK).code == 0
+    assert here(*ASK, "--param", "temperature=0").code == 0
+    assert (
+        "2 results that no target shows any more (asked again is paid again)"
+        in here("prune", "--dry-run", "--results").err
+    )
+    assert "results that" not in here("prune", "--dry-run").err
+    gone = json.loads(here("prune", "--yes", "--results", "--json").out)
+    assert (gone["results"], gone["problems"]) == (2, [])
+    assert here("query", "SELECT sum(results) AS n FROM sqlbatch.costs", "--format", "csv").out == "n\n4\n"
+
+
 def test_load_takes_a_job_files_or_both(here: Command, tmp_path: Path) -> None:
     assert here(*ASK).code == 0
-    line = (
-        '{"custom_id":"00000000-0000-0000-0000-000000000000","response":{"status_code":200,"body":{}},"error":null}\n'
+    row = json.loads(here("query", "FROM sqlbatch.results", "--json").out)[0]
+    known, said = row["custom_id"], row["content"]
+    usage = {"prompt_tokens": row["tokens_in"], "completion_tokens": row["tokens_out"]}
+    answer = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}], "usage": usage}
+    (tmp_path / "out.jsonl").write_text(
+        "".join(
+            json.dumps({"custom_id": each, "response": {"status_code": 200, "body": answer}, "error": None}) + "\n"
+            for each in (known, "00000000-0000-0000-0000-000000000000")
+        )
     )
-    (tmp_path / "out.jsonl").write_text(line)
     for words in (("t", "out.jsonl"), ("1", "out.jsonl"), ("out.jsonl",)):
         ran = here("load", *words)
         assert ran.code == 0, ran.err
+        assert "2 lines: 0 answered, 1 known before" in ran.err
         assert "1 line of no request of this database: kept in sqlbatch.quarantine" in ran.err
     found = json.loads(here("load", "out.jsonl", "--json").out)
-    assert (found["answered"], found["files"]["foreign"], found["files"]["lines"]) == (2, 1, 1)
+    assert (found["answered"], found["files"]["foreign"], found["files"]["lines"]) == (2, 1, 2)
     assert json.loads(here("load", "--json").out)["rows"] == 2
     assert here("load", "t", "nothing.jsonl").error == "nothing.jsonl cannot be read: No such file or directory"
     (tmp_path / "in.jsonl").write_text('{"custom_id":"x","body":{}}\n')

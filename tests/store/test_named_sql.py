@@ -34,7 +34,8 @@ PLACES = {
     "invalid": "CAST(NULL AS VARCHAR)", "job": "1", "typed": "sqlbatch_answer.content AS response", "comment": "'ours'",
     "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2", "url": "'/v1/x'",
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'",
-    "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1", "chosen": "r.seq = 1",
+    "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1", "past": "r.batch_id IS NULL",
+    "chosen": "r.seq = 1",
     "extra": "0", "more": "", "look": "",
     "images": "NULL::VARCHAR[]", "picture_tokens": "0", "joined": "", "rendered": "r.input",
     "values": "[p]", "place": "0",
@@ -46,10 +47,11 @@ PLACES = {
 FIRST = (
     "render.needed", "render.kept", "render.inputs",
     "prices.known", "pack.choose", "pack.running", "pack.shards", "load.judged", "load.chosen", "handed.theirs",
-    "handed.new", "handed.strange", "prune.idle", "cancel.failed",
+    "handed.new", "handed.strange", "prune.idle", "prune.past", "prune.past_batches", "cancel.failed",
 )  # fmt: skip
 VALUES = {
     "given": "'[]'",
+    "catalog": "'work'",
     "jobs": "[1]",
     "keeping": "[1]",
     "job_id": "1",

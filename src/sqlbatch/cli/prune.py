@@ -24,6 +24,9 @@ def prune(
         str | None,
         typer.Option("--job", metavar="JOB", help="Only of this job.", autocompletion=complete.jobs),
     ] = None,
+    results: Annotated[
+        bool, typer.Option("--results", help="Also results that no target shows any more; their costs stay.")
+    ] = False,
     db: opt.Db = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -31,7 +34,8 @@ def prune(
 ) -> int:
     """Give up what ended jobs need no longer: kept rows, inputs, files here and at the provider.
 
-    Results and costs stay: no answer is paid for twice. A pruned job cannot be retried; enrich asks again.
+    Results and costs stay: no answer is paid for twice. A pruned job cannot be retried; enrich asks again. With
+    --results the answers of earlier prompts go, which no target shows any more: to ask for them again is to pay again.
 
     Example: sqlbatch prune --dry-run
     """
@@ -40,7 +44,7 @@ def prune(
     if job is not None:
         with database.session() as session:
             job_id = state.find(session, job).job_id
-    found = pruning.look(database, job_id)
+    found = pruning.look(database, job_id, results=results)
     if dry_run or found.nothing:
         if as_json:
             display.print_json(asdict(found))
@@ -55,7 +59,7 @@ def prune(
         if not display.confirm(f"{display.prunable(found)}. Delete?"):
             display.say("nothing deleted")
             return display.Exit.ERROR
-    done = pruning.prune(database, job_id)
+    done = pruning.prune(database, job_id, results=results)
     if as_json:
         display.print_json(asdict(done))
     display.say("gone: " + display.prunable(done))

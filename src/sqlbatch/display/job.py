@@ -58,6 +58,8 @@ def prunable(what: Prunable) -> str:
         parts.append(f"{counted(what.spool_files, 'file')} here ({what.spool_bytes / 1e6:,.1f} MB)")
     if what.provider_files:
         parts.append(f"{counted(what.provider_files, 'file')} at the provider")
+    if what.results:
+        parts.append(f"{counted(what.results, 'result')} that no target shows any more (asked again is paid again)")
     return ", ".join(parts) or "nothing"
 
 
