@@ -10,23 +10,28 @@ _WIDTH, _HEIGHT, _LEFT, _TOP = 300, 220, 60, 40
 _Measured = dict[str, dict[str, dict[str, dict[str, float]]]]
 
 
-def plot(measured: _Measured) -> str:
-    """Return three panels: prepare and load in seconds, and the peak of memory of both in MB."""
+def plot(measured: _Measured, steps: dict[str, dict[str, float]]) -> str:
+    """Return panels: prepare and load in seconds, the peak of memory of both in MB, and a step of nothing to do."""
     panels = [
         _panel(0, "prepare: seconds", _points(measured, ("prepare",), "seconds"), 0.1, 1000),
         _panel(1, "load and join: seconds", _points(measured, ("load",), "seconds"), 0.1, 1000),
         _panel(2, "peak memory: MB", _points(measured, ("prepare", "load"), "peak"), 100, 10000),
+        _panel(3, "a step of nothing to do: seconds", _idle(steps), 0.01, 100),
     ]
     names = "".join(
         f'<circle cx="{_LEFT + i * 110}" cy="{_TOP + _HEIGHT + 52}" r="4" fill="{colour}"/>'
         f'<text x="{_LEFT + 10 + i * 110}" y="{_TOP + _HEIGHT + 56}">{name}</text>'
         for i, (name, colour) in enumerate(_COLOURS.items())
     )
-    width, height = 3 * (_WIDTH + _LEFT) + 20, _TOP + _HEIGHT + 70
+    width, height = 4 * (_WIDTH + _LEFT) + 20, _TOP + _HEIGHT + 70
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
         f'font-size="12"><rect width="100%" height="100%" fill="white"/>{"".join(panels)}{names}</svg>\n'
     )
+
+
+def _idle(steps: dict[str, dict[str, float]]) -> dict[str, list[tuple[float, float]]]:
+    return {"sqlbatch": [(at["requests"], at["after"]) for at in steps.values()]}
 
 
 def _points(measured: _Measured, whats: tuple[str, ...], of: str) -> dict[str, list[tuple[float, float]]]:

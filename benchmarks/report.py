@@ -58,7 +58,7 @@ class Findings:
     def write(self) -> None:
         """Write the measured part of the page anew, and the plot."""
         self._keep()
-        PICTURE.write_text(plot(self.measured))
+        PICTURE.write_text(plot(self.measured, self.facts.get("scale", {}).get("steps", {})))
         page = PAGE.read_text()
         before, _, rest = page.partition(BEGIN)
         _, _, after = rest.partition(END)
@@ -79,6 +79,23 @@ class Findings:
                 for who in ("cookbook", "duckdb", "sqlbatch"):
                     if who in at:
                         lines.append(self._row(size, what, who))  # noqa: PERF401
+        steps = self.facts.get("scale", {}).get("steps", {})
+        if steps:
+            lines += [
+                "",
+                "A step of a job with nothing to do, beside what the database holds; *counting* where something has changed",
+                "since the step before, else *after*:",
+                "",
+                "| batches | requests | counting | after |",
+                "|---:|---:|---:|---:|",
+            ]
+            lines += [
+                f"| {int(batches):,} | {at['requests']:,.0f} | {at['counting']:.2f} s | {at['after']:.2f} s |"
+                for batches, at in steps.items()
+            ]
+        start = self.facts.get("start", {})
+        if start:
+            lines += ["", f"{'; '.join(f'{name}: {value} s' for name, value in start.items())}."]
         return "\n".join(lines) + "\n"
 
     def _row(self, size: str, what: str, who: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import sys
 import time
@@ -21,11 +22,21 @@ if TYPE_CHECKING:
 
     from benchmarks.report import Findings
 
-BATCHES, PER_BATCH = 20_000, 500
+PER_BATCH = 500
+BATCHES = (200, 2_000, 20_000)
 
 
 def state(folder: Path, found: Findings) -> None:
-    """Time a step of nothing to do of a job with one open batch beside all that is done."""
+    """Time a step of nothing to do of a job with one open batch, beside ever more that is done."""
+    steps: dict[str, dict[str, float]] = {}
+    for batches in BATCHES:
+        steps[str(batches)] = _step(folder, batches)
+        found.fact("scale", f"seconds of a step of nothing to do beside {batches} batches", steps[str(batches)])
+    found.fact("scale", "steps", steps)
+
+
+def _step(folder: Path, batches: int) -> dict[str, float]:
+    """Return the seconds of the first step after something has changed, and of each after it."""
     folder.mkdir()
     (folder / "server").mkdir()
     make_rows(folder / "rows.parquet", 1_000)
@@ -37,7 +48,7 @@ def state(folder: Path, found: Findings) -> None:
               bytes, tokens, planned_at, opened_at, ended_at, loaded_at)
             SELECT uuid(), 'loaded', 'completed', 'batch_' || i, '{ours.PROVIDER.base_url}', (SELECT call_id FROM
               sqlbatch.calls), '{MODEL}', {PER_BATCH}, 1000000, 100000, now(), now(), now(), now()
-            FROM range({BATCHES}) t(i)
+            FROM range({batches}) t(i)
         """)
         session.sql(f"""
             INSERT INTO sqlbatch.batch_requests (batch_id, seq, custom_id)
@@ -61,14 +72,13 @@ def state(folder: Path, found: Findings) -> None:
         for _ in step(work):
             pass
         seconds = []
-        for _ in range(5):
+        for _ in range(6):
             begun = time.perf_counter()
             for _ in step(work):
                 pass
             seconds.append(time.perf_counter() - begun)
-    found.fact("scale", "batches", BATCHES)
-    found.fact("scale", "manifest entries", BATCHES * PER_BATCH)
-    found.fact("scale", "seconds of a step of nothing to do", round(statistics.median(seconds), 3))
+    shutil.rmtree(folder)
+    return {"requests": batches * PER_BATCH, "counting": seconds[0], "after": statistics.median(seconds[1:])}
 
 
 def bytes_by_table(path: Path) -> dict[str, int]:

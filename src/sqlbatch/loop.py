@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock, outcome
 from sqlbatch.answering import refusals, submit, track
 from sqlbatch.answering.budget import BUDGET
-from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted
+from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted, Working
 from sqlbatch.answering.step import step, tidy
 from sqlbatch.errors import (
     DatabaseConflict,
@@ -85,6 +85,7 @@ def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
         yield event
     unsettled, seconds = track.left(work.database, work.provider, work.job_id)
     if not unsettled:
+        yield Working("writing the target")
         outcome.finish(work.database, work.job_id)
         tidy(work.database, work.spool)
         sweep(work.database)

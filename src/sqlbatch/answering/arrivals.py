@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlbatch.answering import fetch, load
-from sqlbatch.answering.events import Transferring
+from sqlbatch.answering.events import Transferring, Working
 from sqlbatch.answering.spool import input_name
 from sqlbatch.answering.transfer import transfers
 from sqlbatch.errors import DatabaseError, DatabaseLocked
@@ -31,7 +31,7 @@ TOGETHER = 500_000_000
 
 def take(
     database: Database, api: BatchAPI, base_url: str, spool: Path, check: Check
-) -> Iterator[Transferring | load.LoadedBatch]:
+) -> Iterator[Transferring | Working | load.LoadedBatch]:
     """Bring and load what has ended; what goes wrong with a batch holds up no other, and is raised at the end.
 
     `check` is as for `load.load_files`.
@@ -39,28 +39,35 @@ def take(
     batches = database.read(lambda session: fetch.ended(session, base_url))
     problem: BaseException | None = None
     for first in range(0, len(batches), WAVE):
-        tasks = [partial(_bring, api, spool, batch) for batch in batches[first : first + WAVE]]
-        brought: list[_Brought] = []
-        try:
-            for end in transfers("download", tasks, None):
-                if isinstance(end, Transferring):
-                    yield end
-                elif end.result is not None:
-                    brought.append(end.result)
-                else:
-                    problem = problem or end.error
-            for loaded in _load(database, spool, brought, check):
-                if isinstance(loaded, load.LoadedBatch):
-                    yield loaded
-                else:
-                    problem = problem or loaded
-        finally:
-            # What could not be loaded is downloaded again: kept, each try would fill the disk a little more.
-            for _, files in brought:
-                for path in files.files if isinstance(files, fetch.Fetched) else ():
-                    path.unlink(missing_ok=True)
+        for each in _wave(database, api, batches[first : first + WAVE], spool, check):
+            if isinstance(each, BaseException):
+                problem = problem or each
+            else:
+                yield each
     if problem is not None:
         raise problem
+
+
+def _wave(
+    database: Database, api: BatchAPI, batches: list[fetch.Ended], spool: Path, check: Check
+) -> Iterator[Transferring | Working | load.LoadedBatch | BaseException]:
+    brought: list[_Brought] = []
+    try:
+        for end in transfers("download", [partial(_bring, api, spool, batch) for batch in batches], None):
+            if isinstance(end, Transferring):
+                yield end
+            elif end.result is not None:
+                brought.append(end.result)
+            elif end.error is not None:
+                yield end.error
+        if brought:
+            yield Working(f"loading {sum(batch.requests for batch, _ in brought):,} results")
+        yield from _load(database, spool, brought, check)
+    finally:
+        # What could not be loaded is downloaded again: kept, each try would fill the disk a little more.
+        for _, files in brought:
+            for path in files.files if isinstance(files, fetch.Fetched) else ():
+                path.unlink(missing_ok=True)
 
 
 def groups(brought: list[tuple[fetch.Ended, fetch.Fetched]]) -> Iterator[list[tuple[fetch.Ended, fetch.Fetched]]]:

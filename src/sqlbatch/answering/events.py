@@ -79,4 +79,11 @@ class Previewed:
     total: int
 
 
-Event = Packed | Transferring | Submitted | Progress | Loaded | Held | Noted | Previewed
+@dataclass(frozen=True)
+class Working:
+    """What the database is at now, and may take a while with."""
+
+    doing: str
+
+
+Event = Packed | Transferring | Submitted | Progress | Loaded | Held | Noted | Previewed | Working

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.answering import arrivals, budget, cancel, load, pack, submit, track
-from sqlbatch.answering.events import Event, Held, Noted, Packed, Submitted, Transferring
+from sqlbatch.answering.events import Event, Held, Noted, Packed, Submitted, Transferring, Working
 from sqlbatch.answering.owner import name_of
 from sqlbatch.answering.spool import batch_of, input_name
 from sqlbatch.answering.transfer import transfers
@@ -104,7 +104,7 @@ def stop_unwanted(work: Work) -> Iterator[Event]:
 def load_ended(work: Work) -> Iterator[Event]:
     """Download and load what has ended."""
     for each in arrivals.take(work.database, work.api, work.provider.base_url, work.spool, work.check):
-        if isinstance(each, Transferring):
+        if isinstance(each, Transferring | Working):
             yield each
             continue
         yield each.event

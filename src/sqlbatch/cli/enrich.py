@@ -71,7 +71,8 @@ def enrich(
                 return display.Exit.ERROR
             # Only now, for whoever answers at this address is handed the key.
             reach.check_provider(database, asked.provider)
-        job_id = run.begin(database, ask)
+        with display.working("keeping the rows", elsewhere=False):
+            job_id = run.begin(database, ask)
     display.say(f"job {job_id} begun")
     follow(database, job_id, asked.provider, once=no_wait, poll=pause, max_enqueued_tokens=enqueued)
     return ending(database, job_id, as_json=as_json, rows=not no_wait)

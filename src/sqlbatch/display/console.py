@@ -97,10 +97,11 @@ def _finite(value: object) -> object:
 
 
 @contextlib.contextmanager
-def working(doing: str) -> Iterator[None]:
-    """Show that something goes on for the block: a moving bar on a terminal, one line elsewhere."""
+def working(doing: str, *, elsewhere: bool = True) -> Iterator[None]:
+    """Show that something goes on for the block: a moving bar on a terminal, one line `elsewhere`."""
     if not err.is_terminal:
-        say(f"{doing} …")
+        if elsewhere:
+            say(f"{doing} …")
         yield
         return
     with Progress(

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sqlbatch import markup
-from sqlbatch.answering.events import Held, Transferring
+from sqlbatch.answering.events import Held, Transferring, Working
 from sqlbatch.answering.events import Progress as BatchProgress
 from sqlbatch.display.job import job_facts
 from sqlbatch.display.progress import statuses, told
@@ -109,6 +109,9 @@ class _Picture:
                 self._now = f"{statuses(event)}: {done:,} of {event.total:,} requests"
                 self._bar = (done, event.total or None)
             return False
+        if isinstance(event, Working):
+            self._now, self._bar = event.doing, (0, None)
+            return True
         line = told(event)
         if line is None or (isinstance(event, Held) and event.reason == self._held):
             return False

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from sqlbatch import clock
-from sqlbatch.answering.events import Held, Loaded, Noted, Packed, Previewed, Submitted, Transferring
+from sqlbatch.answering.events import Held, Loaded, Noted, Packed, Previewed, Submitted, Transferring, Working
 from sqlbatch.answering.events import Progress as BatchProgress
 from sqlbatch.display.console import counted, err, plain, say
 
@@ -128,6 +128,8 @@ class _Bars:
                     self._transfer(event)
                 elif isinstance(event, BatchProgress):
                     self._progress(event)
+                elif isinstance(event, Working):
+                    self._count(event.doing, 0, None)
                 elif isinstance(event, Previewed):
                     self._count(f"{counted(event.total, 'request')} sent", event.done, event.total)
                 elif line is not None and not (isinstance(event, Held) and event.reason == held):
