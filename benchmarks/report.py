@@ -83,8 +83,8 @@ class Findings:
         if steps:
             lines += [
                 "",
-                "A step of a job with nothing to do, beside what the database holds; *counting* where something has changed",
-                "since the step before, else *after*:",
+                "A step of a job with nothing to do, beside what the database holds; *counting* where something has",
+                "changed since the step before, else *after*:",
                 "",
                 "| batches | requests | counting | after |",
                 "|---:|---:|---:|---:|",
