@@ -187,3 +187,14 @@ def test_a_file_that_another_process_is_just_closing_is_opened_a_moment_later(
 
     monkeypatch.setattr(duckdb, "connect", connect)
     assert Database(tmp_path / "films.duckdb").read(lambda session: session.sql("SELECT 1")) == [(1,)]
+
+
+def test_what_does_not_fit_in_memory_is_spilled_beside_the_scratch_file_also_where_there_is_no_database(
+    tmp_path: Path,
+) -> None:
+    folder = places.scratch_folder(Database(tmp_path / "new.duckdb"))
+    db = Database(tmp_path / "new.duckdb", memory_limit="50MB", threads=1, spool=tmp_path / "none")
+    with db.session(migrate=False, scratch=folder / "scratch.duckdb") as session:
+        session.sql("CREATE TEMP TABLE wide AS SELECT repeat(i::VARCHAR, 100) AS text FROM range(200000) r(i)")
+        assert [path.name for path in folder.glob("duckdb_temp*")]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]

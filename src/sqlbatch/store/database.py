@@ -146,7 +146,10 @@ class Database:
             session = self._cursor(self.connection)
         else:
             session = self._open(
-                LOCK_PATIENCE if patience is None else patience, in_memory=not migrate and not self.exists()
+                LOCK_PATIENCE if patience is None else patience,
+                in_memory=not migrate and not self.exists(),
+                # What a killed process has spilled goes with the folder of its scratch file.
+                spill=scratch.parent if scratch is not None else self._spool,
             )
         try:
             if migrate and not self._migrated:
@@ -191,7 +194,7 @@ class Database:
             raise wrapped(error) from error
         return Session(cursor, catalog, owned=False)
 
-    def _open(self, patience: float, *, in_memory: bool) -> Session:
+    def _open(self, patience: float, *, in_memory: bool, spill: Path | None) -> Session:
         con = duckdb.connect() if in_memory else self._connect(patience)
         session = Session(con, "", owned=True)
         try:
@@ -203,8 +206,10 @@ class Database:
             session.sql(f"SET memory_limit = {quote_literal(self._memory_limit)}")
             if self._threads:
                 session.sql(f"SET threads = {self._threads}")
-            if self._spool is not None and self._spool.is_dir():
-                session.sql(f"SET temp_directory = {quote_literal(str(self._spool))}")
+            if spill is not None and spill.is_dir():
+                # Where another thread has the file open and spills already, its place is ours.
+                with suppress(duckdb.Error):
+                    con.execute(f"SET temp_directory = {quote_literal(str(spill))}")
             for clause in self._attach:
                 session.sql(clause)
         except BaseException:
