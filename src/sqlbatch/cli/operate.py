@@ -250,7 +250,7 @@ def _done(database: Database, job: JobRow, billed: Billed, *, show: bool) -> int
     if show:
         patiently(database, lambda session: head(session, job.target, FIRST_ROWS))
     offline = " by the offline model, which is no language model" if job.provider == "local" else ""
-    cost = f"; cost: {display.spent(billed)}" if billed.results and job.provider != "local" else ""
+    cost = f"; cost: {display.spent(billed).partition(':')[0]}" if billed.results and job.provider != "local" else ""
     parts = [f"{job.rows:,} row{'' if job.rows == 1 else 's'}"]
     parts += [f"{job.skipped:,} skipped"] if job.skipped else []
     display.say(

@@ -145,7 +145,7 @@ def head(session: Session, target: str, rows: int) -> None:
     text = f"COLUMNS({columns})::VARCHAR"
     short = f"CASE WHEN length({text}) > {HEAD_WIDTH} THEN left({text}, {HEAD_WIDTH - 1}) || '…' ELSE {text} END"
     found = session.con.execute(f"SELECT {short} FROM {first}")
-    display.show_rows([each[0] for each in found.description or []], found.fetchall())
+    display.show_rows([each[0] for each in found.description or []], found.fetchall(), fitting=True)
 
 
 def _shortened(session: Session, select: str) -> str:

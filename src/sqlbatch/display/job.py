@@ -11,6 +11,7 @@ from sqlbatch.display.money import quoted, spent
 from sqlbatch.display.next_step import needs_somebody, next_step
 from sqlbatch.display.table import show_table
 from sqlbatch.display.words import batch_in_words, notable, status_in_words, tried_again
+from sqlbatch.layout import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +107,7 @@ def show_job(
     if batches:
         _show_batches(batches)
     if failures:
-        sys.stdout.write("\n")
+        _apart()
         rows = [[code, f"{number:,}", (message or "")[:200]] for code, number, message in failures]
         show_table(("failed for", "requests", "for example"), rows, right={"requests"})
 
@@ -122,16 +123,28 @@ def _show_batches(batches: Sequence[BatchRow]) -> None:
     # What is nothing in every batch need not take room.
     shown = [i for i in range(2 + len(counts)) if i < 3 or any(row[i] != "0" for row in rows)]
     columns = ("batch", "state", *counts)
-    sys.stdout.write("\n")
-    show_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], right=counts)
+    _apart()
+    show_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], right=counts, short="batch")
     said = [batch for batch in batches if notable(batch)]
     if said:
-        sys.stdout.write("\n")
+        _apart()
+    console = out()
     for batch in said[:NOTES]:
-        name = plain(batch.provider_id or batch.batch_id)
-        out().print(f"[dim]{name}[/]  {plain(batch_in_words(batch))}", soft_wrap=True)
+        name, words = batch.provider_id or batch.batch_id, batch_in_words(batch)
+        if not console.is_terminal:
+            console.print(f"{plain(name)}  {plain(words)}", soft_wrap=True)
+            continue
+        console.print(f"[dim]{plain(name)}[/]", soft_wrap=True)
+        for line in wrapped(words, console.width - 2):
+            console.print(f"  {plain(line)}", soft_wrap=True)
     if len(said) > NOTES:
         out().print(f"… and {len(said) - NOTES:,} more: sqlbatch show --json has all of them")
+
+
+def _apart() -> None:
+    """Leave a line between two parts; a table on a terminal begins with one."""
+    if not sys.stdout.isatty():
+        sys.stdout.write("\n")
 
 
 def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = (), at: str = "") -> dict[str, str]:

@@ -56,7 +56,7 @@ def told(event: Event) -> str | None:
         case Loaded(batch_id, provider_id, status, answered, failed, retryable, released):
             parts = [f"{answered:,} answered"]
             parts += [f"{failed:,} failed"] if failed else []
-            parts += [f"{retryable:,} to send again"] if retryable else []
+            parts += [f"{retryable:,} {'not' if status == 'cancelled' else 'to send again'}"] if retryable else []
             parts += [f"{released:,} not tried"] if released else []
             how = _ENDED.get(status, status)
             return f"batch {provider_id or batch_id} {how}: {', '.join(parts)}"

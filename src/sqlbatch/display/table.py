@@ -14,31 +14,56 @@ from sqlbatch.display.console import harmless, out, plain, say
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from rich.console import Console
 
-def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str | None]], more: int = 0) -> None:
-    """Print rows as a table, or one below the other where it could not be read; `more` rows are only counted."""
+# Lines of a screen that stay for what stands around rows, and characters of an id that is cut.
+AROUND, SHORT = 4, 20
+
+
+def show_rows(
+    columns: Sequence[str], rows: Sequence[Sequence[str | None]], more: int = 0, *, fitting: bool = False
+) -> None:
+    """Print rows as a table, or one below the other where it could not be read; `more` rows are only counted.
+
+    `fitting` leaves out of the last rows what a screen has no room for, but never the first row.
+    """
     console = out()
-    # Each column takes a border and a space on both sides.
-    found = layout.widths(columns, rows, console.width - 3 * len(columns) - 1)
-    if found is None:
-        _write_records(columns, rows, console.width)
-    else:
-        table = Table(box=box.ROUNDED, show_lines=_wraps(rows, found))
-        for column, width in zip(columns, found, strict=True):
-            table.add_column(plain(column), overflow="fold", width=width)
-        for row in rows:
-            table.add_row(*("[dim]NULL[/]" if value is None else plain(value) for value in row))
-        console.print(table)
+    text = _rendered(columns, rows, console)
+    while fitting and len(rows) > 1 and text.count("\n") > console.height - AROUND:
+        rows = rows[:-1]
+        text = _rendered(columns, rows, console)
+    sys.stdout.write(text)
+    sys.stdout.flush()
     if more:
         say(f"{more:,} more rows")
 
 
+def _rendered(columns: Sequence[str], rows: Sequence[Sequence[str | None]], console: Console) -> str:
+    # Each column takes a border and a space on both sides.
+    found = layout.widths(columns, rows, console.width - 3 * len(columns) - 1)
+    if found is None:
+        return _records(columns, rows, console.width)
+    table = Table(box=box.ROUNDED, show_lines=_wraps(rows, found))
+    for column, width in zip(columns, found, strict=True):
+        table.add_column(plain(column), overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*("[dim]NULL[/]" if value is None else plain(value) for value in row))
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
 def show_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = (), spare: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Collection[str] = (),
+    spare: Sequence[str] = (),
+    short: str | None = None,
 ) -> None:
     """Print a table of ours: in a pipe one line a row; on a terminal the `spare` columns are left out where they must.
 
-    The columns of `right` are numbers.
+    The columns of `right` are numbers; the values of the column `short` are cut where nothing else helps.
     """
     if not sys.stdout.isatty():
         lines = layout.aligned(columns, rows, [column in right for column in columns])
@@ -50,8 +75,13 @@ def show_table(
     leaving = list(spare)
     while (found := _fitting(columns, rows, kept, console.width)) is None and leaving:
         kept.remove(columns.index(leaving.pop(0)))
+    if found is None and short is not None:
+        cut = columns.index(short)
+        rows = [[_cut(value) if i == cut else value for i, value in enumerate(row)] for row in rows]
+        found = _fitting(columns, rows, kept, console.width)
     if found is None:
-        _write_records(columns, rows, console.width)
+        sys.stdout.write(_records(columns, rows, console.width))
+        sys.stdout.flush()
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for i, width in zip(kept, found, strict=True):
@@ -70,12 +100,15 @@ def _fitting(
     )
 
 
-def _write_records(columns: Sequence[str], rows: Sequence[Sequence[str | None]], width: int) -> None:
+def _cut(text: str) -> str:
+    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
+
+
+def _records(columns: Sequence[str], rows: Sequence[Sequence[str | None]], width: int) -> str:
     safe = [[None if value is None else harmless(value) for value in row] for row in rows]
     titles = [f"row {number}" for number in range(1, len(rows) + 1)]
     lines = layout.records([harmless(column) for column in columns], safe, width, titles)
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stdout.flush()
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _wraps(rows: Sequence[Sequence[str | None]], found: Sequence[int]) -> bool:

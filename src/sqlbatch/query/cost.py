@@ -113,8 +113,8 @@ class Cost:
         if self.dollars_largest <= max_cost:
             return None
         return (
-            f"it may cost up to ${self.dollars_largest:,.2f}, above --max-cost {max_cost:g}: send less with --limit, "
-            f"lower {self.cap_name}, or raise --max-cost"
+            f"it may cost up to {in_dollars(self.dollars_largest)}, above --max-cost {max_cost:g}: send less with "
+            f"--limit, lower {self.cap_name}, or raise --max-cost"
         )
 
     def as_dict(self) -> dict[str, Any]:
