@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import ROOT, Refusing
+from tests.query.support import Failure, database, enrich
 
 from .conftest import Unchanged
 
@@ -140,3 +141,11 @@ def test_rows_that_are_all_skipped_and_none_at_all(here: Command) -> None:
     assert "row 1: skipped: x is NULL" in skipped.out
     none = here("preview", "SELECT 'a' AS x WHERE false", *FREE)
     assert (none.code, none.out) == (0, "")
+
+
+def test_what_failed_before_is_not_asked_again_and_the_hint_says_how(here: Command) -> None:
+    enrich(database("enriched.duckdb"), "SELECT 'a' AS x", lambda _: Failure("refusal", "No."), into="t")
+    asked = ("preview", "SELECT 'a' AS x", "--provider", "local", "--instructions", "Say it again.")
+    before = here(*asked)
+    assert before.err.endswith("1 row failed before, and so no batch asks again: the same with --fresh does\n")
+    assert "1 answered" in here(*asked, "--fresh").err

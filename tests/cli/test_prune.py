@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from tests.conftest import Command
 
@@ -34,6 +37,17 @@ def test_prune_asks_first_and_says_what_is_gone(here: Command) -> None:
     again = here(*ASK)
     assert "to send         nothing" in again.err
     assert here("prune", "--job", "7").error.startswith("there is no job 7")
+
+
+def test_in_a_terminal_it_says_what_would_go_before_it_asks(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert here(*ASK).code == 0
+    terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("sqlbatch.cli.prune.sys", terminal)
+    kept = here("prune", "--quiet", stdin="n\n")
+    assert kept.code == 1
+    assert kept.err.index("would go: the inputs of 2 requests") < kept.err.index("Delete it? [y/N]")
+    gone = here("prune", stdin="y\n")
+    assert (gone.code, "gone: the inputs of 2 requests" in gone.err) == (0, True)
 
 
 def test_prune_of_results_says_what_it_costs_to_ask_again(here: Command) -> None:

@@ -56,7 +56,9 @@ def prune(
     if not yes:
         if not sys.stdin.isatty():
             raise InvalidSettings("there is nobody to ask: --yes prunes, --dry-run only says what would go")
-        if not display.confirm(f"{display.prunable(found)}. Delete?"):
+        with display.aloud():
+            display.say("would go: " + display.prunable(found))
+        if not display.confirm("Delete it?"):
             display.say("nothing deleted")
             return display.Exit.ERROR
     done = pruning.prune(database, job_id, results=results)

@@ -114,7 +114,7 @@ def working(doing: str, *, elsewhere: bool = True) -> Iterator[None]:
 def confirm(question: str) -> bool:
     """Ask a yes-or-no question on the terminal; no is the default."""
     with aloud():
-        err.print(f"{plain(question)} \\[y/N] ", end="")
+        err.print(f"{plain(question)} \\[y/N] ", end="", soft_wrap=not err.is_terminal)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 

@@ -52,7 +52,7 @@ def show_handed(handed: Handed) -> None:
 
 def prunable(what: Prunable) -> str:
     """Return what is given up, in words."""
-    parts = [f"{what.rows:,} kept rows of {counted(what.snapshots, 'job')}"] if what.snapshots else []
+    parts = [f"{what.rows:,} rows of {counted(what.snapshots, 'job')}, kept for a retry"] if what.snapshots else []
     if what.inputs:
         parts.append(f"the inputs of {counted(what.inputs, 'request')} ({what.input_bytes / 1e6:,.1f} MB)")
     if what.spool_files:

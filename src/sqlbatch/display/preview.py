@@ -76,6 +76,9 @@ def tell_preview(preview: Preview, trial: Trial, database: str) -> None:
     if preview.of("answered"):
         offline = ", by the offline model, which is no language model" if trial.provider.name == "local" else ""
         say(f"the answers are kept in {database}{offline}: a batch does not ask for them again")
+    before = sum(row.kept and row.status == "failed" for row in preview.rows)
+    if before:
+        say(f"{counted(before, 'row')} failed before, and so no batch asks again: the same with --fresh does")
 
 
 def _input(preview: Preview, row: PreviewRow) -> Text:

@@ -40,7 +40,7 @@ def quote_facts(quote: Quote) -> dict[str, str]:
         facts["rides along"] = ", ".join(quote.rides_along)
     settled = [f"{quote.distinct:,} distinct"]
     settled += [f"{quote.answered:,} answered before"] if quote.answered else []
-    settled += [f"{quote.failed_before:,} failed before, not sent"] if quote.failed_before else []
+    settled += [f"{quote.failed_before:,} failed before, not sent (retry sends them)"] if quote.failed_before else []
     settled += [f"{quote.in_flight:,} in flight"] if quote.in_flight else []
     facts["requests"] = ", ".join(settled)
     if quote.to_send:
