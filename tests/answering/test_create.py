@@ -12,13 +12,15 @@ import pytest
 
 from sqlbatch import clock, places
 from sqlbatch.answering import submit
-from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
+from sqlbatch.answering.batch_api import BatchAPI
 from sqlbatch.errors import JobError, ProviderError, ProviderRefused, ProviderUnreachable
 
 from .bench import SPEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlbatch.answering.dialects import ProviderBatch
 
     from .bench import Bench
 

@@ -266,9 +266,9 @@ def _watch_network(points: Points) -> None:
 def _watch_files(points: Points) -> None:
     from pathlib import Path  # noqa: PLC0415
 
-    from sqlbatch.answering import batch_api, submit  # noqa: PLC0415
+    from sqlbatch.answering import streams, submit  # noqa: PLC0415
 
-    write_file, save, unlink = submit.write_file, batch_api._save, Path.unlink
+    write_file, save, unlink = submit.write_file, streams.save, Path.unlink
 
     def writing(*arguments: Any) -> None:
         write_file(*arguments)
@@ -286,5 +286,5 @@ def _watch_files(points: Points) -> None:
         unlink(path, missing_ok=missing_ok)
 
     submit.write_file = writing  # type: ignore[assignment]
-    batch_api._save = saving  # type: ignore[assignment]
+    streams.save = saving  # type: ignore[assignment]
     Path.unlink = unlinking  # type: ignore[method-assign, assignment]

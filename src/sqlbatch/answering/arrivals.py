@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
+    from sqlbatch.answering.batch_api import BatchAPI
+    from sqlbatch.answering.dialects import ProviderBatch
     from sqlbatch.store.database import Database
 
 Check: TypeAlias = "Callable[[str, str], str]"

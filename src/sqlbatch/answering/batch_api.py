@@ -6,9 +6,7 @@ Replies become frozen records in one spelling, errors become ours, and nothing i
 from __future__ import annotations
 
 import contextlib
-import io
 import math
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,11 +15,13 @@ import httpx2
 import openai
 
 from sqlbatch import trace
+from sqlbatch.answering import streams
+from sqlbatch.answering.dialects import ProviderBatch, field, normalised
 from sqlbatch.answering.providers import BLOCKING_CODES
-from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable, SqlbatchError
+from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _PASSING = frozenset({408, 409, 425, 429})
@@ -33,37 +33,6 @@ ASK_TIMEOUT = 600.0
 _PAGE, _PAGES_AT_MOST = 100, 1_000
 # Seconds: what a provider asks us to wait for is believed up to a day.
 _LONGEST_WAIT = 86_400.0
-
-
-@dataclass(frozen=True)
-class BatchError:
-    """One error of a failed batch; `line` counts from 1 in the input file."""
-
-    code: str | None
-    message: str | None
-    line: int | None
-
-
-@dataclass(frozen=True)
-class ProviderBatch:
-    """The provider's batch as last seen: status in lower case, ids None where it has none, counts never null."""
-
-    provider_id: str
-    status: str
-    input_file_id: str | None
-    output_file_id: str | None
-    error_file_id: str | None
-    created_at: int | None
-    total: int
-    completed: int
-    failed: int
-    batch_id: str | None
-    errors: tuple[BatchError, ...]
-
-    @property
-    def ended(self) -> bool:
-        """Whether the provider does nothing more with it."""
-        return self.status in {"completed", "failed", "expired", "cancelled"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +87,7 @@ class BatchAPI:
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> str:
         """Upload a file as a stream and return its id; `progress` is told the bytes read so far."""
-        with self._errors(f"upload {path.name}"), _Counted(path, progress) as handle:
+        with self._errors(f"upload {path.name}"), streams.Counted(path, progress) as handle:
             reply = self._once.files.create(file=(path.name, handle), purpose=self._purpose, timeout=1800)
             return reply.id
 
@@ -159,10 +128,10 @@ class BatchAPI:
             with self._errors("list batches"):
                 by_cursor = {"cursor": cursor} if cursor else None
                 page = self._client.batches.list(limit=_PAGE, after=after or openai.omit, extra_query=by_cursor)
-                batches = [normalised(each) for each in _field(page, "data") or _field(page, "value") or []]
+                batches = [normalised(each) for each in field(page, "data") or field(page, "value") or []]
                 # Most say whether there is more; Groq says by which cursor instead.
-                cursor = _field(_field(page, "paging"), "next_cursor")
-                more = True if cursor else _field(page, "has_more")
+                cursor = field(field(page, "paging"), "next_cursor")
+                more = True if cursor else field(page, "has_more")
             fresh = [each for each in batches if each.provider_id not in seen]
             yield from fresh
             seen.update(each.provider_id for each in fresh)
@@ -184,7 +153,7 @@ class BatchAPI:
         try:
             with self._errors(f"retrieve {file_id}"):
                 # A file without a date is there all the same: the list is then read to its end.
-                return _field(self._client.files.retrieve(file_id), "created_at") or 0
+                return field(self._client.files.retrieve(file_id), "created_at") or 0
         except ProviderRefused as error:
             if error.status == 404:
                 return None
@@ -207,12 +176,12 @@ class BatchAPI:
         with self._errors(f"download {file_id}"), self._client.files.with_streaming_response.content(file_id) as reply:
             announced = reply.headers.get("content-length")
             encoded = reply.headers.get("content-encoding", "identity") != "identity"
-            size = _save(reply.iter_bytes(_CHUNK), path, progress)
+            size = streams.save(reply.iter_bytes(_CHUNK), path, progress)
             expected = int(announced) if announced is not None and not encoded else None
         if expected is None:
             # Without a length a cut looks like an end, so the provider is asked how long the file is.
             expected = self._size_of(file_id)
-        if size < expected if expected is not None else not _ends_whole(path):
+        if size < expected if expected is not None else not streams.ends_whole(path):
             whole = f" of {expected:,}" if expected is not None else ""
             raise ProviderUnreachable(f"{self.name}: {file_id} was cut at {size:,}{whole} bytes")
         return size
@@ -272,54 +241,6 @@ def _answered(response: httpx2.Response) -> None:
     trace.told("http", f"{request.method} {request.url} {response.status_code}", request.extensions["sqlbatch_began"])
 
 
-class _Counted(io.BufferedReader):
-    """A file that tells how much of it was read; it is rewound where the SDK starts over."""
-
-    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
-        super().__init__(io.FileIO(path, "rb"))
-        self._progress = progress
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self._progress(self.tell())
-        return data
-
-
-def normalised(batch: Any) -> ProviderBatch:
-    """Return a provider's batch object in one spelling, whatever its dialect: case, nulls, empty ids, error lists.
-
-    Raises ValueError for what is no batch.
-    """
-    # Together answers a create with the batch under `job`.
-    batch = batch if _field(batch, "id") else _field(batch, "job") or batch
-    provider_id = _field(batch, "id")
-    if not isinstance(provider_id, str) or not provider_id:
-        raise ValueError("a batch without an id")
-    status = str(_field(batch, "status") or "").lower()
-    counts, errors = _field(batch, "request_counts"), _field(batch, "errors")
-    listed = errors if isinstance(errors, list) else _field(errors, "data") or []
-    metadata = _field(batch, "metadata") or {}
-    return ProviderBatch(
-        provider_id=provider_id,
-        status="cancelled" if status == "canceled" else status,
-        input_file_id=_field(batch, "input_file_id") or None,
-        output_file_id=_field(batch, "output_file_id") or None,
-        error_file_id=_field(batch, "error_file_id") or None,
-        created_at=_field(batch, "created_at"),
-        total=int(_field(counts, "total") or 0),
-        completed=int(_field(counts, "completed") or 0),
-        failed=int(_field(counts, "failed") or 0),
-        batch_id=metadata.get("sqlbatch_batch_id"),
-        errors=tuple(
-            BatchError(_field(each, "code"), _field(each, "message"), _field(each, "line")) for each in listed if each
-        ),
-    )
-
-
-def _field(thing: Any, name: str) -> Any:
-    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
-
-
 def _message_of(error: openai.APIStatusError) -> str:
     body = error.body
     if isinstance(body, dict):
@@ -336,28 +257,3 @@ def _retry_after(error: openai.APIStatusError) -> float | None:
     except ValueError:
         return None
     return min(seconds, _LONGEST_WAIT) if math.isfinite(seconds) and seconds > 0 else None
-
-
-def _save(chunks: Iterable[bytes], path: Path, progress: Callable[[int], None]) -> int:
-    size = 0
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            for chunk in chunks:
-                out.write(chunk)
-                size += len(chunk)
-                progress(size)
-            out.flush()
-            os.fsync(out.fileno())
-    except OSError as error:
-        raise SqlbatchError(
-            f"{path} cannot be written: {error.strerror}; see to it, then run sqlbatch wait: nothing is lost"
-        ) from error
-    return size
-
-
-def _ends_whole(path: Path) -> bool:
-    """Whether a file of JSON lines ends where a line may end."""
-    with path.open("rb") as handle:
-        handle.seek(max(os.fstat(handle.fileno()).st_size - 64, 0))
-        tail = handle.read()
-    return not tail or tail.endswith(b"\n") or tail.rstrip().endswith(b"}")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
+    from sqlbatch.answering.batch_api import BatchAPI
+    from sqlbatch.answering.dialects import ProviderBatch
     from sqlbatch.store.database import Session
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from sqlbatch.answering.batch_api import BatchError, ProviderBatch
+    from sqlbatch.answering.dialects import BatchError, ProviderBatch
     from sqlbatch.answering.fetch import Ended, Fetched
     from sqlbatch.store.database import Database, Session
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from sqlbatch.answering.batch_api import BatchAPI, ProviderBatch
+    from sqlbatch.answering.batch_api import BatchAPI
+    from sqlbatch.answering.dialects import ProviderBatch
     from sqlbatch.answering.providers import Provider
     from sqlbatch.store.database import Database, Session
 
