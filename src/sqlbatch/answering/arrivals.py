@@ -72,12 +72,12 @@ def _wave(
 
 
 def groups(brought: list[tuple[fetch.Ended, fetch.Fetched]]) -> Iterator[list[tuple[fetch.Ended, fetch.Fetched]]]:
-    """Yield batches that can be loaded together: their result files are not more than TOGETHER, or it is one batch."""
+    """Yield batches that can be loaded together: they ask the same way, and have not more than TOGETHER to read."""
     group: list[tuple[fetch.Ended, fetch.Fetched]] = []
     size = 0
-    for each in brought:
+    for each in sorted(brought, key=lambda each: each[0].kind):
         own = sum(path.stat().st_size for path in each[1].files)
-        if group and size + own > TOGETHER:
+        if group and (size + own > TOGETHER or each[0].kind != group[0][0].kind):
             yield group
             group, size = [], 0
         group.append(each)

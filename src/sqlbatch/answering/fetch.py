@@ -39,6 +39,11 @@ class Ended:
     fenced: bool
     ended_at: datetime
 
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What tells how its lines are read and judged."""
+        return self.endpoint, self.returns
+
 
 @dataclass(frozen=True)
 class Fetched:

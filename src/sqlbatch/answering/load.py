@@ -92,17 +92,16 @@ def load_files(
 def load_together(
     database: Database, brought: Sequence[tuple[Ended, Fetched]], check: Callable[[str, str], str]
 ) -> list[LoadedBatch] | None:
-    """Load what several batches brought at once, which is half the work of one after the other.
+    """Load what several batches of one kind brought at once, which is half the work of one after the other.
 
     None, and nothing done, where each has to be looked at for itself: their lines are not one for each of their
-    requests, they were asked in different ways, or somebody else has loaded one of them.
+    requests, or somebody else has loaded one of them. `check` is as for `load_files`.
     """
     batches = [batch for batch, _ in brought]
     files = [path for _, fetched in brought for path in fetched.files]
-    kinds = {(batch.endpoint, batch.returns) for batch in batches}
-    if len(batches) == 1 or len(kinds) > 1 or any(fetched.gone for _, fetched in brought):
+    if len(batches) == 1 or any(fetched.gone or not fetched.files for _, fetched in brought):
         return None
-    endpoint, returns = kinds.pop()
+    endpoint, returns = batches[0].kind
     fact = {"batches": [batch.batch_id for batch in batches], "now": clock.now()}
 
     def write(session: Session) -> list[LoadedBatch] | None:
