@@ -22,6 +22,20 @@ def _clone(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sql" / "examples", tmp_path / "sql" / "examples")
 
 
+@pytest.mark.parametrize("command", ["plan", "preview", "query"])
+def test_a_file_of_rows_in_a_querys_place_is_told_how_to_ask_it(command: str, here: Command, tmp_path: Path) -> None:
+    (tmp_path / "reviews.csv").write_text("id,review\n1,Good.\n")
+    free = ("--provider", "local", "--instructions", "x") if command != "query" else ()
+    ran = here(command, "reviews.csv", *free)
+    assert (ran.code, ran.error) == (
+        1,
+        "reviews.csv is a file, but no .sql file: give a query of its rows, \"FROM 'reviews.csv'\"",
+    )
+    assert here(command, "FROM 'reviews.csv'", *free).code == 0
+    # What no file can be called is SQL, and DuckDB's to judge.
+    assert "is a file" not in here(command, "x" * 300, *free).err
+
+
 def test_furniture_is_captioned_from_its_pictures(here: Command) -> None:
     made = here("enrich", "sql/examples/caption_furniture.sql", "--provider", "local")
     assert made.code == 0, made.err

@@ -130,6 +130,11 @@ def show_facts(console: Console, facts: dict[str, str]) -> None:
             console.print(" " * (width + 2) + plain(line), soft_wrap=True)
 
 
+def sized(size: int) -> str:
+    """Return a number of bytes as a person reads it."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
     """Return a number with its noun: `1 batch`, `2 batches`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

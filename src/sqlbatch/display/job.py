@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sqlbatch.answering.providers import label
-from sqlbatch.display.console import counted, out, plain, say, show_facts
+from sqlbatch.display.console import counted, out, plain, say, show_facts, sized
 from sqlbatch.display.money import quoted, spent
 from sqlbatch.display.next_step import needs_somebody, next_step
 from sqlbatch.display.table import show_table
@@ -54,9 +54,9 @@ def prunable(what: Prunable) -> str:
     """Return what is given up, in words."""
     parts = [f"{what.rows:,} rows of {counted(what.snapshots, 'job')}, kept for a retry"] if what.snapshots else []
     if what.inputs:
-        parts.append(f"the inputs of {counted(what.inputs, 'request')} ({what.input_bytes / 1e6:,.1f} MB)")
+        parts.append(f"the inputs of {counted(what.inputs, 'request')} ({sized(what.input_bytes)})")
     if what.spool_files:
-        parts.append(f"{counted(what.spool_files, 'file')} here ({what.spool_bytes / 1e6:,.1f} MB)")
+        parts.append(f"{counted(what.spool_files, 'file')} here ({sized(what.spool_bytes)})")
     if what.provider_files:
         parts.append(f"{counted(what.provider_files, 'file')} at the provider")
     if what.results:

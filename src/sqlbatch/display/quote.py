@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlbatch.answering.providers import label
-from sqlbatch.display.console import counted, err, plain, show_facts
+from sqlbatch.display.console import counted, err, plain, show_facts, sized
 from sqlbatch.display.money import cost, tokens
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     facts["requests"] = ", ".join(settled)
     if quote.to_send:
         batches = counted(quote.batches, "batch", "batches")
-        size = f"{quote.bytes / 1e6:,.1f} MB" if quote.bytes >= 1e5 else f"{quote.bytes / 1e3:,.1f} kB"
-        facts["to send"] = f"{counted(quote.to_send, 'request')} in {batches}, {size}"
+        facts["to send"] = f"{counted(quote.to_send, 'request')} in {batches}, {sized(quote.bytes)}"
         if quote.pictures:
             taken = quote.picture_bytes
             size = f"{taken / 1e6:,.1f} MB" if taken >= 1e6 else f"{taken / 1e3:,.0f} kB"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,7 @@ def read_source(argument: str) -> Source:
     path = Path(argument)
     looks_like_file = argument.casefold().endswith(".sql") and "\n" not in argument
     if not looks_like_file:
+        _refuse_rows(argument)
         return Source(argument, read_front_matter(argument, "the query"), None)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -47,6 +50,13 @@ def read_source(argument: str) -> Source:
     except OSError as error:
         raise InvalidQuery(f"{argument} cannot be read: {error.strerror}") from None
     return Source(text, read_front_matter(text, argument), path.stem, path.parent)
+
+
+def _refuse_rows(query: str) -> None:
+    """Raise InvalidQuery for a file of rows in a query's place: no SQL is one word that a file is called."""
+    with contextlib.suppress(OSError):
+        if not re.search(r"\s", query) and Path(query).is_file():
+            raise InvalidQuery(f"{query} is a file, but no .sql file: give a query of its rows, \"FROM '{query}'\"")
 
 
 def read_json_schema(value: str | Mapping[str, Any], folder: Path | None) -> Returns:
