@@ -106,7 +106,10 @@ def billed(session: Session, job_id: int) -> Billed:
 
 def finish(session: Session, job_id: int, error: str | None = None) -> None:
     """Note a job as done, with its counts as they are now; `error` says why it wrote no target."""
+    _, state, counted = _kept(session, [job_id])[0]
     session.run("jobs.forget", {"job_id": job_id})
-    _, _, counted = _tallies(session, [job_id])[0]
+    # What was kept at an earlier end tells nothing of what has come since.
+    if counted is None or state == "done":
+        _, _, counted = _tallies(session, [job_id])[0]
     session.run("jobs.keep", {"job_id": job_id, "state": "done", **asdict(counted)})
     session.run("jobs.finish", {"job_id": job_id, "now": clock.now(), "error": error})
