@@ -104,6 +104,10 @@ def working(doing: str, *, elsewhere: bool = True) -> Iterator[None]:
             say(f"{doing} …")
         yield
         return
+    if err.is_dumb_terminal:
+        # Where nothing can be taken back, a bar would leave an empty line.
+        yield
+        return
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True
     ) as bar:
