@@ -13,6 +13,7 @@ import pytest
 from sqlbatch.cli.app import ORDER
 from sqlbatch.cli.reference import reference
 from tests.conftest import ROOT
+from tests.query.support import begin, database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 # Lines and columns of a terminal as it is opened, less the line of the prompt.
 LINES, COLUMNS = 23, 80
-ASK = ("enrich", "SELECT 'a' AS x", "--provider", "local", "--instructions", "Say it.", "--into", "films")
 
 
 def test_the_command_reference_is_up_to_date() -> None:
@@ -89,7 +89,7 @@ def test_tab_offers_what_fits(
 ) -> None:
     (tmp_path / "out.jsonl").write_text("")
     if "films" in offered:
-        here(*ASK)
+        begin(database("enriched.duckdb"), "SELECT 'a' AS x", into="films")
     monkeypatch.setenv("_SQLBATCH_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", line)
     monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))

@@ -163,13 +163,6 @@ def test_an_error_is_a_line_on_stderr_and_leaves_stdout_empty(command: tuple[str
     assert ran.error
 
 
-def test_enrich_says_what_it_asked_and_what_it_cost(of_all: bytes, here: Command, tmp_path: Path) -> None:
-    (tmp_path / "enriched.duckdb").write_bytes(of_all)
-    told = json.loads(here("enrich", *ASK, "--into", "more", "--json").out)
-    assert (told["model"], told["status"], told["dollars"], told["billed_results"]) == ("offline", "done", 0.0, 1)
-    assert told["next"] == "sqlbatch query 'FROM more'"
-
-
 def test_two_formats_are_a_wrong_use(here: Command) -> None:
     ran = here("query", "SELECT 1", "--json", "--format", "csv")
     assert (ran.code, ran.error) == (2, "--json and --format csv are two formats: give one of them")
@@ -181,6 +174,8 @@ def test_the_main_job_end_to_end_and_again_for_nothing(cli: Command, here: Comma
     assert ran.code == 0, ran.err
     job = json.loads(ran.out)
     assert (job["status"], job["rows"], job["skipped"], job["requests"], job["answered"]) == ("done", 4, 1, 2, 2)
+    assert (job["model"], job["dollars"], job["billed_results"]) == ("offline", 0.0, 2)
+    assert job["next"] == "sqlbatch query 'FROM tags'"
     assert "offline" in ran.err
     again = here(*arguments)
     assert again.code == 0

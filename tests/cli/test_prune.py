@@ -6,6 +6,8 @@ import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from tests.query.support import content, database, enrich
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,16 +15,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Command
 
-ASK = (
-    "enrich",
-    "SELECT 'a' AS x UNION ALL SELECT 'b'",
-    "--provider",
-    "local",
-    "--instructions",
-    "Say it.",
-    "--into",
-    "t",
-)
+QUERY = "SELECT 'a' AS x UNION ALL SELECT 'b'"
+ASK = ("enrich", QUERY, "--provider", "local", "--instructions", "Say it.", "--into", "t")
 
 
 def test_prune_asks_first_and_says_what_is_gone(here: Command) -> None:
@@ -40,7 +34,7 @@ def test_prune_asks_first_and_says_what_is_gone(here: Command) -> None:
 
 
 def test_in_a_terminal_it_says_what_would_go_before_it_asks(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert here(*ASK).code == 0
+    enrich(database("enriched.duckdb"), QUERY, content, into="t")
     terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("sqlbatch.cli.prune.sys", terminal)
     kept = here("prune", "--quiet", stdin="n\n")
@@ -51,8 +45,11 @@ def test_in_a_terminal_it_says_what_would_go_before_it_asks(here: Command, monke
 
 
 def test_prune_of_results_says_what_it_costs_to_ask_again(here: Command) -> None:
-    assert here(*ASK).code == 0
-    assert here(*ASK, "--param", "temperature=0").code == 0
+    db = database("enriched.duckdb")
+    for number, instructions in enumerate(("An earlier prompt.", "A better one.")):
+        enrich(db, QUERY, content, into="t", instructions=instructions)
+        with db.session() as session:
+            session.sql(f"UPDATE sqlbatch.results SET tokens_in = {number + 1}, tokens_out = 1 WHERE tokens_in IS NULL")
     assert (
         "2 results that no target shows any more (asked again is paid again)"
         in here("prune", "--dry-run", "--results").err
@@ -60,15 +57,15 @@ def test_prune_of_results_says_what_it_costs_to_ask_again(here: Command) -> None
     assert "results that" not in here("prune", "--dry-run").err
     gone = json.loads(here("prune", "--yes", "--results", "--json").out)
     assert (gone["results"], gone["problems"]) == (2, [])
-    assert here("query", "SELECT sum(results) AS n FROM sqlbatch.costs", "--format", "csv").out == "n\n4\n"
+    costs = here("query", "SELECT sum(results) AS n, sum(tokens_in) AS tokens FROM sqlbatch.costs", "--format", "csv")
+    assert costs.out == "n,tokens\n4,6\n"
 
 
 def test_load_takes_a_job_files_or_both(here: Command, tmp_path: Path) -> None:
-    assert here(*ASK).code == 0
+    enrich(database("enriched.duckdb"), QUERY, content, into="t")
     row = json.loads(here("query", "FROM sqlbatch.results", "--json").out)[0]
     known, said = row["custom_id"], row["content"]
-    usage = {"prompt_tokens": row["tokens_in"], "completion_tokens": row["tokens_out"]}
-    answer = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}], "usage": usage}
+    answer = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}], "usage": None}
     (tmp_path / "out.jsonl").write_text(
         "".join(
             json.dumps({"custom_id": each, "response": {"status_code": 200, "body": answer}, "error": None}) + "\n"
