@@ -51,7 +51,11 @@ def job(**facts: Any) -> JobRow:
             {"status": "superseded", "newest": 3, "successor": 2},
             "sqlbatch show 2 shows the job that has its target now",
         ),
-        ({"status": "cancelled"}, "sqlbatch load 1 writes what was answered; the same enrich goes on from there"),
+        ({"status": "cancelled"}, "the same enrich goes on from there"),
+        (
+            {"status": "cancelled", "answered": 2},
+            "sqlbatch load 1 writes what was answered; the same enrich goes on from there",
+        ),
         ({"status": "cancelled", "kept": False}, "the same enrich goes on from there"),
         (BLOCKED | {"failing": True}, "sqlbatch show 1 --failures says why, sqlbatch wait 1 --keep-going sends on"),
         (BLOCKED | {"blocked_code": "budget"}, "sqlbatch wait 1 --max-cost USD allows more"),
@@ -86,7 +90,7 @@ def test_what_is_over_says_how_to_go_on(here: Command) -> None:
     outcome.cancel(db, 2)
     assert "job 2" not in here("jobs").err
     cancelled = here("wait", "2")
-    going_on = "sqlbatch load 2 writes what was answered; the same enrich goes on from there"
+    going_on = "the same enrich goes on from there: it sends only what is not answered"
     assert (cancelled.code, cancelled.error) == (1, f"job 2 is cancelled; 0 answers kept; {going_on}")
     begin(db, "SELECT 'd' AS x", into="more")
     begin(db, "SELECT 'e' AS x", into="more")

@@ -86,7 +86,12 @@ def _show(database: Database, job: JobRow, *, as_json: bool) -> None:
     if as_json:
         display.print_json(
             display.job_json(job, at(database), billed)
-            | {"batches": [batch.as_dict() | {"says": display.batch_in_words(batch)} for batch in batches]}
+            | {
+                "batches": [
+                    batch.as_dict() | {"says": display.batch_in_words(batch, sending=display.sends(job))}
+                    for batch in batches
+                ]
+            }
             | {"not_at_once": [asdict(each) for each in again]}
             | {"failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures]}
         )

@@ -24,7 +24,7 @@ from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
 from sqlbatch.display.table import show_rows, show_table
 from sqlbatch.display.voice import voice
-from sqlbatch.display.words import batch_in_words, status_in_words
+from sqlbatch.display.words import batch_in_words, sends, status_in_words
 
 __all__ = [
     "Exit",
@@ -44,6 +44,7 @@ __all__ = [
     "print_json",
     "prunable",
     "say",
+    "sends",
     "show_config",
     "show_failures",
     "show_handed",

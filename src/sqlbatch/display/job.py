@@ -10,7 +10,7 @@ from sqlbatch.display.console import counted, out, plain, say, show_facts, sized
 from sqlbatch.display.money import quoted, spent
 from sqlbatch.display.next_step import needs_somebody, next_step
 from sqlbatch.display.table import show_table
-from sqlbatch.display.words import batch_in_words, notable, status_in_words, tried_again
+from sqlbatch.display.words import batch_in_words, notable, sends, status_in_words, tried_again
 from sqlbatch.layout import wrapped
 
 if TYPE_CHECKING:
@@ -105,16 +105,17 @@ def show_job(
     console = out()
     show_facts(console, job_facts(job, billed, again, at) | {"query": job.query.strip()})
     if batches:
-        _show_batches(batches)
+        _show_batches(batches, sending=sends(job))
     if failures:
         _apart()
         rows = [[code, f"{number:,}", (message or "")[:200]] for code, number, message in failures]
         show_table(("failed for", "requests", "for example"), rows, right={"requests"})
 
 
-def _show_batches(batches: Sequence[BatchRow]) -> None:
+def _show_batches(batches: Sequence[BatchRow], *, sending: bool) -> None:
     """Print a line a batch, and below what there is to say of them."""
-    counts = ("requests", "answered", "failed", "to send again", "not tried", "open")
+    again = "to send again" if sending else "not answered"
+    counts = ("requests", "answered", "failed", again, "not tried", "open")
     rows = []
     for batch in batches:
         failed = batch.failed - batch.again
@@ -130,7 +131,7 @@ def _show_batches(batches: Sequence[BatchRow]) -> None:
         _apart()
     console = out()
     for batch in said[:NOTES]:
-        name, words = batch.provider_id or batch.batch_id, batch_in_words(batch)
+        name, words = batch.provider_id or batch.batch_id, batch_in_words(batch, sending=sending)
         if not console.is_terminal:
             console.print(f"{plain(name)}  {plain(words)}", soft_wrap=True)
             continue

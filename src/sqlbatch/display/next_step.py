@@ -21,7 +21,7 @@ def next_step(job: JobRow, at: str = "") -> str:  # noqa: PLR0911 (one a state)
             return _blocked(job, at)
         case "superseded":
             return f"sqlbatch show {job.successor}{at} shows the job that has its target now"
-        case "cancelled" if job.newest == job.job_id and job.kept:
+        case "cancelled" if job.answered and job.newest == job.job_id and job.kept:
             return f"{_run('load', job, at)} writes what was answered; the same enrich goes on from there"
         case "cancelled":
             return "the same enrich goes on from there: it sends only what is not answered"

@@ -51,9 +51,14 @@ def status_in_words(job: JobRow) -> str:  # noqa: PLR0911 (one a status)
             return status
 
 
-def batch_in_words(batch: BatchRow) -> str:
-    """Return what became of a batch."""
-    told = [_state_in_words(batch)]
+def sends(job: JobRow) -> bool:
+    """Whether what of a job was not answered is sent again, or was: not where it was given up."""
+    return job.status not in {"cancelled", "superseded"}
+
+
+def batch_in_words(batch: BatchRow, *, sending: bool = True) -> str:
+    """Return what became of a batch; `sending` is false where its job was given up, and sends nothing again."""
+    told = [_state_in_words(batch, sending=sending)]
     if batch.gone:
         told.append(f"{counted(batch.gone, 'paid result')} gone at the provider: sqlbatch retry asks, and pays, again")
     if batch.doubled:
@@ -79,7 +84,7 @@ def tried_again(job: JobRow, again: Sequence[Again]) -> str:
     told = []
     for each in again:
         became = [f"{each.answered:,} answered since"] if each.answered else []
-        became += [f"{each.open:,} open"] if each.open else []
+        became += [f"{each.open:,} {'open' if sends(job) else 'not asked again'}"] if each.open else []
         became += [f"{each.given_up:,} given up after {counted(each.tries, 'attempt')}"] if each.given_up else []
         told.append(f"{each.requests:,} for {each.code} ({', '.join(became)})")
     return f"{'; '.join(told)}; up to {counted(job.max_attempts, 'attempt')} each"
@@ -97,7 +102,7 @@ def _blocked(job: JobRow) -> str:
     return f"waiting{until}: {job.blocked}" + (f" ({where}: {todo})" if todo else "")
 
 
-def _state_in_words(batch: BatchRow) -> str:  # noqa: PLR0911, PLR0912 (one a state)
+def _state_in_words(batch: BatchRow, *, sending: bool) -> str:  # noqa: PLR0911, PLR0912 (one a state)
     error = batch.error or "it did not say why"
     match batch.state, batch.status:
         case "planned", _:
@@ -122,9 +127,9 @@ def _state_in_words(batch: BatchRow) -> str:  # noqa: PLR0911, PLR0912 (one a st
         case _, "completed":
             return "done"
         case _, "expired":
-            return f"expired after its 24 hours: {batch.answered:,} answered and kept" + _again(batch)
+            return f"expired after its 24 hours: {batch.answered:,} answered and kept" + _again(batch, sending=sending)
         case _, "cancelled":
-            return f"cancelled: {batch.answered:,} answered by then and kept" + _again(batch)
+            return f"cancelled: {batch.answered:,} answered by then and kept" + _again(batch, sending=sending)
         case _, "failed" if batch.error_code == "token_limit_exceeded":
             return f"turned away, nothing of it ran: the provider's queue limit was reached ({error})"
         case _, "failed":
@@ -133,5 +138,6 @@ def _state_in_words(batch: BatchRow) -> str:  # noqa: PLR0911, PLR0912 (one a st
             return f"{state} ({status})"
 
 
-def _again(batch: BatchRow) -> str:
-    return f", {batch.again:,} not (sent again within the job's attempts)" if batch.again else ""
+def _again(batch: BatchRow, *, sending: bool) -> str:
+    more = " (sent again within the job's attempts)" if sending else ""
+    return f", {batch.again:,} not{more}" if batch.again else ""
