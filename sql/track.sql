@@ -17,10 +17,11 @@ WHERE base_url = $base_url AND state IN ('creating', 'fenced')
 ORDER BY creating_at;
 
 -- doubtful: batches that, by our own state, are not at the provider: planned before this run began, or given up of late
+-- What was planned later than now was planned before somebody set the clock back.
 SELECT batch_id::VARCHAR, state, input_file_id
 FROM sqlbatch.batches
 WHERE base_url = $base_url
-  AND (state IN ('planned', 'uploading') AND planned_at < $begun::TIMESTAMP
+  AND (state IN ('planned', 'uploading') AND (planned_at < $begun::TIMESTAMP OR planned_at > $now::TIMESTAMP)
          AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP)
        OR state = 'abandoned' AND error_code = 'never_made' AND abandoned_at > $now::TIMESTAMP - INTERVAL 25 HOUR);
 

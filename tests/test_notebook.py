@@ -116,7 +116,10 @@ def test_a_job_shows_itself_wherever_it_stands(tmp_path: Path) -> None:
     assert "2 distinct: 2 answered, 0 failed, 0 pending" in _Read(job._repr_html_()).texts
 
 
-def test_a_job_shows_itself_also_where_its_database_cannot_be_read(tmp_path: Path) -> None:
+def test_a_job_shows_itself_also_where_its_database_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqlbatch.store.database.LOCK_PATIENCE", 0.1)
     path = tmp_path / "a.duckdb"
     job = sqlbatch.enrich(FILMS, db=path, **ask()).wait()
     with duckdb.connect(str(path), read_only=True):

@@ -55,6 +55,7 @@ def test_a_quote_alone_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_lock_at_the_very_beginning_of_wait_is_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", "60")
     job_id = begun(tmp_path / "a.duckdb")
     read, locked = Database.read, [3]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import tempfile
+import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -17,7 +21,6 @@ from sqlbatch.store.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import pytest
 
@@ -29,8 +32,13 @@ KEY = "sk-test-0123456789abcdef"
 SPEED = "2400"
 # Real seconds that a lease lasts in the tests, far longer than any step of theirs; a test of its end moves the clock.
 LEASE = 60.0
+# One client for all that tests ask of servers of ours: to make one takes longer than to ask.
+HTTP = httpx2.Client(verify=False, trust_env=False)
 # Steps after which a job that does not end is a mistake.
 PATIENCE = 4_000
+
+
+_KNOWN: dict[Path, Database] = {}
 
 
 @dataclass
@@ -47,6 +55,11 @@ class Bench:
     def database(self) -> Database:
         """The database as a new process would open it."""
         return Database(self.path)
+
+    @property
+    def _known(self) -> Database:
+        """The database as who has opened it before does: what is only looked at need not bring it up to date."""
+        return _KNOWN.setdefault(self.path, self.database)
 
     def within(self, **limits: Any) -> Bench:
         """Return the same bench with a provider of other limits, which a job finds again by the provider's name."""
@@ -108,11 +121,11 @@ class Bench:
 
     def job(self, job_id: int) -> JobRow:
         """Return a job as it stands."""
-        return self.database.read(lambda session: jobs.find(session, str(job_id)))
+        return self._known.read(lambda session: jobs.find(session, str(job_id)))
 
     def sql(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of any SQL on the database."""
-        return self.database.read(lambda session: session.sql(sql))
+        return self._known.read(lambda session: session.sql(sql))
 
     def target(self, name: str = "answers") -> list[tuple[Any, ...]]:
         """Return text, response, status and error of each row of a target, in its order."""
@@ -197,15 +210,15 @@ class Control:
 
     def faults(self, *rules: dict[str, Any]) -> None:
         """Act out these failures and no others."""
-        httpx2.put(f"{self._url}/faults", json={"fault": list(rules)}).raise_for_status()
+        HTTP.put(f"{self._url}/faults", json={"fault": list(rules)}).raise_for_status()
 
     def fired(self) -> int:
         """Return how often any failure has happened."""
-        return sum(rule["fired"] for rule in httpx2.get(f"{self._url}/faults").json()["fault"])
+        return sum(rule["fired"] for rule in HTTP.get(f"{self._url}/faults").json()["fault"])
 
     def ledger(self) -> list[str]:
         """Return the custom_ids of the executed requests, in their order."""
-        return [entry["custom_id"] for entry in httpx2.get(f"{self._url}/ledger").json()["data"]]
+        return [entry["custom_id"] for entry in HTTP.get(f"{self._url}/ledger").json()["data"]]
 
     def executed_twice(self) -> list[str]:
         """Return the custom_ids that were executed, and paid, more than once."""
@@ -214,32 +227,45 @@ class Control:
 
     def calls(self, method: str, path: str) -> int:
         """Return how many HTTP requests the server has seen at a place (a path's beginning)."""
-        found = httpx2.get(f"{self._url}/requests").json()["data"]
+        found = HTTP.get(f"{self._url}/requests").json()["data"]
         return sum(one["method"] == method and one["path"].startswith(path) for one in found)
 
     def batches(self) -> list[dict[str, Any]]:
         """Return the provider's batches, newest first."""
-        found: list[dict[str, Any]] = httpx2.get(f"{self._api}/batches", params={"limit": 100}).json()["data"]
+        found: list[dict[str, Any]] = HTTP.get(f"{self._api}/batches", params={"limit": 100}).json()["data"]
         return found
 
     def files(self, purpose: str = "batch") -> list[dict[str, Any]]:
         """Return the provider's files of a purpose."""
-        found: list[dict[str, Any]] = httpx2.get(f"{self._api}/files", params={"purpose": purpose}).json()["data"]
+        found: list[dict[str, Any]] = HTTP.get(f"{self._api}/files", params={"purpose": purpose}).json()["data"]
         return found
 
-    def until_ended(self) -> None:
-        """Look until no batch is at work any more."""
+    def until_ended(self, but: int = 0) -> None:
+        """Look until no batch is at work any more, `but` so many."""
+        ends = {"completed", "failed", "expired", "cancelled"}
         for _ in range(3_000):
-            if all(
-                batch["status"].lower() in {"completed", "failed", "expired", "cancelled"} for batch in self.batches()
-            ):
+            if sum(batch["status"].lower() not in ends for batch in self.batches()) <= but:
                 return
+            time.sleep(0.005)
         raise AssertionError("the batches do not end")
 
     def lines(self, file_id: str) -> list[dict[str, Any]]:
         """Return the lines of a file at the provider."""
-        content = httpx2.get(f"{self._api}/files/{file_id}/content").content
-        return [json.loads(line) for line in content.split(b"\n") if line]
+        return [json.loads(line) for line in self.content(file_id).split(b"\n") if line]
+
+    def content(self, file_id: str) -> bytes:
+        """Return a file at the provider as it is."""
+        return HTTP.get(f"{self._api}/files/{file_id}/content").content
+
+
+@functools.cache
+def empty() -> bytes:
+    """Return a database file of ours without a job, which is quicker to copy than to make."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.duckdb"
+        with Database(path).session():
+            pass
+        return path.read_bytes()
 
 
 def numbered(rows: int, first: int = 0) -> str:

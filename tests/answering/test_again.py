@@ -93,13 +93,14 @@ def test_a_cancelled_job_keeps_what_was_paid_for(bench: Bench) -> None:
 
 
 def test_a_cancel_does_not_stop_what_another_job_needs(bench: Bench) -> None:
-    bench.control.faults({"name": "stuck_in_progress", "seconds": 4})
+    bench.control.faults({"name": "stuck_in_progress"})
     first = bench.begin(10, "first")
     bench.sync(first)
     second = bench.begin(numbered(6), "second")
     bench.sync(second)
     outcome.cancel(bench.database, first)
     bench.sync(second)
+    bench.control.faults()
     bench.wait(second)
     assert bench.control.calls("POST", "/v1/batches/") == 0
     assert bench.job(first).status == "cancelled"

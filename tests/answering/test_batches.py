@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 
 from sqlbatch import run
@@ -15,7 +14,7 @@ from sqlbatch.answering.step import KEPT_FILES, WAVE
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable
 from sqlbatch.store import database as store
 
-from .bench import SPEED
+from .bench import HTTP, SPEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +50,7 @@ def test_a_batch_that_the_provider_cancelled_keeps_its_paid_part(bench: Bench) -
     bench.control.faults({"name": "stuck_in_progress", "count": 1})
     job_id = bench.begin(10)
     bench.sync(job_id)
-    httpx2.post(f"{bench.base_url}/batches/{bench.control.batches()[0]['id']}/cancel").raise_for_status()
+    HTTP.post(f"{bench.base_url}/batches/{bench.control.batches()[0]['id']}/cancel").raise_for_status()
     bench.wait(job_id)
     assert [event.status for event in bench.loaded] == ["cancelled", "completed"]
     assert ("retryable", "batch_cancelled", 10) in bench.outcomes()
@@ -152,7 +151,7 @@ def test_a_batch_that_failed_for_an_unknown_reason_is_tried_again_but_not_for_ev
         bench.until_ended(job_id)
         _lose_inputs(bench)
         for file in bench.control.files():
-            httpx2.delete(f"{bench.base_url}/files/{file['id']}").raise_for_status()
+            HTTP.delete(f"{bench.base_url}/files/{file['id']}").raise_for_status()
     bench.wait(job_id)
     assert bench.outcomes() == [("retryable", "model_not_found", 9)]
 

@@ -351,6 +351,20 @@ def test_a_restored_backup_finds_what_was_sent_since(bench: Bench, backup: str) 
     bench.check(10)
 
 
+def test_a_restored_backup_is_compared_also_where_the_clock_was_set_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = bench.begin(10)
+    bench.sync(job_id)
+    bench.control.until_ended()
+    bench.sql("UPDATE sqlbatch.batches SET state = 'planned', provider_id = NULL, input_file_id = NULL")
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() - timedelta(days=2))
+    bench.wait(job_id)
+    assert bench.control.calls("POST", "/v1/batches") == 1
+    bench.check(10)
+
+
 def test_the_lease_of_a_process_that_died_ends_with_it(bench: Bench) -> None:
     """Without it, what a killed process was uploading would wait for half an hour."""
     with subprocess.Popen([sys.executable, "-c", ""]) as child:

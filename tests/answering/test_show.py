@@ -43,7 +43,7 @@ def test_an_expired_batch_keeps_what_was_answered(bench: Bench, shown: Any) -> N
     bench.control.faults({"name": "expires", "count": 1})
     job_id = bench.begin(10)
     bench.until_ended(job_id)
-    bench.control.faults({"name": "stuck_in_progress", "seconds": 5})
+    bench.control.faults({"name": "stuck_in_progress"})
     bench.sync(job_id)
     text = shown()
     assert "expired after its 24 hours: 5 answered and kept, 5 not (sent again within the job's attempts)" in text

@@ -60,7 +60,7 @@ def reader(tmp_path: Path, openai: str, monkeypatch: pytest.MonkeyPatch) -> Read
     monkeypatch.setattr(batch_api, "BatchAPI", redirected)
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", "20")
+    monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", "100")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     return Reader(tmp_path, {})
 

@@ -31,7 +31,7 @@ _LEASE = 60.0
 # A point that comes again and again (a look at a batch) is a point of its own so many times.
 _OCCASIONS = 2
 # What changes the database for good; what DuckDB keeps for the connection only does not.
-_WRITES = re.compile(
+WRITES = re.compile(
     r"^\s*(--[^\n]*\n\s*)*(INSERT|UPDATE|DELETE|DROP|ALTER|COMMENT|CREATE(?!( OR REPLACE)? TEMP))", re.I
 )
 
@@ -165,6 +165,9 @@ def _main(
     _bend(limits)
     providers.KNOWN["openai"] = replace(providers.KNOWN["openai"], **limits)
     kept = duckdb.connect(keep_open) if keep_open else None
+    if kept is not None:
+        # A handful of rows takes longer to deal out to threads than to work on.
+        kept.execute("SET threads = 1")
     code = main(arguments)
     if kept is not None:
         kept.close()
@@ -180,8 +183,9 @@ def _bend(limits: dict[str, Any]) -> None:
     from sqlbatch.store import database  # noqa: PLC0415
 
     # A busy machine must not lose a lease between two calls; that of a process that was killed ends with it anyway.
-    for lease in ("UPLOAD_LEASE", "CREATE_LEASE"):
-        setattr(submit, lease, max(getattr(submit, lease), _LEASE * clock.speed()))
+    # They differ, for it is the lease on the create that one sleeps past.
+    submit.UPLOAD_LEASE = max(submit.UPLOAD_LEASE, 2 * _LEASE * clock.speed())
+    submit.CREATE_LEASE = max(submit.CREATE_LEASE, _LEASE * clock.speed())
     database.LOCK_PATIENCE = limits.pop("patience", database.LOCK_PATIENCE)
     load.FIRST_RESULTS = limits.pop("first_results", load.FIRST_RESULTS)
     sleeps, after = limits.pop("sleeps", 0), clock.after
@@ -234,7 +238,7 @@ def _watch_database(points: Points) -> None:
         done = sql(session, text, params, name)
         if text == "BEGIN TRANSACTION":
             here.inside, here.last = True, None
-        elif getattr(here, "inside", False) and _WRITES.match(text):
+        elif getattr(here, "inside", False) and WRITES.match(text):
             # Before a further statement: the point after the last one is the one before the commit.
             if here.last:
                 points.passed(f"in the transaction, after {here.last}", 1)

@@ -25,6 +25,8 @@ LIMITS = {"max_requests": 2}
 FAILING = {**LIMITS, "first_results": 2}
 _RETIRED = {"name": "model_retired"}
 _KEY_REFUSED = {"name": "error", "on": "GET /v1/batches/*", "status": 401, "code": "invalid_api_key", "count": 4}
+# The name of a result file that a person has fetched, in the ground's folder.
+FETCHED = "fetched.jsonl"
 # The name of the first target that nobody has named.
 UNNAMED = "enriched_1"
 _STUCK = {"name": "stuck_in_progress"}
@@ -189,6 +191,23 @@ def _wait_and_retry(ground: Ground, bench: Bench) -> str:
     return "killed; wait"
 
 
+def _fetched(ground: Ground, bench: Bench) -> None:
+    """Fetch by hand what a batch has brought; the other is at work still."""
+    _half_stuck(ground, bench)
+    bench.control.until_ended(1)
+    ours = {row[0] for row in bench.sql("SELECT provider_id FROM sqlbatch.batches")}
+    ended = next(one for one in bench.control.batches() if one["id"] in ours and one["output_file_id"])
+    strange = b'{"custom_id":"stranger","response":{"status_code":200,"body":{}}}\n'
+    (ground.folder / FETCHED).write_bytes(bench.control.content(ended["output_file_id"]) + strange)
+
+
+def _load_again(ground: Ground, bench: Bench) -> str:
+    """Load the file again, then wait for the rest."""
+    right(ground.run(bench, ["load", "answers", FETCHED], limits=LIMITS))
+    right(ground.run(bench, ["wait", "--poll", "60"], limits=LIMITS))
+    return "killed; load again, then wait"
+
+
 def _cancel_again(ground: Ground, bench: Bench) -> str:
     """Cancel again, then ask for the same anew: what was answered by then is kept and not paid again."""
     right(ground.run(bench, ["cancel", "--poll", "60"], limits=LIMITS))
@@ -238,6 +257,7 @@ SCENARIOS = [
     Scenario("sync, its batches ended", ["sync"], _ended, _wait),
     Scenario("wait", ["wait", "--poll", "60"], _sent, _wait),
     Scenario("retry", ["retry", "--yes", "--poll", "60"], _failed, _wait_and_retry, retried=1),
+    Scenario("load, a file fetched by hand", ["load", "answers", FETCHED], _fetched, _load_again),
     Scenario("cancel", ["cancel", "--poll", "60"], _half_stuck, _cancel_again, cancels=True),
     Scenario("cancel, nothing sent yet", ["cancel", "--poll", "60"], _planned_only, _cancel_again, cancels=True),
     Scenario("the final join", ["wait", "--poll", "60"], _before_join, _wait),

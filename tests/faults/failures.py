@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import httpx2
 
 from sqlbatch.errors import JobError, SqlbatchError
+from tests.answering.bench import HTTP, empty
 
 from .ground import Ground, Row, account
 
@@ -274,7 +274,9 @@ def failures(ground: Ground, cases: list[Failure]) -> Iterator[Row]:
 def _through(ground: Ground, case: Failure) -> Row:
     bench = ground.bench()
     try:
-        with duckdb.connect(str(bench.path)):
+        bench.path.write_bytes(empty())
+        with duckdb.connect(str(bench.path)) as con:
+            con.execute("SET threads = 1")
             return _acted(bench, case)
     finally:
         bench.control.faults()
@@ -289,7 +291,7 @@ def _acted(bench: Bench, case: Failure) -> Row:
         bench.control.faults(*(case.faults if case.revoked else ()))
         bench.sync(job_id)
     if case.revoked:
-        httpx2.post(f"{bench.base_url}/batches/{bench.control.batches()[0]['id']}/cancel").raise_for_status()
+        HTTP.post(f"{bench.base_url}/batches/{bench.control.batches()[0]['id']}/cancel").raise_for_status()
     else:
         bench.control.faults(*case.faults)
     try:

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import httpx2
 import pytest
 
 from sqlbatch import places
 from sqlbatch.answering.providers import Provider
 from sqlbatch.server import EmbeddedServer, ServerConfig
-from tests.answering.bench import KEY, Bench
+from tests.answering.bench import HTTP, KEY, Bench
 
 from . import child
 
@@ -103,7 +102,7 @@ def account(
 def _account(
     bench: Bench, rows: int, name: str, failed: int | None, retried: int, *, untyped: bool
 ) -> tuple[int, int, int, str]:
-    ledger = httpx2.get(f"{bench.base_url.removesuffix('/v1')}/control/ledger").json()["data"]
+    ledger = HTTP.get(f"{bench.base_url.removesuffix('/v1')}/control/ledger").json()["data"]
     ours = {row[0] for row in bench.sql("SELECT custom_id::VARCHAR FROM sqlbatch.requests")}
     executed = [entry for entry in ledger if entry["custom_id"] in ours]
     # What was not final may be asked again, and what was final may not.

@@ -6,6 +6,7 @@ Replies become frozen records in one spelling, errors become ours, and nothing i
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from sqlbatch.answering.providers import BLOCKING_CODES
 from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -56,7 +58,7 @@ class BatchAPI:
         self._key = key
         # What is on this machine is not behind a proxy of the environment's.
         hooks: Any = {"request": [_begun], "response": [_answered]}
-        client = openai.DefaultHttpxClient(trust_env=not loopback, event_hooks=hooks)
+        client = openai.DefaultHttpxClient(verify=_trusted(), trust_env=not loopback, event_hooks=hooks)
         self._client = openai.OpenAI(base_url=base_url, api_key=key or "none", http_client=client)
         # A POST whose reply was lost must be looked up, not repeated: the SDK resends it without an idempotency key.
         self._once = self._client.with_options(max_retries=0)
@@ -229,6 +231,12 @@ class BatchAPI:
         if self._key:
             text = text.replace(self._key, "(the key)")
         return re.sub(r"\bsk-[\w*.-]+", "(the key)", " ".join(text.split()))
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Return whom this computer trusts, which takes longer to read than many a step takes."""
+    return httpx2.create_ssl_context()
 
 
 def _begun(request: httpx2.Request) -> None:
