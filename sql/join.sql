@@ -3,30 +3,33 @@
 -- has_snapshot: one row if the rows of a job are still kept
 SELECT 1 FROM duckdb_tables() WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND table_name = $rows;
 
--- write: the target: the query's columns, the returned columns, and what became of each row
+-- found: which result decides what each row asks, in the rows' order
+CREATE OR REPLACE TEMP TABLE sqlbatch_found AS
+SELECT a.sqlbatch_row, a.custom_id, a.skipped, d.place, d.settled
+FROM sqlbatch.asks_{job} a
+LEFT JOIN (SELECT custom_id, place, settled FROM sqlbatch.decided WHERE job_id = $job_id) d ON d.custom_id = a.custom_id
+ORDER BY a.sqlbatch_row;
+
+-- write: some rows of the target: the query's columns, the returned columns, and what became of each row
 -- Answers are made into values after the sort, for texts are sorted in less time than the lists and structs in them.
-CREATE OR REPLACE TABLE {target} AS
+{begin}
 SELECT * EXCLUDE (sqlbatch_row, sqlbatch_content, sqlbatch_vector, sqlbatch_id, sqlbatch_status, sqlbatch_error, sqlbatch_model),
   {typed}, sqlbatch_id AS custom_id, sqlbatch_status AS ai_status, sqlbatch_error AS ai_error, sqlbatch_model AS ai_model
 FROM (
-  SELECT r.*, p.content AS sqlbatch_content, p.vector AS sqlbatch_vector, a.custom_id AS sqlbatch_id,
-    CASE WHEN a.custom_id IS NULL THEN 'skipped'
+  SELECT r.*, f.custom_id AS sqlbatch_id,
+    CASE WHEN p.outcome = 'answered' THEN p.content END AS sqlbatch_content,
+    CASE WHEN p.outcome = 'answered' THEN p.vector END AS sqlbatch_vector,
+    CASE WHEN f.custom_id IS NULL THEN 'skipped'
          WHEN p.outcome = 'answered' THEN 'answered'
-         WHEN p.settled THEN 'failed'
+         WHEN f.settled THEN 'failed'
          ELSE 'pending' END AS sqlbatch_status,
-    CASE WHEN a.custom_id IS NULL THEN a.skipped
+    CASE WHEN f.custom_id IS NULL THEN f.skipped
          WHEN p.outcome = 'answered' THEN NULL
          WHEN p.outcome IS NOT NULL THEN concat_ws(': ', p.code, p.message) END AS sqlbatch_error,
     CASE WHEN p.outcome = 'answered' THEN p.model END AS sqlbatch_model
-  FROM sqlbatch.rows_{job} r
-  JOIN sqlbatch.asks_{job} a ON a.sqlbatch_row = r.sqlbatch_row
-  LEFT JOIN (
-    SELECT custom_id, outcome, code, message, model, settled,
-      CASE WHEN outcome = 'answered' THEN content END AS content,
-      CASE WHEN outcome = 'answered' THEN vector END AS vector
-    FROM sqlbatch.responses
-    WHERE job_id = $job_id
-  ) p ON p.custom_id = a.custom_id
+  FROM (FROM sqlbatch.rows_{job} WHERE sqlbatch_row BETWEEN $low AND $high) r
+  JOIN (FROM sqlbatch_found WHERE sqlbatch_row BETWEEN $low AND $high) f ON f.sqlbatch_row = r.sqlbatch_row
+  LEFT JOIN (SELECT rowid AS place, outcome, code, message, content, vector, model FROM sqlbatch.results) p ON p.place = f.place
   ORDER BY r.sqlbatch_row
 );
 

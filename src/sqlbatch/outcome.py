@@ -170,4 +170,4 @@ def left_over(session: Session) -> list[int]:
 def _join(session: Session, job: JobRow, *, replacing: bool) -> join.Joined:
     enrichment = Enrichment.from_json(job.enrichment)
     returns = read_returns(enrichment.endpoint, enrichment.returns)
-    return join.write_target(session, job.job_id, job.target, returns, replace=replacing)
+    return join.write_target(session, job, returns, replace=replacing)

@@ -147,3 +147,21 @@ def test_the_failures_are_settled_for_a_later_job(done: Bench) -> None:
     final = done.sql("SELECT count(DISTINCT custom_id) FROM sqlbatch.results WHERE outcome = 'failed'")[0][0]
     assert quote.failed_before == final
     assert quote.to_send == failed - final
+
+
+@pytest.mark.parametrize("part", [1, 4, 10])
+def test_a_target_written_part_by_part_has_every_row_once_in_the_querys_order(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setattr("sqlbatch.query.join.PART", part)
+    bench.control.faults({"name": "refusal", "count": 1})
+    bench = bench.within(max_requests=3)
+    # Equal texts are one request, and a row without a text is skipped.
+    bench.enrich("SELECT 10 - n AS n, CASE WHEN n % 5 <> 2 THEN 'text ' || n % 4 END AS text FROM range(10) r(n)")
+    found = bench.sql("SELECT n, text, response, ai_status FROM answers")
+    assert [n for n, *_ in found] == list(range(10, 0, -1))
+    assert [(n, status) for n, _, _, status in found if status == "skipped"] == [(8, "skipped"), (3, "skipped")]
+    assert len({text for _, text, _, status in found if status == "failed"}) == 1
+    answered = [(text, response) for _, text, response, status in found if status == "answered"]
+    assert answered
+    assert all(text == response for text, response in answered)

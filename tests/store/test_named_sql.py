@@ -31,7 +31,8 @@ BLOCKS = [f"{file.removesuffix('.sql')}.{name}" for file in FILES for name in bl
 # What stands in the places of the blocks: SQL such as the code fills in.
 PLACES = {
     "query": "SELECT 1 AS a", "limit": "LIMIT 1", "skipped": "CAST(NULL AS VARCHAR)", "input": "a::VARCHAR",
-    "invalid": "CAST(NULL AS VARCHAR)", "job": "1", "typed": "sqlbatch_answer.content AS response", "comment": "'ours'",
+    "invalid": "CAST(NULL AS VARCHAR)", "job": "1", "typed": "sqlbatch_content AS response", "begin": "",
+    "comment": "'ours'",
     "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2", "url": "'/v1/x'",
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'",
     "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1", "past": "r.batch_id IS NULL",
@@ -47,7 +48,7 @@ PLACES = {
 FIRST = (
     "render.needed", "render.kept", "render.inputs",
     "prices.known", "pack.choose", "pack.running", "pack.shards", "load.judged", "load.chosen", "handed.theirs",
-    "handed.new", "handed.strange", "prune.idle", "prune.past", "prune.past_batches", "cancel.failed",
+    "handed.new", "handed.strange", "join.found", "prune.idle", "prune.past", "prune.past_batches", "cancel.failed",
 )  # fmt: skip
 VALUES = {
     "given": "'[]'",

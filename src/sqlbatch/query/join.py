@@ -12,6 +12,11 @@ from sqlbatch.store.queries import quote_identifier, quote_literal
 if TYPE_CHECKING:
     from sqlbatch.query.returns import Returns
     from sqlbatch.store.database import Session
+    from sqlbatch.store.records import JobRow
+
+# Rows of a target that are written at once: a row group of DuckDB, which is as much as it compresses together. To join
+# and sort all at once takes memory, or the disk in its place, that grows with them.
+PART = 122_880
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,12 @@ def as_it_is(session: Session, job_id: int, target_sql: str) -> Joined | None:
     return Joined(target.sql, rows, answered, failed, pending, skipped)
 
 
-def write_target(session: Session, job_id: int, target_sql: str, returns: Returns, *, replace: bool) -> Joined:
-    """Write the job's target anew from what is there, within the caller's transaction.
+def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bool) -> Joined:
+    """Write a job's target anew from what is there, within the caller's transaction.
 
     Raises InvalidTarget where another than sqlbatch has made a table of that name meanwhile and `replace` is not set.
     """
-    target = parse_target(target_sql, session.catalog)
+    target, job_id = parse_target(job.target, session.catalog), job.job_id
     existing = look_up(session, target)
     if existing is not None and existing.job_id is None and not (replace and existing.kind == "table"):
         raise InvalidTarget(
@@ -57,8 +62,13 @@ def write_target(session: Session, job_id: int, target_sql: str, returns: Return
     columns = returns.typed_sql("sqlbatch_content", "sqlbatch_vector")
     typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
     qualified = target.qualified(session.catalog)
+    places = {"job": str(job_id), "typed": typed}
+    begin = f"CREATE OR REPLACE TABLE {qualified} AS"
     with session.keeping_row_order(keep=True):
-        session.run("join.write", {"job_id": job_id}, target=qualified, job=str(job_id), typed=typed)
+        session.run("join.found", {"job_id": job_id}, job=str(job_id))
+        for low in range(1, max(job.rows, 1) + 1, PART):
+            session.run("join.write", {"low": low, "high": low + PART - 1}, begin=begin, **places)
+            begin = f"INSERT INTO {qualified}"
     session.run("join.comment", target=qualified, comment=quote_literal(comment_of(job_id)))
     rows, answered, failed, pending, skipped = session.run("join.counts", target=qualified)[0]
     return Joined(target.sql, rows, answered, failed, pending, skipped)
