@@ -92,6 +92,7 @@ def test_what_is_over_says_how_to_go_on(here: Command) -> None:
     cancelled = here("wait", "2")
     going_on = "the same enrich goes on from there: it sends only what is not answered"
     assert (cancelled.code, cancelled.error) == (1, f"job 2 is cancelled; 0 answers kept; {going_on}")
+    assert here("load", "2").err.endswith(f"{going_on}\n")
     begin(db, "SELECT 'd' AS x", into="more")
     begin(db, "SELECT 'e' AS x", into="more")
     superseded = here("wait", "3")

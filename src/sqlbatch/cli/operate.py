@@ -16,6 +16,7 @@ from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
 from sqlbatch.cli.rows import head
+from sqlbatch.display.next_step import GOING_ON
 from sqlbatch.errors import DatabaseError, DatabaseLocked, JobError, SqlbatchError
 from sqlbatch.store import jobs as state
 
@@ -158,14 +159,15 @@ def load(
         handed, joined = outcome.hand_in(database, found.job_id, files, replacing=replace)
     else:
         handed, joined = None, outcome.load(database, found.job_id, replacing=replace)
+    after = database.read(lambda session: state.find(session, str(found.job_id)))
+    again = GOING_ON if after.status == "cancelled" else display.next_step(after, at(database))
     if as_json:
-        display.print_json(asdict(joined) | ({"files": asdict(handed)} if handed else {}))
+        display.print_json(asdict(joined) | ({"files": asdict(handed)} if handed else {}) | {"next": again})
         return display.Exit.DONE
     if handed is not None:
         display.show_handed(handed)
     display.show_joined(joined)
     if joined.pending or joined.failed:
-        again = f"sqlbatch wait {found.job_id} goes on" if joined.pending else f"sqlbatch show {found.job_id} says why"
         display.say(again)
     return display.Exit.DONE
 

@@ -18,8 +18,8 @@ _HEAD = """# Commands
 Written by `python -m sqlbatch.cli.reference > docs/commands.md` from the help of the commands; a test compares them.
 
 Every command also takes `--quiet` (`-q`: only errors and the data asked for), `--verbose` (`-v`: each SQL statement and
-HTTP call, timed), `--debug` (the traceback of an error) and `--help` (`-h`); the first three may stand before the
-command's name too. JOB is a job's number or its target's name.
+HTTP call, timed), `--debug` (the traceback of an error), `--help` (`-h`: what is used often), `--help-all`; the first
+three may stand before the command's name too. JOB is a job's number or its target's name.
 
 With `--json` stdout is exactly one JSON document, and all else (progress, messages, what `--verbose` tells) goes to
 stderr. Where a command fails there is none, or a job's as it stands; the reason is the line `error: …` on stderr, and

@@ -11,6 +11,9 @@ from sqlbatch.display.words import KEY_CODES, QUOTA_CODES
 if TYPE_CHECKING:
     from sqlbatch.store.records import JobRow
 
+# How a job that was given up goes on.
+GOING_ON = "the same enrich goes on from there: it sends only what is not answered"
+
 
 def next_step(job: JobRow, at: str = "") -> str:  # noqa: PLR0911 (one a state)
     """Return what to do next about a job; `at` is the option that names its database, where it is not the usual one."""
@@ -24,7 +27,7 @@ def next_step(job: JobRow, at: str = "") -> str:  # noqa: PLR0911 (one a state)
         case "cancelled" if job.answered and job.newest == job.job_id and job.kept:
             return f"{_run('load', job, at)} writes what was answered; the same enrich goes on from there"
         case "cancelled":
-            return "the same enrich goes on from there: it sends only what is not answered"
+            return GOING_ON
         case _ if job.newest != job.job_id:
             return f"sqlbatch show {job.newest}{at} shows the job that has its target now"
         case _ if job.error:
