@@ -258,6 +258,11 @@ class Control:
         return HTTP.get(f"{self._api}/files/{file_id}/content").content
 
 
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the SDK ask again at once: it waits in real seconds, whatever the speed of our clock."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+
+
 @functools.cache
 def empty() -> bytes:
     """Return a database file of ours without a job, which is quicker to copy than to make."""

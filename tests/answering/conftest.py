@@ -12,8 +12,9 @@ import pytest
 from sqlbatch.answering import submit
 from sqlbatch.answering.providers import KNOWN, Provider
 from sqlbatch.server import EmbeddedServer, ServerConfig
+from tests.conftest import check_audit
 
-from .bench import KEY, LEASE, SPEED, Bench, empty
+from .bench import KEY, LEASE, SPEED, Bench, empty, hurry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", SPEED)
     monkeypatch.chdir(tmp_path)
+    hurry(monkeypatch)
 
 
 @pytest.fixture
@@ -63,3 +65,5 @@ def bench(cold_bench: Bench) -> Iterator[Bench]:
         # A handful of rows takes longer to deal out to threads than to work on.
         con.execute("SET threads = 1")
         yield cold_bench
+        # While the file is open, for to open it once more takes as long as a step.
+        check_audit(con, cold_bench.path)

@@ -40,14 +40,13 @@ WRITES = re.compile(
 class Ended:
     """How a process ended: its exit code (negative: the signal), the last point it passed, what it said.
 
-    `points` are those it passed, in their order, and `written` the named statements that changed the database.
+    `points` are those it passed, in their order.
     """
 
     code: int
     point: str
     said: str
     points: tuple[str, ...] = ()
-    written: frozenset[str] = frozenset()
 
 
 class Points:
@@ -72,11 +71,6 @@ class Points:
                 out.write(f"{named}\n")
             if self._kill_at in {self._passed, named}:
                 os.kill(os.getpid(), signal.SIGKILL)
-
-    def wrote(self, name: str) -> None:
-        """Note a named statement that changes the database."""
-        with self._lock, self._trace.with_suffix(".written").open("a") as out:
-            out.write(f"{name}\n")
 
 
 def run(
@@ -128,13 +122,11 @@ def start(
         code = process.exitcode
         process.close()
         points = trace.read_text().splitlines() if trace.exists() else []
-        written = trace.with_suffix(".written")
         return Ended(
             -9 if code is None else code,
             points[-1] if points else "",
             said.read_text() if said.exists() else "",
             tuple(points),
-            frozenset(written.read_text().splitlines() if written.exists() else []),
         )
 
     return end
@@ -243,7 +235,6 @@ def _watch_database(points: Points) -> None:
             if here.last:
                 points.passed(f"in the transaction, after {here.last}", 1)
             here.last = name or "a migration"
-            points.wrote(here.last)
         return done
 
     Session.run = running  # type: ignore[method-assign]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -278,14 +279,27 @@ def crashes(ground: Ground, scenario: Scenario, every: int = 1) -> Iterator[Row]
     """
     told = _attempt(ground, scenario, None)
     varied = scenario.command == ["enrich"] and scenario is not SCENARIOS[0]
-    undisturbed = _attempt(ground, SCENARIOS[0], None) if varied else []
+    undisturbed = _undisturbed(ground) if varied else []
     if isinstance(told, Row) or isinstance(undisturbed, Row):
         yield from (row for row in (told, undisturbed) if isinstance(row, Row))
         return
-    for point in [point for point in told if point not in undisturbed][::every]:
+    points = [point for point in told if point not in undisturbed]
+    # Each scenario begins at another place, so that not only the first points of all are taken.
+    first = zlib.crc32(scenario.name.encode()) % min(every, len(points)) if points else 0
+    for point in points[first::every]:
         row = _attempt(ground, scenario, point)
         assert isinstance(row, Row)
         yield row
+
+
+def _undisturbed(ground: Ground) -> Row | list[str]:
+    """Return the points of an `enrich` that nothing disturbs, listed once for a ground."""
+    if not ground.undisturbed:
+        told = _attempt(ground, SCENARIOS[0], None)
+        if isinstance(told, Row):
+            return told
+        ground.undisturbed.extend(told)
+    return ground.undisturbed
 
 
 def _attempt(ground: Ground, scenario: Scenario, point: str | None) -> Row | list[str]:

@@ -16,7 +16,7 @@ import pytest
 from sqlbatch import places
 from sqlbatch.answering.providers import Provider
 from sqlbatch.server import EmbeddedServer, ServerConfig
-from tests.answering.bench import HTTP, KEY, Bench
+from tests.answering.bench import HTTP, KEY, Bench, hurry
 
 from . import child
 
@@ -53,7 +53,7 @@ class Ground:
     monkeypatch: pytest.MonkeyPatch
     variables: dict[str, str]
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    written: set[str] = field(default_factory=set)
+    undisturbed: list[str] = field(default_factory=list)
 
     def bench(self) -> Bench:
         """Return a bench with a new database at the common server."""
@@ -65,9 +65,7 @@ class Ground:
     def run(self, bench: Bench, arguments: list[str], **how: Any) -> child.Ended:
         """Run a command on a bench's database in a process of its own."""
         path = str(bench.path)
-        ended = child.run([*arguments, "--db", path], self.variables, self.folder, keep_open=path, **how)
-        self.written |= ended.written
-        return ended
+        return child.run([*arguments, "--db", path], self.variables, self.folder, keep_open=path, **how)
 
 
 @contextlib.contextmanager
@@ -81,6 +79,7 @@ def ground(folder: Path) -> Iterator[Ground]:
     with pytest.MonkeyPatch.context() as monkeypatch, EmbeddedServer(folder / "provider", config=config) as server:
         for name in [name for name in os.environ if name.startswith(("OPENAI_", "SQLBATCH_"))]:
             monkeypatch.delenv(name)
+        hurry(monkeypatch)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         yield Ground(server.base_url, folder, monkeypatch, variables)

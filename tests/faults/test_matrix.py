@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Of each command every so-many-th point is taken here; the failures are dealt out to so many tests.
-EVERY_POINT, DEALT = 20, 4
+EVERY_POINT, DEALT = 40, 4
 
 
 @pytest.fixture(scope="module")
