@@ -30,8 +30,8 @@ _MEETING = (
     '.wal": No such file or directory',
 )
 CONFLICT_TRIES = 20
-# Texts are stored as ZSTD: dict_fsst, DuckDB's choice for them, measured three times the work and thrice the size. Short
-# ones too: a word that every row has takes 2 bytes a row, where it took 25.
+# Texts are stored as ZSTD: dict_fsst, DuckDB's choice for them, measured three times the work and thrice the size.
+# Short ones too: a word that every row has takes 2 bytes a row, where it took 25.
 _COMPRESSION = "SET disabled_compression_methods = 'dict_fsst'; SET zstd_min_string_length = 1"
 # Bytes that DuckDB's work may take, well under what the smallest laptop has; beyond it spills to the spool folder.
 MEMORY_LIMIT = "800MB"
