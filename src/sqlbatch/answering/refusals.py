@@ -14,7 +14,7 @@ _MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing
 _MENDED = {
     401: "set the right key",
     403: "use a key that may do this, or let it be allowed there",
-    404: "see that the model, the endpoint and the base URL are right",
+    404: "see that the model, the endpoint and the base URL are right; to change them, run its enrich again",
     413: "let [providers.NAME] of sqlbatch.toml say a smaller max_bytes",
 }
 

@@ -61,7 +61,7 @@ def told(event: Event) -> str | None:
             how = _ENDED.get(status, status)
             return f"batch {provider_id or batch_id} {how}: {', '.join(parts)}"
         case Held(reason, seconds):
-            return f"waiting{_how_long(seconds)}: {reason}"
+            return reason if reason.startswith("blocked: ") else f"waiting{_how_long(seconds)}: {reason}"
         case Noted(message):
             return message
         case _:
