@@ -66,6 +66,9 @@ LEFT JOIN (
 ) d ON d.job_id = j.job_id
 WHERE list_contains($jobs::INTEGER[], j.job_id);
 
+-- due: how many requests of a job are to be sent
+SELECT count(*) FROM sqlbatch.due WHERE job_id = $job_id;
+
 -- forget: what was counted of a job before
 DELETE FROM sqlbatch.tallies WHERE job_id = $job_id;
 

@@ -16,6 +16,7 @@ from sqlbatch.answering.providers import Provider, find_provider, known
 from sqlbatch.errors import (
     DatabaseLocked,
     InvalidSettings,
+    JobError,
 )
 from sqlbatch.pauses import FIRST_POLL, Pauses
 from sqlbatch.places import home, scratch_folder
@@ -97,7 +98,10 @@ def prepared(
 
 
 def begin(database: Database, ask: Prepared) -> int:
-    """Commit a prepared enrichment as a job and return its number; nothing is sent yet."""
+    """Commit a prepared enrichment as a job and return its number; nothing is sent yet.
+
+    Raises JobError where more would be sent than was quoted, for answers were given up meanwhile.
+    """
     take_in(database)
     quote = ask.quote
     facts = {
@@ -125,6 +129,12 @@ def begin(database: Database, ask: Prepared) -> int:
         if ask.target is None:
             session.run("jobs.rename", {"job_id": job_id, "target": f"enriched_{job_id}"})
         store(session, ask.compiled, job_id)
+        due = session.run("jobs.due", {"job_id": job_id})[0][0] if ask.provider.paid else 0
+        if due > quote.to_send:
+            raise JobError(
+                f"{quote.to_send:,} requests were quoted, and {due:,} would be sent now: another command changed the "
+                "database meanwhile. Nothing was sent; run the same command again"
+            )
         return job_id
 
     return database.write(commit, scratch=ask.scratch)
