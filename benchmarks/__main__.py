@@ -18,7 +18,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import ground, measure, ours, report, scale
+from benchmarks import measure, report, scale
 from benchmarks.server import Process
 
 SIZES = {"10k": 10_000, "50k": 50_000, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
@@ -55,17 +55,17 @@ def build(folder: Path, size: str, found: report.Findings) -> None:
     """Measure prepare, load, and a second run of which one row of a hundred is new."""
     rows = SIZES[size]
     folder.mkdir()
-    ground.make_rows(folder / "rows.parquet", rows)
+    measure.call("ground.make_rows", folder / "rows.parquet", rows)
     compare = rows <= COOKBOOK_AT_MOST
     if compare:
         found.note(size, "prepare", "cookbook", measure.call("cookbook.prepare", folder))
         shutil.rmtree(folder / "cookbook")
     found.note(size, "prepare", "duckdb", measure.call("raw.prepare", folder))
     (folder / "plain").mkdir()
-    _answer(folder / "raw", folder / "plain")
+    measure.call("ground.answer", folder / "raw", folder / "plain")
     found.note(size, "prepare", "sqlbatch", measure.call("ours.prepare", folder))
-    _answer(folder / "ours", folder / "ours")
-    ours.end_all(folder)
+    measure.call("ground.answer", folder / "ours", folder / "ours")
+    measure.call("ours.end_all", folder)
     found.note(size, "load", "duckdb", measure.call("raw.load", folder))
     if compare:
         found.note(size, "load", "cookbook", measure.call("cookbook.load", folder))
@@ -75,7 +75,7 @@ def build(folder: Path, size: str, found: report.Findings) -> None:
         path.unlink()
     state = folder / "ours.duckdb"
     found.fact(size, "bytes in the database file", state.stat().st_size)
-    ground.make_rows(folder / "changed.parquet", rows, changed_every=100)
+    measure.call("ground.make_rows", folder / "changed.parquet", rows, 100)
     found.note(size, "again", "sqlbatch", measure.call("ours.again", folder))
     found.fact(size, "requests of the second run", _lines(folder / "ours"))
     found.fact(size, "bytes by table", scale.bytes_by_table(state))
@@ -85,18 +85,12 @@ def build(folder: Path, size: str, found: report.Findings) -> None:
 def end_to_end(folder: Path, found: report.Findings) -> None:
     """Measure the whole way over HTTP with 50,000 rows, and the bare way; the server's work is not counted."""
     folder.mkdir()
-    ground.make_rows(folder / "rows.parquet", SIZES["50k"])
+    measure.call("ground.make_rows", folder / "rows.parquet", SIZES["50k"])
     (folder / "server").mkdir()
     with Process([sys.executable, "-m", "benchmarks.instant", str(folder / "server")]) as server:
         found.note("50k", "end to end", "duckdb", measure.call("bare.end_to_end", folder, BENCHMARK_URL=server.said))
         found.note("50k", "end to end", "sqlbatch", measure.call("ours.end_to_end", folder, BENCHMARK_URL=server.said))
     shutil.rmtree(folder)
-
-
-def _answer(requests: Path, results: Path) -> None:
-    for path in sorted(requests.glob("requests-*.jsonl")):
-        ground.make_results(path, results / path.name.replace("requests", "results"))
-        path.unlink()
 
 
 def _lines(folder: Path) -> int:

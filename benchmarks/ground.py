@@ -94,3 +94,10 @@ def make_results(requests: Path, results: Path, con: duckdb.DuckDBPyConnection |
           )
         ) TO '{results}' ({LINES})
     """)
+
+
+def answer(requests: Path, results: Path) -> None:
+    """Make a result file of each request file of a folder, and delete the request files."""
+    for path in sorted(requests.glob("requests-*.jsonl")):
+        make_results(path, results / path.name.replace("requests", "results"))
+        path.unlink()

@@ -25,11 +25,15 @@ class Measured:
         return f"{self.seconds:8.1f} s {self.cpu:8.1f} s CPU {self.peak:7,.0f} MB"
 
 
-def call(function: str, folder: Path, **environment: str) -> Measured:
-    """Call `module.function` of this package with a folder in a new process, measured whole, imports included."""
+def call(function: str, *arguments: Path | int, **environment: str) -> Measured:
+    """Call `module.function` of this package with paths and numbers in a new process, measured whole, imports included.
+
+    What only makes the ground is called so too: a process begins with the peak of memory of the one that starts it.
+    """
     module, _, name = function.rpartition(".")
-    code = f"from pathlib import Path; import sys; from benchmarks.{module} import {name}; {name}(Path(sys.argv[1]))"
-    return command([sys.executable, "-c", code, str(folder)], **environment)
+    given = ", ".join(repr(each) if isinstance(each, int) else f"Path({str(each)!r})" for each in arguments)
+    code = f"from pathlib import Path; from benchmarks.{module} import {name}; {name}({given})"
+    return command([sys.executable, "-c", code], **environment)
 
 
 def command(arguments: list[str], **environment: str) -> Measured:
