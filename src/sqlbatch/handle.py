@@ -101,7 +101,7 @@ class Job:
         own = None
         try:
             if con is None:
-                con = own = duckdb.connect(str(self._database.path))
+                con = own = self._database.connect()
             catalog = con.execute("SELECT current_catalog()").fetchall()[0][0]
             return con.sql(f"SELECT * FROM {parse_target(job.target, None).qualified(catalog)}")
         except duckdb.Error as error:

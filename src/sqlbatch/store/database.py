@@ -14,6 +14,7 @@ from sqlbatch import clock, trace
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
 from sqlbatch.named_sql import read_sql, sql_folder
 from sqlbatch.store import prices
+from sqlbatch.store.opened import Opened, connect
 from sqlbatch.store.queries import quote_identifier, quote_literal, statement
 
 if TYPE_CHECKING:
@@ -42,10 +43,13 @@ Written = TypeVar("Written")
 class Session:
     """A connection for the moment, that runs named SQL against one database."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, catalog: str, *, owned: bool) -> None:
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, catalog: str, *, owned: bool, close: Callable[[], None] | None = None
+    ) -> None:
         self.con = con
         self.catalog = catalog
         self.owned = owned
+        self.close = close or con.close
 
     def run(self, name: str, params: Mapping[str, object] | None = None, /, **places: str) -> list[tuple[Any, ...]]:
         """Run the block `file.block` and return its rows; raise DatabaseError for what DuckDB cannot do."""
@@ -132,6 +136,12 @@ class Database:
         """Return whether there is anything to read: a file, or a connection."""
         return self.connection is not None or (self.path is not None and self.path.exists())
 
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection that its caller keeps, or the user's own; raises duckdb.Error."""
+        if self.connection is not None:
+            return self.connection
+        return connect(self.path) if self.path is not None else duckdb.connect()
+
     @contextmanager
     def session(
         self, *, migrate: bool = True, patience: float | None = None, scratch: Path | None = None
@@ -166,7 +176,7 @@ class Database:
             finally:
                 session.sql(f"DETACH {scratch_name(scratch)}")
         finally:
-            session.con.close()
+            session.close()
 
     def write(self, work: Callable[[Session], Written], *, scratch: Path | None = None) -> Written:
         """Do the work in one transaction, again where another connection changed the same rows first."""
@@ -196,8 +206,9 @@ class Database:
         return Session(cursor, catalog, owned=False)
 
     def _open(self, patience: float, *, in_memory: bool, spill: Path | None) -> Session:
-        con = duckdb.connect() if in_memory else self._connect(patience)
-        session = Session(con, "", owned=True)
+        opened = None if in_memory or self.path is None else self._connect(self.path, patience)
+        con = opened.cursor if opened else duckdb.connect()
+        session = Session(con, "", owned=True, close=opened.close if opened else None)
         try:
             session.catalog = session.sql("SELECT current_catalog()")[0][0]
             if not in_memory:
@@ -214,18 +225,18 @@ class Database:
             for clause in self._attach:
                 session.sql(clause)
         except BaseException:
-            con.close()
+            session.close()
             raise
         return session
 
-    def _connect(self, patience: float) -> duckdb.DuckDBPyConnection:
+    def _connect(self, path: Path, patience: float) -> Opened:
         until = time.monotonic() + patience
         while True:
             try:
-                return duckdb.connect(str(self.path))
+                return Opened(path)
             except duckdb.Error as error:
                 problem = wrapped(error, self.name)
-                # Who opens the file while another thread, or process, checkpoints and closes it meets its last moment.
+                # Who opens the file while another process checkpoints and closes it meets its last moment.
                 meeting = any(sign in str(error) for sign in _MEETING)
                 if not (meeting or isinstance(problem, DatabaseLocked)) or time.monotonic() > until:
                     raise problem from error

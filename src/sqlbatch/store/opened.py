@@ -1,0 +1,59 @@
+"""The files that this process has open: each once, however many threads work on it.
+
+POSIX locks of a file belong to the process, and end with any handle of it that is closed. Were a thread to open the
+file while another's last connection is being closed, DuckDB would refuse it, close the new handle, and so drop the
+lock under a checkpoint that is still being written: another process would read the file as it was before, and what was
+committed would be lost. So threads share one connection, and open and close it one at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TURN = threading.RLock()
+
+
+@dataclass
+class _Opened:
+    connection: duckdb.DuckDBPyConnection
+    users: int = 0
+
+
+_FILES: dict[Path, _Opened] = {}
+
+
+class Opened:
+    """A cursor on a file's connection, which is closed with the last of them."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or join who has; raises duckdb.Error where it cannot be opened."""
+        self._path = path.absolute()
+        with _TURN:
+            if self._path not in _FILES:
+                _FILES[self._path] = _Opened(duckdb.connect(str(path)))
+            opened = _FILES[self._path]
+            self.cursor = opened.connection.cursor()
+            opened.users += 1
+
+    def close(self) -> None:
+        """Close the cursor, and the file where nobody else in this process works on it."""
+        with _TURN:
+            self.cursor.close()
+            opened = _FILES[self._path]
+            opened.users -= 1
+            if not opened.users:
+                del _FILES[self._path]
+                opened.connection.close()
+
+
+def connect(path: Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection to a file that its caller keeps, opened while nobody here closes it."""
+    with _TURN:
+        return duckdb.connect(str(path))
