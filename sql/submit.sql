@@ -97,6 +97,9 @@ UPDATE sqlbatch.batches SET state = 'creating', input_file_id = $input_file_id, 
 WHERE batch_id = $batch_id::UUID AND state = 'uploading' AND lease_owner = $owner AND lease_until > $now::TIMESTAMP
 RETURNING batch_id;
 
+-- is_creating: one row where it is on record that we may create a batch
+SELECT 1 FROM sqlbatch.batches WHERE batch_id = $batch_id::UUID AND state = 'creating' AND lease_owner = $owner;
+
 -- open: the provider has the batch
 UPDATE sqlbatch.batches SET state = 'open', provider_id = $provider_id, status = $status, opened_at = $now::TIMESTAMP,
   adopted = $adopted, lease_owner = NULL, lease_until = NULL, error_code = NULL, error = NULL

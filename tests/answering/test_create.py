@@ -14,6 +14,7 @@ from sqlbatch import clock, places
 from sqlbatch.answering import submit
 from sqlbatch.answering.batch_api import BatchAPI
 from sqlbatch.errors import JobError, ProviderError, ProviderRefused, ProviderUnreachable
+from sqlbatch.store import database as store
 
 from .bench import SPEED
 
@@ -427,3 +428,23 @@ def test_the_create_is_given_up_long_before_its_lease_ends() -> None:
     assert getattr(api._once.timeout, "read", None) == 600
     assert submit.CREATE_LEASE > 600 + 60
     api.close()
+
+
+def test_a_batch_is_made_only_where_it_is_on_record_that_it_may_be(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that the disk or a broken lock has lost: the create is not sent, and the batch is begun anew."""
+    job_id = bench.begin(5)
+    run = store.Session.run
+
+    def lost(session: store.Session, name: str, /, *more: object, **places: str) -> object:
+        return [("committed",)] if name == "submit.creating" else run(session, name, *more, **places)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store.Session, "run", lost)
+    bench.sync(job_id)
+    assert bench.control.calls("POST", "/v1/batches") == 0
+    monkeypatch.setattr(store.Session, "run", run)
+    bench.sql("UPDATE sqlbatch.batches SET lease_until = NULL")
+    bench.wait(job_id)
+    assert bench.control.calls("POST", "/v1/files") == 1
+    bench.check(5)

@@ -114,6 +114,9 @@ def send(  # noqa: PLR0911 (one a way out)
     creating = {"batch_id": batch_id, "owner": owner, "input_file_id": file_id, "now": clock.now(), "until": lease}
     if not database.write(lambda session: session.run("submit.creating", creating)):
         return None
+    # Read back from the file before money is spent: what a faulty disk or lock has lost is not built upon.
+    if not database.read(lambda session: session.run("submit.is_creating", {"batch_id": batch_id, "owner": owner})):
+        return None
     if clock.now() >= lease:
         # The computer slept since the commit: another process may have fenced this attempt.
         database.write(lambda session: session.run("submit.start_over", {"batch_id": batch_id, "owner": owner}))
