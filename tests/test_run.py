@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from sqlbatch import places, reach, run
-from sqlbatch.answering import owner
+from sqlbatch import owner, places, reach, run
 from sqlbatch.answering.events import Held
 from sqlbatch.answering.providers import KNOWN, Provider
 from sqlbatch.errors import DatabaseLocked, InvalidSettings

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering.owner import is_gone, new_owner
+from sqlbatch.owner import is_gone, new_owner
 
 if TYPE_CHECKING:
     from sqlbatch.store.database import Database

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.answering.events import Event, Held
-from sqlbatch.answering.owner import new_owner
 from sqlbatch.answering.pack import count_batches
 from sqlbatch.answering.providers import Provider, find_provider, known
 from sqlbatch.errors import (
@@ -18,6 +17,7 @@ from sqlbatch.errors import (
     InvalidSettings,
     JobError,
 )
+from sqlbatch.owner import new_owner
 from sqlbatch.pauses import FIRST_POLL, Pauses
 from sqlbatch.places import home, scratch_folder
 from sqlbatch.query.compile import Compiled, compile_query, store

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import layout, markup
-from sqlbatch.answering.owner import new_owner
 from sqlbatch.errors import InvalidOption
+from sqlbatch.owner import new_owner
 from sqlbatch.places import home, scratch_folder
 from sqlbatch.query import pictures
 from sqlbatch.query.compile import Compiled, compile_query, store_requests

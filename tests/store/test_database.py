@@ -177,6 +177,9 @@ def test_the_clock_runs_faster_where_it_is_told_to(monkeypatch: pytest.MonkeyPat
 def test_a_file_that_another_process_is_just_closing_is_opened_a_moment_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    db = Database(tmp_path / "films.duckdb")
+    with db.session():
+        pass
     stale = "WAL was created for an older version of this database. File checkpoint iteration: 40, WAL: 39"
     real, told = duckdb.connect, [duckdb.IOException(stale)]
 
@@ -186,7 +189,7 @@ def test_a_file_that_another_process_is_just_closing_is_opened_a_moment_later(
         return real(path)
 
     monkeypatch.setattr(duckdb, "connect", connect)
-    assert Database(tmp_path / "films.duckdb").read(lambda session: session.sql("SELECT 1")) == [(1,)]
+    assert db.read(lambda session: session.sql("SELECT 1")) == [(1,)]
 
 
 def test_what_does_not_fit_in_memory_is_spilled_beside_the_scratch_file_also_where_there_is_no_database(
@@ -209,8 +212,10 @@ def test_threads_of_a_process_share_one_connection_to_a_file(tmp_path: Path, mon
         opened.append(given)
         return connect(*given)
 
-    monkeypatch.setattr(duckdb, "connect", counted)
     path = tmp_path / "a.duckdb"
+    with Database(path).session():
+        pass
+    monkeypatch.setattr(duckdb, "connect", counted)
     with Database(path).session() as first:
         inside = threading.Thread(target=lambda: Database(path).read(lambda session: session.sql("SELECT 1")))
         inside.start()

@@ -15,8 +15,8 @@ from sqlbatch import clock
 from sqlbatch.answering import render
 from sqlbatch.answering.events import Event, Held, Previewed
 from sqlbatch.answering.judge import judge
-from sqlbatch.answering.owner import is_gone
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, ProviderError
+from sqlbatch.owner import is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

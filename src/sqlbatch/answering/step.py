@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.answering import arrivals, budget, cancel, load, pack, submit, track
 from sqlbatch.answering.events import Event, Held, Noted, Packed, Submitted, Transferring, Working
-from sqlbatch.answering.owner import name_of
 from sqlbatch.answering.spool import batch_of, input_name
 from sqlbatch.answering.transfer import transfers
 from sqlbatch.errors import ProviderError
+from sqlbatch.owner import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
 from sqlbatch.answering.events import Event, Held, Noted, Progress, Submitted
-from sqlbatch.answering.owner import is_gone
 from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
+from sqlbatch.owner import is_gone
 from sqlbatch.store import jobs
 
 if TYPE_CHECKING:

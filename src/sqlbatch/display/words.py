@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering.owner import name_of
 from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted
+from sqlbatch.owner import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

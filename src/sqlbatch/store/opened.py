@@ -12,10 +12,12 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import duckdb
+from sqlbatch.store.headers import let_go, open_newest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import duckdb
 
 _TURN = threading.RLock()
 
@@ -36,11 +38,10 @@ class Opened:
         """Open the file, or join who has; raises duckdb.Error where it cannot be opened."""
         self._path = path.absolute()
         with _TURN:
-            if self._path not in _FILES:
-                _FILES[self._path] = _Opened(duckdb.connect(str(path)))
-            opened = _FILES[self._path]
+            opened = _FILES.get(self._path) or _Opened(open_newest(path))
             self.cursor = opened.connection.cursor()
             opened.users += 1
+            _FILES[self._path] = opened
 
     def close(self) -> None:
         """Close the cursor, and the file where nobody else in this process works on it."""
@@ -51,9 +52,10 @@ class Opened:
             if not opened.users:
                 del _FILES[self._path]
                 opened.connection.close()
+                let_go()
 
 
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
     """Return a connection to a file that its caller keeps, opened while nobody here closes it."""
     with _TURN:
-        return duckdb.connect(str(path))
+        return open_newest(path)
