@@ -92,7 +92,7 @@ def test_a_block_prepares_against_the_migrated_schema(name: str, session: Sessio
     scratch = session.sql("SELECT scratch()")[0][0]
     for number, sql in enumerate(_statements(session, name, scratch)):
         # DuckDB prepares what reads and writes rows; what makes a table of a query is prepared as the query.
-        query = re.sub(r"^CREATE (OR REPLACE )?(TEMP )?TABLE \S+ AS\s", "", sql)
+        query = re.sub(r"^(--.*\n)*CREATE (OR REPLACE )?(TEMP )?TABLE \S+ AS\s", "", sql)
         if query.startswith(("CREATE", "DROP", "COMMENT")):
             session.con.execute("BEGIN")
             session.con.execute(query.replace("CREATE TABLE", "CREATE OR REPLACE TABLE"))
