@@ -23,7 +23,7 @@ from sqlbatch.store.queries import quote_identifier
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 ANSWERS = 1_000_000
 ROUNDS = 3

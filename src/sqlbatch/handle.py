@@ -18,7 +18,8 @@ from sqlbatch.errors import DatabaseError, InvalidSettings, JobError, SqlbatchEr
 from sqlbatch.query import quote
 from sqlbatch.query.target import parse_target
 from sqlbatch.store import jobs as state
-from sqlbatch.store.database import Database, wrapped
+from sqlbatch.store.database import Database
+from sqlbatch.store.faults import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -16,8 +16,9 @@ from sqlbatch.store import jobs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
     from sqlbatch.store.records import JobRow
+    from sqlbatch.store.session import Session
 
 _RESULT = (
     "source", "batch_id", "outcome", "code", "message", "content", "vector", "finish_reason", "model", "tokens_in",

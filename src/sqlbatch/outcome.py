@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlbatch.answering.providers import Provider
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
     from sqlbatch.store.records import JobRow
+    from sqlbatch.store.session import Session
 
 
 def finish(database: Database, job_id: int) -> join.Joined | None:

@@ -26,7 +26,7 @@ from sqlbatch.query.quote import Quote, make_quote, with_cost
 from sqlbatch.query.target import Target, parse_target
 from sqlbatch.reach import connected
 from sqlbatch.store import jobs
-from sqlbatch.store.database import Database, Session, scratch_name
+from sqlbatch.store.database import Database, scratch_name
 from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.returns import Returns
     from sqlbatch.store.records import JobRow
+    from sqlbatch.store.session import Session
 
 
 @dataclass(frozen=True)

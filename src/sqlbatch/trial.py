@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from sqlbatch.query.cost import Cost
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.returns import Returns
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
     from sqlbatch.store.prices import Price
+    from sqlbatch.store.session import Session
 
 # Rows of a preview where nobody says how many, and the most there may be: more of them belong in a batch.
 ROWS, ROWS_AT_MOST = 5, 100

@@ -18,6 +18,7 @@ from sqlbatch.answering.providers import KNOWN, Provider
 from sqlbatch.query.enrichment import CHAT, Enrichment
 from sqlbatch.store import jobs
 from sqlbatch.store.database import Database
+from sqlbatch.store.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +101,20 @@ class Bench:
             self.events.append(event)
             assert len(self.events) < PATIENCE, self.events[-5:]
         return self.events
+
+    def blocks_of_a_step(self, job_id: int) -> list[str]:
+        """Take one step, and return the names of the SQL blocks that it ran."""
+        ran: list[str] = []
+        real = Session.run
+
+        def told(session: Session, name: str, /, *more: Any, **places: str) -> list[tuple[Any, ...]]:
+            ran.append(name)
+            return real(session, name, *more, **places)
+
+        with self.monkeypatch.context() as patch:
+            patch.setattr(Session, "run", told)
+            self.sync(job_id)
+        return ran
 
     def sync(self, job_id: int) -> list[Event]:
         """Do one step; return what happened."""

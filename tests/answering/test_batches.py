@@ -12,7 +12,6 @@ from sqlbatch.answering import submit
 from sqlbatch.answering.events import Held, Loaded, Submitted
 from sqlbatch.answering.step import KEPT_FILES, WAVE
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable
-from sqlbatch.store import database as store
 
 from .bench import HTTP, SPEED
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
     from .bench import Bench
 
@@ -418,7 +417,7 @@ def test_an_error_without_an_object_is_told_by_its_text(bench: Bench) -> None:
 
 @pytest.mark.parametrize("fault", [None, {"name": "missing_line", "count": 1}, {"name": "duplicate_line", "count": 1}])
 def test_batches_that_ended_meanwhile_are_loaded_at_once_unless_one_wants_a_closer_look(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any] | None
+    bench: Bench, fault: dict[str, Any] | None
 ) -> None:
     bench = bench.within(max_requests=4)
     if fault is not None:
@@ -427,16 +426,7 @@ def test_batches_that_ended_meanwhile_are_loaded_at_once_unless_one_wants_a_clos
     bench.sync(job_id)
     bench.control.until_ended()
     bench.control.faults()
-    ran: list[str] = []
-    run = store.Session.run
-
-    def told(session: store.Session, name: str, /, *more: object, **places: str) -> object:
-        ran.append(name)
-        return run(session, name, *more, **places)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(store.Session, "run", told)
-    bench.sync(job_id)
-    monkeypatch.undo()
+    ran = bench.blocks_of_a_step(job_id)
     assert (ran.count("load.all_results"), ran.count("load.results")) == ((1, 0) if fault is None else (0, 3))
     assert len(bench.loaded) == 3
     bench.wait(job_id)

@@ -14,7 +14,7 @@ from sqlbatch import clock, places
 from sqlbatch.answering import submit
 from sqlbatch.answering.batch_api import BatchAPI
 from sqlbatch.errors import JobError, ProviderError, ProviderRefused, ProviderUnreachable
-from sqlbatch.store import database as store
+from sqlbatch.store.session import Session
 
 from .bench import SPEED
 
@@ -435,15 +435,15 @@ def test_a_batch_is_made_only_where_it_is_on_record_that_it_may_be(
 ) -> None:
     """A commit that the disk or a broken lock has lost: the create is not sent, and the batch is begun anew."""
     job_id = bench.begin(5)
-    run = store.Session.run
+    run = Session.run
 
-    def lost(session: store.Session, name: str, /, *more: object, **places: str) -> object:
+    def lost(session: Session, name: str, /, *more: object, **places: str) -> object:
         return [("committed",)] if name == "submit.creating" else run(session, name, *more, **places)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store.Session, "run", lost)
+    monkeypatch.setattr(Session, "run", lost)
     bench.sync(job_id)
     assert bench.control.calls("POST", "/v1/batches") == 0
-    monkeypatch.setattr(store.Session, "run", run)
+    monkeypatch.setattr(Session, "run", run)
     bench.sql("UPDATE sqlbatch.batches SET lease_until = NULL")
     bench.wait(job_id)
     assert bench.control.calls("POST", "/v1/files") == 1

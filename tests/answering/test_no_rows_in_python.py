@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.store.database import Session
+from sqlbatch.store.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

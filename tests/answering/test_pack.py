@@ -15,7 +15,7 @@ from sqlbatch.errors import JobError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
     from .bench import Bench
 

@@ -204,7 +204,7 @@ def _watch(points: Points) -> None:
 
 
 def _watch_database(points: Points) -> None:
-    from sqlbatch.store.database import Session  # noqa: PLC0415
+    from sqlbatch.store.session import Session  # noqa: PLC0415
 
     run_named, sql = Session.run, Session.sql
     here = threading.local()

@@ -19,8 +19,8 @@ from sqlbatch.store.database import Database
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlbatch.store.database import Session
     from sqlbatch.store.prices import Price
+    from sqlbatch.store.session import Session
 
 OPENAI = KNOWN["openai"].base_url
 TODAY = date(2026, 11, 21)

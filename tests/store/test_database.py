@@ -11,12 +11,13 @@ import pytest
 from sqlbatch import clock, places
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked, InvalidSettings
 from sqlbatch.store import database as opening
-from sqlbatch.store.database import Database, Session
+from sqlbatch.store.database import Database
 from tests.query.support import begin, content, database, enrich, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sqlbatch.store.session import Session
     from tests.conftest import Command
 
 

@@ -14,12 +14,14 @@ import pytest
 from sqlbatch import run, settings
 from sqlbatch.answering.readers import reader_of
 from sqlbatch.named_sql import blocks, read_sql, sql_folder
-from sqlbatch.store.database import Database, Session, scratch_name
+from sqlbatch.store.database import Database, scratch_name
 from sqlbatch.store.queries import quote_identifier, quote_literal, statement
 from tests.query.support import begin, database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlbatch.store.session import Session
 
 # schema.sql has no blocks, and server.sql is SQLite's.
 FILES = sorted(

@@ -11,7 +11,8 @@ import pytest
 from sqlbatch.errors import DatabaseError
 from sqlbatch.named_sql import read_sql
 from sqlbatch.store import jobs
-from sqlbatch.store.database import Database, migrations
+from sqlbatch.store.database import Database
+from sqlbatch.store.schema import migrations
 from tests.query.support import answer, begin, content, database, enrich
 
 if TYPE_CHECKING:

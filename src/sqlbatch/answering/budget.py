@@ -10,7 +10,7 @@ from sqlbatch.errors import JobError
 from sqlbatch.store import prices
 
 if TYPE_CHECKING:
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 # The code of a job that waits for a larger budget, and how its reason begins.
 BUDGET = "budget"

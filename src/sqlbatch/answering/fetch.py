@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.answering.batch_api import BatchAPI
     from sqlbatch.answering.dialects import ProviderBatch
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 
 # A result file that is not found so soon after the end may still come: what was paid for is not given up for one 404.

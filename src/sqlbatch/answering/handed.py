@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 
 @dataclass(frozen=True)

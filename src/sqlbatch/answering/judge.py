@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 
 def judge(session: Session, files: Sequence[Path], endpoint: str, check: str) -> None:

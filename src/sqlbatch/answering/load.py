@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from sqlbatch.answering.dialects import BatchError, ProviderBatch
     from sqlbatch.answering.fetch import Ended, Fetched
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
+    from sqlbatch.store.session import Session
 
 
 _MISSING = {"outcome": "retryable", "code": "missing", "message": "in neither result file"}

@@ -10,7 +10,8 @@ from sqlbatch.store import jobs
 
 if TYPE_CHECKING:
     from sqlbatch.answering.providers import Provider
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
+    from sqlbatch.store.session import Session
 
 # Where no limit on tokens is known, none binds.
 NO_TOKEN_LIMIT = 2**62

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlbatch.answering.batch_api import BatchAPI, Reply
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
+    from sqlbatch.store.session import Session
 
 # Requests under way at a time: a preview of five rows is one round, and no rate limit is run into by force.
 AT_ONCE = 8

@@ -11,7 +11,7 @@ from sqlbatch.store.files import in_parts, read_with, size_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 UNREADABLE = "image_unreadable"
 

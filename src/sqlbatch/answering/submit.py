@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from sqlbatch.answering.batch_api import BatchAPI
     from sqlbatch.answering.dialects import ProviderBatch
     from sqlbatch.answering.providers import Provider
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
+    from sqlbatch.store.session import Session
 
 # Seconds of the lease on an upload: 200 MB at 2 Mbit/s take 14 minutes.
 UPLOAD_LEASE = 1800.0

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from sqlbatch.answering.batch_api import BatchAPI
     from sqlbatch.answering.dialects import ProviderBatch
     from sqlbatch.answering.providers import Provider
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
+    from sqlbatch.store.session import Session
 
 # Up to so many open batches are asked for one by one; more are read from the provider's list.
 ONE_BY_ONE = 3

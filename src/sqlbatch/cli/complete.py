@@ -18,7 +18,7 @@ from sqlbatch.store import jobs as state
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 Offered = list[tuple[str, str]]
 Answer = TypeVar("Answer")

@@ -10,7 +10,7 @@ from sqlglot import exp
 from sqlbatch.errors import InvalidQuery
 
 if TYPE_CHECKING:
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 # Tables of the schema sqlbatch that are the user's to change.
 OPEN_TABLES = frozenset({"prices"})

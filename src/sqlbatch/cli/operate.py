@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sqlbatch.answering.providers import Provider
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
     from sqlbatch.store.records import Billed, JobRow
+    from sqlbatch.store.session import Session
 
 Answer = TypeVar("Answer")
 # Rows of the target shown at the end of a job.

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
+    from sqlbatch.store.session import Session
 
 
 @app.command()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 # Rows that a table shows; the other formats have all.
 TABLE_ROWS = 100

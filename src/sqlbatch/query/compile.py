@@ -16,7 +16,7 @@ from sqlbatch.query.bodies import call_of
 from sqlbatch.query.columns import QueryColumn
 from sqlbatch.query.estimate import BYTES_PER_TOKEN, bytes_of_no_account
 from sqlbatch.query.prompt import Sight, see
-from sqlbatch.store.database import is_full_disk
+from sqlbatch.store.faults import is_full_disk
 from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlbatch.query.bodies import Call
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.returns import Returns
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 # Columns that sqlbatch adds to the target, and the row number that it adds to the snapshot.
 ADDED = ("custom_id", "ai_status", "ai_error", "ai_model")

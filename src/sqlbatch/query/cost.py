@@ -17,8 +17,8 @@ from sqlbatch.store import prices
 
 if TYPE_CHECKING:
     from sqlbatch.query.enrichment import Enrichment
-    from sqlbatch.store.database import Session
     from sqlbatch.store.prices import Price
+    from sqlbatch.store.session import Session
 
 # Dollars that are spent without being asked for.
 AGREED = 1.0

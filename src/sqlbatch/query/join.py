@@ -11,8 +11,8 @@ from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from sqlbatch.query.returns import Returns
-    from sqlbatch.store.database import Session
     from sqlbatch.store.records import JobRow
+    from sqlbatch.store.session import Session
 
 # Rows of a target that are written at once: a row group of DuckDB, which is as much as it compresses together. To join
 # and sort all at once takes memory, or the disk in its place, that grows with them.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.query.columns import QueryColumn
     from sqlbatch.query.enrichment import Enrichment
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 # The column that holds what is known of a row's pictures, beside the query's own.
 LOOK = "sqlbatch_look"

@@ -13,7 +13,7 @@ from sqlbatch.query.target import Existing, Target, look_up
 
 if TYPE_CHECKING:
     from sqlbatch.query.compile import Compiled
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 
 @dataclass(frozen=True)

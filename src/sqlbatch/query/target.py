@@ -13,7 +13,7 @@ from sqlbatch.errors import InvalidTarget
 from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 _PART = r'(?:"(?:[^"]|"")+"|[^\W\d]\w*)'
 _PATH = re.compile(rf"\s*{_PART}(?:\s*\.\s*{_PART}){{0,2}}\s*")

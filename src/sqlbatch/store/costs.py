@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 
 def fold(session: Session, which: str) -> None:

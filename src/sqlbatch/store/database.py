@@ -1,24 +1,23 @@
-"""The user's DuckDB database, open for moments only: connect, wait for a lock, migrate, wrap errors."""
+"""The user's DuckDB database, open for moments only: connect, wait for a lock, bring the schema up to date."""
 
 from __future__ import annotations
 
 import random
-import re
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from sqlbatch import clock, trace
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
-from sqlbatch.named_sql import read_sql, sql_folder
-from sqlbatch.store import prices
+from sqlbatch.store import prices, schema
+from sqlbatch.store.faults import wrapped
 from sqlbatch.store.opened import Opened, connect
-from sqlbatch.store.queries import quote_identifier, quote_literal, statement
+from sqlbatch.store.queries import quote_identifier, quote_literal
+from sqlbatch.store.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # Seconds to try again while another process holds the file: a holder like ourselves lets go within milliseconds
@@ -38,70 +37,6 @@ _COMPRESSION = "SET disabled_compression_methods = 'dict_fsst'; SET zstd_min_str
 MEMORY_LIMIT = "800MB"
 
 Written = TypeVar("Written")
-
-
-class Session:
-    """A connection for the moment, that runs named SQL against one database."""
-
-    def __init__(
-        self, con: duckdb.DuckDBPyConnection, catalog: str, *, owned: bool, close: Callable[[], None] | None = None
-    ) -> None:
-        self.con = con
-        self.catalog = catalog
-        self.owned = owned
-        self.close = close or con.close
-
-    def run(self, name: str, params: Mapping[str, object] | None = None, /, **places: str) -> list[tuple[Any, ...]]:
-        """Run the block `file.block` and return its rows; raise DatabaseError for what DuckDB cannot do."""
-        return self.sql(statement(name, self.catalog, **places), params, name)
-
-    def sql(
-        self, sql: str, params: Mapping[str, object] | None = None, name: str | None = None
-    ) -> list[tuple[Any, ...]]:
-        """Run a SQL text and return its rows; raise DatabaseError for what DuckDB cannot do."""
-        began = trace.now()
-        try:
-            return self.con.execute(sql, dict(params) if params else None).fetchall()
-        except duckdb.Error as error:
-            raise wrapped(error) from error
-        finally:
-            trace.sql_told(sql, began, name)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit what the block does, or nothing of it."""
-        self.sql("BEGIN TRANSACTION")
-        try:
-            yield
-            self.sql("COMMIT")
-        except BaseException:
-            # Where DuckDB has rolled back by itself, what went wrong first is what is raised.
-            with suppress(duckdb.Error):
-                self.con.execute("ROLLBACK")
-            raise
-
-    @contextmanager
-    def keeping_row_order(self, *, keep: bool) -> Iterator[None]:
-        """Set whether results keep the rows' order; where they need not, DuckDB needs a third of the memory.
-
-        The setting belongs to the whole instance: on a connection of the user's it is set only where the order must be
-        kept, and put back.
-        """
-        before = bool(self.sql("SELECT current_setting('preserve_insertion_order')::BOOLEAN")[0][0])
-        if before == keep or not (keep or self.owned):
-            yield
-            return
-        self.sql(f"SET preserve_insertion_order = {keep}")
-        try:
-            yield
-        finally:
-            # After an error the transaction takes no statement; what went wrong first is what is raised.
-            with suppress(duckdb.Error):
-                self.con.execute(f"SET preserve_insertion_order = {before}").fetchall()
-
-    def has_schema(self) -> bool:
-        """Return whether the schema `sqlbatch` is in this database."""
-        return bool(self.run("store.has_schema", {"catalog": self.catalog}))
 
 
 class Database:
@@ -164,9 +99,13 @@ class Database:
             )
         try:
             if migrate and not self._migrated:
-                self._migrate(session)
+                schema.bring_up_to_date(session, self.name)
+                # Where another connection is at the same, it writes the same.
+                with suppress(DatabaseConflict), session.transaction():
+                    prices.refresh(session)
+                self._migrated = True
             elif not self._migrated:
-                self._refuse_newer(session)
+                schema.refuse_newer(session, self.name)
             if scratch is None:
                 yield session
                 return
@@ -252,36 +191,6 @@ class Database:
         if not found or found[0][0] is None:
             raise DatabaseError(f"{self.name} is not a DuckDB database: name another file with --db")
 
-    def _refuse_newer(self, session: Session) -> int:
-        """Return the schema's version (0: none yet); raise DatabaseError where a newer sqlbatch made it."""
-        version = session.run("store.version")[0][0] if session.has_schema() else 0
-        newest = migrations()[-1][0]
-        if version > newest:
-            raise DatabaseError(
-                f"{self.name}: its schema sqlbatch has version {version}, made by a newer sqlbatch; this one knows "
-                f"versions up to {newest}: upgrade sqlbatch"
-            )
-        return int(version)
-
-    def _migrate(self, session: Session) -> None:
-        version = self._refuse_newer(session)
-        pending = [migration for migration in migrations() if migration[0] > version]
-        if pending:
-            back = session.sql("SELECT current_schema()")[0][0]
-            catalog = quote_identifier(session.catalog)
-            with session.transaction():
-                session.sql(f"CREATE SCHEMA IF NOT EXISTS {catalog}.sqlbatch")
-                # Views find their tables in their own schema, so they still work when the file has another name.
-                session.sql(f"USE {catalog}.sqlbatch")
-                for number, name in pending:
-                    session.sql(read_sql(f"migrations/{name}"))
-                    session.run("store.migrated", {"version": number, "name": name, "now": clock.now()})
-            session.sql(f"USE {catalog}.{quote_identifier(back)}")
-        # Where another connection is at the same, it writes the same.
-        with suppress(DatabaseConflict), session.transaction():
-            prices.refresh(session)
-        self._migrated = True
-
 
 def _standing(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
     try:
@@ -294,48 +203,3 @@ def _standing(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
 def scratch_name(scratch: Path) -> str:
     """Return the catalogue name of an attached scratch file: its own, so that two compilers do not meet."""
     return quote_identifier(f"sqlbatch_scratch_{scratch.parent.name.rpartition('-')[2]}")
-
-
-def migrations() -> list[tuple[int, str]]:
-    """Return the migrations, as number and file name, in their order."""
-    names = sorted(entry.name for entry in (sql_folder() / "migrations").iterdir() if entry.name.endswith(".sql"))
-    return [(int(name.partition("_")[0]), name) for name in names]
-
-
-def is_full_disk(error: duckdb.Error) -> bool:
-    """Whether DuckDB met the end of the disk: in a file it writes, or where it lays aside what memory does not hold."""
-    return any(sign in str(error) for sign in ("No space left on device", "max_temp_directory_size"))
-
-
-def _folder_of(path: str) -> str:
-    """Return the folder of a file, without the passing one of ours that it may lie in."""
-    return re.sub(r"/\.sqlbatch-[^/]*$", "", path.rpartition("/")[0]) or "/"
-
-
-def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:  # noqa: PLR0911 (one a cause)
-    """Return DuckDB's error as ours, told in one line."""
-    text = str(error)
-    line = re.sub(r"^\w+( \w+)* Error: ", "", text.strip().partition("\n")[0])
-    if "Could not set lock on file" in text:
-        pid = re.search(r"\(PID (\d+)\)", text)
-        holder = f"process {pid[1]}" if pid else "another process"
-        message = f"{name} is locked by {holder}; close it there, or wait until it is done"
-        return DatabaseLocked(message, int(pid[1]) if pid else None)
-    if "with a different configuration than existing connections" in text:
-        return DatabaseLocked(
-            f"{name} is open in this process with other settings (read-only, or by %sql): close it there, or hand that "
-            "connection to sqlbatch with db="
-        )
-    if isinstance(error, duckdb.TransactionException) and "onflict" in text:
-        return DatabaseConflict(f"{name}: another connection changed the same rows first")
-    if "not a valid DuckDB database file" in text:
-        return DatabaseError(f"{name} is not a DuckDB database: name another file with --db")
-    if "No such file or directory" in text and "Cannot open file" in text:
-        return DatabaseError(f"{name} cannot be made: its folder does not exist")
-    if "Permission denied" in text or "Read-only file system" in text:
-        return DatabaseError(f"{name} cannot be written (permission denied): choose another place with --db")
-    if is_full_disk(error):
-        path = re.search(r'"(/[^"]+)"', text)
-        which = f" of {_folder_of(path[1])}" if path else " for temporary files" * ("max_temp_directory_size" in text)
-        return DatabaseError(f"no space is left on the disk{which}; free some and run the same command again")
-    return DatabaseError(f"{name}: {line}")

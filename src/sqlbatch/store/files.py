@@ -11,7 +11,7 @@ from sqlbatch.errors import DatabaseError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 # DuckDB reads up to 2,048 files into one vector: so much of them at a time keeps its memory small.
 BYTES_AT_ONCE, FILES_AT_ONCE = 64_000_000, 1_000

@@ -14,7 +14,8 @@ from sqlbatch.store.records import Again, BatchRow, Billed, JobRow, Tally
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlbatch.store.database import Database, Session
+    from sqlbatch.store.database import Database
+    from sqlbatch.store.session import Session
 
 
 def add(session: Session, facts: Mapping[str, object], *, not_before: object, scratch: str) -> int:

@@ -14,7 +14,7 @@ from sqlbatch.store.queries import quote_literal
 if TYPE_CHECKING:
     from datetime import date
 
-    from sqlbatch.store.database import Session
+    from sqlbatch.store.session import Session
 
 # A request of more tokens of input than this costs more in whole, with the models that have such a factor.
 LONG_INPUT = 272_000

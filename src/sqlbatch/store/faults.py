@@ -1,0 +1,48 @@
+"""What DuckDB raises, as ours and in one line: what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import re
+
+import duckdb
+
+from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
+
+
+def is_full_disk(error: duckdb.Error) -> bool:
+    """Whether DuckDB met the end of the disk: in a file it writes, or where it lays aside what memory does not hold."""
+    return any(sign in str(error) for sign in ("No space left on device", "max_temp_directory_size"))
+
+
+def _folder_of(path: str) -> str:
+    """Return the folder of a file, without the passing one of ours that it may lie in."""
+    return re.sub(r"/\.sqlbatch-[^/]*$", "", path.rpartition("/")[0]) or "/"
+
+
+def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:  # noqa: PLR0911 (one a cause)
+    """Return DuckDB's error as ours, told in one line."""
+    text = str(error)
+    line = re.sub(r"^\w+( \w+)* Error: ", "", text.strip().partition("\n")[0])
+    if "Could not set lock on file" in text:
+        pid = re.search(r"\(PID (\d+)\)", text)
+        holder = f"process {pid[1]}" if pid else "another process"
+        message = f"{name} is locked by {holder}; close it there, or wait until it is done"
+        return DatabaseLocked(message, int(pid[1]) if pid else None)
+    if "with a different configuration than existing connections" in text:
+        return DatabaseLocked(
+            f"{name} is open in this process with other settings (read-only, or by %sql): close it there, or hand that "
+            "connection to sqlbatch with db="
+        )
+    if isinstance(error, duckdb.TransactionException) and "onflict" in text:
+        return DatabaseConflict(f"{name}: another connection changed the same rows first")
+    if "not a valid DuckDB database file" in text:
+        return DatabaseError(f"{name} is not a DuckDB database: name another file with --db")
+    if "No such file or directory" in text and "Cannot open file" in text:
+        return DatabaseError(f"{name} cannot be made: its folder does not exist")
+    if "Permission denied" in text or "Read-only file system" in text:
+        return DatabaseError(f"{name} cannot be written (permission denied): choose another place with --db")
+    if is_full_disk(error):
+        path = re.search(r'"(/[^"]+)"', text)
+        which = f" of {_folder_of(path[1])}" if path else " for temporary files" * ("max_temp_directory_size" in text)
+        return DatabaseError(f"no space is left on the disk{which}; free some and run the same command again")
+    return DatabaseError(f"{name}: {line}")
