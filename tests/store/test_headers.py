@@ -111,3 +111,16 @@ def test_the_lock_of_a_connection_of_the_users_outlives_our_session(path: Path, 
     assert _elsewhere(_INSERT, path, "2") == 0
     assert Database(path).read(lambda session: session.sql("FROM films")) == [(2,)]
     assert not headers._HANDLES
+
+
+def test_a_connection_of_the_users_keeps_its_settings(path: Path) -> None:
+    with duckdb.connect(str(path)) as own:
+        own.execute("SET memory_limit = '3GB'; SET threads = 3")
+        asked = "SELECT current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
+        before = own.execute(asked).fetchall()
+        Database(path, memory_limit="100MB", threads=1, spool=path.parent).write(
+            lambda session: session.sql("SELECT 1")
+        )
+        assert own.execute(asked).fetchall() == before
+    with Database(path, memory_limit="100MB", threads=1).session() as session:
+        assert session.sql(asked) != before

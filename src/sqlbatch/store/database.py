@@ -12,6 +12,7 @@ import duckdb
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
 from sqlbatch.store import prices, schema
 from sqlbatch.store.faults import wrapped
+from sqlbatch.store.headers import is_open_here
 from sqlbatch.store.opened import Opened, connect
 from sqlbatch.store.queries import quote_identifier, quote_literal
 from sqlbatch.store.session import Session
@@ -75,7 +76,14 @@ class Database:
         """Return a connection that its caller keeps, or the user's own; raises duckdb.Error."""
         if self.connection is not None:
             return self.connection
-        return connect(self.path) if self.path is not None else duckdb.connect()
+        if self.path is None:
+            return duckdb.connect()
+        alone = not is_open_here(self.path)
+        connection = connect(self.path)
+        if alone:
+            # Sessions that work beside it find them set.
+            self._set(Session(connection, "", owned=True), None)
+        return connection
 
     @contextmanager
     def session(
@@ -147,26 +155,32 @@ class Database:
     def _open(self, patience: float, *, in_memory: bool, spill: Path | None) -> Session:
         opened = None if in_memory or self.path is None else self._connect(self.path, patience)
         con = opened.cursor if opened else duckdb.connect()
-        session = Session(con, "", owned=True, close=opened.close if opened else None)
+        # What is open in this process already has the settings of who opened it.
+        owned = opened.alone if opened else True
+        session = Session(con, "", owned=owned, close=opened.close if opened else None)
         try:
             session.catalog = session.sql("SELECT current_catalog()")[0][0]
             if not in_memory:
                 self._refuse_other_files(session)
             session.sql("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
-            session.sql(_COMPRESSION)
-            session.sql(f"SET memory_limit = {quote_literal(self._memory_limit)}")
-            if self._threads:
-                session.sql(f"SET threads = {self._threads}")
-            if spill is not None and spill.is_dir():
-                # Where another thread has the file open and spills already, its place is ours.
-                with suppress(duckdb.Error):
-                    con.execute(f"SET temp_directory = {quote_literal(str(spill))}")
+            if owned:
+                self._set(session, spill)
             for clause in self._attach:
                 session.sql(clause)
         except BaseException:
             session.close()
             raise
         return session
+
+    def _set(self, session: Session, spill: Path | None) -> None:
+        session.sql(_COMPRESSION)
+        session.sql(f"SET memory_limit = {quote_literal(self._memory_limit)}")
+        if self._threads:
+            session.sql(f"SET threads = {self._threads}")
+        if spill is not None and spill.is_dir():
+            # Where another thread has the file open and spills already, its place is ours.
+            with suppress(duckdb.Error):
+                session.con.execute(f"SET temp_directory = {quote_literal(str(spill))}")
 
     def _connect(self, path: Path, patience: float) -> Opened:
         until = time.monotonic() + patience

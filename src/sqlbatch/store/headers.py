@@ -52,21 +52,35 @@ def open_newest(path: Path) -> duckdb.DuckDBPyConnection:
         let_go()
 
 
+def is_open_here(path: Path) -> bool:
+    """Return whether this process has the file open otherwise: a connection of the user's, as far as can be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) in _open_here()[1]
+
+
 def let_go() -> None:
     """Close our handles of the files that this process has no other handle of."""
-    ours = set(_HANDLES.values())
-    used, listed = set(), set()
-    # Where the system does not list handles, ours stay open: one a file, and no lock ends.
-    with suppress(OSError):
-        for entry in Path("/dev/fd").iterdir():
-            listed.add(int(entry.name))
-            if int(entry.name) not in ours:
-                # The handle that lists the folder is closed by now.
-                with suppress(OSError):
-                    used.add(_file(int(entry.name)))
+    listed, used = _open_here()
     for file, handle in list(_HANDLES.items()):
+        # Where the system does not list handles, ours stay open: one a file, and no lock ends.
         if handle in listed and file not in used:
             os.close(_HANDLES.pop(file))
+
+
+def _open_here() -> tuple[set[int], set[tuple[int, int]]]:
+    """Return the handles that the system lists, and the files of those that are not ours."""
+    listed: set[int] = set()
+    with suppress(OSError):
+        listed = {int(entry.name) for entry in Path("/dev/fd").iterdir()}
+    files = set()
+    for handle in listed - set(_HANDLES.values()):
+        # The handle that listed them is closed by now.
+        with suppress(OSError):
+            files.add(_file(handle))
+    return listed, files
 
 
 def _handle(path: Path) -> int | None:

@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlbatch.store.headers import let_go, open_newest
+from sqlbatch.store.headers import is_open_here, let_go, open_newest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ _TURN = threading.RLock()
 @dataclass
 class _Opened:
     connection: duckdb.DuckDBPyConnection
+    alone: bool
     users: int = 0
 
 
@@ -32,13 +33,17 @@ _FILES: dict[Path, _Opened] = {}
 
 
 class Opened:
-    """A cursor on a file's connection, which is closed with the last of them."""
+    """A cursor on a file's connection, which is closed with the last of them.
+
+    `alone` is true where the file was not open in this process otherwise: DuckDB's settings are ours to make.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the file, or join who has; raises duckdb.Error where it cannot be opened."""
         self._path = path.absolute()
         with _TURN:
-            opened = _FILES.get(self._path) or _Opened(open_newest(path))
+            opened = _FILES.get(self._path) or _Opened(alone=not is_open_here(path), connection=open_newest(path))
+            self.alone = opened.alone
             self.cursor = opened.connection.cursor()
             opened.users += 1
             _FILES[self._path] = opened
