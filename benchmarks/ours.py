@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.ground import INSTRUCTIONS, MODEL, RETURNS
 from sqlbatch import outcome, run
-from sqlbatch.answering import arrivals, fetch, pack, submit
+from sqlbatch.answering import arrivals, fetch, input_file, pack, submit
 from sqlbatch.answering import load as loading
 from sqlbatch.answering.providers import KNOWN, Provider
 from sqlbatch.query.enrichment import CHAT, Enrichment
@@ -64,7 +64,7 @@ def prepare(folder: Path, rows: str = "rows.parquet") -> None:
     planned = base.read(lambda session: submit.ready(session, job_id, PROVIDER, "benchmark"))
     for batch_id, *_ in planned:
         path = target / f"requests-{batch_id}.jsonl"
-        base.read(lambda session, b=batch_id, p=path: submit.write_file(session, b, p))  # type: ignore[misc]
+        base.read(lambda session, b=batch_id, p=path: input_file.write(session, b, p))  # type: ignore[misc]
 
 
 def again(folder: Path) -> None:

@@ -88,7 +88,7 @@ def write_request_files(database: Database, job: JobRow, folder: Path) -> list[P
 
     Raises JobError where there is none, or a file of that name in the folder.
     """
-    from sqlbatch.answering import pack, submit  # noqa: PLC0415 (openai takes a second to import)
+    from sqlbatch.answering import input_file, pack  # noqa: PLC0415 (openai takes a second to import)
     from sqlbatch.answering.spool import input_name  # noqa: PLC0415 (likewise)
 
     provider = provider_of(job)
@@ -110,7 +110,7 @@ def write_request_files(database: Database, job: JobRow, folder: Path) -> list[P
     def write(session: Session) -> None:
         for batch_id, path in paths.items():
             endpoint = session.run("submit.extent", {"batch_id": batch_id})[0][2]
-            submit.write_file(session, batch_id, path, provider.line_url(endpoint))
+            input_file.write(session, batch_id, path, provider.line_url(endpoint))
 
     database.read(write)
     return list(paths.values())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from sqlbatch.previewed import Preview
     from sqlbatch.query import quote as quotes
     from sqlbatch.run import Prepared
     from sqlbatch.store.database import Database
@@ -127,7 +128,7 @@ def preview(
     limit: int | None = None,
     fresh: bool = False,
     yes: bool = False,
-) -> trial.Preview:
+) -> Preview:
     """Ask for a few rows now, through the ordinary endpoint at its full price, and return them beside their answers.
 
     `rows` is how many of the query's first rows (5), `sample` how many at random instead. The answers are kept: neither

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sqlbatch import run
-from sqlbatch.answering import submit
+from sqlbatch.answering import input_file
 from sqlbatch.answering.events import Held, Loaded, Submitted
 from sqlbatch.answering.step import KEPT_FILES, WAVE
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable
@@ -102,7 +102,7 @@ def test_quota_codes_of_lines_release_them(bench: Bench) -> None:
 def test_line_errors_fail_the_requests_of_those_lines_and_release_the_others(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = submit.write_file
+    write = input_file.write
     broken: list[str] = []
 
     def breaking(session: Session, batch_id: str, path: Path, url: str) -> None:
@@ -114,7 +114,7 @@ def test_line_errors_fail_the_requests_of_those_lines_and_release_the_others(
                 lines[number] = lines[number].replace(b'"POST"', b'"BOAST"').replace(b"Repeat", b"repea")
             path.write_bytes(b"\n".join(lines))
 
-    monkeypatch.setattr(submit, "write_file", breaking)
+    monkeypatch.setattr(input_file, "write", breaking)
     bench.enrich(10, max_attempts=1)
     failed = bench.sql("SELECT custom_id::VARCHAR, ai_error FROM answers WHERE ai_status = 'failed'")
     assert sorted(custom_id for custom_id, _ in failed) == sorted(broken)

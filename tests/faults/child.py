@@ -261,9 +261,9 @@ def _watch_network(points: Points) -> None:
 def _watch_files(points: Points) -> None:
     from pathlib import Path  # noqa: PLC0415
 
-    from sqlbatch.answering import streams, submit  # noqa: PLC0415
+    from sqlbatch.answering import input_file, streams  # noqa: PLC0415
 
-    write_file, save, unlink = submit.write_file, streams.save, Path.unlink
+    write_file, save, unlink = input_file.write, streams.save, Path.unlink
 
     def writing(*arguments: Any) -> None:
         write_file(*arguments)
@@ -280,6 +280,6 @@ def _watch_files(points: Points) -> None:
             points.passed(f"before {kind} file is deleted")
         unlink(path, missing_ok=missing_ok)
 
-    submit.write_file = writing  # type: ignore[assignment]
+    input_file.write = writing  # type: ignore[assignment]
     streams.save = saving  # type: ignore[assignment]
     Path.unlink = unlinking  # type: ignore[method-assign, assignment]

@@ -38,7 +38,7 @@ FILES = {
     "answering/arrivals.py: _load": "the input file is deleted",
     "answering/arrivals.py: _wave": "a result file is deleted",
     "answering/streams.py: save": "a result file was written",
-    "answering/submit.py: write_file": "the input file was written",
+    "answering/input_file.py: write": "the input file was written",
     "answering/step.py: send_ready": "the input file is deleted",
     "answering/step.py: poll": "the input file is deleted",
     "answering/step.py: tidy": "the input file is deleted",

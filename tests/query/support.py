@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sqlbatch import clock, outcome, run, settings
-from sqlbatch.answering import pack, submit
+from sqlbatch.answering import input_file, pack
 from sqlbatch.store.database import Database
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def lines(db: Database, job_id: int) -> dict[str, list[bytes]]:
     written = {}
     for (batch_id,) in found:
         path = Path.cwd() / f"{batch_id}.jsonl"
-        db.read(lambda session, b=batch_id, p=path: submit.write_file(session, b, p))  # type: ignore[misc]
+        db.read(lambda session, b=batch_id, p=path: input_file.write(session, b, p))  # type: ignore[misc]
         content = path.read_bytes()
         assert content.endswith(b"\n")
         # Never splitlines: U+2028 and its like stand in such a file as they are.

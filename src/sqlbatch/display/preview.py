@@ -13,11 +13,12 @@ from sqlbatch.answering.providers import label
 from sqlbatch.display.console import counted, err, harmless, out, say, show_facts
 from sqlbatch.display.money import NO_PRICE, cost, tokens
 from sqlbatch.display.quote import show_notes
+from sqlbatch.previewed import text_of
 from sqlbatch.query.cost import in_dollars
-from sqlbatch.trial import text_of
 
 if TYPE_CHECKING:
-    from sqlbatch.trial import Preview, PreviewRow, Trial
+    from sqlbatch.previewed import Preview, PreviewRow
+    from sqlbatch.trial import Trial
 
 # Characters of a value that are shown on a terminal; --json has all of them.
 _SEEN, _ALONG = 400, 60
