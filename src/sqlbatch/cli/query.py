@@ -16,7 +16,7 @@ from sqlbatch.cli.app import app
 from sqlbatch.cli.guard import refuse_open_transaction, refuse_own_tables
 from sqlbatch.cli.rows import Format, binds, choose, write_fetched, write_rows
 from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidSettings
-from sqlbatch.query.compile import invalid_query, without_terminator
+from sqlbatch.query.select import invalid_query, without_terminator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

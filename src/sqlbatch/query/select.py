@@ -1,0 +1,115 @@
+"""SQL of the user's: one SELECT that only reads, bound to its columns, and DuckDB's errors with their place."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from sqlbatch.errors import InvalidQuery
+from sqlbatch.query.columns import QueryColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlbatch.store.session import Session
+
+
+def one_select(session: Session, query: str) -> str:
+    """Return the query as one SELECT without its terminator, checked to write nothing; raise InvalidQuery otherwise."""
+    try:
+        statements = session.con.extract_statements(query)
+    except duckdb.Error as error:
+        raise invalid_query(error, query) from error
+    if not statements:
+        raise InvalidQuery("the query is empty: give one SELECT")
+    if len(statements) > 1 or statements[0].type == duckdb.StatementType.MULTI:
+        if len(statements) == 1:
+            raise InvalidQuery("the query has a PIVOT without IN: list the values it makes columns of, ON … IN (…)")
+        raise InvalidQuery(f"the query must be one SELECT, not {len(statements)} statements")
+    statement = statements[0]
+    if statement.type != duckdb.StatementType.SELECT:
+        raise InvalidQuery(
+            f"the query must be a SELECT, not {statement.type.name}: sqlbatch reads your tables and writes only its "
+            "target (sqlbatch query runs other SQL; --attach names other databases)"
+        )
+    if statement.named_parameters:
+        raise InvalidQuery(
+            f"the query has parameters ({', '.join(sorted(statement.named_parameters))}): write the values"
+        )
+    return without_terminator(query)
+
+
+def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
+    """Return the columns of a SELECT, bound in a read-only transaction, so that a write hidden in it is refused.
+
+    Raises InvalidQuery, pointing at the place, for what DuckDB does not know or does not allow.
+    """
+    try:
+        session.con.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            # EXPLAIN names the place of an error, which a relation does not; the relation gives names as written.
+            plan = session.con.execute(f"EXPLAIN (FORMAT json)\n{select}").fetchall()[0][1]
+            # A file is none of the transaction's business, so a COPY in a WITH must be found in the plan.
+            if any("COPY_TO_FILE" in operator for operator in _operators(json.loads(plan))):
+                raise InvalidQuery("the query writes (a COPY inside of it): give one that only reads")
+            relation = session.con.sql(select)
+            columns = tuple(
+                QueryColumn(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)
+            )
+            del relation
+        finally:
+            session.con.execute("ROLLBACK")
+    except duckdb.Error as error:
+        if "launched in read-only mode" in str(error):
+            raise InvalidQuery(
+                "the query writes (INSERT, UPDATE or DELETE inside of it): give one that only reads"
+            ) from error
+        # An empty database in memory stands for a file that is not there.
+        missing = session.owned and session.catalog == "memory" and "Table with name" in str(error)
+        hint = " (there is no database file yet, so it has no tables: name another with --db)" if missing else ""
+        raise invalid_query(error, select, shift=1, hint=hint) from error
+    return columns
+
+
+def _operators(plan: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Return the names of the operators of a plan, as EXPLAIN (FORMAT json) gives it."""
+    for operator in plan:
+        yield operator["name"]
+        yield from _operators(operator.get("children", ()))
+
+
+def invalid_query(
+    error: duckdb.Error, query: str, shift: int = 0, what: str = "the query", hint: str = ""
+) -> InvalidQuery:
+    """Return DuckDB's error about the user's SQL as one line, and the place in it; `shift`: lines we put before it."""
+    text = str(error).strip()
+    message, _, place = text.partition("\nLINE ")
+    message = re.sub(r"^\w+( \w+)* Error: ", "", " ".join(message.split()))
+    message = message.replace("Candidate bindings: :", "Candidate bindings:")
+    # DuckDB's own catalogue is nothing that a person meant.
+    message = re.sub(r' Did you mean "(pg_|duckdb_|sqlite_|information_schema|pragma_)[^"]*"\?', "", message) + hint
+    if not place:
+        return InvalidQuery(f"{what}: {message}")
+    number, _, excerpt = place.partition(": ")
+    line, _, caret = excerpt.partition("\n")
+    if not number.isdigit() or query.count("\n") + 1 + shift < int(number):
+        return InvalidQuery(f"{what}: {message}")
+    label = f"line {int(number) - shift}: "
+    pointer = caret[len(f"LINE {number}: ") :]
+    return InvalidQuery(f"{what}: {message}\n  {label}{line}\n  {' ' * len(label)}{pointer}".rstrip())
+
+
+def without_terminator(query: str) -> str:
+    """Return a statement up to its closing `;`, told from others by DuckDB's own tokens."""
+    encoded = query.encode()
+    end = len(encoded)
+    for offset, kind in reversed(duckdb.tokenize(query)):
+        if str(kind).endswith("comment"):
+            continue
+        if encoded[offset : offset + 1] != b";":
+            break
+        end = offset
+    return encoded[:end].decode()
