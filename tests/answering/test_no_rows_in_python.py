@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # What is called for each chunk of an upload or download, and whenever their progress is told.
 OF_CHUNKS = {"read", "tell", "_save", "<lambda>", "transfers", "send_ready", "load_ended", "step", "_steps", "steps",
              "sync", "iter_bytes", "get", "put", "isinstance", "write", "len", "perf_counter", "monotonic"}  # fmt: skip
-# Files whose code runs once for each thing that is told.
-OF_EVENTS = ("/loop.py", "/transfer.py")
+# Files whose code runs once for each thing that is told, or for each handle that the process has.
+OF_EVENTS = ("/loop.py", "/transfer.py", "/headers.py")
 
 
 def test_ten_times_the_rows_are_the_same_calls(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from sqlbatch.errors import DatabaseError
 from sqlbatch.named_sql import read_sql
 from sqlbatch.store import jobs
 from sqlbatch.store.database import Database
-from sqlbatch.store.schema import migrations
+from sqlbatch.store.schema import bring_up_to_date, migrations
 from tests.query.support import answer, begin, content, database, enrich
 
 if TYPE_CHECKING:
@@ -49,6 +49,18 @@ def test_a_database_is_migrated_once_and_says_so(tmp_path: Path) -> None:
             assert noted == migrations()
             # Whoever opens the file finds their own schema, not ours.
             assert session.sql("SELECT current_schema()") == [("main",)]
+
+
+def test_a_schema_is_in_the_file_itself_once_it_is_committed(tmp_path: Path) -> None:
+    """A process that is killed right then leaves no WAL that alters tables: DuckDB 1.5 opens no file beside one."""
+    path = tmp_path / "work.duckdb"
+    duckdb.connect(str(path)).close()
+    with Database(path).session(migrate=False) as session:
+        before = session.sql("SELECT current_setting('checkpoint_threshold')")
+        bring_up_to_date(session, "work.duckdb")
+        assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+        assert session.sql("SELECT current_setting('checkpoint_threshold')") == before
+        assert session.has_schema()
 
 
 def test_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import TYPE_CHECKING
 
 import sqlglot
@@ -9,12 +11,17 @@ from sqlglot import exp
 
 from sqlbatch.errors import InvalidQuery
 
+# It tells of each statement that it does not know, which is DuckDB's to judge.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
+
 if TYPE_CHECKING:
     from sqlbatch.store.session import Session
 
 # Tables of the schema sqlbatch that are the user's to change.
 OPEN_TABLES = frozenset({"prices"})
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.TruncateTable, exp.Copy)
+# What stands before a statement that is run all the same, or later; sqlglot does not look behind it.
+_BEFORE = re.compile(r"^\s*(EXPLAIN(\s+ANALYZE\b|\s*\([^)]*\))?|PREPARE\s+\S+(\s*\([^)]*\))?\s+AS)\s", re.IGNORECASE)
 _BEGINS, _ENDS = ("begin", "start"), ("commit", "end", "rollback", "abort")
 
 
@@ -31,7 +38,7 @@ def refuse_open_transaction(statements: list[str]) -> None:
 def refuse_own_tables(session: Session, statement: str) -> None:
     """Raise InvalidQuery where a statement would change what sqlbatch keeps in its schema."""
     try:
-        trees = [tree for tree in sqlglot.parse(statement, dialect="duckdb") if tree is not None]
+        trees = [tree for tree in sqlglot.parse(_BEFORE.sub("", statement), dialect="duckdb") if tree is not None]
     except sqlglot.errors.SqlglotError:
         # What sqlglot does not know is DuckDB's to judge.
         return

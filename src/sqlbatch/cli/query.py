@@ -16,7 +16,7 @@ from sqlbatch.cli.app import app
 from sqlbatch.cli.guard import refuse_open_transaction, refuse_own_tables
 from sqlbatch.cli.rows import Format, binds, choose, write_fetched, write_rows
 from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidSettings
-from sqlbatch.query.select import invalid_query, without_terminator
+from sqlbatch.query.select import invalid_query, is_pivot, without_terminator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +101,12 @@ def _pieces(session: Session, text: str) -> list[_Piece]:
         raise invalid_query(error, text, what="SQL") from error
     if not statements:
         raise InvalidQuery("the SQL is empty: give a statement")
+    if is_pivot(statements):
+        return [_Piece(without_terminator(text), duckdb.StatementType.MULTI, 0)]
+    if not all(statement.query for statement in statements):
+        raise InvalidQuery(
+            "a PIVOT without IN stands beside other statements, which this DuckDB cannot tell apart: run it alone"
+        )
     pieces, end = [], 0
     for statement in statements:
         start = max(text.find(statement.query, end), end)

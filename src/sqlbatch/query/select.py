@@ -26,7 +26,7 @@ def one_select(session: Session, query: str) -> str:
     if not statements:
         raise InvalidQuery("the query is empty: give one SELECT")
     if len(statements) > 1 or statements[0].type == duckdb.StatementType.MULTI:
-        if len(statements) == 1:
+        if is_pivot(statements):
             raise InvalidQuery("the query has a PIVOT without IN: list the values it makes columns of, ON … IN (…)")
         raise InvalidQuery(f"the query must be one SELECT, not {len(statements)} statements")
     statement = statements[0]
@@ -40,6 +40,12 @@ def one_select(session: Session, query: str) -> str:
             f"the query has parameters ({', '.join(sorted(statement.named_parameters))}): write the values"
         )
     return without_terminator(query)
+
+
+def is_pivot(statements: Sequence[duckdb.Statement]) -> bool:
+    """Whether what DuckDB extracted is one PIVOT without IN: several statements in one; in 1.5, several of no text."""
+    several = [statement.type == duckdb.StatementType.MULTI or not statement.query for statement in statements]
+    return all(several) and bool(several)
 
 
 def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:

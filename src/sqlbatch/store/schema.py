@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.errors import DatabaseError
 from sqlbatch.named_sql import read_sql, sql_folder
-from sqlbatch.store.queries import quote_identifier
+from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlbatch.store.session import Session
 
 
@@ -33,7 +36,7 @@ def bring_up_to_date(session: Session, database: str) -> None:
         return
     back = session.sql("SELECT current_schema()")[0][0]
     catalog = quote_identifier(session.catalog)
-    with session.transaction():
+    with _written_at_once(session), session.transaction():
         session.sql(f"CREATE SCHEMA IF NOT EXISTS {catalog}.sqlbatch")
         # Views find their tables in their own schema, so they still work when the file has another name.
         session.sql(f"USE {catalog}.sqlbatch")
@@ -41,6 +44,17 @@ def bring_up_to_date(session: Session, database: str) -> None:
             session.sql(read_sql(f"migrations/{name}"))
             session.run("store.migrated", {"version": number, "name": name, "now": clock.now()})
     session.sql(f"USE {catalog}.{quote_identifier(back)}")
+
+
+@contextmanager
+def _written_at_once(session: Session) -> Iterator[None]:
+    """Have commits write the file itself and no WAL: DuckDB 1.5 cannot open one that alters a table with defaults."""
+    before = session.sql("SELECT current_setting('checkpoint_threshold')")[0][0]
+    session.sql("SET checkpoint_threshold = '0KB'")
+    try:
+        yield
+    finally:
+        session.sql(f"SET checkpoint_threshold = {quote_literal(before)}")
 
 
 def migrations() -> list[tuple[int, str]]:
