@@ -33,10 +33,15 @@ WHERE batch_id = $batch_id::UUID AND state IN ('planned', 'uploading')
 RETURNING batch_id;
 
 -- ask_again: results that a job's failed requests have so far do not count for it any more
-UPDATE sqlbatch.wanted SET not_before = $now::TIMESTAMP
-WHERE job_id = $job_id AND custom_id IN (
+-- They are older than what is asked for now, also where somebody has set the clock back since.
+WITH again AS (
   SELECT custom_id FROM sqlbatch.responses
-  WHERE job_id = $job_id AND settled AND outcome <> 'answered' AND ($code::VARCHAR IS NULL OR code = $code::VARCHAR))
+  WHERE job_id = $job_id AND settled AND outcome <> 'answered' AND ($code::VARCHAR IS NULL OR code = $code::VARCHAR)
+), latest AS (
+  SELECT max(r.asked_at) + INTERVAL 1 MICROSECOND AS moment FROM sqlbatch.results r SEMI JOIN again a ON a.custom_id = r.custom_id
+)
+UPDATE sqlbatch.wanted SET not_before = greatest($now::TIMESTAMP, (SELECT moment FROM latest))
+WHERE job_id = $job_id AND custom_id IN (SELECT custom_id FROM again)
 RETURNING custom_id;
 
 -- failed: lay down the requests that a retry would send, with their estimated tokens

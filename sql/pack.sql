@@ -68,8 +68,17 @@ WHERE told IS NOT NULL;
 SELECT coalesce(max(tokens), 0) FROM {source};
 
 -- plan: the batches, planned, at the cost of the job
+-- Their results count for every job that is open, also where somebody has set the clock back since it was begun or retried.
+WITH open_jobs AS (
+  FROM sqlbatch.jobs WHERE job_id = $job_id OR (finished_at IS NULL AND cancelled_at IS NULL)
+), latest AS (
+  SELECT max(greatest(created_at, coalesce(not_before, created_at))) AS moment FROM open_jobs
+  UNION ALL
+  SELECT max(not_before) FROM sqlbatch.wanted WHERE job_id IN (SELECT job_id FROM open_jobs)
+)
 INSERT INTO sqlbatch.batches (batch_id, state, base_url, call_id, model, requests, bytes, tokens, planned_at, job_id, batch_factor)
-SELECT batch_id, 'planned', $base_url, $call_id::UUID, $model, requests, bytes, tokens, $now::TIMESTAMP, $job_id, $batch_factor::DOUBLE
+SELECT batch_id, 'planned', $base_url, $call_id::UUID, $model, requests, bytes, tokens,
+  greatest($now::TIMESTAMP, (SELECT max(moment) FROM latest)), $job_id, $batch_factor::DOUBLE
 FROM sqlbatch_shards ORDER BY number;
 
 -- manifest: which requests each batch carries

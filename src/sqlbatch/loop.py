@@ -86,10 +86,11 @@ def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
     unsettled, seconds = track.left(work.database, work.provider, work.job_id)
     if not unsettled:
         yield Working("writing the target")
-        outcome.finish(work.database, work.job_id)
+        ended = outcome.finish(work.database, work.job_id) is not None
         tidy(work.database, work.spool)
         sweep(work.database)
-        return _Turn(done=True)
+        if ended:
+            return _Turn(done=True)
     now = work.database.read(lambda session: jobs.find(session, str(work.job_id)))
     if not now.open:
         return _Turn(done=True)

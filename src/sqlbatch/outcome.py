@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def finish(database: Database, job_id: int) -> join.Joined | None:
     """Write the target of a job whose requests are all settled, and end the job, in one transaction.
 
-    Returns None where somebody else has done it. Raises JobError where a newer job has the target, or what is not ours
-    is in its place: the job has ended then.
+    Returns None where somebody else has done it, or has asked for requests again. Raises JobError where a newer job has
+    the target, or what is not ours is in its place: the job has ended then.
     """
 
     def write(session: Session) -> join.Joined | str | None:
@@ -36,6 +36,9 @@ def finish(database: Database, job_id: int) -> join.Joined | None:
             return None
         if job.status == "superseded":
             return f"a newer job has the target {job.target}: job {job_id} leaves it alone"
+        if job.pending:
+            # A retry came since the last look.
+            return None
         joined = _join(session, job, replacing=job.replacing)
         if not joined.failed:
             join.drop_snapshot(session, job_id)

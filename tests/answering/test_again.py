@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import outcome, run
+from sqlbatch import clock, outcome, run
 from sqlbatch.errors import JobError
 
 from .bench import numbered
 
 if TYPE_CHECKING:
+    from sqlbatch.query.join import Joined
+    from sqlbatch.store.database import Database
+
     from .bench import Bench
 
 
@@ -25,6 +29,43 @@ def test_retry_sends_what_failed_and_nothing_else(bench: Bench) -> None:
     assert len(bench.control.ledger()) == 13
     assert bench.job(job_id).failed == 0
     bench.check(10, once=False)
+
+
+def test_a_retry_that_comes_as_the_target_is_written_is_not_forgotten(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.control.faults({"name": "refusal", "count": 3})
+    job_id = bench.begin(10)
+    finish = outcome.finish
+
+    def after_a_retry(database: Database, job_id: int) -> Joined | None:
+        monkeypatch.setattr(outcome, "finish", finish)
+        bench.control.faults()
+        assert outcome.retry(bench.database, job_id) == 3
+        return finish(database, job_id)
+
+    monkeypatch.setattr(outcome, "finish", after_a_retry)
+    bench.wait(job_id)
+    assert len(bench.control.ledger()) == 13
+    bench.check(10, once=False)
+
+
+def test_what_is_asked_again_is_asked_once_though_the_clock_was_set_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results count for what was asked before them: by the order in which it is on record, not by a clock alone."""
+    bench.control.faults({"name": "refusal", "count": 3})
+    job_id = bench.enrich(10)
+    bench.control.faults()
+    fresh = bench.begin(10, "anew", fresh=True)
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() - timedelta(days=2))
+    assert outcome.retry(bench.database, job_id) == 3
+    bench.wait(job_id)
+    bench.wait(fresh)
+    assert len(bench.control.ledger()) <= 10 + 3 + 10
+    for name in ("answers", "anew"):
+        bench.check(10, once=False, name=name)
 
 
 def test_retry_of_one_code_leaves_the_others(bench: Bench) -> None:

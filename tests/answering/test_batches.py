@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sqlbatch import run
-from sqlbatch.answering import input_file
+from sqlbatch.answering import arrivals, input_file
 from sqlbatch.answering.events import Held, Loaded, Submitted
 from sqlbatch.answering.step import KEPT_FILES, WAVE
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable
@@ -16,7 +16,7 @@ from sqlbatch.errors import ProviderRefused, ProviderUnreachable
 from .bench import HTTP, SPEED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlbatch.store.session import Session
@@ -431,3 +431,23 @@ def test_batches_that_ended_meanwhile_are_loaded_at_once_unless_one_wants_a_clos
     assert len(bench.loaded) == 3
     bench.wait(job_id)
     bench.check(12, once=fault is None or fault["name"] != "missing_line")
+
+
+def test_result_files_that_another_process_has_loaded_and_tidied_away_are_not_missed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = bench.within(max_requests=4)
+    job_id = bench.begin(12)
+    bench.until_ended(job_id)
+    load = arrivals._load
+
+    def after_another(*given: Any) -> Iterator[Any]:
+        monkeypatch.setattr(arrivals, "_load", load)
+        bench.wait(job_id)
+        yield from load(*given)
+
+    monkeypatch.setattr(arrivals, "_load", after_another)
+    bench.sync(job_id)
+    assert bench.job(job_id).status == "done"
+    bench.check(12)
+    assert bench.leftovers() == []

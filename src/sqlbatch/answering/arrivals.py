@@ -10,6 +10,7 @@ from sqlbatch.answering.events import Transferring, Working
 from sqlbatch.answering.spool import input_name
 from sqlbatch.answering.transfer import transfers
 from sqlbatch.errors import DatabaseError, DatabaseLocked
+from sqlbatch.store.files import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +77,8 @@ def groups(brought: list[tuple[fetch.Ended, fetch.Fetched]]) -> Iterator[list[tu
     group: list[tuple[fetch.Ended, fetch.Fetched]] = []
     size = 0
     for each in sorted(brought, key=lambda each: each[0].kind):
-        own = sum(path.stat().st_size for path in each[1].files)
+        # Files of a batch that another process has loaded meanwhile may be gone.
+        own = sum(size_of(str(path))[0] or 0 for path in each[1].files)
         if group and (size + own > TOGETHER or each[0].kind != group[0][0].kind):
             yield group
             group, size = [], 0
