@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -15,9 +18,6 @@ from sqlbatch.errors import DatabaseLocked, InvalidSettings
 from sqlbatch.pauses import Pauses
 from sqlbatch.query.enrichment import CHAT, Enrichment
 from sqlbatch.store.database import Database
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def begun(path: Path, rows: int = 3) -> int:
@@ -101,6 +101,18 @@ def test_a_key_is_asked_for_only_where_one_is_needed(monkeypatch: pytest.MonkeyP
     assert reach.key_of(KNOWN["local"]) is None
     monkeypatch.setenv("OPENAI_API_KEY", " sk-test\n")
     assert reach.key_of(KNOWN["openai"]) == "sk-test"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
+def test_a_process_that_was_killed_and_that_nobody_has_asked_for_is_gone() -> None:
+    """As in a container whose first process reaps no others."""
+    killed = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    name = f"{socket.gethostname()}:{killed.pid}:00000000"
+    assert not owner.is_gone(name)
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+    assert owner.is_gone(name)
+    killed.wait()
 
 
 def test_an_owner_is_gone_only_where_that_can_be_known() -> None:
