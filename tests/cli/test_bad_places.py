@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from sqlbatch import run
+from sqlbatch.errors import DatabaseLocked
 from sqlbatch.store import database as opening
 
 from .conftest import Unchanged
@@ -45,6 +47,20 @@ def test_a_database_that_another_process_holds_is_refused_with_its_process_id(
         holder.communicate("")
     assert ran.code == 1
     assert f"enriched.duckdb is locked by process {holder.pid}" in ran.error
+
+
+def test_a_lock_that_comes_once_a_job_is_begun_is_told_with_how_to_go_on(
+    here: Command, theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object, **__: object) -> None:
+        raise DatabaseLocked(f"{theirs} is locked by process 7; close it there, or wait until it is done", 7)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "steps", locked)
+        ran = here("enrich", MOVIES, *FREE, "--no-wait")
+    assert ran.code == 1
+    assert ran.error.endswith("or wait until it is done; sqlbatch wait 1 goes on with job 1")
+    assert here("wait", "1").code == 0
 
 
 @pytest.mark.parametrize(

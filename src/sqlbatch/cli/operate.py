@@ -191,7 +191,7 @@ def follow(
     max_enqueued_tokens: int | None = None,
     back: str = "wait",
 ) -> None:
-    """Show a job's steps; an interrupt says what goes on, and by which command to come back."""
+    """Show a job's steps; an interrupt, and a lock that outlasts one step, say by which command to come back."""
     try:
         display.follow(
             run.steps(
@@ -203,6 +203,10 @@ def follow(
                 max_enqueued_tokens=max_enqueued_tokens,
             )
         )
+    except DatabaseLocked as error:
+        # The job is begun, and nothing of it is lost.
+        again = f"sqlbatch {back} {job_id}{at(database)} goes on with job {job_id}"
+        raise DatabaseLocked(f"{error}; {again}", error.pid) from error
     except KeyboardInterrupt:
         back = f"{reach.coming_back(provider)}sqlbatch {back} {job_id}{at(database)}"
         if provider.paid and not _any_submitted(database, job_id):
