@@ -78,8 +78,8 @@ def prepared(
     """
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     folder = scratch_folder(database)
+    scratch = folder / "scratch.duckdb"
     try:
-        scratch = folder / "scratch.duckdb"
         with database.session(migrate=False, scratch=scratch) as session:
             target = parse_target(into, session.catalog if database.exists() else None) if into else None
             named = target or Target("main", "enriched_<job>")
@@ -95,6 +95,7 @@ def prepared(
             enrichment, returns, provider, target, compiled, quote, scratch, fresh, replacing, max_attempts, max_cost
         )
     finally:
+        database.forget(scratch)
         shutil.rmtree(folder, ignore_errors=True)
 
 

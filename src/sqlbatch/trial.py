@@ -84,8 +84,8 @@ def prepared(
         enrichment = replace(enrichment, limit=min(wanted, enrichment.limit or wanted))
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     folder = scratch_folder(database)
+    scratch = folder / "scratch.duckdb"
     try:
-        scratch = folder / "scratch.duckdb"
         with database.session(migrate=False, scratch=scratch) as session:
             name = scratch_name(scratch)
             query = enrichment.query if relation is None else written(relation, folder)
@@ -96,6 +96,7 @@ def prepared(
             cost = ordinary_cost(session, enrichment, to_send(compiled), price, paid=provider.paid)
         yield Trial(enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price, cost, notes)
     finally:
+        database.forget(scratch)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from sqlbatch import clock, places
+from sqlbatch import clock, places, run, settings
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked, InvalidSettings
 from sqlbatch.store import database as opening
-from sqlbatch.store.database import Database
+from sqlbatch.store.database import Database, scratch_name
 from tests.query.support import begin, content, database, enrich, rows
 
 if TYPE_CHECKING:
@@ -202,6 +202,37 @@ def test_what_does_not_fit_in_memory_is_spilled_beside_the_scratch_file_also_whe
         session.sql("CREATE TEMP TABLE wide AS SELECT repeat(i::VARCHAR, 100) AS text FROM range(200000) r(i)")
         assert [path.name for path in folder.glob("duckdb_temp*")]
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_scratch_file_is_had_again_though_another_transaction_of_the_process_sees_it(tmp_path: Path) -> None:
+    """Enrichments in threads: DuckDB attaches no file anew that somebody who began before still sees."""
+    path = tmp_path / "a.duckdb"
+    db = Database(path)
+    folder = places.scratch_folder(db)
+    scratch = folder / "scratch.duckdb"
+    name = scratch_name(scratch)
+    with Database(path).session() as other:
+        with db.session(scratch=scratch) as session:
+            session.sql(f"CREATE TABLE {name}.main.kept AS SELECT 1 AS a")
+            other.sql("BEGIN")
+            assert other.sql(f"FROM {name}.main.kept") == [(1,)]
+        with db.session(scratch=scratch) as session:
+            assert session.sql(f"FROM {name}.main.kept") == [(1,)]
+        other.sql("ROLLBACK")
+        db.forget(scratch)
+        assert name.strip('"') not in str(other.sql("SELECT database_name FROM duckdb_databases()"))
+
+
+def test_a_connection_of_the_users_keeps_no_scratch_file() -> None:
+    con = duckdb.connect()
+    before = con.execute("SELECT database_name FROM duckdb_databases()").fetchall()
+    db = Database(connection=con)
+    asked = settings.ask(settings.Source("SELECT 1 AS a", {}, None), {"provider": "local", "instructions": "x"})
+    with run.prepared(db, asked.enrichment, asked.provider, "t") as ask:
+        assert con.execute("SELECT database_name FROM duckdb_databases()").fetchall() != before
+        run.begin(db, ask)
+    assert con.execute("SELECT database_name FROM duckdb_databases()").fetchall() == before
+    con.close()
 
 
 def test_threads_of_a_process_share_one_connection_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

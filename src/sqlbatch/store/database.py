@@ -92,7 +92,7 @@ class Database:
         """Open the database for the block, with its schema made or brought up to date.
 
         With `migrate=False` nothing is written: a file that is not there is not made, an empty database stands in.
-        `scratch` is a database file that is attached for the block, under the name `scratch_name` gives it.
+        `scratch` is a database file that is attached, under the name `scratch_name` gives it, until `forget`.
         Raises DatabaseLocked once another process has held the file for `patience` seconds (LOCK_PATIENCE unless
         given), DatabaseError otherwise.
         """
@@ -114,14 +114,10 @@ class Database:
                 self._migrated = True
             elif not self._migrated:
                 schema.refuse_newer(session, self.name)
-            if scratch is None:
-                yield session
-                return
-            session.sql(f"ATTACH {quote_literal(str(scratch))} AS {scratch_name(scratch)}")
-            try:
-                yield session
-            finally:
-                session.sql(f"DETACH {scratch_name(scratch)}")
+            if scratch is not None:
+                # Another transaction of this process may still see it, and what is seen cannot be attached anew.
+                session.sql(f"ATTACH IF NOT EXISTS {quote_literal(str(scratch))} AS {scratch_name(scratch)}")
+            yield session
         finally:
             session.close()
 
@@ -141,6 +137,13 @@ class Database:
         """Do the work in one session, outside of a transaction."""
         with self.session() as session:
             return work(session)
+
+    def forget(self, scratch: Path) -> None:
+        """Let go of a scratch file, where the database is open in this process all the while."""
+        if self.connection is not None or (self.path is not None and is_open_here(self.path)):
+            # Who has closed the database meanwhile has let go of it.
+            with suppress(DatabaseError, duckdb.Error), self.session(migrate=False) as session:
+                session.sql(f"DETACH DATABASE IF EXISTS {scratch_name(scratch)}")
 
     def _cursor(self, connection: duckdb.DuckDBPyConnection) -> Session:
         try:
