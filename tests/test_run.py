@@ -103,6 +103,18 @@ def test_a_key_is_asked_for_only_where_one_is_needed(monkeypatch: pytest.MonkeyP
     assert reach.key_of(KNOWN["openai"]) == "sk-test"
 
 
+def test_a_run_of_this_process_is_gone_once_it_and_its_transfers_have_ended() -> None:
+    name = owner.new_owner()
+    assert not owner.is_gone(name)
+    with owner.at_work(name):
+        with owner.at_work(name):
+            pass
+        assert not owner.is_gone(name)
+    assert owner.is_gone(name)
+    with owner.at_work(name):
+        assert not owner.is_gone(name)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
 def test_a_process_that_was_killed_and_that_nobody_has_asked_for_is_gone() -> None:
     """As in a container whose first process reaps no others."""

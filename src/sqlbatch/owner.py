@@ -5,12 +5,40 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
+from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TURN = threading.Lock()
+# Owners of this process: in how many blocks of `at_work` each is, and those that have left the last of theirs.
+_AT_WORK: Counter[str] = Counter()
+_ENDED: set[str] = set()
 
 
 def new_owner() -> str:
     """Return a name for one run of steps in this process."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+@contextmanager
+def at_work(owner: str) -> Iterator[None]:
+    """Have an owner hold its leases for the block; once no thread of this process is in one, it is gone."""
+    with _TURN:
+        _AT_WORK[owner] += 1
+        _ENDED.discard(owner)
+    try:
+        yield
+    finally:
+        with _TURN:
+            _AT_WORK[owner] -= 1
+            if not _AT_WORK[owner]:
+                del _AT_WORK[owner]
+                _ENDED.add(owner)
 
 
 def name_of(owner: str) -> str:
@@ -20,10 +48,12 @@ def name_of(owner: str) -> str:
 
 
 def is_gone(owner: str) -> bool:
-    """Whether an owner was a process of this computer that has ended; of another computer's nothing is known."""
+    """Whether an owner was a process of this computer that has ended, or a run of this one; others are not known."""
     host, _, rest = owner.rpartition(":")[0].rpartition(":")
     if host != socket.gethostname() or not rest.isdigit():
         return False
+    if int(rest) == os.getpid():
+        return owner in _ENDED
     try:
         os.kill(int(rest), 0)
     except ProcessLookupError:

@@ -17,7 +17,7 @@ from sqlbatch.errors import (
     InvalidSettings,
     JobError,
 )
-from sqlbatch.owner import new_owner
+from sqlbatch.owner import at_work, new_owner
 from sqlbatch.pauses import FIRST_POLL, Pauses
 from sqlbatch.places import home, scratch_folder
 from sqlbatch.query.compile import Compiled, compile_query, store
@@ -182,7 +182,8 @@ def steps(
         spool = home(database) / "spool"
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         work = Work(database, api, provider, job_id, new_owner(), spool, check_of)
-        yield from follow(work, job, once=once, poll=poll, keep_going=keep_going)
+        with at_work(work.owner):
+            yield from follow(work, job, once=once, poll=poll, keep_going=keep_going)
 
 
 def tidy(database: Database) -> None:

@@ -13,7 +13,7 @@ import pytest
 from sqlbatch import clock, places
 from sqlbatch.answering import submit
 from sqlbatch.answering.batch_api import BatchAPI
-from sqlbatch.errors import JobError, ProviderError, ProviderRefused, ProviderUnreachable
+from sqlbatch.errors import DatabaseLocked, JobError, ProviderError, ProviderRefused, ProviderUnreachable
 from sqlbatch.store.session import Session
 
 from .bench import SPEED
@@ -428,6 +428,25 @@ def test_the_create_is_given_up_long_before_its_lease_ends() -> None:
     assert getattr(api._once.timeout, "read", None) == 600
     assert submit.CREATE_LEASE > 600 + 60
     api.close()
+
+
+def test_what_a_run_of_this_process_has_left_behind_is_taken_over_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook, whose process lives on: a lock has outlasted the step that was to send the batch."""
+
+    def locked(*_: object, **__: object) -> str:
+        raise DatabaseLocked("a.duckdb is locked by process 7", 7)
+
+    job_id = bench.begin(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchAPI, "upload", locked)
+        with pytest.raises(DatabaseLocked):
+            bench.sync(job_id)
+    bench.sync(job_id)
+    assert len(bench.submitted) == 1
+    bench.wait(job_id)
+    bench.check(5)
 
 
 def test_a_batch_is_made_only_where_it_is_on_record_that_it_may_be(

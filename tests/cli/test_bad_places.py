@@ -63,6 +63,23 @@ def test_a_lock_that_comes_once_a_job_is_begun_is_told_with_how_to_go_on(
     assert here("wait", "1").code == 0
 
 
+def test_an_interrupted_sync_steps_no_further_job(here: Command, theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stepped: list[int] = []
+
+    def interrupted(_: object, job_id: int, **__: object) -> None:
+        stepped.append(job_id)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "steps", interrupted)
+    for target in ("one", "two"):
+        assert here("enrich", MOVIES, *FREE, "--no-wait", "--into", target).code == 4
+    ran = here("sync")
+    assert ran.code == 4
+    assert "go on with: sqlbatch wait 1" in ran.err
+    assert stepped == [1, 2, 1]
+    assert theirs.exists()
+
+
 @pytest.mark.parametrize(
     "command", [["plan", "SELECT 1 a", *FREE], ["enrich", "SELECT 1 a", *FREE], ["query", "SELECT 1"]]
 )

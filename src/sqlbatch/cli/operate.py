@@ -71,6 +71,8 @@ def sync(
     for job in open_jobs:
         try:
             follow(database, job.job_id, run.provider_of(job), once=True, poll=None)
+        except Interrupted:
+            raise
         except SqlbatchError as error:
             problems += 1
             display.error(f"job {job.job_id}: {error}")
