@@ -16,7 +16,12 @@ def main() -> None:
 
     if signal.getsignal(signal.SIGINT) is _too_early:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(run())
+    try:
+        code = run()
+    except KeyboardInterrupt:
+        # An interrupt that comes while another, or an error, is being told.
+        code = 4
+    sys.exit(code)
 
 
 def _too_early(number: int, frame: object) -> None:  # noqa: ARG001 (what a signal handler takes)
