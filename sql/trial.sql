@@ -25,5 +25,11 @@ JOIN {scratch}.main.asks sqlbatch_asks USING (sqlbatch_row)
 LEFT JOIN sqlbatch_answers sqlbatch_answer ON sqlbatch_answer.custom_id = sqlbatch_asks.custom_id
 ORDER BY sqlbatch_rows.sqlbatch_row;
 
--- to_send: the requests that are to be asked now
-SELECT custom_id::VARCHAR FROM {scratch}.main.to_send ORDER BY seq;
+-- to_send: the requests that are to be asked now: not what was answered or sent since they were shown, unless all are wanted
+SELECT custom_id::VARCHAR FROM {scratch}.main.to_send
+WHERE $fresh::BOOLEAN OR custom_id NOT IN (
+  SELECT custom_id FROM sqlbatch.results SEMI JOIN {scratch}.main.to_send USING (custom_id)
+  WHERE outcome IN ('answered', 'failed') AND source <> 'unsent'
+  UNION ALL
+  SELECT custom_id FROM sqlbatch.in_flight SEMI JOIN {scratch}.main.to_send USING (custom_id))
+ORDER BY seq;

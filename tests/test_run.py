@@ -14,6 +14,7 @@ import pytest
 from sqlbatch import owner, places, reach, run
 from sqlbatch.answering.events import Held
 from sqlbatch.answering.providers import KNOWN, Provider
+from sqlbatch.cli import commands
 from sqlbatch.errors import DatabaseLocked, InvalidSettings
 from sqlbatch.pauses import Pauses
 from sqlbatch.query.enrichment import CHAT, Enrichment
@@ -134,3 +135,12 @@ def test_an_owner_is_gone_only_where_that_can_be_known() -> None:
     assert not owner.is_gone("strange")
     assert not owner.is_gone(f"{here}:1:00000000")
     assert owner.is_gone(f"{here}:{2**22 + 1}:00000000")
+
+
+def test_an_interrupt_that_the_command_line_returns_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Typer raises its exit code for an interrupt, or returns it: both are told, and end with ours."""
+    monkeypatch.setattr("sqlbatch.cli.app.app", lambda *_, **__: 130)
+    assert commands.main(["jobs"]) == 4
+    assert "interrupted; nothing was begun" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from sqlbatch.query import join
 from sqlbatch.reach import connected
 from sqlbatch.run import provider_of
 from sqlbatch.store import costs, jobs
+from sqlbatch.store.files import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,9 @@ def look(database: Database, job_id: int | None = None, *, results: bool = False
         found = _found(session, job_id)
         found = replace(found, results=_past(session, job_id) if results else 0)
         files = sum(len(each[4]) for each in session.run("prune.files", {"job_id": job_id}))
-        spool = [path.stat().st_size for path in _spool(session, database)]
+        sizes = [size_of(str(path))[0] for path in _spool(session, database)]
+        # Another process may have deleted one meanwhile.
+        spool = [size for size in sizes if size is not None]
     return replace(found, spool_files=len(spool), spool_bytes=sum(spool), provider_files=files)
 
 
@@ -84,7 +87,7 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
     past = database.write(lambda session: _give_up(session, job_id)) if results else 0
     with database.session() as session:
         paths = list(_spool(session, database))
-    sizes = [path.stat().st_size for path in paths]
+    sizes = [size for path in paths if (size := size_of(str(path))[0]) is not None]
     for path in paths:
         path.unlink(missing_ok=True)
     sweep(database)

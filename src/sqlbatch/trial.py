@@ -112,7 +112,8 @@ def ask(database: Database, trial: Trial) -> Iterator[Event]:
         if trial.compiled.sight.images:
             unsent = pictures.unsent_requests(session, scratch_name(trial.scratch))
             trial.told[:] = [Told(each, "failed", code, why, False, 0, 0, 0) for each, code, why in unsent]
-        return [row[0] for row in session.run("trial.to_send", scratch=scratch_name(trial.scratch))]
+        asked = {"fresh": trial.fresh}
+        return [row[0] for row in session.run("trial.to_send", asked, scratch=scratch_name(trial.scratch))]
 
     custom_ids = database.write(commit, scratch=trial.scratch)
     _spool(database).mkdir(mode=0o700, parents=True, exist_ok=True)

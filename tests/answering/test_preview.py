@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import pytest
 
 import sqlbatch
 from sqlbatch import places, run, trial
+from sqlbatch.answering import preview
 from sqlbatch.answering.events import Held
 from sqlbatch.answering.providers import Provider
 from sqlbatch.errors import InvalidSettings, SqlbatchError
@@ -390,3 +392,19 @@ def until(there: Any) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it never came")
+
+
+def test_what_another_preview_has_brought_meanwhile_is_not_asked_again(desk: Bench, scripted: Scripted) -> None:
+    """As while the first one waits for a yes."""
+    enrichment, _ = desk.ask(texts("a", "b"), returns="word VARCHAR")
+    with trial.prepared(desk.database, enrichment, desk.provider) as first:
+        looked(desk, texts("b", "c"))
+        list(trial.ask(desk.database, first))
+        brought = trial.result(desk.database, first)
+    assert sorted(scripted.asked) == ["a", "b", "c"]
+    assert [(row.status, row.kept) for row in brought.rows] == [("answered", False), ("answered", True)]
+    assert brought.sent == 1
+
+
+def test_answers_that_another_process_is_storing_are_left_to_it(desk: Bench, tmp_path: Path) -> None:
+    assert preview.store(desk.database, str(uuid.uuid4()), [tmp_path / "preview-gone.jsonl"], run.check_of) == []

@@ -295,6 +295,14 @@ def test_a_line_of_an_output_file_can_be_damaged(
         assert check(data), data
 
 
+def test_a_line_can_be_damaged_in_several_ways(faulty_client: openai.OpenAI, control: Control) -> None:
+    control.faults(*({"name": name, "on": "r1"} for name in ("malformed_line", "conflicting_line", "foreign_line")))
+    data = raw(faulty_client, run(faulty_client, chat_lines(3)).output_file_id)
+    lines = [line for line in data.split(b"\n") if line]
+    assert [line.endswith(b"}") for line in lines] == [True, False, True, True, True]
+    assert json.loads(lines[3])["custom_id"] == "not-yours-r1"
+
+
 def test_an_output_file_can_be_oddly_ended(faulty_client: openai.OpenAI, control: Control) -> None:
     control.faults({"name": "crlf"}, {"name": "blank_lines"}, {"name": "no_final_newline"}, {"name": "bom"})
     data = raw(faulty_client, run(faulty_client, chat_lines(3)).output_file_id)

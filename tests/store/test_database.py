@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -233,6 +235,38 @@ def test_a_connection_of_the_users_keeps_no_scratch_file() -> None:
         run.begin(db, ask)
     assert con.execute("SELECT database_name FROM duckdb_databases()").fetchall() == before
     con.close()
+
+
+def test_threads_that_meet_on_a_new_file_all_find_its_schema(tmp_path: Path) -> None:
+    for number in range(5):
+        path, problems = tmp_path / f"{number}.duckdb", list[BaseException]()
+        together = threading.Barrier(6)
+
+        def look(path: Path = path, together: threading.Barrier = together, problems: Any = problems) -> None:
+            together.wait()
+            try:
+                assert Database(path).read(lambda session: session.has_schema())
+            except BaseException as error:  # noqa: BLE001 (told by the thread that asserts)
+                problems.append(error)
+
+        threads = [threading.Thread(target=look) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert problems == []
+
+
+def test_a_kept_connection_waits_for_a_lock_as_a_session_does(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    with Database(path).session():
+        pass
+    holding = "import duckdb, sys, time; con = duckdb.connect(sys.argv[1]); print('held', flush=True); time.sleep(0.5)"
+    with subprocess.Popen([sys.executable, "-c", holding, str(path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        with Database(path).connect() as con:
+            assert con.execute("SELECT 1").fetchall() == [(1,)]
 
 
 def test_threads_of_a_process_share_one_connection_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

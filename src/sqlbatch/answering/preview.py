@@ -134,11 +134,15 @@ def store(database: Database, call_id: str, files: Sequence[Path], check: Callab
 
     def write(session: Session) -> list[Told]:
         session.run("store.turn")
+        # Another process may have stored them, and deleted the files.
+        there = [path for path in files if path.exists()]
+        if not there:
+            return []
         call = session.run("preview.call", {"call_id": call_id})
         if not call:
             return []
         endpoint, returns = call[0]
-        judge(session, files, endpoint, check(endpoint, returns))
+        judge(session, there, endpoint, check(endpoint, returns))
         session.run("preview.keep", {"now": clock.now()})
         return [Told(*row) for row in session.run("preview.told")]
 

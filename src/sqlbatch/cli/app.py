@@ -44,6 +44,9 @@ class Interrupted(SqlbatchError):
     """Ctrl-C, with what goes on without this computer and how to come back."""
 
 
+# Typer's exit code for an interrupt, which it raises or returns.
+_OF_AN_INTERRUPT = 130
+
 app = App(
     name="sqlbatch",
     cls=_Ordered,
@@ -97,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         display.error(str(problem))
         return display.Exit.USAGE if isinstance(problem, InvalidOption) else display.Exit.ERROR
     except SystemExit as problem:
-        if problem.code == 130:  # Typer's for an interrupt
+        if problem.code == _OF_AN_INTERRUPT:
             display.error("interrupted; nothing was begun")
             return display.Exit.INTERRUPTED
         # Typer exits where the reader of our output has gone; what it did not read is nobody's loss.
@@ -107,6 +110,9 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         return display.Exit.DONE
     except Exception as problem:  # noqa: BLE001 (told in one line, or raised again with --debug)
         return _other(problem)
+    if code == _OF_AN_INTERRUPT:
+        display.error("interrupted; nothing was begun")
+        return display.Exit.INTERRUPTED
     return int(code or 0)
 
 

@@ -116,7 +116,9 @@ class FaultyBatch:
         take = self._faults.take
         for raw in whole:
             text = raw.decode().rstrip("\n")
-            custom_id = json.loads(text)["custom_id"]
+            # What else is told of a request is told of its line as it was, whatever became of it.
+            line = json.loads(text)
+            custom_id = line["custom_id"]
             if take("missing_line", custom_id, custom_id):
                 continue
             if take("no_custom_id", custom_id, custom_id):
@@ -136,9 +138,9 @@ class FaultyBatch:
             if take("duplicate_line", custom_id, custom_id):
                 yield text
             if take("conflicting_line", custom_id, custom_id):
-                yield json.dumps(_conflicting(json.loads(text)))
+                yield json.dumps(_conflicting(line))
             if take("foreign_line", custom_id, custom_id):
-                yield json.dumps({**json.loads(text), "custom_id": f"not-yours-{custom_id}"})
+                yield json.dumps({**line, "custom_id": f"not-yours-{custom_id}"})
 
 
 def shown_batch(faults: Faults, shown: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -37,7 +38,10 @@ _COMPRESSION = "SET disabled_compression_methods = 'dict_fsst'; SET zstd_min_str
 # Bytes that DuckDB's work may take, well under what the smallest laptop has; beyond it spills to the spool folder.
 MEMORY_LIMIT = "800MB"
 
+_MIGRATING = threading.Lock()
+
 Written = TypeVar("Written")
+Had = TypeVar("Had")
 
 
 class Database:
@@ -73,13 +77,13 @@ class Database:
         return self.connection is not None or (self.path is not None and self.path.exists())
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection that its caller keeps, or the user's own; raises duckdb.Error."""
+        """Return a connection that its caller keeps, or the user's own; raises DatabaseError as a session does."""
         if self.connection is not None:
             return self.connection
         if self.path is None:
             return duckdb.connect()
         alone = not is_open_here(self.path)
-        connection = connect(self.path)
+        connection = self._patiently(connect, self.path, LOCK_PATIENCE)
         if alone:
             # Sessions that work beside it find them set.
             self._set(Session(connection, "", owned=True), None)
@@ -107,7 +111,9 @@ class Database:
             )
         try:
             if migrate and not self._migrated:
-                schema.bring_up_to_date(session, self.name)
+                # Threads that meet on a new file would conflict.
+                with _MIGRATING:
+                    schema.bring_up_to_date(session, self.name)
                 # Where another connection is at the same, it writes the same.
                 with suppress(DatabaseConflict), session.transaction():
                     prices.refresh(session)
@@ -156,7 +162,7 @@ class Database:
         return Session(cursor, catalog, owned=False)
 
     def _open(self, patience: float, *, in_memory: bool, spill: Path | None) -> Session:
-        opened = None if in_memory or self.path is None else self._connect(self.path, patience)
+        opened = None if in_memory or self.path is None else self._patiently(Opened, self.path, patience)
         con = opened.cursor if opened else duckdb.connect()
         # What is open in this process already has the settings of who opened it.
         owned = opened.alone if opened else True
@@ -185,11 +191,12 @@ class Database:
             with suppress(duckdb.Error):
                 session.con.execute(f"SET temp_directory = {quote_literal(str(spill))}")
 
-    def _connect(self, path: Path, patience: float) -> Opened:
+    def _patiently(self, how: Callable[[Path], Had], path: Path, patience: float) -> Had:
+        """Open a file, again while another process holds it."""
         until = time.monotonic() + patience
         while True:
             try:
-                return Opened(path)
+                return how(path)
             except duckdb.Error as error:
                 problem = wrapped(error, self.name)
                 # Who opens the file while another process checkpoints and closes it meets its last moment.
