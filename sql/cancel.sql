@@ -58,10 +58,14 @@ SELECT count(*), any_value(call_id)::VARCHAR FROM sqlbatch_failed;
 -- reopen: the job goes on
 UPDATE sqlbatch.jobs SET finished_at = NULL, error = NULL WHERE job_id = $job_id;
 
--- left_over: jobs that are not open and still have batches at the provider
-SELECT DISTINCT w.job_id
+-- left_over: jobs that are not open and still have batches at the provider; those of a job that is done came late
+SELECT w.job_id
 FROM sqlbatch.in_flight f
 JOIN sqlbatch.wanted w ON w.custom_id = f.custom_id
 JOIN sqlbatch.job_status j ON j.job_id = w.job_id
 WHERE j.status IN ('cancelled', 'superseded')
-ORDER BY w.job_id;
+UNION
+SELECT b.job_id
+FROM sqlbatch.batches b JOIN sqlbatch.job_status j ON j.job_id = b.job_id
+WHERE j.status = 'done' AND b.state IN ('creating', 'open', 'ended', 'fenced')
+ORDER BY job_id;

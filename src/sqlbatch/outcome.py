@@ -167,7 +167,7 @@ def cancel(database: Database, job_id: int) -> bool:
 
 
 def left_over(session: Session) -> list[int]:
-    """Return the jobs that are cancelled or superseded and still have batches at the provider."""
+    """Return the jobs that are not open and still have batches at the provider."""
     return [int(job_id) for (job_id,) in session.run("cancel.left_over")]
 
 

@@ -17,6 +17,7 @@ from sqlbatch.errors import (
     InvalidSettings,
     JobError,
 )
+from sqlbatch.outcome import left_over
 from sqlbatch.owner import at_work, new_owner
 from sqlbatch.pauses import FIRST_POLL, Pauses
 from sqlbatch.places import home, scratch_folder
@@ -155,9 +156,9 @@ def steps(
 
     What passes by itself (locks, the network, the provider's errors) is told as Held and waited for; with `once` it is
     raised. For a job that was cancelled or superseded, what it left at the provider is waited for and loaded, and
-    nothing sent. `max_enqueued_tokens` bounds what of the job's model waits at the provider. A job of whose first
-    results most are of no use sends nothing more and raises JobError, unless `keep_going`. Raises JobError also where
-    the job ends without its target.
+    nothing sent; of one that is done, a step with `once` loads a batch that came late. `max_enqueued_tokens` bounds
+    what of the job's model waits at the provider. A job of whose first results most are of no use sends nothing more
+    and raises JobError, unless `keep_going`. Raises JobError also where the job ends without its target.
     """
     pauses = Pauses(FIRST_POLL, 60.0, poll)
     while True:
@@ -169,7 +170,7 @@ def steps(
                 raise
             yield Held(str(error))
             clock.sleep(pauses.next())
-    if job.status == "done":
+    if job.status == "done" and not (once and _is_left_over(database, job_id)):
         tidy(database)
         return
     provider = provider_of(job)
@@ -184,6 +185,10 @@ def steps(
         work = Work(database, api, provider, job_id, new_owner(), spool, check_of)
         with at_work(work.owner):
             yield from follow(work, job, once=once, poll=poll, keep_going=keep_going)
+
+
+def _is_left_over(database: Database, job_id: int) -> bool:
+    return job_id in database.read(left_over)
 
 
 def tidy(database: Database) -> None:

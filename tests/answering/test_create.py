@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import clock, places
+from sqlbatch import clock, outcome, places
 from sqlbatch.answering import submit
 from sqlbatch.answering.batch_api import BatchAPI
 from sqlbatch.errors import DatabaseLocked, JobError, ProviderError, ProviderRefused, ProviderUnreachable
@@ -428,6 +428,31 @@ def test_the_create_is_given_up_long_before_its_lease_ends() -> None:
     assert getattr(api._once.timeout, "read", None) == 600
     assert submit.CREATE_LEASE > 600 + 60
     api.close()
+
+
+def test_a_batch_that_comes_when_its_job_is_done_is_loaded_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was suspended as it sent the create, for longer than its lease and another's grace."""
+    job_id = bench.begin(3)
+    create, now = BatchAPI.create, clock.now
+
+    def suspended(*given: Any) -> Any:
+        monkeypatch.setattr(BatchAPI, "create", create)
+        monkeypatch.setattr(clock, "now", lambda: now() + timedelta(hours=2))
+        bench.wait(job_id)
+        return create(*given)
+
+    monkeypatch.setattr(BatchAPI, "create", suspended)
+    bench.sync(job_id)
+    assert bench.job(job_id).status == "done"
+    assert bench.of_state("open") == 1
+    bench.control.until_ended()
+    assert job_id in bench.database.read(outcome.left_over)
+    bench.sync(job_id)
+    assert bench.of_state("loaded") == 2
+    assert bench.database.read(outcome.left_over) == []
+    bench.check(3)
 
 
 def test_what_a_run_of_this_process_has_left_behind_is_taken_over_at_once(
