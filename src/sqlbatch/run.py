@@ -20,7 +20,7 @@ from sqlbatch.errors import (
 from sqlbatch.outcome import left_over
 from sqlbatch.owner import at_work, new_owner
 from sqlbatch.pauses import FIRST_POLL, Pauses
-from sqlbatch.places import home, scratch_folder
+from sqlbatch.places import home, scratch_folder, sweep
 from sqlbatch.query.compile import Compiled, compile_query, store
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.quote import Quote, make_quote, with_cost
@@ -192,7 +192,8 @@ def _is_left_over(database: Database, job_id: int) -> bool:
 
 
 def tidy(database: Database) -> None:
-    """Delete what a process that was killed as it ended its job has left in the spool."""
+    """Delete what a process that was killed as it began or ended its job has left beside the database."""
+    sweep(database)
     spool = home(database) / "spool"
     if any(spool.glob("sqlbatch-*")):
         from sqlbatch.answering import step  # noqa: PLC0415 (openai takes a second to import)

@@ -65,7 +65,7 @@ def job(**facts: Any) -> JobRow:
             "once that is put right, sqlbatch wait 1 sends on",
         ),
         (BLOCKED | {"blocked_code": "insufficient_quota"}, "see to the account's billing, then sqlbatch wait 1"),
-        (BLOCKED | {"blocked_code": "http_429"}, "nothing: it goes on by itself with sqlbatch wait 1, or with sync"),
+        (BLOCKED | {"blocked_code": "http_429"}, "it goes on by itself with sqlbatch wait 1, or with sync"),
     ],
 )
 def test_each_state_has_its_step(facts: dict[str, Any], step: str) -> None:

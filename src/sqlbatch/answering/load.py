@@ -29,6 +29,8 @@ _GONE = {
     "code": "results_expired",
     "message": "the provider has its result file no longer; sqlbatch retry asks (and pays) again",
 }
+# What is released because we had deleted the input file: nothing is to be waited for.
+FENCED = "fenced"
 # Of so many first results of a job half must be of use, for the prompt or the returned columns may be wrong.
 FIRST_RESULTS = 1_000
 # Codes of a failed batch that say: not now, and nothing is wrong with the requests.
@@ -130,8 +132,8 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Pat
             return None
         fact = _fact(batch, claimed[0][0])
         if batch.fenced:
-            deleted = "its input file was deleted, for it was not known whether it was made"
-            session.run("load.same_for_all", fact | {"outcome": "released", "code": "fenced", "message": deleted})
+            deleted = "the batch's input file was deleted, for it was not known whether the batch was made"
+            session.run("load.same_for_all", fact | {"outcome": "released", "code": FENCED, "message": deleted})
         elif lines and kept.exists():
             session.run("load.line_errors", fact | _line_errors(lines), files=file_list([kept]))
         else:

@@ -113,7 +113,7 @@ def load_ended(work: Work) -> Iterator[Event]:
                 f"{each.quarantined:,} lines of batch {each.event.batch_id} belong to none of its requests: "
                 "they are kept in sqlbatch.quarantine"
             )
-        if each.waits_for is not None:
+        if each.waits_for is not None and each.code != load.FENCED:
             seconds = submit.pause(work.database, work.job_id, each.waits_for, each.code)
             yield Held(each.waits_for, seconds)
         elif each.event.answered:

@@ -58,7 +58,7 @@ def _blocked(job: JobRow, at: str) -> str:
         return f"once that is put right, {wait} sends on"
     if job.blocked_code in QUOTA_CODES:
         return f"see to the account's billing, then {wait}"
-    return f"nothing: it goes on by itself with {wait}, or with sync"
+    return f"it goes on by itself with {wait}, or with sync"
 
 
 def _run(command: str, job: JobRow, at: str) -> str:
