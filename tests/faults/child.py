@@ -32,7 +32,9 @@ _LEASE = 60.0
 _OCCASIONS = 2
 # What changes the database for good; what DuckDB keeps for the connection only does not.
 WRITES = re.compile(
-    r"^\s*(--[^\n]*\n\s*)*(INSERT|UPDATE|DELETE|DROP|ALTER|COMMENT|CREATE(?!( OR REPLACE)? TEMP))", re.I
+    r"^\s*(--[^\n]*\n\s*)*(INSERT|UPDATE|DELETE|DROP|ALTER|COMMENT|CREATE(?!( OR REPLACE)? TEMP)"
+    r"|WITH\b[\s\S]*?\n(INSERT|UPDATE|DELETE)\b)",
+    re.I,
 )
 
 
