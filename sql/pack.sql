@@ -72,7 +72,7 @@ SELECT coalesce(max(tokens), 0) FROM {source};
 WITH open_jobs AS (
   FROM sqlbatch.jobs WHERE job_id = $job_id OR (finished_at IS NULL AND cancelled_at IS NULL)
 ), latest AS (
-  SELECT max(greatest(created_at, coalesce(not_before, created_at))) AS moment FROM open_jobs
+  SELECT max(greatest(created_at, not_before)) AS moment FROM open_jobs
   UNION ALL
   SELECT max(not_before) FROM sqlbatch.wanted WHERE job_id IN (SELECT job_id FROM open_jobs)
 )

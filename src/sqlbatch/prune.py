@@ -18,7 +18,6 @@ from sqlbatch.store import costs, jobs
 from sqlbatch.store.files import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from sqlbatch.store.database import Database
@@ -61,10 +60,8 @@ def look(database: Database, job_id: int | None = None, *, results: bool = False
         found = _found(session, job_id)
         found = replace(found, results=_past(session, job_id) if results else 0)
         files = sum(len(each[4]) for each in session.run("prune.files", {"job_id": job_id}))
-        sizes = [size_of(str(path))[0] for path in _spool(session, database)]
-        # Another process may have deleted one meanwhile.
-        spool = [size for size in sizes if size is not None]
-    return replace(found, spool_files=len(spool), spool_bytes=sum(spool), provider_files=files)
+        spool = _spool(session, database)
+    return replace(found, spool_files=len(spool), spool_bytes=sum(spool.values()), provider_files=files)
 
 
 def prune(database: Database, job_id: int | None = None, *, results: bool = False) -> Prunable:
@@ -86,9 +83,8 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
     files, problems = _delete_files(database, job_id)
     past = database.write(lambda session: _give_up(session, job_id)) if results else 0
     with database.session() as session:
-        paths = list(_spool(session, database))
-    sizes = [size for path in paths if (size := size_of(str(path))[0]) is not None]
-    for path in paths:
+        spool = _spool(session, database)
+    for path in spool:
         path.unlink(missing_ok=True)
     sweep(database)
     # What is freed goes back to the disk; where somebody is at work in the file, it does at their next checkpoint.
@@ -96,8 +92,8 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
         session.sql("CHECKPOINT")
     return replace(
         found,
-        spool_files=len(sizes),
-        spool_bytes=sum(sizes),
+        spool_files=len(spool),
+        spool_bytes=sum(spool.values()),
         provider_files=files,
         results=past,
         problems=tuple(problems),
@@ -152,14 +148,13 @@ def _jobs(session: Session, job_id: int | None) -> list[int]:
     return ended
 
 
-def _spool(session: Session, database: Database) -> Iterator[Path]:
-    """Yield the files in the spool of batches that need them no longer."""
+def _spool(session: Session, database: Database) -> dict[Path, int]:
+    """Return the files in the spool of batches that need them no longer, with their bytes."""
     paths = sorted((home(database) / "spool").glob("sqlbatch-*"))
     needed = {str(row[0]) for row in session.run("submit.needed")}
-    for path in paths:
-        batch_id = batch_of(path.name)
-        if batch_id is not None and batch_id not in needed and path.is_file():
-            yield path
+    idle = (path for path in paths if (batch_id := batch_of(path.name)) is not None and batch_id not in needed)
+    # Another process may delete one meanwhile.
+    return {path: size for path in idle if (size := size_of(str(path))[0]) is not None}
 
 
 def _delete_files(database: Database, job_id: int | None) -> tuple[int, list[str]]:

@@ -12,7 +12,7 @@ from sqlbatch.answering.events import Event, Held, Noted, Packed, Submitted, Tra
 from sqlbatch.answering.spool import batch_of, input_name
 from sqlbatch.answering.transfer import transfers
 from sqlbatch.errors import ProviderError
-from sqlbatch.owner import name_of
+from sqlbatch.owner import at_work, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,6 +138,14 @@ def pack_due(work: Work) -> Iterator[Event]:
         yield Packed(batches, requests)
 
 
+def _send(work: Work, batch_id: str, progress: Callable[[int], None]) -> submit.Sent | None:
+    # An interrupted run's transfers go on in their threads, under its name.
+    with at_work(work.owner):
+        return submit.send(
+            work.database, work.api, work.provider, work.job_id, batch_id, work.owner, work.spool, progress
+        )
+
+
 def send_ready(work: Work) -> Iterator[Event]:  # noqa: PLR0912 (a case each)
     """Upload and create what is planned, a wave of it."""
     ready = work.database.read(lambda session: submit.ready(session, work.job_id, work.provider, work.owner))[:WAVE]
@@ -145,10 +153,7 @@ def send_ready(work: Work) -> Iterator[Event]:  # noqa: PLR0912 (a case each)
         if left_by is not None:
             yield Noted(f"batch {batch_id}: its upload was left behind by {name_of(left_by)} and is taken over")
     total = sum(size for _, _, size, _ in ready)
-    tasks = [
-        partial(submit.send, work.database, work.api, work.provider, work.job_id, batch_id, work.owner, work.spool)
-        for batch_id, _, _, _ in ready
-    ]
+    tasks = [partial(_send, work, batch_id) for batch_id, _, _, _ in ready]
     refused: submit.Sent | None = None
     problem: BaseException | None = None
     taken, blocked, held = False, False, ""

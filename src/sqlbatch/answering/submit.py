@@ -10,7 +10,6 @@ from sqlbatch import clock
 from sqlbatch.answering import budget, input_file, refusals
 from sqlbatch.answering.spool import input_name
 from sqlbatch.errors import ProviderError, ProviderUnreachable
-from sqlbatch.owner import at_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +58,7 @@ def ready(session: Session, job_id: int, provider: Provider, owner: str) -> list
     return session.run("submit.ready", asked | limits)
 
 
-def send(
+def send(  # noqa: PLR0911 (one a way out)
     database: Database,
     api: BatchAPI,
     provider: Provider,
@@ -73,21 +72,6 @@ def send(
 
     A problem with the provider is told in what is returned; only the database's own errors are raised.
     """
-    # An interrupted run's transfers go on in their threads, under its name.
-    with at_work(owner):
-        return _send(database, api, provider, job_id, batch_id, owner, spool, progress)
-
-
-def _send(  # noqa: PLR0911 (one a way out)
-    database: Database,
-    api: BatchAPI,
-    provider: Provider,
-    job_id: int,
-    batch_id: str,
-    owner: str,
-    spool: Path,
-    progress: Callable[[int], None],
-) -> Sent | None:
     now = clock.now()
     claim = {"batch_id": batch_id, "owner": owner, "now": now, "until": clock.after(UPLOAD_LEASE)}
 
