@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -218,18 +219,18 @@ def test_integers_keep_every_digit_inside_lists_and_structs() -> None:
 
 
 def test_every_type_name_of_duckdb_is_taken_as_duckdb_takes_it_or_refused_with_a_reason() -> None:
-    names = (
-        connection()
-        .execute("SELECT DISTINCT lower(type_name) FROM duckdb_types() WHERE schema_name = 'main'")
-        .fetchall()
-    )
+    """Whatever names this DuckDB knows: a newer one's types are refused by name until they are looked at."""
+    found = connection().execute("SELECT DISTINCT lower(type_name) FROM duckdb_types() WHERE schema_name = 'main'")
+    names = [name for (name,) in found.fetchall() if " " not in name]
+    assert {"integer", "varchar", "struct", "map"} <= set(names)
     arguments = {"ENUM": "('a')", "STRUCT": "(a INTEGER)"}
-    for (name,) in names:
-        if " " in name or name == "json" or ALIASES.get(name) is None:
-            assert " " in name or name in REFUSED, name
-            continue
-        sql = name + arguments.get(ALIASES[name], "")
-        assert types(parse_returns(f"x {sql}")) == [same_type(sql)], name
+    for name in names:
+        if name in ALIASES:
+            sql = name + arguments.get(ALIASES[name], "")
+            assert types(parse_returns(f"x {sql}")) == [same_type(sql)], name
+        else:
+            with pytest.raises(InvalidReturns, match=re.escape(REFUSED.get(name, name))):
+                parse_returns(f"x {name}, y VARCHAR")
 
 
 @pytest.mark.parametrize(
