@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.ground import RETURNS, make_results
-from sqlbatch.answering.judge import judge
+from sqlbatch.batches.judge import judge
+from sqlbatch.db.database import Database
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.query.enrichment import CHAT
 from sqlbatch.query.returns import parse_returns
-from sqlbatch.store.database import Database
-from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlbatch.store.session import Session
+    from sqlbatch.db.session import Session
 
 ANSWERS = 1_000_000
 ROUNDS = 3

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.ground import INSTRUCTIONS, MODEL, RETURNS
 from sqlbatch import outcome, run
-from sqlbatch.answering import arrivals, fetch, input_file, pack, submit
-from sqlbatch.answering import load as loading
-from sqlbatch.answering.providers import KNOWN, Provider
+from sqlbatch.batches import arrivals, fetch, plan, request_file, submit
+from sqlbatch.batches import results as loading
+from sqlbatch.batches.providers import KNOWN, Provider
+from sqlbatch.db.database import Database
 from sqlbatch.query.enrichment import CHAT, Enrichment
 from sqlbatch.query.returns import parse_returns
-from sqlbatch.store.database import Database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,13 +58,13 @@ def prepare(folder: Path, rows: str = "rows.parquet") -> None:
     """From the query to request files."""
     base = database(folder)
     job_id = begin(folder, rows)
-    pack.pack(base, job_id, PROVIDER)
+    plan.pack(base, job_id, PROVIDER)
     target = folder / "ours"
     target.mkdir(exist_ok=True)
     planned = base.read(lambda session: submit.ready(session, job_id, PROVIDER, "benchmark"))
     for batch_id, *_ in planned:
         path = target / f"requests-{batch_id}.jsonl"
-        base.read(lambda session, b=batch_id, p=path: input_file.write(session, b, p))  # type: ignore[misc]
+        base.read(lambda session, b=batch_id, p=path: request_file.write(session, b, p))  # type: ignore[misc]
 
 
 def again(folder: Path) -> None:

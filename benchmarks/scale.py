@@ -14,8 +14,8 @@ from benchmarks import measure, ours
 from benchmarks.ground import MODEL, make_rows
 from benchmarks.server import Process
 from sqlbatch import run
-from sqlbatch.answering.batch_api import BatchAPI
-from sqlbatch.answering.step import Work, step
+from sqlbatch.batches.client import BatchAPI
+from sqlbatch.batches.step import Work, step
 
 if TYPE_CHECKING:
     from pathlib import Path

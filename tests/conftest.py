@@ -137,7 +137,7 @@ def nothing_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a provider was reached")
 
     for room in (runs, reach):
-        monkeypatch.setattr(room, "connected", reached)
+        monkeypatch.setattr(room, "connect", reached)
 
 
 def everything(folder: Path) -> dict[str, bytes | None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sqlbatch import configuration, reach, settings
-from sqlbatch.answering.providers import KNOWN, find_provider
+from sqlbatch.batches.providers import KNOWN, find_provider
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.server.batches import ENDPOINTS
 from sqlbatch.settings.asking import OFFLINE_ENDPOINTS

@@ -8,9 +8,9 @@ import duckdb
 import pytest
 
 import sqlbatch
-from sqlbatch.answering.events import Loaded
+from sqlbatch.batches.events import Loaded
 from sqlbatch.errors import InvalidQuery, InvalidSettings, JobError, ProviderUnreachable
-from sqlbatch.handle import database_of
+from sqlbatch.job import database_of
 from sqlbatch.server import EmbeddedServer, ServerConfig
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def test_trouble_after_the_beginning_does_not_hide_the_job(
         raise ProviderUnreachable("no answer in time")
 
     with monkeypatch.context() as patch:
-        patch.setattr("sqlbatch.answering.track.poll", lost)
+        patch.setattr("sqlbatch.batches.poll.poll", lost)
         job = ask(FILMS, tmp_path / "a.duckdb", provider="openai", base_url=paid, model="offline", yes=True)
     assert job.wait().status().status == "done"
 

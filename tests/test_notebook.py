@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import sqlbatch
 from sqlbatch import markup
-from sqlbatch.answering.events import Held, Loaded, Packed, Progress, Transferring
+from sqlbatch.batches.events import Loaded, Packed, Progress, Transferring, Waiting
 from sqlbatch.display import notebook
 from sqlbatch.errors import JobError
 
@@ -80,7 +80,7 @@ def test_no_text_is_markup(text: str) -> None:
 def notebook_of(text: str) -> str:
     """Return the last picture of a job's progress in which every text is the same."""
     shown: list[str] = []
-    notebook.follow([Held(text), Transferring(text, 1, None)], text, shown.append, back=text)
+    notebook.follow([Waiting(text), Transferring(text, 1, None)], text, shown.append, back=text)
     return shown[-1]
 
 
@@ -119,7 +119,7 @@ def test_a_job_shows_itself_wherever_it_stands(tmp_path: Path) -> None:
 def test_a_job_shows_itself_also_where_its_database_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sqlbatch.store.database.LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr("sqlbatch.db.database.LOCK_PATIENCE", 0.1)
     path = tmp_path / "a.duckdb"
     job = sqlbatch.enrich(FILMS, db=path, **ask()).wait()
     with duckdb.connect(str(path), read_only=True):

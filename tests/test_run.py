@@ -11,14 +11,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from sqlbatch import owner, places, reach, run
-from sqlbatch.answering.events import Held
-from sqlbatch.answering.providers import KNOWN, Provider
+from sqlbatch import leases, paths, reach, run
+from sqlbatch.backoff import Backoff
+from sqlbatch.batches.events import Waiting
+from sqlbatch.batches.providers import KNOWN, Provider
 from sqlbatch.cli import commands
+from sqlbatch.db.database import Database
 from sqlbatch.errors import DatabaseLocked, InvalidSettings
-from sqlbatch.pauses import Pauses
 from sqlbatch.query.enrichment import CHAT, Enrichment
-from sqlbatch.store.database import Database
 
 
 def begun(path: Path, rows: int = 3) -> int:
@@ -31,17 +31,17 @@ def begun(path: Path, rows: int = 3) -> int:
 
 def test_the_folder_lies_beside_the_database(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
-    assert places.home(Database(path)) == tmp_path / "a.duckdb.sqlbatch"
+    assert paths.state_dir(Database(path)) == tmp_path / "a.duckdb.sqlbatch"
     with duckdb.connect(str(path)) as con:
-        assert places.home(Database(connection=con)) == tmp_path / "a.duckdb.sqlbatch"
+        assert paths.state_dir(Database(connection=con)) == tmp_path / "a.duckdb.sqlbatch"
 
 
 def test_what_is_in_memory_has_one_private_folder_for_the_process() -> None:
     with duckdb.connect() as one, duckdb.connect() as other:
-        folder = places.home(Database(connection=one))
-        assert folder == places.home(Database(connection=other))
+        folder = paths.state_dir(Database(connection=one))
+        assert folder == paths.state_dir(Database(connection=other))
         assert folder.stat().st_mode & 0o777 == 0o700
-        assert places.file_of(Database(connection=one)) is None
+        assert paths.file_of(Database(connection=one)) is None
 
 
 def test_a_quote_alone_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -67,7 +67,9 @@ def test_a_lock_at_the_very_beginning_of_wait_is_a_pause(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Database, "read", locking)
     events = list(run.steps(Database(tmp_path / "a.duckdb"), job_id))
-    assert [event.reason for event in events if isinstance(event, Held)] == ["a.duckdb is locked by process 4711"] * 3
+    assert [event.reason for event in events if isinstance(event, Waiting)] == [
+        "a.duckdb is locked by process 4711"
+    ] * 3
     monkeypatch.setattr(Database, "read", read)
     with Database(tmp_path / "a.duckdb").session() as session:
         assert session.sql("SELECT count(*) FROM answers WHERE ai_status = 'answered'") == [(3,)]
@@ -85,14 +87,14 @@ def test_a_step_of_its_own_tells_of_the_lock(tmp_path: Path, monkeypatch: pytest
 
 
 def test_pauses_grow_to_the_slowest_and_begin_anew() -> None:
-    pauses = Pauses(2.0, 60.0, None)
+    pauses = Backoff(2.0, 60.0, None)
     seen = [pauses.next() for _ in range(12)]
     assert seen == sorted(seen)
     assert (seen[0], seen[-1]) == (2.0, 60.0)
     assert pauses.longer(300.0) == 300.0
     pauses.restart()
     assert pauses.next() == 2.0
-    assert [Pauses(2.0, 60.0, 7.0).next() for _ in range(3)] == [7.0] * 3
+    assert [Backoff(2.0, 60.0, 7.0).next() for _ in range(3)] == [7.0] * 3
 
 
 def test_a_key_is_asked_for_only_where_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,15 +107,15 @@ def test_a_key_is_asked_for_only_where_one_is_needed(monkeypatch: pytest.MonkeyP
 
 
 def test_a_run_of_this_process_is_gone_once_it_and_its_transfers_have_ended() -> None:
-    name = owner.new_owner()
-    assert not owner.is_gone(name)
-    with owner.at_work(name):
-        with owner.at_work(name):
+    name = leases.new_owner()
+    assert not leases.is_gone(name)
+    with leases.hold_leases(name):
+        with leases.hold_leases(name):
             pass
-        assert not owner.is_gone(name)
-    assert owner.is_gone(name)
-    with owner.at_work(name):
-        assert not owner.is_gone(name)
+        assert not leases.is_gone(name)
+    assert leases.is_gone(name)
+    with leases.hold_leases(name):
+        assert not leases.is_gone(name)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
@@ -121,20 +123,20 @@ def test_a_process_that_was_killed_and_that_nobody_has_asked_for_is_gone() -> No
     """As in a container whose first process reaps no others."""
     killed = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     name = f"{socket.gethostname()}:{killed.pid}:00000000"
-    assert not owner.is_gone(name)
+    assert not leases.is_gone(name)
     killed.kill()
     os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
-    assert owner.is_gone(name)
+    assert leases.is_gone(name)
     killed.wait()
 
 
 def test_an_owner_is_gone_only_where_that_can_be_known() -> None:
-    assert not owner.is_gone(owner.new_owner())
+    assert not leases.is_gone(leases.new_owner())
     here = os.uname().nodename
-    assert not owner.is_gone(f"another-{here}:1:00000000")
-    assert not owner.is_gone("strange")
-    assert not owner.is_gone(f"{here}:1:00000000")
-    assert owner.is_gone(f"{here}:{2**22 + 1}:00000000")
+    assert not leases.is_gone(f"another-{here}:1:00000000")
+    assert not leases.is_gone("strange")
+    assert not leases.is_gone(f"{here}:1:00000000")
+    assert leases.is_gone(f"{here}:{2**22 + 1}:00000000")
 
 
 def test_an_interrupt_that_the_command_line_returns_is_one(

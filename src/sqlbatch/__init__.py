@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sqlbatch.api import enrich, plan, preview
     from sqlbatch.errors import SqlbatchError
-    from sqlbatch.handle import Job, find, jobs
-    from sqlbatch.job import enrich, plan, preview
+    from sqlbatch.job import Job, find, jobs
 
 __all__ = ["Job", "SqlbatchError", "enrich", "find", "jobs", "plan", "preview"]
 

@@ -2,7 +2,7 @@
 
 A project's file is found by walking up from the working directory; the user's own is `~/.config/sqlbatch.toml`. The
 nearer one wins, option by option. A project's file may come from anybody, so it is `shared`: it may not lead a key to a
-host without naming that key itself (`sqlbatch.answering.providers`).
+host without naming that key itself (`sqlbatch.batches.providers`).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class ConfigFile:
 
 
 @dataclass(frozen=True)
-class Held:
+class Waiting:
     """A value, and in words where it comes from."""
 
     value: Any
@@ -110,7 +110,7 @@ class Entry:
     where: str
 
 
-def held(name: str) -> Held | None:
+def held(name: str) -> Waiting | None:
     """Return what the environment or a file says of an option, and where; None where neither does.
 
     Raises InvalidSettings for a wrong value, or for a file that is wrong anywhere.
@@ -119,14 +119,14 @@ def held(name: str) -> Held | None:
     found = files()
     text = os.environ.get(variable)
     if text:
-        return Held(_from_text(option.kind, text, variable), variable)
+        return Waiting(_from_text(option.kind, text, variable), variable)
     for file in found:
         if name in file.values:
             value = file.values[name]
             if option.is_path and file.path.parent != Path.cwd():
                 # A path is meant from where it is written.
                 value = str(file.path.parent / value)
-            return Held(value, file.where((), name))
+            return Waiting(value, file.where((), name))
     return None
 
 

@@ -7,18 +7,18 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.answering import render
+from sqlbatch.batches import render
+from sqlbatch.db import jobs
 from sqlbatch.errors import JobError
 from sqlbatch.query import join
 from sqlbatch.run import provider_of
-from sqlbatch.store import jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlbatch.store.database import Database
-    from sqlbatch.store.records import JobRow
-    from sqlbatch.store.session import Session
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.session import Session
 
 _RESULT = (
     "source", "batch_id", "outcome", "code", "message", "content", "vector", "finish_reason", "model", "tokens_in",
@@ -88,12 +88,12 @@ def write_request_files(database: Database, job: JobRow, folder: Path) -> list[P
 
     Raises JobError where there is none, or a file of that name in the folder.
     """
-    from sqlbatch.answering import input_file, pack  # noqa: PLC0415 (openai takes a second to import)
-    from sqlbatch.answering.spool import input_name  # noqa: PLC0415 (likewise)
+    from sqlbatch.batches import plan, request_file  # noqa: PLC0415 (openai takes a second to import)
+    from sqlbatch.batches.spool import input_name  # noqa: PLC0415 (likewise)
 
     provider = provider_of(job)
     if job.open:
-        pack.pack(database, job.job_id, provider)
+        plan.pack(database, job.job_id, provider)
     batches = database.read(lambda session: jobs.batches(session, job.job_id))
     batches = [batch for batch in batches if batch.state != "abandoned"]
     if not batches:
@@ -110,7 +110,7 @@ def write_request_files(database: Database, job: JobRow, folder: Path) -> list[P
     def write(session: Session) -> None:
         for batch_id, path in paths.items():
             endpoint = session.run("submit.extent", {"batch_id": batch_id})[0][2]
-            input_file.write(session, batch_id, path, provider.line_url(endpoint))
+            request_file.write(session, batch_id, path, provider.line_url(endpoint))
 
     database.read(write)
     return list(paths.values())

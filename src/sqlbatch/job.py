@@ -1,203 +1,254 @@
-"""What Python users call: enrich, plan and preview."""
+"""What Python users hold: a Job to wait for, read and ask again, found anew by its number or its target's name."""
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any
+import os
+import signal
+import threading
+from collections import deque
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import duckdb
 
-from sqlbatch import places, reach, run, settings, trial
-from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
-from sqlbatch.handle import Db, Job, Quote, database_of
+from sqlbatch import markup, outcome, run, settings
+from sqlbatch.db import jobs as state
+from sqlbatch.db.database import Database
+from sqlbatch.db.duckdb_errors import wrapped
+from sqlbatch.display import follow as follow_on_stderr
+from sqlbatch.display import next_step, notebook, status_in_words
+from sqlbatch.errors import DatabaseError, InvalidSettings, JobError, SqlbatchError
+from sqlbatch.query import quote
+from sqlbatch.query.target import parse_target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
 
-    from sqlbatch.previewed import Preview
-    from sqlbatch.query import quote as quotes
-    from sqlbatch.run import Prepared
-    from sqlbatch.store.database import Database
+    from sqlbatch.batches.events import Event
+    from sqlbatch.db.records import JobRow
 
-Query = str | duckdb.DuckDBPyRelation
-
-
-def enrich(
-    query: Query,
-    *,
-    db: Db = None,
-    into: str | None = None,
-    input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
-    prompt: str | None = None,
-    instructions: str | None = None,
-    returns: str | None = None,
-    json_schema: str | Mapping[str, Any] | None = None,
-    image: str | Sequence[str] | None = None,
-    image_detail: str | None = None,
-    model: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    endpoint: str | None = None,
-    provider: str | None = None,
-    base_url: str | None = None,
-    limit: int | None = None,
-    max_attempts: int | None = None,
-    fresh: bool = False,
-    replace: bool = False,
-    max_cost: float | None = None,
-    yes: bool = False,
-) -> Job:
-    """Submit an enrichment and return its Job; `.wait()` follows it until its table is written.
-
-    `query` is one SELECT, or a DuckDB relation (which may read DataFrames). `db` is a path, or a connection of yours,
-    which is used through cursors and not closed. You are never prompted: what may cost more than a dollar, or has no
-    known price, needs `max_cost`, the dollars that the job may cost at most with its retries, or `yes=True`. Raises
-    InvalidSettings where it needs them or may cost more, InvalidEnrichment where the ask is wrong, ProviderError where
-    the provider cannot be reached.
-    """
-    database = database_of(db)
-    asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
-                 json_schema=json_schema, image=image, image_detail=image_detail, params=params, endpoint=endpoint,
-                 provider=provider, base_url=base_url, limit=limit, max_attempts=max_attempts)  # fmt: skip
-    if asked.provider.paid and places.file_of(database) is None:
-        raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
-    max_cost = settings.max_cost(max_cost)
-    with _prepared(database, query, asked, fresh=fresh, replace=replace, max_cost=max_cost) as ask:
-        if ask.quote.rows == ask.quote.skipped:
-            raise JobError(
-                "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
-            )
-        if ask.quote.to_send:
-            _check_cost(ask.quote, max_cost, yes=yes)
-            reach.check_provider(database, asked.provider)
-        job = Job(database, run.begin(database, ask))
-    if asked.provider.paid:
-        # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
-        with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
-            job.step()
-    return job
+# A database of the user's: a path, a connection, or None for the one that is configured.
+Db = str | os.PathLike[str] | duckdb.DuckDBPyConnection | None
 
 
-def plan(
-    query: Query,
-    *,
-    db: Db = None,
-    into: str | None = None,
-    input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
-    prompt: str | None = None,
-    instructions: str | None = None,
-    returns: str | None = None,
-    json_schema: str | Mapping[str, Any] | None = None,
-    image: str | Sequence[str] | None = None,
-    image_detail: str | None = None,
-    model: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    endpoint: str | None = None,
-    provider: str | None = None,
-    base_url: str | None = None,
-    limit: int | None = None,
-    fresh: bool = False,
-    replace: bool = False,
-) -> Quote:
-    """Return the quote of an enrichment; sends nothing, writes nothing. Arguments and errors as for `enrich`."""
-    asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
-                 json_schema=json_schema, image=image, image_detail=image_detail, params=params, endpoint=endpoint,
-                 provider=provider, base_url=base_url, limit=limit)  # fmt: skip
-    with _prepared(database_of(db), query, asked, fresh=fresh, replace=replace) as ask:
-        return Quote.of(ask.quote)
+class Job:
+    """One run of an enrichment: wait for it, ask how it stands, read its table."""
 
+    def __init__(self, database: Database, job_id: int) -> None:
+        self._database = database
+        self.job_id = job_id
 
-def preview(
-    query: Query,
-    *,
-    db: Db = None,
-    rows: int | None = None,
-    sample: int | None = None,
-    input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
-    prompt: str | None = None,
-    instructions: str | None = None,
-    returns: str | None = None,
-    json_schema: str | Mapping[str, Any] | None = None,
-    image: str | Sequence[str] | None = None,
-    image_detail: str | None = None,
-    model: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    endpoint: str | None = None,
-    provider: str | None = None,
-    base_url: str | None = None,
-    limit: int | None = None,
-    fresh: bool = False,
-    yes: bool = False,
-) -> Preview:
-    """Ask for a few rows now, through the ordinary endpoint at its full price, and return them beside their answers.
+    def __repr__(self) -> str:
+        try:
+            job = self.status()
+        except DatabaseError as error:
+            return f"<Job {self.job_id}: {error}>"
+        return f"<Job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered>"
 
-    `rows` is how many of the query's first rows (5), `sample` how many at random instead. The answers are kept: neither
-    another preview nor `enrich` pays for them again. Arguments and errors else as for `enrich`.
-    """
-    database = database_of(db)
-    asked = _ask(query, input, prompt=prompt, instructions=instructions, returns=returns, model=model, params=params,
-                 json_schema=json_schema, image=image, image_detail=image_detail, endpoint=endpoint,
-                 provider=provider, base_url=base_url, limit=limit)  # fmt: skip
-    if asked.provider.paid and places.file_of(database) is None:
-        raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
-    run.take_in(database)
-    relation = None if isinstance(query, str) else query
-    with trial.prepared(
-        database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, relation=relation
-    ) as ready:
-        if ready.known.to_send:
-            if ready.cost.must_be_agreed and not yes:
-                raise InvalidSettings(
-                    f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent to "
-                    f"{asked.provider.name} now, {ready.cost.in_words()}: pass yes=True to spend it"
+    def _repr_html_(self) -> str:
+        """Return the job as a notebook shows it: where it is, its counts, its failures by reason."""
+        try:
+            with self._database.session() as session:
+                job = state.find(session, str(self.job_id))
+                return notebook.job_html(
+                    job, state.failures(session, job.job_id), state.billed(session, job.job_id), self._database.name
                 )
-            for _ in trial.ask(database, ready):
-                pass
-        return trial.result(database, ready)
+        except DatabaseError as error:
+            return markup.facts(f"job {self.job_id}", {"status": str(error)})
+
+    def status(self) -> JobRow:
+        """Return the job as it stands now, with its counts of requests."""
+        return self._database.read(lambda session: state.find(session, str(self.job_id)))
+
+    def step(self, *, progress: bool | None = None) -> JobRow:
+        """Do one step (submit what is due, look at what is open, load what ended) and return how the job stands."""
+        self._follow(run.steps(self._database, self.job_id, once=True), progress=progress)
+        return self.status()
+
+    def wait(
+        self,
+        *,
+        poll: float | None = None,
+        on_event: Callable[[Event], object] | None = None,
+        progress: bool | None = None,
+        keep_going: bool = False,
+    ) -> Job:
+        """Do steps until the target is written, and return the job itself.
+
+        `poll` is the pause between two looks in seconds (default: short at first, growing to a minute); `on_event` is
+        called with all that happens (`sqlbatch.batches.events`). `progress` shows it: in the cell of a notebook,
+        elsewhere on stderr; by default in a notebook only. An interrupt leaves the job going at the provider.
+        A job of whose first thousand results under half could be used is blocked and sends nothing more, until you wait
+        with `keep_going=True`. Raises JobError where it is, and where the job ends without its target.
+        """
+        events = run.steps(self._database, self.job_id, poll=poll, keep_going=keep_going)
+        self._follow(events, progress=progress, on_event=on_event)
+        job = self.status()
+        if job.error:
+            raise JobError(job.error)
+        if job.status != "done":
+            raise JobError(f"job {job.job_id} is {status_in_words(job)}; in a terminal: {next_step(job)}")
+        return self
+
+    def table(self) -> duckdb.DuckDBPyRelation:
+        """Return the target as a DuckDB relation: `.df()`, `.fetchall()`, `.filter(…)` and the like.
+
+        On a database given by its path the relation holds the file open for as long as it lives. Raises JobError where
+        the target is not written yet.
+        """
+        job = self.status()
+        con = self._database.connection
+        own = None
+        try:
+            if con is None:
+                con = own = self._database.connect()
+            catalog = con.execute("SELECT current_catalog()").fetchall()[0][0]
+            return con.sql(f"SELECT * FROM {parse_target(job.target, None).qualified(catalog)}")
+        except duckdb.Error as error:
+            if own is not None:
+                own.close()
+            if isinstance(error, duckdb.CatalogException):
+                raise JobError(
+                    f"{job.target} is not written yet: job.wait() first, or job.load() for what is there"
+                ) from None
+            raise wrapped(error, self._database.name) from error
+
+    def load(self, *, replace: bool = False) -> Job:
+        """Write the target from what is there so far, what is missing as `pending`, and return the job itself.
+
+        `replace` allows it to take the place of a table that sqlbatch did not make. Raises JobError where a newer job
+        has the target or the job's rows are no longer kept.
+        """
+        outcome.load(self._database, self.job_id, replacing=replace)
+        return self
+
+    def retry(self, *, only: str | None = None, yes: bool = False) -> Job:
+        """Make the failed requests due again, all or those that failed with the code `only`; `wait()` then asks them.
+
+        What may cost more than a dollar, or has no known price, needs `yes=True`. Raises JobError where none failed or
+        a newer job has the target.
+        """
+        row = self.status()
+        provider = run.provider_of(row)
+        if not yes:
+            with self._database.session() as session:
+                failed, cost = outcome.retry_cost(session, row, provider, only)
+            if cost.must_be_agreed:
+                raise InvalidSettings(
+                    f"{failed:,} failed requests would go to {provider.name} again, {cost.in_words()}: pass yes=True"
+                )
+        outcome.retry(self._database, self.job_id, only)
+        return self
+
+    def cancel(self, *, progress: bool | None = None) -> Job:
+        """Give the job up, stop its batches unless another job needs them, and return the job itself.
+
+        What was answered is kept and loaded. Raises JobError where the job is done.
+        """
+        outcome.cancel(self._database, self.job_id)
+        self._follow(run.steps(self._database, self.job_id), progress=progress)
+        return self
+
+    def _follow(
+        self, events: Iterable[Event], *, progress: bool | None, on_event: Callable[[Event], object] | None = None
+    ) -> None:
+        """Consume events, shown as it was asked for."""
+        heard = _interruptible(events if on_event is None else _heard(events, on_event))
+        show = notebook.cell() if progress is not False else None
+        try:
+            if show is not None:
+                notebook.follow(heard, f"job {self.job_id}", show, back="job.wait() comes back to it")
+            elif progress:
+                follow_on_stderr(heard)
+            else:
+                deque(heard, maxlen=0)
+        except RuntimeError as error:
+            # So DuckDB tells of an interrupt that came while it was at work; what it did then is rolled back.
+            if "Query interrupted" in str(error):
+                raise KeyboardInterrupt from error
+            raise
 
 
-def _check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> None:
-    """Raise InvalidSettings where something may cost more than was agreed to."""
-    cost = quote.cost
-    over = cost.over(max_cost) if max_cost is not None else None
-    if over is not None:
-        raise InvalidSettings(over)
-    if cost.must_be_agreed and not yes and max_cost is None:
-        raise InvalidSettings(
-            f"{quote.to_send:,} requests (about {quote.tokens:,} tokens of input) would be sent to {quote.provider}, "
-            f"{cost.in_words()}: pass max_cost, in dollars, or yes=True to spend it"
-        )
+class Quote(quote.Quote):
+    """The quote of an enrichment, which a notebook shows as HTML, and `print` and a prompt as the command line does."""
+
+    @classmethod
+    def of(cls, plain: quote.Quote) -> Quote:
+        """Return the same quote, able to show itself."""
+        return cls(**{field.name: getattr(plain, field.name) for field in fields(plain)})
+
+    def __repr__(self) -> str:
+        return notebook.quote_text(self)
+
+    def _repr_html_(self) -> str:
+        return notebook.quote_html(self)
 
 
-def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> settings.Ask:
-    text = query if isinstance(query, str) else query.sql_query()
-    source = settings.read_source(text) if isinstance(query, str) else settings.Source(text, {}, None)
-    columns = [inputs] if isinstance(inputs, str) else list(inputs or ())
-    params = given.pop("params") or {}
-    options = dict(source.options)
-    options["param"] = {**options.get("param", {}), **params}
-    image = given.pop("image") or ()
-    given |= {"input": columns or None, "image": [image] if isinstance(image, str) else list(image) or None}
-    return settings.ask(settings.Source(source.query, options, source.stem, source.folder), given)
+def find(job: str | int | None = None, *, db: Db = None) -> Job:
+    """Return a job by its number or its target's name, by default the newest; raise JobError where there is none."""
+    database = existing(db)
+    row = database.read(lambda session: state.find(session, None if job is None else str(job)))
+    return Job(database, row.job_id)
 
 
-def _prepared(
-    database: Database,
-    query: Query,
-    asked: settings.Ask,
-    *,
-    fresh: bool,
-    replace: bool,
-    max_cost: float | None = None,
-) -> AbstractContextManager[Prepared]:
-    return run.prepared(
-        database,
-        asked.enrichment,
-        asked.provider,
-        asked.into,
-        fresh=fresh,
-        replacing=replace,
-        max_attempts=asked.max_attempts,
-        max_cost=max_cost,
-        relation=None if isinstance(query, str) else query,
-    )
+def jobs(*, db: Db = None) -> list[Job]:
+    """Return all jobs of a database, the newest first."""
+    database = existing(db)
+    return [Job(database, row.job_id) for row in database.read(state.rows)]
+
+
+def existing(db: Db) -> Database:
+    """Return a database that is there; raise JobError where it is not."""
+    database = database_of(db)
+    if not database.exists():
+        raise JobError(f"there is no database {database.name} yet: sqlbatch.enrich makes it, or name another with db=")
+    return database
+
+
+def database_of(db: Db) -> Database:
+    """Return the database of a path or connection; raise SqlbatchError for a connection that cannot be used."""
+    if not isinstance(db, duckdb.DuckDBPyConnection):
+        return settings.database(os.fspath(db) if db is not None else None)
+    try:
+        # Outside of a transaction each statement is one of its own; trying BEGIN would undo the user's.
+        first, second = (db.execute("SELECT txid_current()").fetchall() for _ in range(2))
+    except duckdb.Error as error:
+        raise SqlbatchError(f"the connection cannot be used: {error}") from error
+    if first == second:
+        raise InvalidSettings("the connection has an open transaction, which a job would not see: commit it first")
+    return Database(connection=db)
+
+
+def _interruptible(events: Iterable[Event]) -> Iterator[Event]:
+    """Pass events on, and raise a KeyboardInterrupt that was lost on its way.
+
+    In a kernel DuckDB looks for widgets at every connect, and drops an interrupt that comes while it does (measured:
+    one in four).
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield from events
+        return
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        for event in events:
+            if seen:
+                raise KeyboardInterrupt
+            yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if seen:
+        raise KeyboardInterrupt
+
+
+def _heard(events: Iterable[Event], on_event: Callable[[Event], object]) -> Iterator[Event]:
+    for event in events:
+        on_event(event)
+        yield event

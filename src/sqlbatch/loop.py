@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock, outcome
-from sqlbatch.answering import refusals, submit, track
-from sqlbatch.answering.budget import BUDGET
-from sqlbatch.answering.events import Event, Held, Loaded, Packed, Submitted, Working
-from sqlbatch.answering.step import step, tidy
+from sqlbatch.backoff import Backoff
+from sqlbatch.batches import poll, refusals, submit
+from sqlbatch.batches.budget import BUDGET
+from sqlbatch.batches.events import Activity, Event, Loaded, Packed, Submitted, Waiting
+from sqlbatch.batches.step import step, tidy
+from sqlbatch.db import jobs
 from sqlbatch.errors import (
     DatabaseConflict,
     DatabaseError,
@@ -19,15 +21,13 @@ from sqlbatch.errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
-from sqlbatch.pauses import Pauses
-from sqlbatch.places import sweep
-from sqlbatch.store import jobs
+from sqlbatch.paths import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from sqlbatch.answering.step import Work
-    from sqlbatch.store.records import JobRow
+    from sqlbatch.batches.step import Work
+    from sqlbatch.db.records import JobRow
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class _Turn:
 
 def follow(work: Work, job: JobRow, *, once: bool, poll: float | None, keep_going: bool) -> Iterator[Event]:
     """Do the steps of a job, as `run.steps` says."""
-    pauses = Pauses(work.provider.first_poll, work.provider.slowest_poll, poll)
+    pauses = Backoff(work.provider.first_poll, work.provider.slowest_poll, poll)
     # Who waits wants to see at once whether what blocked the job has passed; `sync` comes again by itself.
     resuming = job.open and not once
     while True:
@@ -67,7 +67,7 @@ def follow(work: Work, job: JobRow, *, once: bool, poll: float | None, keep_goin
             if job.failing and not keep_going and not isinstance(error, DatabaseError):
                 raise _failing(job) from error
             seconds = pauses.longer(getattr(error, "retry_after", None))
-            yield Held(str(error), seconds)
+            yield Waiting(str(error), seconds)
         clock.sleep(seconds)
 
 
@@ -83,9 +83,9 @@ def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
     for event in step(work):
         moved = moved or isinstance(event, Packed | Submitted | Loaded)
         yield event
-    unsettled, seconds = track.left(work.database, work.provider, work.job_id)
+    unsettled, seconds = poll.left(work.database, work.provider, work.job_id)
     if not unsettled:
-        yield Working("writing the target")
+        yield Activity("writing the target")
         ended = outcome.finish(work.database, work.job_id) is not None
         tidy(work.database, work.spool)
         sweep(work.database)
@@ -94,7 +94,7 @@ def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
     now = work.database.read(lambda session: jobs.find(session, str(work.job_id)))
     if not now.open:
         return _Turn(done=True)
-    progress = track.progress(work.database, work.job_id)
+    progress = poll.progress(work.database, work.job_id)
     yield progress
     if now.blocked_code == "looks_refused":
         submit.looked(work.database, work.job_id)
@@ -109,7 +109,7 @@ def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
         under_way = any(status not in {"planned", "uploading"} for status, _ in progress.statuses)
         if not under_way and not once:
             raise JobError(f"job {now.job_id} is {refusals.in_words(now)}")
-        yield Held(refusals.in_words(now))
+        yield Waiting(refusals.in_words(now))
         ends = ends or not under_way
     return _Turn(ends, moved, seconds)
 
@@ -117,7 +117,7 @@ def _open(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
 def _left_over(work: Work, *, once: bool) -> Generator[Event, None, _Turn]:
     """Do one step of a job that was cancelled or superseded: nothing is sent, what is at the provider is loaded."""
     yield from step(work, sending=False)
-    progress = track.progress(work.database, work.job_id)
+    progress = poll.progress(work.database, work.job_id)
     yield progress
     return _Turn(done=not progress.batches or (once and work.provider.paid))
 

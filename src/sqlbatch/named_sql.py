@@ -37,7 +37,7 @@ def read_sql(path: str) -> str:
 
 @functools.cache
 def blocks(file: str) -> dict[str, Block]:
-    """Return the named blocks of one SQL file (`pack.sql`), by name.
+    """Return the named blocks of one SQL file (`plan.sql`), by name.
 
     Raises ValueError when a name occurs twice, for the file is ours.
     """

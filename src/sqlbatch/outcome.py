@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.answering.handed import Handed, readable, take
+from sqlbatch.batches.import_files import Handed, readable, take
+from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidTarget, JobError
 from sqlbatch.query import join, pictures
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.store import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sqlbatch.answering.providers import Provider
-    from sqlbatch.store.database import Database
-    from sqlbatch.store.records import JobRow
-    from sqlbatch.store.session import Session
+    from sqlbatch.batches.providers import Provider
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.session import Session
 
 
 def finish(database: Database, job_id: int) -> join.Joined | None:

@@ -8,20 +8,20 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering.spool import batch_of
+from sqlbatch.batches.spool import batch_of
+from sqlbatch.db import costs, jobs
+from sqlbatch.db.files import size_of
 from sqlbatch.errors import DatabaseError, JobError, SqlbatchError
-from sqlbatch.places import home, sweep
+from sqlbatch.paths import state_dir, sweep
 from sqlbatch.query import join
-from sqlbatch.reach import connected
+from sqlbatch.reach import connect
 from sqlbatch.run import provider_of
-from sqlbatch.store import costs, jobs
-from sqlbatch.store.files import size_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlbatch.store.database import Database
-    from sqlbatch.store.session import Session
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.session import Session
 
 # Results that no target shows any more: of batches that go whole, or of none (a preview, a file of another's).
 _PAST = (
@@ -150,7 +150,7 @@ def _jobs(session: Session, job_id: int | None) -> list[int]:
 
 def _spool(session: Session, database: Database) -> dict[Path, int]:
     """Return the files in the spool of batches that need them no longer, with their bytes."""
-    paths = sorted((home(database) / "spool").glob("sqlbatch-*"))
+    paths = sorted((state_dir(database) / "spool").glob("sqlbatch-*"))
     needed = {str(row[0]) for row in session.run("submit.needed")}
     idle = (path for path in paths if (batch_id := batch_of(path.name)) is not None and batch_id not in needed)
     # Another process may delete one meanwhile.
@@ -165,7 +165,7 @@ def _delete_files(database: Database, job_id: int | None) -> tuple[int, list[str
         group = list(same)
         try:
             job = database.read(lambda session, job=group[0][1]: jobs.find(session, str(job)))  # type: ignore[misc]
-            with connected(database, provider_of(job)) as api:
+            with connect(database, provider_of(job)) as api:
                 for batch_id, _, _, _, files in group:
                     for file_id in files:
                         api.delete_file(file_id)

@@ -8,15 +8,15 @@ import shlex
 from typing import TYPE_CHECKING
 
 from sqlbatch import configuration
-from sqlbatch.answering.providers import Provider, find_provider, is_here, known, label
+from sqlbatch.batches.providers import Provider, find_provider, is_here, known, label
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.places import home
+from sqlbatch.paths import state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlbatch.answering.batch_api import BatchAPI
-    from sqlbatch.store.database import Database
+    from sqlbatch.batches.client import BatchAPI
+    from sqlbatch.db.database import Database
 
 # Addresses that were given to this process by whoever runs it.
 _given: set[str] = set()
@@ -28,18 +28,18 @@ def trust(provider: Provider) -> None:
 
 
 @contextlib.contextmanager
-def connected(database: Database, provider: Provider) -> Iterator[BatchAPI]:
+def connect(database: Database, provider: Provider) -> Iterator[BatchAPI]:
     """Reach a provider for the block; the local one is started in this process, or joined where it runs already.
 
     Raises InvalidSettings where a key is needed and there is none, or where only the database says where to send it.
     """
-    from sqlbatch.answering.batch_api import BatchAPI  # noqa: PLC0415 (openai takes a second to import)
+    from sqlbatch.batches.client import BatchAPI  # noqa: PLC0415 (openai takes a second to import)
 
     with contextlib.ExitStack() as stack:
         if provider.name == "local":
             from sqlbatch.server import EmbeddedServer  # noqa: PLC0415
 
-            server = stack.enter_context(EmbeddedServer(home(database) / "server"))
+            server = stack.enter_context(EmbeddedServer(state_dir(database) / "server"))
             api = BatchAPI(server.base_url, None, "the local server", loopback=True)
         else:
             name, here = label(provider.name, provider.base_url), is_here(provider.base_url)
@@ -93,5 +93,5 @@ def _is_configured(provider: Provider) -> bool:
 
 def check_provider(database: Database, provider: Provider) -> None:
     """Raise ProviderError or InvalidSettings where the provider cannot be reached or refuses the key."""
-    with connected(database, provider) as api:
+    with connect(database, provider) as api:
         api.check()

@@ -9,26 +9,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.answering.events import Event, Held
-from sqlbatch.answering.pack import count_batches
-from sqlbatch.answering.providers import Provider, find_provider, known
+from sqlbatch.backoff import FIRST_POLL, Backoff
+from sqlbatch.batches.events import Event, Waiting
+from sqlbatch.batches.plan import count_batches
+from sqlbatch.batches.providers import Provider, find_provider, known
+from sqlbatch.db import jobs
+from sqlbatch.db.database import Database, scratch_name
+from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import (
     DatabaseLocked,
     InvalidSettings,
     JobError,
 )
+from sqlbatch.leases import hold_leases, new_owner
 from sqlbatch.outcome import left_over
-from sqlbatch.owner import at_work, new_owner
-from sqlbatch.pauses import FIRST_POLL, Pauses
-from sqlbatch.places import home, scratch_folder, sweep
+from sqlbatch.paths import scratch_folder, state_dir, sweep
 from sqlbatch.query.compile import Compiled, compile_query, store
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.quote import Quote, make_quote, with_cost
 from sqlbatch.query.target import Target, parse_target
-from sqlbatch.reach import connected
-from sqlbatch.store import jobs
-from sqlbatch.store.database import Database, scratch_name
-from sqlbatch.store.queries import quote_literal
+from sqlbatch.reach import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.session import Session
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.returns import Returns
-    from sqlbatch.store.records import JobRow
-    from sqlbatch.store.session import Session
 
 
 @dataclass(frozen=True)
@@ -154,13 +154,13 @@ def steps(
 ) -> Iterator[Event]:
     """Do a job's steps until its target is written (or one step, with `once`), telling what happens.
 
-    What passes by itself (locks, the network, the provider's errors) is told as Held and waited for; with `once` it is
-    raised. For a job that was cancelled or superseded, what it left at the provider is waited for and loaded, and
+    What passes by itself (locks, the network, the provider's errors) is told as Waiting and waited for; with `once` it
+    is raised. For a job that was cancelled or superseded, what it left at the provider is waited for and loaded, and
     nothing sent; of one that is done, a step with `once` loads a batch that came late. `max_enqueued_tokens` bounds
     what of the job's model waits at the provider. A job of whose first results most are of no use sends nothing more
     and raises JobError, unless `keep_going`. Raises JobError also where the job ends without its target.
     """
-    pauses = Pauses(FIRST_POLL, 60.0, poll)
+    pauses = Backoff(FIRST_POLL, 60.0, poll)
     while True:
         try:
             job = database.read(lambda session: jobs.find(session, str(job_id)))
@@ -168,7 +168,7 @@ def steps(
         except DatabaseLocked as error:
             if once:
                 raise
-            yield Held(str(error))
+            yield Waiting(str(error))
             clock.sleep(pauses.next())
     if job.status == "done" and not (once and _is_left_over(database, job_id)):
         tidy(database)
@@ -176,14 +176,14 @@ def steps(
     provider = provider_of(job)
     if max_enqueued_tokens is not None:
         provider = replace(provider, max_enqueued_tokens=max_enqueued_tokens)
-    with connected(database, provider) as api:
-        from sqlbatch.answering.step import Work  # noqa: PLC0415 (openai takes a second to import)
+    with connect(database, provider) as api:
+        from sqlbatch.batches.step import Work  # noqa: PLC0415 (openai takes a second to import)
         from sqlbatch.loop import follow  # noqa: PLC0415
 
-        spool = home(database) / "spool"
+        spool = state_dir(database) / "spool"
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         work = Work(database, api, provider, job_id, new_owner(), spool, check_of)
-        with at_work(work.owner):
+        with hold_leases(work.owner):
             yield from follow(work, job, once=once, poll=poll, keep_going=keep_going)
 
 
@@ -194,19 +194,19 @@ def _is_left_over(database: Database, job_id: int) -> bool:
 def tidy(database: Database) -> None:
     """Delete what a process that was killed as it began or ended its job has left beside the database."""
     sweep(database)
-    spool = home(database) / "spool"
+    spool = state_dir(database) / "spool"
     if any(spool.glob("sqlbatch-*")):
-        from sqlbatch.answering import step  # noqa: PLC0415 (openai takes a second to import)
+        from sqlbatch.batches import step  # noqa: PLC0415 (openai takes a second to import)
 
         step.tidy(database, spool)
 
 
 def take_in(database: Database) -> int:
     """Store what a killed preview had received and could not store; return how many answers."""
-    spool = home(database) / "spool"
+    spool = state_dir(database) / "spool"
     if not any(spool.glob("preview-*")):
         return 0
-    from sqlbatch.answering import preview  # noqa: PLC0415 (openai takes a second to import)
+    from sqlbatch.batches import preview  # noqa: PLC0415 (openai takes a second to import)
 
     return preview.take_in(database, spool, check_of)
 

@@ -8,20 +8,20 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch.db import prices
+from sqlbatch.db.database import scratch_name
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidOption
-from sqlbatch.owner import new_owner
-from sqlbatch.places import home, scratch_folder
+from sqlbatch.leases import new_owner
+from sqlbatch.paths import scratch_folder, state_dir
 from sqlbatch.previewed import Preview, PreviewRow
 from sqlbatch.query import pictures
 from sqlbatch.query.compile import Compiled, compile_query, store_requests
 from sqlbatch.query.cost import find_price, ordinary_cost
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.quote import Known, count_known, to_send
-from sqlbatch.reach import connected
+from sqlbatch.reach import connect
 from sqlbatch.run import check_of, written
-from sqlbatch.store import prices
-from sqlbatch.store.database import scratch_name
-from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from sqlbatch.answering.events import Event
-    from sqlbatch.answering.preview import Told
-    from sqlbatch.answering.providers import Provider
+    from sqlbatch.batches.events import Event
+    from sqlbatch.batches.preview import PreviewResult
+    from sqlbatch.batches.providers import Provider
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.prices import Price
+    from sqlbatch.db.session import Session
     from sqlbatch.query.cost import Cost
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.returns import Returns
-    from sqlbatch.store.database import Database
-    from sqlbatch.store.prices import Price
-    from sqlbatch.store.session import Session
 
 # Rows of a preview where nobody says how many, and the most there may be: more of them belong in a batch.
 ROWS, ROWS_AT_MOST = 5, 100
 
 
 @dataclass(frozen=True)
-class Trial:
+class PreparedPreview:
     """A compiled preview: its rows lie in the scratch file, nothing is sent yet.
 
     `known` counts its requests, `cost` is that of sending them now; `told` fills with what comes back.
@@ -61,7 +61,7 @@ class Trial:
     price: Price | None
     cost: Cost
     notes: tuple[str, ...] = ()
-    told: list[Told] = field(default_factory=list)
+    told: list[PreviewResult] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -74,7 +74,7 @@ def prepared(
     sample: int | None = None,
     fresh: bool = False,
     relation: duckdb.DuckDBPyRelation | None = None,
-) -> Iterator[Trial]:
+) -> Iterator[PreparedPreview]:
     """Compile the first `rows` of a query, or a random `sample`; writes nothing but a scratch file, deleted at the end.
 
     Raises InvalidEnrichment where the ask is wrong, DatabaseError where the database cannot be read.
@@ -94,16 +94,18 @@ def prepared(
             spends = bool(known.to_send) and provider.paid
             price, notes = find_price(session, enrichment) if spends else (None, ())
             cost = ordinary_cost(session, enrichment, to_send(compiled), price, paid=provider.paid)
-        yield Trial(enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price, cost, notes)
+        yield PreparedPreview(
+            enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price, cost, notes
+        )
     finally:
         database.forget(scratch)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def ask(database: Database, trial: Trial) -> Iterator[Event]:
+def ask(database: Database, trial: PreparedPreview) -> Iterator[Event]:
     """Send what is not known yet; what is paid for is kept as it comes. After an interrupt, `keep` stores the rest."""
-    from sqlbatch.answering import preview  # noqa: PLC0415 (openai takes a second to import)
-    from sqlbatch.answering.preview import Told  # noqa: PLC0415 (likewise)
+    from sqlbatch.batches import preview  # noqa: PLC0415 (openai takes a second to import)
+    from sqlbatch.batches.preview import PreviewResult  # noqa: PLC0415 (likewise)
 
     def commit(session: Session) -> list[str]:
         session.run("store.turn")
@@ -111,24 +113,24 @@ def ask(database: Database, trial: Trial) -> Iterator[Event]:
         store_requests(session, trial.compiled)
         if trial.compiled.sight.images:
             unsent = pictures.unsent_requests(session, scratch_name(trial.scratch))
-            trial.told[:] = [Told(each, "failed", code, why, False, 0, 0, 0) for each, code, why in unsent]
+            trial.told[:] = [PreviewResult(each, "failed", code, why, False, 0, 0, 0) for each, code, why in unsent]
         asked = {"fresh": trial.fresh}
         return [row[0] for row in session.run("trial.to_send", asked, scratch=scratch_name(trial.scratch))]
 
     custom_ids = database.write(commit, scratch=trial.scratch)
     _spool(database).mkdir(mode=0o700, parents=True, exist_ok=True)
-    with connected(database, trial.provider) as api:
+    with connect(database, trial.provider) as api:
         yield from preview.ask(_work(database, trial), api, custom_ids, trial.told)
 
 
-def keep(database: Database, trial: Trial) -> Iterator[Event]:
+def keep(database: Database, trial: PreparedPreview) -> Iterator[Event]:
     """Store what came before an interrupt and is not stored yet."""
-    from sqlbatch.answering import preview  # noqa: PLC0415 (likewise)
+    from sqlbatch.batches import preview  # noqa: PLC0415 (likewise)
 
     yield from preview.keep(_work(database, trial), trial.told)
 
 
-def result(database: Database, trial: Trial) -> Preview:
+def result(database: Database, trial: PreparedPreview) -> Preview:
     """Return the rows beside what came back for them."""
     shown = ", ".join(f"{quote_identifier(c.name)} := {_shown(c.name, c.type)}" for c in trial.compiled.columns)
     columns = trial.returns.typed_sql("sqlbatch_answer.content", "sqlbatch_answer.vector")
@@ -150,7 +152,7 @@ def result(database: Database, trial: Trial) -> Preview:
     )
 
 
-def _dollars(trial: Trial, billed: list[Told]) -> float | None:
+def _dollars(trial: PreparedPreview, billed: list[PreviewResult]) -> float | None:
     if not billed or not trial.provider.paid:
         return 0.0
     if trial.price is None:
@@ -160,8 +162,8 @@ def _dollars(trial: Trial, billed: list[Told]) -> float | None:
 
 
 def _row(
-    trial: Trial,
-    told: Told | None,
+    trial: PreparedPreview,
+    told: PreviewResult | None,
     number: int,
     _custom_id: str | None,
     skipped: str | None,
@@ -207,10 +209,10 @@ def _wanted(rows: int | None, sample: int | None) -> int:
 
 
 def _spool(database: Database) -> Path:
-    return home(database) / "spool"
+    return state_dir(database) / "spool"
 
 
-def _work(database: Database, trial: Trial) -> Any:
-    from sqlbatch.answering.preview import Asking  # noqa: PLC0415 (likewise)
+def _work(database: Database, trial: PreparedPreview) -> Any:
+    from sqlbatch.batches.preview import Asking  # noqa: PLC0415 (likewise)
 
     return Asking(database, str(trial.compiled.call.call_id), trial.owner, _spool(database), check_of)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import duckdb
 import pytest
 
-from sqlbatch.answering import providers
+from sqlbatch.batches import providers
 
 from .conftest import Unchanged
 

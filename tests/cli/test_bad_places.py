@@ -14,8 +14,8 @@ import duckdb
 import pytest
 
 from sqlbatch import run
+from sqlbatch.db import database as opening
 from sqlbatch.errors import DatabaseLocked
-from sqlbatch.store import database as opening
 
 from .conftest import Unchanged
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import job, settings
+from sqlbatch import api, settings
 from sqlbatch.errors import InvalidReturns, InvalidSettings
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_in_a_sql_file_texts_from_files_lie_beside_it(tmp_path: Path) -> None:
 
 
 def test_python_takes_a_dict() -> None:
-    quote = job.plan("SELECT 1 AS a", instructions="x", provider="local", json_schema=SCHEMA, db="none.duckdb")
+    quote = api.plan("SELECT 1 AS a", instructions="x", provider="local", json_schema=SCHEMA, db="none.duckdb")
     assert quote.to_send == 1
 
 

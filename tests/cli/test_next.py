@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sqlbatch import outcome
+from sqlbatch.db.records import JobRow
 from sqlbatch.display import next_step
-from sqlbatch.store.records import JobRow
 from tests.query.support import Failure, begin, content, database, enrich
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import pytest
 import typer
 
 import sqlbatch.cli.commands  # noqa: F401 (it puts the commands on the application)
-from sqlbatch.answering import batch_api
-from sqlbatch.answering.providers import KNOWN
+from sqlbatch.batches import client
+from sqlbatch.batches.providers import KNOWN
 from sqlbatch.cli.app import app
 from sqlbatch.server import EmbeddedServer, ServerConfig
 from tests.conftest import ROOT
@@ -51,13 +51,13 @@ def reader(tmp_path: Path, openai: str, monkeypatch: pytest.MonkeyPatch) -> Read
     """Sit down at a terminal in a copy of what the pages name, with a key, on a clock that does not dawdle."""
     shutil.copytree(ROOT / "data", tmp_path / "data")
     shutil.copytree(ROOT / "sql" / "examples", tmp_path / "sql" / "examples")
-    real = batch_api.BatchAPI
+    real = client.BatchAPI
 
-    def redirected(base_url: str, *given: Any, **more: Any) -> batch_api.BatchAPI:
+    def redirected(base_url: str, *given: Any, **more: Any) -> client.BatchAPI:
         return real(openai if base_url == KNOWN["openai"].base_url else base_url, *given, **more)
 
     # All else is as with OpenAI: its name, its prices, the ids of requests.
-    monkeypatch.setattr(batch_api, "BatchAPI", redirected)
+    monkeypatch.setattr(client, "BatchAPI", redirected)
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", "100")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _PRELOAD = [
     "sqlbatch.cli.commands",
     "sqlbatch.server",
-    "sqlbatch.answering.batch_api",
-    "sqlbatch.answering.step",
+    "sqlbatch.batches.client",
+    "sqlbatch.batches.step",
     "duckdb",
     "openai",
 ]
@@ -153,7 +153,7 @@ def _main(
     _watch(Points(kill_at, trace))
     import duckdb  # noqa: PLC0415
 
-    from sqlbatch.answering import providers  # noqa: PLC0415
+    from sqlbatch.batches import providers  # noqa: PLC0415
     from sqlbatch.cli.commands import main  # noqa: PLC0415
 
     _bend(limits)
@@ -173,15 +173,15 @@ def _main(
 def _bend(limits: dict[str, Any]) -> None:
     """Take what is no provider's limit out of the limits, and bend the code by it; give leases real time."""
     from sqlbatch import clock  # noqa: PLC0415
-    from sqlbatch.answering import load, submit  # noqa: PLC0415
-    from sqlbatch.store import database  # noqa: PLC0415
+    from sqlbatch.batches import results, submit  # noqa: PLC0415
+    from sqlbatch.db import database  # noqa: PLC0415
 
     # A busy machine must not lose a lease between two calls; that of a process that was killed ends with it anyway.
     # They differ, for it is the lease on the create that one sleeps past.
     submit.UPLOAD_LEASE = max(submit.UPLOAD_LEASE, 2 * _LEASE * clock.speed())
     submit.CREATE_LEASE = max(submit.CREATE_LEASE, _LEASE * clock.speed())
     database.LOCK_PATIENCE = limits.pop("patience", database.LOCK_PATIENCE)
-    load.FIRST_RESULTS = limits.pop("first_results", load.FIRST_RESULTS)
+    results.FIRST_RESULTS = limits.pop("first_results", results.FIRST_RESULTS)
     sleeps, after = limits.pop("sleeps", 0), clock.after
     slept: list[float] = []
 
@@ -206,7 +206,7 @@ def _watch(points: Points) -> None:
 
 
 def _watch_database(points: Points) -> None:
-    from sqlbatch.store.session import Session  # noqa: PLC0415
+    from sqlbatch.db.session import Session  # noqa: PLC0415
 
     run_named, sql = Session.run, Session.sql
     here = threading.local()
@@ -263,9 +263,9 @@ def _watch_network(points: Points) -> None:
 def _watch_files(points: Points) -> None:
     from pathlib import Path  # noqa: PLC0415
 
-    from sqlbatch.answering import input_file, streams  # noqa: PLC0415
+    from sqlbatch.batches import request_file, streams  # noqa: PLC0415
 
-    write_file, save, unlink = input_file.write, streams.save, Path.unlink
+    write_file, save, unlink = request_file.write, streams.save, Path.unlink
 
     def writing(*arguments: Any) -> None:
         write_file(*arguments)
@@ -282,6 +282,6 @@ def _watch_files(points: Points) -> None:
             points.passed(f"before {kind} file is deleted")
         unlink(path, missing_ok=missing_ok)
 
-    input_file.write = writing  # type: ignore[assignment]
+    request_file.write = writing  # type: ignore[assignment]
     streams.save = saving  # type: ignore[assignment]
     Path.unlink = unlinking  # type: ignore[method-assign, assignment]

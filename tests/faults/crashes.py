@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch.store.database import Database
+from sqlbatch.db.database import Database
 
 from .ground import Ground, Row, account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.answering.bench import Bench
+    from tests.batches.bench import Bench
 
     from .child import Ended
 
@@ -95,7 +95,7 @@ def _begun_only(ground: Ground, bench: Bench) -> None:
 
 def _planned_only(ground: Ground, bench: Bench) -> None:
     """Begin a job whose batches are planned, and nothing of it is sent."""
-    ended = ground.run(bench, enrich(bench), limits=LIMITS, kill_at="after the commit of pack.manifest")
+    ended = ground.run(bench, enrich(bench), limits=LIMITS, kill_at="after the commit of plan.manifest")
     assert ended.code == -9, "the commit that plans batches has another name now"
 
 
@@ -212,9 +212,9 @@ def _load_again(ground: Ground, bench: Bench) -> str:
 def _cancel_again(ground: Ground, bench: Bench) -> str:
     """Cancel again, then ask for the same anew: what was answered by then is kept and not paid again."""
     right(ground.run(bench, ["cancel", "--poll", "60"], limits=LIMITS))
-    at_work = {"validating", "in_progress", "finalizing", "cancelling"}
+    hold_leases = {"validating", "in_progress", "finalizing", "cancelling"}
     ours = {row[0] for row in bench.sql("SELECT provider_id FROM sqlbatch.batches")}
-    running = [one for one in bench.control.batches() if one["id"] in ours and one["status"] in at_work]
+    running = [one for one in bench.control.batches() if one["id"] in ours and one["status"] in hold_leases]
     assert not running, "the cancel left a batch at work"
     assert bench.sql("SELECT status FROM sqlbatch.job_status") == [("cancelled",)]
     assert bench.sql("FROM sqlbatch.in_flight") == []

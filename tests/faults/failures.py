@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sqlbatch.errors import JobError, SqlbatchError
-from tests.answering.bench import HTTP, empty
+from tests.batches.bench import HTTP, empty
 
 from .ground import Ground, Row, account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.answering.bench import Bench
+    from tests.batches.bench import Bench
 
 ROWS = 10
 _CREATE, _UPLOAD = "POST /v1/batches", "POST /v1/files"

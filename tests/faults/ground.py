@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from sqlbatch import places
-from sqlbatch.answering.providers import Provider
+from sqlbatch import paths
+from sqlbatch.batches.providers import Provider
 from sqlbatch.server import EmbeddedServer, ServerConfig
-from tests.answering.bench import HTTP, KEY, Bench, hurry
+from tests.batches.bench import HTTP, KEY, Bench, hurry
 
 from . import child
 
@@ -126,6 +126,6 @@ def _account(
             lost += len(bench.sql(f"FROM {name} WHERE ai_status = 'answered' AND response IS DISTINCT FROM text"))
         if failed is not None and statuses["failed"] != failed:
             problem = f"{statuses['failed']} rows failed, not {failed}"
-    spool = places.home(bench.database) / "spool"
+    spool = paths.state_dir(bench.database) / "spool"
     left = bench.leftovers() if spool.exists() else []
     return len(executed), max(twice, 0), lost, problem or (f"left behind: {', '.join(left)}" if left else "")

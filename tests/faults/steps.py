@@ -35,36 +35,36 @@ CALLS = {
 }
 # The functions that write and delete files, and what that is called in the names of points.
 FILES = {
-    "answering/arrivals.py: _load": "the input file is deleted",
-    "answering/arrivals.py: _wave": "a result file is deleted",
-    "answering/streams.py: save": "a result file was written",
-    "answering/input_file.py: write": "the input file was written",
-    "answering/step.py: send_ready": "the input file is deleted",
-    "answering/step.py: poll": "the input file is deleted",
-    "answering/step.py: tidy": "the input file is deleted",
+    "batches/arrivals.py: _load": "the input file is deleted",
+    "batches/arrivals.py: _wave": "a result file is deleted",
+    "batches/streams.py: save": "a result file was written",
+    "batches/request_file.py: write": "the input file was written",
+    "batches/step.py: send_ready": "the input file is deleted",
+    "batches/step.py: poll_open": "the input file is deleted",
+    "batches/step.py: tidy": "the input file is deleted",
 }
 # Steps that the matrix does not come by, and what stands for their crash.
 ELSEWHERE = {
-    "answering/fetch.py: fetch": "what a broken download leaves is swept like any other (tidy)",
-    "answering/fetch.py: fetch_input": "as a result file: a part with a name of its own, swept by tidy",
-    "answering/preview.py: _write": "answering/test_preview.py kills a preview",
-    "answering/preview.py: store": "answering/test_preview.py kills a preview",
-    "answering/preview.py: take_in": "answering/test_preview.py kills a preview",
-    "answering/repair.py: _write": "a copy within the transaction that loads a batch, swept by tidy",
+    "batches/fetch.py: fetch": "what a broken download leaves is swept like any other (tidy)",
+    "batches/fetch.py: fetch_input": "as a result file: a part with a name of its own, swept by tidy",
+    "batches/preview.py: _write": "batches/test_preview.py kills a preview",
+    "batches/preview.py: store": "batches/test_preview.py kills a preview",
+    "batches/preview.py: take_in": "batches/test_preview.py kills a preview",
+    "batches/repair.py: _write": "a copy within the transaction that loads a batch, swept by tidy",
     "budget.allow": "one statement, noted or not: money/test_budget.py",
     "budget.block": "one statement, noted or not: money/test_budget.py",
-    "costs.fold": "within the transaction of prune: answering/test_prune.py",
-    "load.strangers": "within the transaction of load.results",
-    "POST of an ordinary endpoint": "answering/test_preview.py kills a preview",
-    "submit.looked": "one statement, noted or not: answering/test_show.py",
-    "submit.count_again": "within the transaction that leaves pictures out: answering/test_pictures.py",
-    "submit.leave_out": "within the transaction that leaves pictures out: answering/test_pictures.py",
-    "submit.unsent": "within the transaction that leaves pictures out: answering/test_pictures.py",
+    "costs.fold": "within the transaction of prune: batches/test_prune.py",
+    "results.strangers": "within the transaction of load.results",
+    "POST of an ordinary endpoint": "batches/test_preview.py kills a preview",
+    "submit.looked": "one statement, noted or not: batches/test_show.py",
+    "submit.count_again": "within the transaction that leaves pictures out: batches/test_pictures.py",
+    "submit.leave_out": "within the transaction that leaves pictures out: batches/test_pictures.py",
+    "submit.unsent": "within the transaction that leaves pictures out: batches/test_pictures.py",
 }
 ELSEWHERE_IN = {
-    "pictures": "within the transaction that begins or ends a job: answering/test_pictures.py",
-    "preview": "answering/test_preview.py kills a preview",
-    "prune": "answering/test_prune.py",
+    "pictures": "within the transaction that begins or ends a job: batches/test_pictures.py",
+    "preview": "batches/test_preview.py kills a preview",
+    "prune": "batches/test_prune.py",
 }
 # What belongs to the connection or to a scratch file is gone with the process; the server is another program.
 _PASSING = re.compile(
@@ -90,7 +90,7 @@ def statements() -> set[str]:
 
 def calls() -> set[str]:
     """Return the calls of the provider, as they are on the wire; one that nobody knows by the SDK's name for it."""
-    tree = ast.parse((_source() / "answering" / "batch_api.py").read_text())
+    tree = ast.parse((_source() / "batches" / "client.py").read_text())
     chains = {_chain(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     ours = {chain.partition(".")[2] for chain in chains if re.match(r"(_client|_once|with_options)\.", chain)}
     names = {name.removeprefix("with_options.") for name in ours} - {"close", "with_options"}
@@ -127,7 +127,7 @@ def of_points(points: Iterable[str]) -> set[str]:
 
 
 def _file_writers() -> Iterator[str]:
-    rooms = [*sorted((_source() / "answering").glob("*.py")), *(_source() / name for name in ("loop.py", "outcome.py"))]
+    rooms = [*sorted((_source() / "batches").glob("*.py")), *(_source() / name for name in ("loop.py", "outcome.py"))]
     for path in rooms:
         for function in ast.walk(ast.parse(path.read_text())):
             if isinstance(function, ast.FunctionDef) and any(_writes(node) for node in ast.walk(function)):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from sqlbatch.answering.providers import Provider
+from sqlbatch.batches.providers import Provider
 from sqlbatch.server import EmbeddedServer, ServerConfig
-from tests.answering.bench import KEY, Bench, numbered
+from tests.batches.bench import KEY, Bench, numbered
 
 from .child import Ended, run, start
 

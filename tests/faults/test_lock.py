@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from sqlbatch.store.database import Database
+from sqlbatch.db.database import Database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +23,11 @@ sys.exit("another process opened the file while we held it")
 _WRITERS = """
 import sys, threading, time
 from pathlib import Path
-from sqlbatch.store.database import Database
+from sqlbatch.db.database import Database
 
 def write(thread):
     for number in range(20):
-        # Pauses of different lengths, so that now and then nobody here has the file open.
+        # Backoff of different lengths, so that now and then nobody here has the file open.
         time.sleep((thread * 7 + number * 13) % 30 / 1000)
         with db.session(patience=60) as session, session.transaction():
             session.sql(f"INSERT INTO written VALUES ({int(sys.argv[2])}, {thread}, {number})")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sqlbatch import run
-from sqlbatch.answering.budget import allow
-from sqlbatch.answering.pack import pack
+from sqlbatch.batches.budget import allow
+from sqlbatch.batches.plan import pack
 from sqlbatch.errors import JobError
 from sqlbatch.settings.lookup import max_cost as configured_max_cost
 
 if TYPE_CHECKING:
-    from tests.answering.bench import Bench
+    from tests.batches.bench import Bench
 
 OWN = "INSERT INTO sqlbatch.prices (model, input, output, batch_factor) VALUES ('offline', 2, 10, 0.5)"
 # The texts are longer than the cap, so each answer is cut at it, and billed in full.

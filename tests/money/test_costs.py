@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.store import costs, jobs, prices
+from sqlbatch.db import costs, jobs, prices
 
 if TYPE_CHECKING:
-    from tests.answering.bench import Bench
+    from tests.batches.bench import Bench
 
 OWN = "INSERT INTO sqlbatch.prices (model, input, output, cached, batch_factor) VALUES ('offline', 2, 10, 1, 0.5)"
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch.answering.providers import KNOWN
+from sqlbatch.batches.providers import KNOWN
+from sqlbatch.db import prices
+from sqlbatch.db.database import Database
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.named_sql import read_sql
-from sqlbatch.store import prices
-from sqlbatch.store.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlbatch.store.prices import Price
-    from sqlbatch.store.session import Session
+    from sqlbatch.db.prices import Price
+    from sqlbatch.db.session import Session
 
 OPENAI = KNOWN["openai"].base_url
 TODAY = date(2026, 11, 21)

@@ -9,14 +9,14 @@ import pytest
 
 import sqlbatch
 from sqlbatch import clock, run
+from sqlbatch.db import jobs
 from sqlbatch.display.money import quoted
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.store import jobs
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from sqlbatch.query.quote import Quote
-    from tests.answering.bench import Bench
+    from tests.batches.bench import Bench
     from tests.conftest import Command
 
 FILMS = f"SELECT title, overview AS text FROM '{ROOT}/data/movies.csv'"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sqlbatch import clock, outcome, run, settings
-from sqlbatch.answering import input_file, pack
-from sqlbatch.store.database import Database
+from sqlbatch.batches import plan, request_file
+from sqlbatch.db.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def begin(db: Database, query: str, *, fresh: bool = False, replace: bool = Fals
 def lines(db: Database, job_id: int) -> dict[str, list[bytes]]:
     """Return the lines of the input files of what a job has due, by batch: as the provider would get them."""
     provider = run.provider_of(_job(db, job_id))
-    pack.pack(db, job_id, provider)
+    plan.pack(db, job_id, provider)
     with db.session() as session:
         found = session.sql(
             f'SELECT batch_id::VARCHAR FROM "{session.catalog}".sqlbatch.batches '
@@ -70,7 +70,7 @@ def lines(db: Database, job_id: int) -> dict[str, list[bytes]]:
     written = {}
     for (batch_id,) in found:
         path = Path.cwd() / f"{batch_id}.jsonl"
-        db.read(lambda session, b=batch_id, p=path: input_file.write(session, b, p))  # type: ignore[misc]
+        db.read(lambda session, b=batch_id, p=path: request_file.write(session, b, p))  # type: ignore[misc]
         content = path.read_bytes()
         assert content.endswith(b"\n")
         # Never splitlines: U+2028 and its like stand in such a file as they are.
@@ -135,6 +135,6 @@ def content(body: Mapping[str, Any]) -> str:
 
 
 def _job(db: Database, job_id: int) -> Any:
-    from sqlbatch.store import jobs  # noqa: PLC0415 (its name is a word of the tests)
+    from sqlbatch.db import jobs  # noqa: PLC0415 (its name is a word of the tests)
 
     return db.read(lambda session: jobs.find(session, str(job_id)))

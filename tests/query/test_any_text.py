@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sqlbatch import outcome
+from sqlbatch.db.database import Database
+from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.query.enrichment import Enrichment, parameters, read_front_matter
 from sqlbatch.query.target import parse_target
-from sqlbatch.store.database import Database
-from sqlbatch.store.queries import quote_identifier, quote_literal
 
 from .support import answer, begin, bodies, content, lines
 

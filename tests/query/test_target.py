@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 from sqlbatch import outcome
+from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidTarget, JobError
 from sqlbatch.query.target import Target, comment_of, parse_target
-from sqlbatch.store import jobs
 
 from .support import Failure, answer, begin, content, database, enrich, rows
 

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from sqlbatch import display, outcome, reach, run, settings
-from sqlbatch.answering.providers import label
+from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.enrich import confirmed, seen
 from sqlbatch.cli.operate import at, ending, existing, follow
-from sqlbatch.store import jobs as state
+from sqlbatch.db import jobs as state
 
 
 @app.command()

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, TypeVar
 import typer  # noqa: TC002 (Typer reads the annotations of these functions)
 
 from sqlbatch import configuration, settings
-from sqlbatch.answering.providers import known
+from sqlbatch.batches.providers import known
+from sqlbatch.db import jobs as state
 from sqlbatch.named_sql import read_sql
 from sqlbatch.query.endpoints import ENDPOINTS
-from sqlbatch.store import jobs as state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlbatch.store.session import Session
+    from sqlbatch.db.session import Session
 
 Offered = list[tuple[str, str]]
 Answer = TypeVar("Answer")

@@ -7,13 +7,13 @@ import os
 from typing import TYPE_CHECKING
 
 from sqlbatch import configuration, display
-from sqlbatch.answering.providers import find_provider, known
+from sqlbatch.batches.providers import find_provider, known
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from sqlbatch.answering.providers import Provider
+    from sqlbatch.batches.providers import Provider
 
 
 @app.command()

@@ -16,10 +16,10 @@ from sqlbatch.errors import InvalidSettings
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from sqlbatch.db.database import Database
     from sqlbatch.query.cost import Cost
     from sqlbatch.run import Prepared
     from sqlbatch.settings import Ask
-    from sqlbatch.store.database import Database
 
 Ready = TypeVar("Ready")
 

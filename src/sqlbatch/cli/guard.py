@@ -15,7 +15,7 @@ from sqlbatch.errors import InvalidQuery
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 if TYPE_CHECKING:
-    from sqlbatch.store.session import Session
+    from sqlbatch.db.session import Session
 
 # Tables of the schema sqlbatch that are the user's to change.
 OPEN_TABLES = frozenset({"prices"})

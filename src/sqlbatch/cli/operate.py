@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from sqlbatch import clock, display, outcome, reach, run, settings
-from sqlbatch.answering.budget import allow
-from sqlbatch.answering.providers import label
+from sqlbatch.batches.budget import allow
+from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
 from sqlbatch.cli.rows import head
+from sqlbatch.db import jobs as state
 from sqlbatch.display.next_step import GOING_ON
 from sqlbatch.errors import DatabaseError, DatabaseLocked, JobError, SqlbatchError
-from sqlbatch.store import jobs as state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlbatch.answering.providers import Provider
-    from sqlbatch.store.database import Database
-    from sqlbatch.store.records import Billed, JobRow
-    from sqlbatch.store.session import Session
+    from sqlbatch.batches.providers import Provider
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.records import Billed, JobRow
+    from sqlbatch.db.session import Session
 
 Answer = TypeVar("Answer")
 # Rows of the target shown at the end of a job.

@@ -12,8 +12,8 @@ from sqlbatch.cli.app import app
 from sqlbatch.cli.enrich import compiling, confirmed, seen
 
 if TYPE_CHECKING:
-    from sqlbatch.store.database import Database
-    from sqlbatch.trial import Trial
+    from sqlbatch.db.database import Database
+    from sqlbatch.trial import PreparedPreview
 
 Rows = Annotated[
     int | None, typer.Option("--rows", "-n", metavar="N", help="The query's first N rows.  \\[default: 5]")
@@ -57,7 +57,7 @@ def preview(
         return _look(database, ready, as_json=as_json)
 
 
-def _look(database: Database, ready: Trial, *, as_json: bool) -> int:
+def _look(database: Database, ready: PreparedPreview, *, as_json: bool) -> int:
     interrupted = False
     if ready.known.to_send:
         try:

@@ -14,8 +14,8 @@ from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.operate import existing
+from sqlbatch.db import jobs as state
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.store import jobs as state
 
 
 @app.command()

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from sqlbatch.store.database import Database
-    from sqlbatch.store.session import Session
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.session import Session
 
 
 @app.command()

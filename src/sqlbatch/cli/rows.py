@@ -15,15 +15,15 @@ from typing import IO, TYPE_CHECKING
 import duckdb
 
 from sqlbatch import display
+from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.query.target import parse_target
-from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sqlbatch.store.session import Session
+    from sqlbatch.db.session import Session
 
 # Rows that a table shows; the other formats have all.
 TABLE_ROWS = 100

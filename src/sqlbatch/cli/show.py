@@ -12,12 +12,12 @@ from sqlbatch import display, inspection
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.operate import at, existing
+from sqlbatch.db import jobs as state
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.store import jobs as state
 
 if TYPE_CHECKING:
-    from sqlbatch.store.database import Database
-    from sqlbatch.store.records import JobRow
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.records import JobRow
 
 Failures = Annotated[bool, typer.Option("--failures", help="Each failed request: why, and which rows ask for it.")]
 Most = Annotated[

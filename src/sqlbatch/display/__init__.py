@@ -23,7 +23,7 @@ from sqlbatch.display.preview import show_preview, show_trial, tell_preview
 from sqlbatch.display.progress import follow, told
 from sqlbatch.display.quote import show_quote
 from sqlbatch.display.table import show_rows, show_table
-from sqlbatch.display.voice import voice
+from sqlbatch.display.verbosity import voice
 from sqlbatch.display.words import batch_in_words, sends, status_in_words
 
 __all__ = [

@@ -12,8 +12,8 @@ from sqlbatch.display.table import show_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlbatch.db.records import JobRow
     from sqlbatch.inspection import Failure
-    from sqlbatch.store.records import JobRow
 
 # Characters of a line as it came that are shown; --json has all of it.
 _LINE = 300

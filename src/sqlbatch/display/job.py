@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering.providers import label
+from sqlbatch.batches.providers import label
 from sqlbatch.display.console import counted, out, plain, say, show_facts, sized
 from sqlbatch.display.money import quoted, spent
 from sqlbatch.display.next_step import needs_somebody, next_step
@@ -16,10 +16,10 @@ from sqlbatch.layout import wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlbatch.answering.handed import Handed
+    from sqlbatch.batches.import_files import Handed
+    from sqlbatch.db.records import Again, BatchRow, Billed, JobRow
     from sqlbatch.prune import Prunable
     from sqlbatch.query.join import Joined
-    from sqlbatch.store.records import Again, BatchRow, Billed, JobRow
 
 # Of so many batches the story is told, and of so many jobs what to do next; all of them are in the JSON.
 NOTES, STEPS = 20, 5

@@ -8,8 +8,8 @@ from sqlbatch.display.console import counted
 from sqlbatch.query.cost import HOW_TO_PRICE, in_dollars
 
 if TYPE_CHECKING:
+    from sqlbatch.db.records import Billed, JobRow
     from sqlbatch.query.cost import Cost
-    from sqlbatch.store.records import Billed, JobRow
 
 NO_PRICE = f"no price is known: {HOW_TO_PRICE}"
 _SOURCES = {"call": "of this prompt", "model": "of this model"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering.budget import BUDGET
+from sqlbatch.batches.budget import BUDGET
 from sqlbatch.display.words import KEY_CODES, QUOTA_CODES
 
 if TYPE_CHECKING:
-    from sqlbatch.store.records import JobRow
+    from sqlbatch.db.records import JobRow
 
 # How a job that was given up goes on.
 GOING_ON = "the same enrich goes on from there: it sends only what is not answered"

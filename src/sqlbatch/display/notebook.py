@@ -8,8 +8,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sqlbatch import markup
-from sqlbatch.answering.events import Held, Transferring, Working
-from sqlbatch.answering.events import Progress as BatchProgress
+from sqlbatch.batches.events import Activity, Transferring, Waiting
+from sqlbatch.batches.events import Progress as BatchProgress
 from sqlbatch.display.job import job_facts
 from sqlbatch.display.progress import statuses, told
 from sqlbatch.display.quote import quote_facts
@@ -17,9 +17,9 @@ from sqlbatch.display.quote import quote_facts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sqlbatch.answering.events import Event
+    from sqlbatch.batches.events import Event
+    from sqlbatch.db.records import Billed, JobRow
     from sqlbatch.query.quote import Quote
-    from sqlbatch.store.records import Billed, JobRow
 
 # Seconds at least between two pictures of the same progress: each is a message to the browser.
 _EVERY = 0.25
@@ -109,13 +109,13 @@ class _Picture:
                 self._now = f"{statuses(event)}: {done:,} of {event.total:,} requests"
                 self._bar = (done, event.total or None)
             return False
-        if isinstance(event, Working):
+        if isinstance(event, Activity):
             self._now, self._bar = event.doing, (0, None)
             return True
         line = told(event)
-        if line is None or (isinstance(event, Held) and event.reason == self._held):
+        if line is None or (isinstance(event, Waiting) and event.reason == self._held):
             return False
-        self._held = event.reason if isinstance(event, Held) else ""
+        self._held = event.reason if isinstance(event, Waiting) else ""
         self._lines.append(line)
         return True
 

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sqlbatch.answering.providers import label
+from sqlbatch.batches.providers import label
 from sqlbatch.display.console import counted, err, harmless, out, say, show_facts
 from sqlbatch.display.money import NO_PRICE, cost, tokens
 from sqlbatch.display.quote import show_notes
@@ -18,13 +18,13 @@ from sqlbatch.query.cost import in_dollars
 
 if TYPE_CHECKING:
     from sqlbatch.previewed import Preview, PreviewRow
-    from sqlbatch.trial import Trial
+    from sqlbatch.trial import PreparedPreview
 
 # Characters of a value that are shown on a terminal; --json has all of them.
 _SEEN, _ALONG = 400, 60
 
 
-def show_trial(trial: Trial) -> None:
+def show_trial(trial: PreparedPreview) -> None:
     """Tell what a preview would send, and where."""
     known, provider = trial.known, trial.provider
     offline = " (no language model: it answers from the text alone)" if provider.name == "local" else ""
@@ -64,7 +64,7 @@ def show_preview(preview: Preview) -> None:
     out().print(table)
 
 
-def tell_preview(preview: Preview, trial: Trial, database: str) -> None:
+def tell_preview(preview: Preview, trial: PreparedPreview, database: str) -> None:
     """Tell what became of a preview's rows, what it took, and that it is kept."""
     parts = [f"{preview.of(status):,} {status}" for status in ("answered", "failed", "pending", "skipped")]
     parts = [part for part in parts if not part.startswith("0 ")]

@@ -16,8 +16,8 @@ from rich.progress import (
 )
 
 from sqlbatch import clock
-from sqlbatch.answering.events import Held, Loaded, Noted, Packed, Previewed, Submitted, Transferring, Working
-from sqlbatch.answering.events import Progress as BatchProgress
+from sqlbatch.batches.events import Activity, Loaded, Notice, Packed, Previewed, Submitted, Transferring, Waiting
+from sqlbatch.batches.events import Progress as BatchProgress
 from sqlbatch.display.console import counted, err, plain, say
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from sqlbatch.answering.events import Event
+    from sqlbatch.batches.events import Event
 
 # Seconds between two plain lines about the same thing, where stderr is no terminal.
 _PLAIN_EVERY = 10.0
@@ -60,9 +60,9 @@ def told(event: Event) -> str | None:
             parts += [f"{released:,} not tried"] if released else []
             how = _ENDED.get(status, status)
             return f"batch {provider_id or batch_id} {how}: {', '.join(parts)}"
-        case Held(reason, seconds):
+        case Waiting(reason, seconds):
             return reason if reason.startswith("blocked: ") else f"waiting{_how_long(seconds)}: {reason}"
-        case Noted(message):
+        case Notice(message):
             return message
         case _:
             return None
@@ -91,9 +91,9 @@ class _Lines:
                 if counts != self._counts and time.monotonic() - self._at > _PLAIN_EVERY:
                     line = f"{statuses(event)}: {event.completed + event.failed:,} of {event.total:,} requests"
                     self._counts, self._at = counts, time.monotonic()
-            if line is None or (isinstance(event, Held) and event.reason == self._held):
+            if line is None or (isinstance(event, Waiting) and event.reason == self._held):
                 continue
-            self._held = event.reason if isinstance(event, Held) else ""
+            self._held = event.reason if isinstance(event, Waiting) else ""
             say(line)
 
 
@@ -128,14 +128,14 @@ class _Bars:
                     self._transfer(event)
                 elif isinstance(event, BatchProgress):
                     self._progress(event)
-                elif isinstance(event, Working):
+                elif isinstance(event, Activity):
                     self._count(event.doing, 0, None)
                 elif isinstance(event, Previewed):
                     self._count(f"{counted(event.total, 'request')} sent", event.done, event.total)
-                elif line is not None and not (isinstance(event, Held) and event.reason == held):
+                elif line is not None and not (isinstance(event, Waiting) and event.reason == held):
                     err.print(f"[dim]{plain(line)}[/]")
                 if not isinstance(event, Transferring | BatchProgress):
-                    held = event.reason if isinstance(event, Held) else ""
+                    held = event.reason if isinstance(event, Waiting) else ""
                     self._hide_transfers()
 
     def _transfer(self, event: Transferring) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering.providers import label
+from sqlbatch.batches.providers import label
 from sqlbatch.display.console import counted, err, plain, show_facts, sized
 from sqlbatch.display.money import cost, tokens
 

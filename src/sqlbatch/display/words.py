@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlbatch.answering.providers import label
+from sqlbatch.batches.providers import label
 from sqlbatch.display.console import counted
-from sqlbatch.owner import name_of
+from sqlbatch.leases import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlbatch.store.records import Again, BatchRow, JobRow
+    from sqlbatch.db.records import Again, BatchRow, JobRow
 
 # What a person can do about what blocks a job, by the code of it.
 _QUOTA = "no quota or money is left there: see to the account's billing"

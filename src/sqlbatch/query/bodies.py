@@ -8,10 +8,10 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidPrompt
 from sqlbatch.query.endpoints import Endpoint, endpoint_of
 from sqlbatch.query.returns import Returns, ReturnsMode
-from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
     from sqlbatch.query.enrichment import Enrichment

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from sqlbatch.db.duckdb_errors import is_full_disk
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
 from sqlbatch.query import pictures
 from sqlbatch.query.bodies import call_of
 from sqlbatch.query.estimate import BYTES_PER_TOKEN, bytes_of_no_account
-from sqlbatch.query.prompt import Sight, see
+from sqlbatch.query.prompt import PromptSql, see
 from sqlbatch.query.select import bind, invalid_query, one_select
-from sqlbatch.store.faults import is_full_disk
-from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlbatch.db.session import Session
     from sqlbatch.query.bodies import Call
     from sqlbatch.query.columns import QueryColumn
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.returns import Returns
-    from sqlbatch.store.session import Session
 
 # Columns that sqlbatch adds to the target, and the row number that it adds to the snapshot.
 ADDED = ("custom_id", "ai_status", "ai_error", "ai_model")
@@ -38,7 +38,7 @@ class Compiled:
     """A compiled enrichment, its tables in the attached database `scratch`: rows, asks and requests."""
 
     call: Call
-    sight: Sight
+    sight: PromptSql
     columns: tuple[QueryColumn, ...]
     scratch: str
     rows: int
@@ -56,7 +56,7 @@ def check_names(columns: Sequence[QueryColumn], returns: Returns) -> None:
         raise InvalidQuery(f"the query has two columns named {name}: give one another name with AS")
     taken = {
         ROW: "sqlbatch's row number",
-        pictures.LOOK: "what sqlbatch knows of pictures",
+        pictures.IMAGE_INFO: "what sqlbatch knows of pictures",
         **dict.fromkeys(ADDED, "a column that sqlbatch adds"),
     }
     taken |= {column.name.casefold(): "a returned column" for column in returns.columns}
@@ -126,7 +126,7 @@ def compile_query(
     return Compiled(call, sight, columns, scratch, rows, skipped, why, distinct)
 
 
-def _places(sight: Sight, scratch: str) -> dict[str, str]:
+def _places(sight: PromptSql, scratch: str) -> dict[str, str]:
     """Return the SQL of what a row asks, over its own columns, and its pictures' where it has some."""
     seen = {"input": sight.input, "skipped": sight.skipped}
     if not sight.images:
@@ -137,14 +137,15 @@ def _places(sight: Sight, scratch: str) -> dict[str, str]:
             "look": "",
             "images": "NULL::VARCHAR[]",
         }
-    extra = f"coalesce({pictures.LOOK}.extra, 0)"
-    more = f", {extra} AS extra, coalesce({pictures.LOOK}.pictures, 0) AS pictures, {pictures.LOOK}.failed AS failed"
-    look = f", {pictures.LOOK}"
-    images = f"{pictures.LOOK}.images"
+    info = pictures.IMAGE_INFO
+    extra = f"coalesce({info}.extra, 0)"
+    more = f", {extra} AS extra, coalesce({info}.pictures, 0) AS pictures, {info}.failed AS failed"
+    look = f", {info}"
+    images = f"{info}.images"
     return seen | {"rows": pictures.seen_rows(scratch), "extra": extra, "more": more, "look": look, "images": images}
 
 
-def _counting(sight: Sight, detail: str | None) -> dict[str, str]:
+def _counting(sight: PromptSql, detail: str | None) -> dict[str, str]:
     """Return the SQL of the bytes of a request that are no tokens, and of the tokens of its pictures."""
     if not sight.images:
         return {"extra": "0", "picture_tokens": "0"}
@@ -183,7 +184,7 @@ def store_requests(session: Session, compiled: Compiled) -> None:
         pictures.store(session, compiled.scratch)
 
 
-def _refuse_invalid(session: Session, sight: Sight, scratch: str) -> None:
+def _refuse_invalid(session: Session, sight: PromptSql, scratch: str) -> None:
     found = session.run("compile.invalid", scratch=scratch, invalid=sight.invalid or "NULL")
     if found:
         row, reason, count = found[0]

@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
+from sqlbatch.db import prices
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.query.endpoints import endpoint_of
-from sqlbatch.store import prices
 
 if TYPE_CHECKING:
+    from sqlbatch.db.prices import Price
+    from sqlbatch.db.session import Session
     from sqlbatch.query.enrichment import Enrichment
-    from sqlbatch.store.prices import Price
-    from sqlbatch.store.session import Session
 
 # Dollars that are spent without being asked for.
 AGREED = 1.0

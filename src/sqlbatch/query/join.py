@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidTarget
 from sqlbatch.query.target import comment_of, look_up, parse_target
-from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
+    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.session import Session
     from sqlbatch.query.returns import Returns
-    from sqlbatch.store.records import JobRow
-    from sqlbatch.store.session import Session
 
 # Rows of a target that are written at once: a row group of DuckDB, which is as much as it compresses together. To join
 # and sort all at once takes memory, or the disk in its place, that grows with them.

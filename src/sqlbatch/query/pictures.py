@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from sqlbatch import clock
+from sqlbatch.db.files import in_parts, read_with, size_of
+from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidPrompt, InvalidSettings
 from sqlbatch.query.endpoints import endpoint_of
-from sqlbatch.store.files import in_parts, read_with, size_of
-from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlbatch.db.session import Session
     from sqlbatch.query.columns import QueryColumn
     from sqlbatch.query.enrichment import Enrichment
-    from sqlbatch.store.session import Session
 
 # The column that holds what is known of a row's pictures, beside the query's own.
-LOOK = "sqlbatch_look"
+IMAGE_INFO = "sqlbatch_look"
 # Tokens that a picture is billed as, about: OpenAI's tiles of 512 pixels for one of 1024 x 1024; 85 with detail low.
 TOKENS, TOKENS_OF_LOW = 765, 85
 DETAILS = ("auto", "low", "high", "original")

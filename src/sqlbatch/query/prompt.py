@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidPrompt
 from sqlbatch.query.bodies import input_of
 from sqlbatch.query.endpoints import endpoint_of
-from sqlbatch.query.pictures import LOOK, check_columns
-from sqlbatch.store.queries import quote_identifier, quote_literal
+from sqlbatch.query.pictures import IMAGE_INFO, check_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,12 +28,12 @@ _NESTED = re.compile(r"(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$", re.DOT
 
 
 @dataclass(frozen=True)
-class Sight:
+class PromptSql:
     """What the model sees of a row, as SQL over the query's columns.
 
     `input` is the varying part of a request's body (VARCHAR, NULL for a skipped row), `skipped` says why a row is
     skipped (NULL where it is not), `columns` are the names that the model sees, `invalid` says what cannot be sent.
-    `images` are the columns with pictures: then the SQL is also over what is known of these, LOOK.
+    `images` are the columns with pictures: then the SQL is also over what is known of these, IMAGE_INFO.
     """
 
     input: str
@@ -66,7 +66,7 @@ def find_column(name: str, columns: Sequence[QueryColumn], where: str) -> QueryC
     raise InvalidPrompt(f"{where}: the query has no column {name}; {hint}")
 
 
-def see(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> Sight:
+def see(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> PromptSql:
     """Return what the model sees: the template, a prompt or messages column, or the input columns, in this order.
 
     Raises InvalidPrompt where nothing says so, or where a name in it is no column of the query.
@@ -82,7 +82,7 @@ def see(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> Sight:
     text = _text_of(enrichment, columns, named)
     skipped = _also_skipped(enrichment, text)
     shown = input_of(enrichment.endpoint, text.sql)
-    return Sight(f"CASE WHEN ({skipped}) IS NULL THEN {shown} END", skipped, text.columns)
+    return PromptSql(f"CASE WHEN ({skipped}) IS NULL THEN {shown} END", skipped, text.columns)
 
 
 def _see_pictures(
@@ -90,7 +90,7 @@ def _see_pictures(
     columns: Sequence[QueryColumn],
     named: Mapping[str, QueryColumn],
     images: tuple[QueryColumn, ...],
-) -> Sight:
+) -> PromptSql:
     """See the pictures of a row behind its text, if any; a row without a picture is skipped."""
     check_columns(enrichment, images)
     if not enrichment.inputs and enrichment.prompt is None and "messages" in named:
@@ -104,15 +104,15 @@ def _see_pictures(
         text = _Text("CAST(NULL AS VARCHAR)", "CAST(NULL AS VARCHAR)", (), needed=False)
     names = [image.name for image in images]
     none = f"{names[0]} is NULL" if len(names) == 1 else f"{', '.join(names)} are all NULL"
-    skipped = f"CASE WHEN {LOOK}.urls IS NULL THEN {quote_literal(none)} END"
+    skipped = f"CASE WHEN {IMAGE_INFO}.urls IS NULL THEN {quote_literal(none)} END"
     if text.needed:
         skipped = f"coalesce({text.skipped}, {skipped})"
-    shown = input_of(enrichment.endpoint, text.sql, f"{LOOK}.urls", enrichment.image_detail)
+    shown = input_of(enrichment.endpoint, text.sql, f"{IMAGE_INFO}.urls", enrichment.image_detail)
     # What cannot be sent is a request too, so that it is counted and told as one that failed.
-    unsent = f"to_json(struct_pack(unsent := {LOOK}.failed))::VARCHAR"
-    asked = f"CASE WHEN {LOOK}.failed IS NULL THEN {shown} ELSE {unsent} END"
+    unsent = f"to_json(struct_pack(unsent := {IMAGE_INFO}.failed))::VARCHAR"
+    asked = f"CASE WHEN {IMAGE_INFO}.failed IS NULL THEN {shown} ELSE {unsent} END"
     seen = (*text.columns, *names)
-    return Sight(f"CASE WHEN ({skipped}) IS NULL THEN {asked} END", skipped, seen, images=images)
+    return PromptSql(f"CASE WHEN ({skipped}) IS NULL THEN {asked} END", skipped, seen, images=images)
 
 
 def _text_of(enrichment: Enrichment, columns: Sequence[QueryColumn], named: Mapping[str, QueryColumn]) -> _Text:
@@ -191,14 +191,14 @@ def _template(template: str, columns: Sequence[QueryColumn]) -> _Text:
     return _Text(text, f"{reason} END", tuple(column.name for column in seen))
 
 
-def _messages(column: QueryColumn) -> Sight:
+def _messages(column: QueryColumn) -> PromptSql:
     """See a column of whole conversations: a JSON array, sent as it is behind the system message."""
     name = quote_identifier(column.name)
     value = name if column.type in {"JSON", "VARCHAR"} else f"to_json({name})"
     array = f"TRY_CAST({value}::VARCHAR AS JSON)"
     usable = f"coalesce(json_type({array}) = 'ARRAY' AND json_array_length({array}) > 0, false)"
     inner = f"(json({array})::VARCHAR)"
-    return Sight(
+    return PromptSql(
         input=f"CASE WHEN {usable} THEN {inner}[2:-2] END",
         skipped=f"CASE WHEN {name} IS NULL THEN {quote_literal(f'{column.name} is NULL')} END",
         columns=(column.name,),

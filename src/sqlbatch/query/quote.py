@@ -12,8 +12,8 @@ from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.target import Existing, Target, look_up
 
 if TYPE_CHECKING:
+    from sqlbatch.db.session import Session
     from sqlbatch.query.compile import Compiled
-    from sqlbatch.store.session import Session
 
 
 @dataclass(frozen=True)

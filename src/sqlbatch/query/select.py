@@ -14,7 +14,7 @@ from sqlbatch.query.columns import QueryColumn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlbatch.store.session import Session
+    from sqlbatch.db.session import Session
 
 
 def one_select(session: Session, query: str) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidTarget
-from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
-    from sqlbatch.store.session import Session
+    from sqlbatch.db.session import Session
 
 _PART = r'(?:"(?:[^"]|"")+"|[^\W\d]\w*)'
 _PATH = re.compile(rf"\s*{_PART}(?:\s*\.\s*{_PART}){{0,2}}\s*")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import reach
-from sqlbatch.answering.providers import Provider, find_provider
+from sqlbatch.batches.providers import Provider, find_provider
 from sqlbatch.configuration import OPTIONS
 from sqlbatch.errors import InvalidOption, InvalidPrompt, InvalidReturns, InvalidSettings, InvalidTarget
 from sqlbatch.query.endpoints import check_params, find_endpoint, returns_of

@@ -38,7 +38,7 @@ def max_cost(given: float | None) -> float | None:
 def max_enqueued_tokens(given: int | None) -> int | None:
     """Return the most tokens of a model that were said to wait at the provider; None where the provider's limit holds.
 
-    What SQLBATCH_MAX_ENQUEUED_TOKENS says is the provider's own by then (`sqlbatch.answering.providers`).
+    What SQLBATCH_MAX_ENQUEUED_TOKENS says is the provider's own by then (`sqlbatch.batches.providers`).
     """
     if given is not None and given < 1:
         raise InvalidOption(f"--max-enqueued-tokens {given}: it must be 1 or more")

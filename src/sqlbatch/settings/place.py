@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
+from sqlbatch.db.database import Database
+from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidOption, InvalidSettings
 from sqlbatch.settings.lookup import configured, named
-from sqlbatch.store.database import Database
-from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.query.returns.kinds import Check, Column, List, Struct, Type
 from sqlbatch.query.returns.typed import literals, pointer, typed
 from sqlbatch.query.returns.values import SHOWN, TOLD_BY_JSON_TYPE, Value, scalar_cases
-from sqlbatch.store.queries import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

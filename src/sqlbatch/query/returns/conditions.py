@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidReturns
 from sqlbatch.query.returns.kinds import Check, Column, List, Reference, Struct, Type
-from sqlbatch.store.queries import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

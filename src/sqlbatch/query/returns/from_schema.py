@@ -11,10 +11,10 @@ import json
 import math
 from typing import Any
 
+from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidReturns
 from sqlbatch.query.returns.definition import Returns, parse_returns
 from sqlbatch.query.returns.kinds import INTEGERS, Check, Column, Enum, List, Scalar, Struct, Type
-from sqlbatch.store.queries import quote_identifier, quote_literal
 
 _ABOUT = frozenset(
     [

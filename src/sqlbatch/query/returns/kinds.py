@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlbatch.store.queries import quote_identifier, quote_literal
+from sqlbatch.db.sql import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

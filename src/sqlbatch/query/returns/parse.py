@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidReturns
 from sqlbatch.query.returns.kinds import Check, Column, Decimal, Enum, List, Scalar, Struct, Type
 from sqlbatch.query.returns.lexer import Token, tokens
 from sqlbatch.query.returns.names import ALIASES, PHRASES, REFUSED, similar_type
 from sqlbatch.query.returns.reader import Reader
-from sqlbatch.store.queries import quote_identifier
 
 _MODEL_ANSWERS = "the model answers every column; leave it away"
 _NO_KEYS = "keys have no meaning here: rows are answered one by one; leave them away"

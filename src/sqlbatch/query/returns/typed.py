@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch.db.sql import quote_literal
 from sqlbatch.query.returns.kinds import Column, Decimal, List, Scalar, Struct, Type
-from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlbatch.db.sql import quote_literal
 from sqlbatch.query.returns.kinds import FLOATS, INTEGERS, Decimal, Enum, Scalar, Type
-from sqlbatch.store.queries import quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

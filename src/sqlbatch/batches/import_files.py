@@ -1,0 +1,90 @@
+"""Result files that the user fetched by hand: each line to the batch that carried its request, once."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+from sqlbatch.batches.judge import file_list, judge
+from sqlbatch.errors import InvalidSettings, JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from sqlbatch.db.session import Session
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What result files brought for a job: results by outcome, what was known, and lines that are not the job's.
+
+    `elsewhere` are lines of requests of other jobs, such as `other_job`; `foreign` lines of no request, and second
+    results of one, kept in `sqlbatch.quarantine`.
+    """
+
+    lines: int
+    answered: int
+    failed: int
+    retryable: int
+    known: int
+    elsewhere: int
+    other_job: int | None
+    foreign: int
+
+
+def take(
+    session: Session, job_id: int, begun: datetime, files: Sequence[Path], check: Callable[[str, str], str]
+) -> Handed:
+    """Load result files for a job, within the caller's transaction; what is loaded already changes nothing.
+
+    `check` is as for `load.load_files`. Raises JobError where no line of the files is a result of the job.
+    """
+    calls = session.run("import_files.calls", {"job_id": job_id})
+    if not calls:
+        raise JobError(f"job {job_id} has no requests any more: there is nothing that a file could answer")
+    # A job asks one call so far; lines of another would be judged by the wrong columns, and are left alone.
+    call_id, endpoint, returns = calls[0]
+    now = clock.now()
+    session.run("store.turn")
+    judge(session, files, endpoint, check(endpoint, returns))
+    session.run("results.chosen")
+    session.run("import_files.theirs", {"job_id": job_id, "call_id": call_id})
+    session.run("import_files.new")
+    session.run("import_files.strange")
+    lines, foreign, no_results, theirs = session.run("import_files.told")[0]
+    elsewhere, other = session.run("import_files.elsewhere", {"job_id": job_id})[0]
+    named = ", ".join(str(path) for path in files)
+    if lines == no_results:
+        raise JobError(
+            f"{named}: no line is a result of the Batch API (the files to fetch are a "
+            "batch's output and error file, not its input)"
+        )
+    if not theirs:
+        command = shlex.join(["sqlbatch", "load", str(other), *map(str, files)])
+        where = f"; {elsewhere:,} belong to job {other}: {command}" if elsewhere else ""
+        raise JobError(f"{named}: none of {lines:,} lines is a result of job {job_id}, nothing is changed{where}")
+    session.run("import_files.touch")
+    session.run("import_files.forget")
+    session.run("import_files.results", {"asked_at": begun, "now": now})
+    session.run("import_files.whole", {"now": now})
+    session.run("import_files.unsent", {"now": now})
+    if foreign:
+        session.run("import_files.put_aside", {"now": now}, files=file_list(files))
+    answered, failed, retryable, known = session.run("import_files.counts")[0]
+    return Handed(lines, answered, failed, retryable, known, elsewhere, other, foreign)
+
+
+def readable(files: Sequence[Path]) -> None:
+    """Raise InvalidSettings for a file that is not there, cannot be read, or has a name that stands for several."""
+    for path in files:
+        if any(character in path.name for character in "*?["):
+            raise InvalidSettings(f"{path}: a name with * ? or [ cannot be loaded: rename the file")
+        try:
+            with path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise InvalidSettings(f"{path} cannot be read: {error.strerror}") from None

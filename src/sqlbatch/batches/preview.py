@@ -1,0 +1,206 @@
+"""A handful of requests through the ordinary endpoint, at once; what was paid for is kept as a batch's results are."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+from sqlbatch.batches import render
+from sqlbatch.batches.events import Event, Previewed, Waiting
+from sqlbatch.batches.judge import judge
+from sqlbatch.errors import DatabaseConflict, DatabaseLocked, ProviderError
+from sqlbatch.leases import is_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from sqlbatch.batches.client import BatchAPI, Reply
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.session import Session
+
+# Requests under way at a time: a preview of five rows is one round, and no rate limit is run into by force.
+AT_ONCE = 8
+# A request that was turned away as too many is asked again, so often and where the wait is not longer, in seconds.
+TRIES, LONGEST_WAIT = 3, 30.0
+# Seconds between two looks at what came, so that an interrupt is seen.
+_LOOK = 0.2
+
+
+@dataclass(frozen=True)
+class PreviewResult:
+    """What came back for a request; `kept` where it was paid for, and is in the results."""
+
+    custom_id: str
+    outcome: str
+    code: str | None
+    message: str | None
+    kept: bool
+    tokens_in: int
+    tokens_cached: int
+    tokens_out: int
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a preview works with; `owner` names this run in the names of its files, `check` as in a step's work."""
+
+    database: Database
+    call_id: str
+    owner: str
+    spool: Path
+    check: Callable[[str, str], str]
+
+
+def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[PreviewResult]) -> Iterator[Event]:
+    """Ask for requests that the database has, a few at a time; add to `told` what came, as it comes.
+
+    An answer lies in a file before anything else is done with it, and is in the database before the next look. Raises
+    nothing of the provider's: that is told of the request. After an interrupt, `keep` stores what came meanwhile.
+    """
+    bodies, unreadable = work.database.read(lambda session: render.bodies(session, custom_ids))
+    told += [PreviewResult(each, "failed", render.UNREADABLE, why, False, 0, 0, 0) for each, why in unreadable.items()]
+    waiting: queue.SimpleQueue[tuple[int, str, str, str]] = queue.SimpleQueue()
+    ends: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
+    for number, (custom_id, endpoint, body) in enumerate(bodies):
+        waiting.put((number, custom_id, endpoint, body))
+
+    def work_off() -> None:
+        while True:
+            try:
+                number, custom_id, endpoint, body = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                _write(work, number, _asked(api, custom_id, endpoint, body, ends.put))
+                ends.put(None)
+            except BaseException as error:  # noqa: BLE001 (handed over to the thread that asked)
+                ends.put(error)
+
+    for _ in range(min(AT_ONCE, len(bodies))):
+        threading.Thread(target=work_off, daemon=True).start()
+    left = len(bodies)
+    yield Previewed(0, len(bodies))
+    while left:
+        try:
+            end = ends.get(timeout=_LOOK)
+        except queue.Empty:
+            continue
+        if isinstance(end, BaseException):
+            raise end
+        if end is not None:
+            yield end
+            continue
+        left -= 1
+        yield from keep(work, told)
+        yield Previewed(len(bodies) - left, len(bodies))
+
+
+def keep(work: Asking, told: list[PreviewResult]) -> Iterator[Event]:
+    """Store what came for this run and is not stored yet; whoever holds the database is waited for."""
+    files = [path for path in work.spool.glob(f"preview-{work.call_id}-*.jsonl") if _owner(path) == work.owner]
+    while files:
+        try:
+            told += store(work.database, work.call_id, files, work.check)
+        except (DatabaseLocked, DatabaseConflict) as error:
+            yield Waiting(str(error), 1.0)
+            clock.sleep(1.0)
+        else:
+            return
+
+
+def take_in(database: Database, spool: Path, check: Callable[[str, str], str]) -> int:
+    """Store what came for previews that were killed before they could; return how many answers there were."""
+    left: dict[str, list[Path]] = {}
+    for path in spool.glob("preview-*"):
+        if not is_gone(_owner(path)):
+            continue
+        if path.suffix == ".part":
+            path.unlink(missing_ok=True)
+        else:
+            left.setdefault(path.name[len("preview-") :][:36], []).append(path)
+    return sum(len(store(database, call_id, files, check)) for call_id, files in left.items())
+
+
+def store(
+    database: Database, call_id: str, files: Sequence[Path], check: Callable[[str, str], str]
+) -> list[PreviewResult]:
+    """Store the answers in files of one call, in one transaction, then delete the files; return what they say."""
+
+    def write(session: Session) -> list[PreviewResult]:
+        session.run("store.turn")
+        # Another process may have stored them, and deleted the files.
+        there = [path for path in files if path.exists()]
+        if not there:
+            return []
+        call = session.run("preview.call", {"call_id": call_id})
+        if not call:
+            return []
+        endpoint, returns = call[0]
+        judge(session, there, endpoint, check(endpoint, returns))
+        session.run("preview.keep", {"now": clock.now()})
+        return [PreviewResult(*row) for row in session.run("preview.told")]
+
+    told = database.write(write)
+    for path in files:
+        path.unlink(missing_ok=True)
+    return told
+
+
+def _asked(api: BatchAPI, custom_id: str, endpoint: str, body: str, tell: Callable[[Event], None]) -> str:
+    """Return what came back for a request as the line of a result file."""
+    asked_at = clock.now()
+    line = partial(_line, custom_id, asked_at.isoformat())
+    for attempt in range(1, TRIES + 1):
+        try:
+            reply = api.ask(endpoint, body)
+        except ProviderError as error:
+            return line(None, {"code": "unreachable", "message": str(error)})
+        wait = reply.retry_after if reply.retry_after is not None else 2.0**attempt
+        if reply.status not in {429, 503} or reply.final or attempt == TRIES or wait > LONGEST_WAIT:
+            break
+        tell(Waiting(f"{api.name} said {reply.status} (too many requests); asked again", wait))
+        clock.sleep(wait)
+    return _line_of(reply, line)
+
+
+def _line_of(reply: Reply, line: Callable[[str | None, dict[str, str] | None], str]) -> str:
+    try:
+        json.loads(reply.text)
+    except ValueError:
+        start = " ".join(reply.text.split())[:200] or "nothing"
+        message = f"the provider answered {reply.status} with something else than JSON: {start}"
+        body = json.dumps({"error": {"code": None if reply.status >= 300 else "not_json", "message": message}})
+        return line(f'{{"status_code":{reply.status},"body":{body}}}', None)
+    # A line break can stand in JSON only where any space can.
+    body = reply.text.replace("\r", " ").replace("\n", " ")
+    return line(f'{{"status_code":{reply.status},"body":{body}}}', None)
+
+
+def _line(custom_id: str, asked_at: str, response: str | None, error: dict[str, str] | None) -> str:
+    """Return the line of a result file; the reply stands in it as it came."""
+    told = json.dumps(error)
+    return f'{{"custom_id":"{custom_id}","asked_at":"{asked_at}","response":{response or "null"},"error":{told}}}'
+
+
+def _write(work: Asking, number: int, line: str) -> None:
+    """Write an answer's file whole or not at all, for it may be the only trace of what was paid."""
+    path = work.spool / f"preview-{work.call_id}-{work.owner}-{number}.jsonl"
+    part = path.with_suffix(".part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        out.write(line + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    part.replace(path)
+
+
+def _owner(path: Path) -> str:
+    found = re.fullmatch(r"preview-[0-9a-f-]{36}-(.+)-\d+\.(?:jsonl|part)", path.name)
+    return found[1] if found else ""

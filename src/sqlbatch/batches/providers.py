@@ -1,0 +1,197 @@
+"""Services that speak the OpenAI Files and Batches API: providers.toml, and the user's own `[providers.NAME]`."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from importlib import resources
+from urllib.parse import urlsplit
+
+from sqlbatch import configuration
+from sqlbatch.configuration import did_you_mean
+from sqlbatch.errors import InvalidOption, InvalidSettings
+
+# Codes that mean: no money, or no right, now and on the next try (contract, section 7, number 26).
+BLOCKING_CODES = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated", "invalid_api_key"}
+)
+# What the endpoints of an enrichment begin with, whatever a provider calls them.
+_PREFIX = "/v1"
+_HERE = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A provider: where it is, what it takes, how long its silence means nothing.
+
+    `max_requests` and `max_bytes` bound one input file, `max_enqueued_tokens` what may wait there at a time (None: not
+    known), `batches_per_hour` how many batches may be made. `batch_factor` is the part of the ordinary price that a
+    batch costs (None: not known). `endpoint_prefix` is how it spells the `/v1` of an endpoint, `line_prefix` how in the
+    lines of a file. Graces are in seconds: how long a batch may still appear in the list after a create without a
+    reply, or after one with an error reply. Polls are the seconds between two looks, at first and at most.
+    """
+
+    name: str
+    base_url: str
+    key_variable: str | None = None
+    base_url_variable: str | None = None
+    base_url_path: str = ""
+    address: str = ""
+    paid: bool = True
+    purpose: str = "batch"
+    endpoint_prefix: str = _PREFIX
+    line_prefix: str | None = None
+    max_requests: int = 50_000
+    max_bytes: int = 200_000_000
+    max_enqueued_tokens: int | None = None
+    batches_per_hour: int | None = None
+    batch_factor: float | None = None
+    silence_grace: float = 900.0
+    error_grace: float = 60.0
+    first_poll: float = 2.0
+    slowest_poll: float = 60.0
+    # Where it was defined, in words; None for what comes with sqlbatch.
+    defined: str | None = None
+
+    def endpoint(self, endpoint: str) -> str:
+        """Return how the provider spells an endpoint where a batch is made."""
+        return self.endpoint_prefix + endpoint.removeprefix(_PREFIX)
+
+    def line_url(self, endpoint: str) -> str:
+        """Return how the provider spells an endpoint in the lines of an input file."""
+        prefix = self.endpoint_prefix if self.line_prefix is None else self.line_prefix
+        return prefix + endpoint.removeprefix(_PREFIX)
+
+
+def _built_in() -> dict[str, Provider]:
+    text = resources.files("sqlbatch.batches").joinpath("providers.toml").read_text(encoding="utf-8")
+    return {name: Provider(name, **values) for name, values in tomllib.loads(text).items()}
+
+
+KNOWN = _built_in()
+
+
+def known() -> dict[str, Provider]:
+    """Return all providers by name: those that come with sqlbatch, and over them what sqlbatch.toml says.
+
+    Raises InvalidSettings for a definition that is wrong, and for a file's `provider` that there is none of.
+    """
+    found = dict(KNOWN)
+    for entry in configuration.entries("providers"):
+        found[entry.name] = _defined(entry, found.get(entry.name))
+    for file in configuration.files():
+        name = file.values.get("provider")
+        if name is not None and name not in found:
+            where = file.where((), "provider")
+            raise InvalidSettings(f"{where}: provider {name}: unknown; {did_you_mean(name, sorted(found))}")
+    return found
+
+
+def find_provider(name: str, base_url: str | None = None) -> Provider:
+    """Return the provider of a name, at another base URL where one is given, within the limit that SQLBATCH_* sets.
+
+    Raises InvalidSettings for a wrong one.
+    """
+    return _within(_found(name, base_url))
+
+
+def _found(name: str, base_url: str | None) -> Provider:
+    providers = known()
+    if name not in providers:
+        held = configuration.held("provider")
+        option = f"{held.origin}={name}" if held is not None and held.value == name else f"--provider {name}"
+        raise InvalidOption(f"{option}: unknown; {did_you_mean(name, sorted(providers))}")
+    provider = providers[name]
+    if base_url is None:
+        base_url = _from_variable(provider)
+    if base_url is None and not provider.base_url:
+        variable = f", or set {provider.base_url_variable}" if provider.base_url_variable else ""
+        raise InvalidSettings(f"{name} is at an address of your own: --base-url {provider.address}{variable}")
+    if base_url is None or base_url == provider.base_url:
+        return provider
+    if name == "local":
+        raise InvalidOption("--base-url does not go with --provider local, which finds its own server")
+    return replace(provider, base_url=canonical(base_url))
+
+
+def _within(provider: Provider) -> Provider:
+    """Return a provider with the limit of enqueued tokens that the environment sets, for any of them."""
+    held = configuration.held("max_enqueued_tokens")
+    if held is None:
+        return provider
+    if held.value < 1:
+        raise InvalidOption(f"{held.origin} {held.value}: it must be 1 or more")
+    return replace(provider, max_enqueued_tokens=held.value)
+
+
+def label(name: str, base_url: str) -> str:
+    """Return what to call a provider: its name, or the host it is reached at where that is another's."""
+    built_in = KNOWN.get(name)
+    return name if built_in is not None and built_in.base_url == base_url else urlsplit(base_url).netloc or name
+
+
+def canonical(base_url: str, option: str = "--base-url") -> str:
+    """Return a base URL in the one form that ids are made from; raise InvalidSettings where it is none."""
+    try:
+        parts = urlsplit(base_url.strip())
+    except ValueError as error:
+        raise InvalidSettings(f"{option} {base_url}: it is not a URL ({error})") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InvalidSettings(f"{option} {base_url}: write it with its scheme, for example http://127.0.0.1:8000/v1")
+    if parts.username or parts.password:
+        raise InvalidSettings(f"{option} must not carry a user or password: keys belong in the key variable")
+    return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower(), fragment="").geturl().rstrip("/")
+
+
+def is_here(base_url: str) -> bool:
+    """Whether an address is on this machine."""
+    return urlsplit(base_url).hostname in _HERE
+
+
+def _from_variable(provider: Provider) -> str | None:
+    """Return the address that the provider's own variable names, unless sqlbatch.toml has named one."""
+    variable = provider.base_url_variable if provider.base_url == KNOWN.get(provider.name, provider).base_url else None
+    address = os.environ.get(variable, "").strip() if variable else ""
+    if address and not urlsplit(address).path.strip("/"):
+        address = address.rstrip("/") + provider.base_url_path
+    return address or None
+
+
+def _defined(entry: configuration.Entry, before: Provider | None) -> Provider:
+    """Return a provider as an entry defines or changes it."""
+    name, where, values = entry.name, entry.where, dict(entry.values)
+    if name == "local" or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        reason = "the local provider is sqlbatch's own" if name == "local" else "use letters, digits, - and _"
+        raise InvalidSettings(f"{where}: {name} cannot be the name of a provider: {reason}")
+    if before is None and not values.get("base_url"):
+        raise InvalidSettings(f'{where}: [providers.{name}] has no base_url; add base_url = "https://…/v1"')
+    for key, value in values.items():
+        if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < float("inf"):
+            raise InvalidSettings(f"{where}: {key} of [providers.{name}] must be above 0")
+    if "base_url" in values:
+        values["base_url"] = canonical(values["base_url"], f"{where}: base_url")
+        if entry.shared and "key_variable" not in values:
+            # The key that belongs to the provider's own address must not follow it to another.
+            if not is_here(values["base_url"]):
+                raise InvalidSettings(
+                    f"{where}: [providers.{name}] sends to {urlsplit(values['base_url']).netloc}: say which key it may "
+                    f'have, for example key_variable = "{name.upper().replace("-", "_")}_API_KEY", or "" for none'
+                )
+            values["key_variable"] = ""
+    variable = values.get("key_variable")
+    if variable and (not variable.isidentifier() or (entry.shared and not variable.endswith("_API_KEY"))):
+        own = configuration.shown(configuration.own_file())
+        rule = (
+            f"a project's file names one that ends in _API_KEY, only {own} may name any other"
+            if variable.isidentifier()
+            else ""
+        )
+        raise InvalidSettings(
+            f"{where}: key_variable {variable} cannot be the variable of a key{': ' * bool(rule)}{rule}"
+        )
+    if variable == "":
+        values["key_variable"] = None
+    values["defined"] = where
+    return replace(before, **values) if before is not None else Provider(name, **values)

@@ -1,0 +1,84 @@
+"""A batch's input file, written by DuckDB from its manifest; with pictures a part at a time."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+from sqlbatch.batches.render import PLAIN, UNREADABLE, Rendering, has_pictures, rendering
+from sqlbatch.db.sql import quote_identifier, quote_literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.session import Session
+
+# Bytes of lines with pictures that are rendered at a time.
+PART_BYTES = 32_000_000
+
+
+def make(database: Database, batch_id: str, path: Path, url: str) -> tuple[int, int] | None:
+    """Make a batch's file; where requests had to be left out, return how many and how many bytes there are now."""
+    if not database.read(lambda session: has_pictures(session, _requests_of(session, batch_id)[0])):
+        return database.read(lambda session: write(session, batch_id, path, url))
+    return database.write(lambda session: write(session, batch_id, path, url))
+
+
+def write(session: Session, batch_id: str, path: Path, url: str | None = None) -> tuple[int, int] | None:
+    """Write a batch's input file from its manifest; its lines stand in no particular order.
+
+    `url` is the provider's spelling of the endpoint, where that is its own. Requests whose pictures are not there any
+    more fail and are left out, within the caller's transaction: then it returns how many requests and bytes are left.
+    """
+    which, endpoint = _requests_of(session, batch_id)
+    url = endpoint if url is None else url
+    if not has_pictures(session, which):
+        _write(session, which, PLAIN, path, url)
+        return None
+    left: tuple[int, int] | None = None
+    part = path.with_suffix(".part")
+    whole = path.with_suffix(".whole")
+    try:
+        with whole.open("wb") as out:
+            # DuckDB holds the pictures of a part in memory, several times over.
+            for low, high in session.run("submit.parts", {"most": PART_BYTES}, chosen=which):
+                within = f"{which} AND r.seq BETWEEN {low} AND {high}"
+                with rendering(session, within) as made:
+                    if made.unreadable:
+                        left = _leave_out(session, batch_id, made)
+                    _write(session, within, made, part, url)
+                with part.open("rb") as lines:
+                    shutil.copyfileobj(lines, out, 1 << 20)
+        whole.chmod(0o600)
+        whole.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)
+    return left
+
+
+def _leave_out(session: Session, batch_id: str, made: Rendering) -> tuple[int, int]:
+    """Let the requests fail that cannot be sent; return how many requests and bytes the batch has then."""
+    ids, messages = map(list, zip(*made.unreadable, strict=True))
+    fact = {"now": clock.now(), "code": UNREADABLE}
+    session.run("submit.unsent", {"ids": ids, "messages": messages, **fact})
+    session.run("submit.leave_out", {"ids": ids, "batch_id": batch_id})
+    requests, size = session.run("submit.count_again", {"batch_id": batch_id, **fact})[0]
+    return requests, size
+
+
+def _requests_of(session: Session, batch_id: str) -> tuple[str, str]:
+    """Return SQL that names a batch's requests, as a range that is scanned, and its endpoint."""
+    low, high, endpoint = session.run("submit.extent", {"batch_id": batch_id})[0]
+    manifest = f"SELECT m.seq FROM {{}}.sqlbatch.batch_requests m WHERE m.batch_id = {quote_literal(batch_id)}::UUID"
+    within = manifest.format(quote_identifier(session.catalog))
+    return f"r.seq BETWEEN {low} AND {high} AND r.seq IN ({within})", endpoint
+
+
+def _write(session: Session, which: str, made: Rendering, path: Path, url: str) -> None:
+    places = {"chosen": which, "path": quote_literal(str(path)), "url": quote_literal(url)}
+    with session.keeping_row_order(keep=False):
+        session.run("submit.write", rendered=made.input, joined=made.joined, **places)
+    path.chmod(0o600)

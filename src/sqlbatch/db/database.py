@@ -1,0 +1,229 @@
+"""The user's DuckDB database, open for moments only: connect, wait for a lock, bring the schema up to date."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
+
+import duckdb
+
+from sqlbatch.db import prices, schema
+from sqlbatch.db.duckdb_errors import wrapped
+from sqlbatch.db.headers import is_open_here
+from sqlbatch.db.opened import Opened, connect
+from sqlbatch.db.session import Session
+from sqlbatch.db.sql import quote_identifier, quote_literal
+from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+# Seconds to try again while another process holds the file: a holder like ourselves lets go within milliseconds
+# (an open, insert and close measures 21 ms), a person's notebook does not.
+LOCK_PATIENCE = 5.0
+# What DuckDB says of a file that another is just closing: its handle, or a WAL that was checkpointed and is going.
+_MEETING = (
+    "Unique file handle conflict",
+    "WAL was created for an older version of this database",
+    '.wal": No such file or directory',
+)
+CONFLICT_TRIES = 20
+# Texts are stored as ZSTD: dict_fsst, DuckDB's choice for them, measured three times the work and thrice the size.
+# Short ones too: a word that every row has takes 2 bytes a row, where it took 25.
+_COMPRESSION = "SET disabled_compression_methods = 'dict_fsst'; SET zstd_min_string_length = 1"
+# Bytes that DuckDB's work may take, well under what the smallest laptop has; beyond it spills to the spool folder.
+MEMORY_LIMIT = "800MB"
+
+_MIGRATING = threading.Lock()
+
+Written = TypeVar("Written")
+Had = TypeVar("Had")
+
+
+class Database:
+    """A DuckDB file by its path, or a connection of the user's that is used through cursors and never closed."""
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        connection: duckdb.DuckDBPyConnection | None = None,
+        *,
+        attach: tuple[str, ...] = (),
+        memory_limit: str = MEMORY_LIMIT,
+        threads: int | None = None,
+        spool: Path | None = None,
+    ) -> None:
+        self.path = path
+        self.connection = connection
+        self._attach = attach
+        self._memory_limit = memory_limit
+        self._threads = threads
+        self._spool = spool
+        self._migrated = False
+        # A cursor does not know where its connection stands; asked once, for a connection has one result at a time.
+        self._standing = _standing(connection) if connection is not None else ("", "")
+
+    @property
+    def name(self) -> str:
+        """What to call the database in messages."""
+        return str(self.path) if self.path else "the connection's database"
+
+    def exists(self) -> bool:
+        """Return whether there is anything to read: a file, or a connection."""
+        return self.connection is not None or (self.path is not None and self.path.exists())
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection that its caller keeps, or the user's own; raises DatabaseError as a session does."""
+        if self.connection is not None:
+            return self.connection
+        if self.path is None:
+            return duckdb.connect()
+        alone = not is_open_here(self.path)
+        connection = self._patiently(connect, self.path, LOCK_PATIENCE)
+        if alone:
+            # Sessions that work beside it find them set.
+            self._set(Session(connection, "", owned=True), None)
+        return connection
+
+    @contextmanager
+    def session(
+        self, *, migrate: bool = True, patience: float | None = None, scratch: Path | None = None
+    ) -> Iterator[Session]:
+        """Open the database for the block, with its schema made or brought up to date.
+
+        With `migrate=False` nothing is written: a file that is not there is not made, an empty database stands in.
+        `scratch` is a database file that is attached, under the name `scratch_name` gives it, until `forget`.
+        Raises DatabaseLocked once another process has held the file for `patience` seconds (LOCK_PATIENCE unless
+        given), DatabaseError otherwise.
+        """
+        if self.connection is not None:
+            session = self._cursor(self.connection)
+        else:
+            session = self._open(
+                LOCK_PATIENCE if patience is None else patience,
+                in_memory=not migrate and not self.exists(),
+                # What a killed process has spilled goes with the folder of its scratch file.
+                spill=scratch.parent if scratch is not None else self._spool,
+            )
+        try:
+            if migrate and not self._migrated:
+                # Threads that meet on a new file would conflict.
+                with _MIGRATING:
+                    schema.bring_up_to_date(session, self.name)
+                # Where another connection is at the same, it writes the same.
+                with suppress(DatabaseConflict), session.transaction():
+                    prices.refresh(session)
+                self._migrated = True
+            elif not self._migrated:
+                schema.refuse_newer(session, self.name)
+            if scratch is not None:
+                # Another transaction of this process may still see it, and what is seen cannot be attached anew.
+                session.sql(f"ATTACH IF NOT EXISTS {quote_literal(str(scratch))} AS {scratch_name(scratch)}")
+            yield session
+        finally:
+            session.close()
+
+    def write(self, work: Callable[[Session], Written], *, scratch: Path | None = None) -> Written:
+        """Do the work in one transaction, again where another connection changed the same rows first."""
+        for tries in range(CONFLICT_TRIES):
+            try:
+                with self.session(scratch=scratch) as session, session.transaction():
+                    return work(session)
+            except DatabaseConflict:
+                if tries == CONFLICT_TRIES - 1:
+                    raise
+            time.sleep(random.random() * 0.05 * (tries + 1))  # noqa: S311
+        raise AssertionError("the last try returns or raises")
+
+    def read(self, work: Callable[[Session], Written]) -> Written:
+        """Do the work in one session, outside of a transaction."""
+        with self.session() as session:
+            return work(session)
+
+    def forget(self, scratch: Path) -> None:
+        """Let go of a scratch file, where the database is open in this process all the while."""
+        if self.connection is not None or (self.path is not None and is_open_here(self.path)):
+            # Who has closed the database meanwhile has let go of it.
+            with suppress(DatabaseError, duckdb.Error), self.session(migrate=False) as session:
+                session.sql(f"DETACH DATABASE IF EXISTS {scratch_name(scratch)}")
+
+    def _cursor(self, connection: duckdb.DuckDBPyConnection) -> Session:
+        try:
+            catalog, schema = self._standing
+            cursor = connection.cursor()
+            cursor.execute(f"USE {quote_identifier(catalog)}.{quote_identifier(schema)}")
+            cursor.execute("SET TimeZone = 'UTC'")
+        except duckdb.Error as error:
+            raise wrapped(error) from error
+        return Session(cursor, catalog, owned=False)
+
+    def _open(self, patience: float, *, in_memory: bool, spill: Path | None) -> Session:
+        opened = None if in_memory or self.path is None else self._patiently(Opened, self.path, patience)
+        con = opened.cursor if opened else duckdb.connect()
+        # What is open in this process already has the settings of who opened it.
+        owned = opened.alone if opened else True
+        session = Session(con, "", owned=owned, close=opened.close if opened else None)
+        try:
+            session.catalog = session.sql("SELECT current_catalog()")[0][0]
+            if not in_memory:
+                self._refuse_other_files(session)
+            session.sql("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
+            if owned:
+                self._set(session, spill)
+            for clause in self._attach:
+                session.sql(clause)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _set(self, session: Session, spill: Path | None) -> None:
+        session.sql(_COMPRESSION)
+        session.sql(f"SET memory_limit = {quote_literal(self._memory_limit)}")
+        if self._threads:
+            session.sql(f"SET threads = {self._threads}")
+        if spill is not None and spill.is_dir():
+            # Where another thread has the file open and spills already, its place is ours.
+            with suppress(duckdb.Error):
+                session.con.execute(f"SET temp_directory = {quote_literal(str(spill))}")
+
+    def _patiently(self, how: Callable[[Path], Had], path: Path, patience: float) -> Had:
+        """Open a file, again while another process holds it."""
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return how(path)
+            except duckdb.Error as error:
+                problem = wrapped(error, self.name)
+                # Who opens the file while another process checkpoints and closes it meets its last moment.
+                meeting = any(sign in str(error) for sign in _MEETING)
+                if not (meeting or isinstance(problem, DatabaseLocked)) or time.monotonic() > until:
+                    raise problem from error
+            # Jitter keeps two waiting processes from meeting again and again.
+            time.sleep(0.01 + random.random() * 0.05)  # noqa: S311
+
+    def _refuse_other_files(self, session: Session) -> None:
+        """Raise DatabaseError for what DuckDB opens as something else: a CSV file becomes a view in memory.
+
+        DuckDB is asked, for to open and close the file by hand would end the lock that this process has on it (POSIX).
+        """
+        found = session.run("store.file", {"catalog": session.catalog})
+        if not found or found[0][0] is None:
+            raise DatabaseError(f"{self.name} is not a DuckDB database: name another file with --db")
+
+
+def _standing(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
+    try:
+        catalog, schema = connection.execute("SELECT current_catalog(), current_schema()").fetchall()[0]
+    except duckdb.Error as error:
+        raise wrapped(error) from error
+    return catalog, schema
+
+
+def scratch_name(scratch: Path) -> str:
+    """Return the catalogue name of an attached scratch file: its own, so that two compilers do not meet."""
+    return quote_identifier(f"sqlbatch_scratch_{scratch.parent.name.rpartition('-')[2]}")

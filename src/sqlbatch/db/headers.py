@@ -1,0 +1,122 @@
+"""A file is opened by its newest headers: DuckDB 2.0 reads them before it locks the file, 1.5 once it has.
+
+What another process commits and closes in between would be lost, for the next commit goes on from the headers that
+were read. So they are read here too, before DuckDB opens the file and once it has the lock, and where they differ the
+file is opened again. The handle that reads them stays open until this process has no other on the file: with any of
+them, POSIX would end the process's lock.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+
+from sqlbatch.leases import new_owner
+
+# Bytes: the main header, and the two that checkpoints write in turn.
+_HEADERS = 3 * 4096
+
+# Our handles, by the device and the number of their file.
+_HANDLES: dict[tuple[int, int], int] = {}
+
+
+def open_newest(path: Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection to a file as it is while this process has its lock; the file is made where there is none.
+
+    Threads call it one at a time. Raises duckdb.Error where the file cannot be opened.
+    """
+    if sys.platform == "win32":  # pragma: no cover - DuckDB shares the file with no handle of ours there
+        return duckdb.connect(str(path))
+    if not path.exists() and not path.with_name(f"{path.name}.wal").exists():
+        _make(path)
+    handle = _handle(path)
+    try:
+        while True:
+            before = _headers(handle)
+            try:
+                connection = duckdb.connect(str(path))
+            except duckdb.Error:
+                # Headers that are too old for the WAL that lies beside the file by now are refused.
+                if _headers(handle) == before:
+                    raise
+                continue
+            if _headers(handle) == before:
+                return connection
+            connection.close()
+    finally:
+        let_go()
+
+
+def is_open_here(path: Path) -> bool:
+    """Return whether this process has the file open otherwise: a connection of the user's, as far as can be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) in _open_here()[1]
+
+
+def let_go() -> None:
+    """Close our handles of the files that this process has no other handle of."""
+    listed, used = _open_here()
+    for file, handle in list(_HANDLES.items()):
+        # Where the system does not list handles, ours stay open: one a file, and no lock ends.
+        if handle in listed and file not in used:
+            os.close(_HANDLES.pop(file))
+
+
+def _open_here() -> tuple[set[int], set[tuple[int, int]]]:
+    """Return the handles that the system lists, and the files of those that are not ours."""
+    listed: set[int] = set()
+    with suppress(OSError):
+        listed = {int(entry.name) for entry in Path("/dev/fd").iterdir()}
+    files = set()
+    for handle in listed - set(_HANDLES.values()):
+        # The handle that listed them is closed by now.
+        with suppress(OSError):
+            files.add(_file(handle))
+    return listed, files
+
+
+def _handle(path: Path) -> int | None:
+    """Return our handle of a file, None where there is none to read: DuckDB says why."""
+    try:
+        if not path.is_file():
+            return None
+        found = path.stat()
+        known = _HANDLES.get((found.st_dev, found.st_ino))
+        if known is None:
+            known = os.open(path, os.O_RDONLY)
+            _HANDLES[_file(known)] = known
+    except OSError:
+        return None
+    return known
+
+
+def _file(handle: int) -> tuple[int, int]:
+    found = os.fstat(handle)
+    return found.st_dev, found.st_ino
+
+
+def _headers(handle: int | None) -> bytes | None:
+    with suppress(OSError):
+        return os.pread(handle, _HEADERS, 0) if handle is not None else None
+    return None
+
+
+def _make(path: Path) -> None:
+    """Make an empty database under its name, where no other process has made it first.
+
+    DuckDB writes its first headers over whatever is there once it has the lock: a file that another process has made,
+    filled and closed since DuckDB looked for it, too.
+    """
+    # Where the folder takes no other file, or no second name of one, DuckDB makes it itself, or says why not.
+    with suppress(OSError), TemporaryDirectory(prefix=f".sqlbatch-{new_owner()}-", dir=path.parent) as folder:
+        made = f"{folder}/made"
+        duckdb.connect(made).close()
+        os.link(made, path)

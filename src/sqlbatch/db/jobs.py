@@ -1,0 +1,116 @@
+"""Jobs as the database has them: add, find, list, finish."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+from sqlbatch.db.records import Again, BatchRow, Billed, JobRow, Tally
+from sqlbatch.db.sql import quote_identifier
+from sqlbatch.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.session import Session
+
+
+def add(session: Session, facts: Mapping[str, object], *, not_before: object, scratch: str) -> int:
+    """Add a job that wants the requests of the scratch database, and return its number."""
+    job_id = int(session.run("jobs.add", {**facts, "now": clock.now(), "not_before": not_before})[0][0])
+    session.run("jobs.want", {"job_id": job_id, "not_before": not_before}, scratch=scratch)
+    return job_id
+
+
+def find(session: Session, name: str | None) -> JobRow:
+    """Return the job of a number or a target's name, the newest of all for None; raise JobError where there is none."""
+    if name is not None and name.isascii() and name.isdigit():
+        found = rows(session, int(name))
+        if not found:
+            raise JobError(f"there is no job {name}: sqlbatch jobs lists them")
+        return found[0]
+    # A job keeps its target as SQL; a person also writes the name without its quotes.
+    newest = session.run("jobs.newest", {"target": name, "quoted": None if name is None else quote_identifier(name)})
+    if newest:
+        return rows(session, int(newest[0][0]))[0]
+    if name is None:
+        raise JobError("there is no job yet: sqlbatch enrich begins one")
+    near = get_close_matches(name, [target for (target,) in session.run("jobs.targets")], n=1)
+    raise JobError(
+        f"no job has the target {name}; " + (f"did you mean {near[0]}?" if near else "sqlbatch jobs lists them")
+    )
+
+
+def rows(session: Session, job_id: int | None = None) -> list[JobRow]:
+    """Return one job, or all of them, the newest first."""
+    found = [JobRow(*row) for row in session.run("jobs.list", {"job_id": job_id, "catalog": session.catalog})]
+    counts = {job: tally for job, _, tally in _tallies(session, [job.job_id for job in found])}
+    return [
+        replace(
+            job,
+            answered=(tally := counts[job.job_id]).answered,
+            failed=tally.failed,
+            pending=job.requests - tally.answered - tally.failed,
+        )
+        for job in found
+    ]
+
+
+def tally(database: Database, job_id: int) -> Tally:
+    """Count a job's requests, and keep the counts: until something changes they are not counted again."""
+    kept = database.read(lambda session: _kept(session, [job_id]))[0][2]
+    return kept or database.write(lambda session: _keep(session, job_id))
+
+
+def _keep(session: Session, job_id: int) -> Tally:
+    _, state, counted = _tallies(session, [job_id])[0]
+    session.run("jobs.forget", {"job_id": job_id})
+    session.run("jobs.keep", {"job_id": job_id, "state": state, **asdict(counted)})
+    return counted
+
+
+def _tallies(session: Session, job_ids: list[int]) -> list[tuple[int, str, Tally]]:
+    """Return the state and the counts of jobs, counted anew where what is kept is of another state."""
+    kept = _kept(session, job_ids)
+    stale = [job_id for job_id, _, tally in kept if tally is None]
+    counted = {row[0]: Tally(*row[1:]) for row in session.run("jobs.count", {"jobs": stale})} if stale else {}
+    return [(job_id, state, tally or counted[job_id]) for job_id, state, tally in kept]
+
+
+def _kept(session: Session, job_ids: list[int]) -> list[tuple[int, str, Tally | None]]:
+    found = session.run("jobs.kept", {"jobs": job_ids})
+    return [(row[0], row[1], None if row[2] is None else Tally(*row[2:])) for row in found]
+
+
+def batches(session: Session, job_id: int) -> list[BatchRow]:
+    """Return the batches that carried what a job wants, since it began."""
+    return [BatchRow(*row) for row in session.run("jobs.batches", {"job_id": job_id})]
+
+
+def failures(session: Session, job_id: int) -> list[tuple[str, int, str | None]]:
+    """Return a job's failures: code, how many, one message."""
+    return [(row[0], row[1], row[2]) for row in session.run("jobs.failures", {"job_id": job_id})]
+
+
+def tried_again(session: Session, job_id: int) -> list[Again]:
+    """Return what of a job did not work at once and may, by reason, the commonest first."""
+    return [Again(*row) for row in session.run("jobs.tried_again", {"job_id": job_id})]
+
+
+def billed(session: Session, job_id: int) -> Billed:
+    """Return what was billed for what a job has sent."""
+    return Billed(*session.run("jobs.billed", {"job_id": job_id})[0])
+
+
+def finish(session: Session, job_id: int, error: str | None = None) -> None:
+    """Note a job as done, with its counts as they are now; `error` says why it wrote no target."""
+    _, state, counted = _kept(session, [job_id])[0]
+    session.run("jobs.forget", {"job_id": job_id})
+    # What was kept at an earlier end tells nothing of what has come since.
+    if counted is None or state == "done":
+        _, _, counted = _tallies(session, [job_id])[0]
+    session.run("jobs.keep", {"job_id": job_id, "state": "done", **asdict(counted)})
+    session.run("jobs.finish", {"job_id": job_id, "now": clock.now(), "error": error})

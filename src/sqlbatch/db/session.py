@@ -1,0 +1,79 @@
+"""A connection to one database for a moment: named SQL, transactions, DuckDB's errors as ours."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from sqlbatch import trace
+from sqlbatch.db.duckdb_errors import wrapped
+from sqlbatch.db.sql import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+
+class Session:
+    """A connection for the moment, that runs named SQL against one database."""
+
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, catalog: str, *, owned: bool, close: Callable[[], None] | None = None
+    ) -> None:
+        self.con = con
+        self.catalog = catalog
+        self.owned = owned
+        self.close = close or con.close
+
+    def run(self, name: str, params: Mapping[str, object] | None = None, /, **places: str) -> list[tuple[Any, ...]]:
+        """Run the block `file.block` and return its rows; raise DatabaseError for what DuckDB cannot do."""
+        return self.sql(statement(name, self.catalog, **places), params, name)
+
+    def sql(
+        self, sql: str, params: Mapping[str, object] | None = None, name: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run a SQL text and return its rows; raise DatabaseError for what DuckDB cannot do."""
+        began = trace.now()
+        try:
+            return self.con.execute(sql, dict(params) if params else None).fetchall()
+        except duckdb.Error as error:
+            raise wrapped(error) from error
+        finally:
+            trace.sql_told(sql, began, name)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block does, or nothing of it."""
+        self.sql("BEGIN TRANSACTION")
+        try:
+            yield
+            self.sql("COMMIT")
+        except BaseException:
+            # Where DuckDB has rolled back by itself, what went wrong first is what is raised.
+            with suppress(duckdb.Error):
+                self.con.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def keeping_row_order(self, *, keep: bool) -> Iterator[None]:
+        """Set whether results keep the rows' order; where they need not, DuckDB needs a third of the memory.
+
+        The setting belongs to the whole instance: on a connection of the user's it is set only where the order must be
+        kept, and put back.
+        """
+        before = bool(self.sql("SELECT current_setting('preserve_insertion_order')::BOOLEAN")[0][0])
+        if before == keep or not (keep or self.owned):
+            yield
+            return
+        self.sql(f"SET preserve_insertion_order = {keep}")
+        try:
+            yield
+        finally:
+            # After an error the transaction takes no statement; what went wrong first is what is raised.
+            with suppress(duckdb.Error):
+                self.con.execute(f"SET preserve_insertion_order = {before}").fetchall()
+
+    def has_schema(self) -> bool:
+        """Return whether the schema `sqlbatch` is in this database."""
+        return bool(self.run("store.has_schema", {"catalog": self.catalog}))

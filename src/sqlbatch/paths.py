@@ -1,0 +1,58 @@
+"""Where files lie beside the database: on their way, of the local server, and of a query that is being read."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlbatch.leases import is_gone, new_owner
+
+if TYPE_CHECKING:
+    from sqlbatch.db.database import Database
+
+
+def state_dir(database: Database) -> Path:
+    """Return the folder beside the database file that holds files on their way, and the local server's state.
+
+    What is in memory only has a folder that goes with the process.
+    """
+    path = file_of(database)
+    return path.with_name(path.name + ".sqlbatch") if path is not None else _passing_home()
+
+
+def file_of(database: Database) -> Path | None:
+    """Return the file of a database, also of a connection's; None where it is in memory."""
+    if database.connection is None:
+        return database.path
+    with database.session(migrate=False) as session:
+        found = session.run("store.file", {"catalog": session.catalog})
+    return Path(found[0][0]) if found and found[0][0] else None
+
+
+def scratch_folder(database: Database) -> Path:
+    """Make a folder for the scratch file, beside the database where that can be written."""
+    beside = database.path.parent if database.path is not None else None
+    sweep(database)
+    with contextlib.suppress(OSError):
+        if beside is not None and beside.is_dir():
+            return Path(tempfile.mkdtemp(prefix=f".sqlbatch-{new_owner()}-", dir=beside))
+    return Path(tempfile.mkdtemp(prefix="sqlbatch-"))
+
+
+def sweep(database: Database) -> None:
+    """Delete the scratch folders that killed processes have left beside the database; they hold the user's rows."""
+    for folder in database.path.parent.glob(".sqlbatch-*-*") if database.path is not None else ():
+        if is_gone(folder.name.removeprefix(".sqlbatch-").rpartition("-")[0]):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@functools.cache
+def _passing_home() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="sqlbatch-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,160 @@
+"""Our SQL: every block of `sql/` is named, described, and prepares against the migrated schema."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from sqlbatch import run, settings
+from sqlbatch.batches.readers import reader_of
+from sqlbatch.db.database import Database, scratch_name
+from sqlbatch.db.sql import quote_identifier, quote_literal, statement
+from sqlbatch.named_sql import blocks, read_sql, sql_folder
+from tests.query.support import begin, database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlbatch.db.session import Session
+
+# schema.sql has no blocks, and server.sql is SQLite's.
+FILES = sorted(
+    entry.name
+    for entry in sql_folder().iterdir()
+    if entry.name.endswith(".sql") and entry.name not in {"schema.sql", "server.sql"}
+)
+BLOCKS = [f"{file.removesuffix('.sql')}.{name}" for file in FILES for name in blocks(file)]
+# What stands in the places of the blocks: SQL such as the code fills in.
+PLACES = {
+    "query": "SELECT 1 AS a", "limit": "LIMIT 1", "skipped": "CAST(NULL AS VARCHAR)", "input": "a::VARCHAR",
+    "invalid": "CAST(NULL AS VARCHAR)", "job": "1", "typed": "sqlbatch_content AS response", "begin": "",
+    "comment": "'ours'",
+    "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2", "url": "'/v1/x'",
+    "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'",
+    "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1", "past": "r.batch_id IS NULL",
+    "chosen": "r.seq = 1",
+    "extra": "0", "more": "", "look": "",
+    "images": "NULL::VARCHAR[]", "picture_tokens": "0", "joined": "", "rendered": "r.input",
+    "values": "[p]", "place": "0",
+    "type": "'image/png'", "holds": "true", "unsupported": "'no'",
+    "sample": "1", "shown": "a := 1", "answer": "b := sqlbatch_answer.content",
+    **asdict(reader_of("/v1/responses")),
+}  # fmt: skip
+# Blocks that make the temporary tables that others read, in this order.
+FIRST = (
+    "render.needed", "render.kept", "render.inputs",
+    "prices.known", "plan.choose", "plan.running", "plan.shards", "results.judged", "results.chosen",
+    "import_files.theirs", "import_files.new", "import_files.strange", "join.found", "prune.idle", "prune.past",
+    "prune.past_batches", "cancel.failed",
+)  # fmt: skip
+VALUES = {
+    "given": "'[]'",
+    "catalog": "'work'",
+    "jobs": "[1]",
+    "keeping": "[1]",
+    "job_id": "1",
+    "call_id": "'00000000-0000-0000-0000-000000000001'",
+}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """Open a database with a begun job, a scratch database as the compiler leaves it, and every temporary table."""
+    with contextlib.chdir(tmp_path_factory.mktemp("blocks")):
+        yield from _session()
+
+
+def _session() -> Iterator[Session]:
+    lines = Path("lines.jsonl").resolve()
+    lines.write_text('{"custom_id": "x"}\n')
+    PLACES["files"] = f"[{quote_literal(str(lines))}]"
+    db = database()
+    begin(db, "SELECT 1 AS a")
+    given = {"provider": "local", "instructions": "x", "image": ["p"]}
+    asked = settings.ask(settings.Source("SELECT 1 AS a, 'x.png' AS p", {}, None), given)
+    with (
+        run.prepared(db, asked.enrichment, asked.provider, "t") as ask,
+        db.session(scratch=ask.scratch) as opened,
+    ):
+        opened.sql("CREATE TABLE t (custom_id UUID, ai_status VARCHAR)")
+        for name in FIRST:
+            for sql in _statements(opened, name, scratch_name(ask.scratch)):
+                opened.con.execute(re.sub(r"\$\w+", lambda value: VALUES.get(value[0][1:], "1"), sql))
+        opened.sql(f"CREATE MACRO scratch() AS {quote_literal(scratch_name(ask.scratch))}")
+        yield opened
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_prepares_against_the_migrated_schema(name: str, session: Session) -> None:
+    scratch = session.sql("SELECT scratch()")[0][0]
+    for number, sql in enumerate(_statements(session, name, scratch)):
+        # DuckDB prepares what reads and writes rows; what makes a table of a query is prepared as the query.
+        query = re.sub(r"^(--.*\n)*CREATE (OR REPLACE )?(TEMP )?TABLE \S+ AS\s", "", sql)
+        if query.startswith(("CREATE", "DROP", "COMMENT")):
+            session.con.execute("BEGIN")
+            session.con.execute(query.replace("CREATE TABLE", "CREATE OR REPLACE TABLE"))
+            session.con.execute("ROLLBACK")
+        else:
+            session.con.execute(f"PREPARE {name.replace('.', '_')}_{number} AS {query}")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_is_nothing_but_described_blocks(file: str) -> None:
+    assert blocks(file)
+    head, _, _ = read_sql(file).partition("\n-- ")
+    assert head.startswith("-- ")
+    assert ";" not in "\n".join(line for line in head.splitlines()[1:])
+    for block in blocks(file).values():
+        assert block.description[0].islower() or not block.description[0].isalpha()
+        assert block.sql
+
+
+def test_every_block_is_used() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in Path(run.__file__).parent.rglob("*.py"))
+    named = set(re.findall(r'"([a-z]+\.[a-z_]+)"', code))
+    # quote.known and quote.unknown are chosen by name.
+    assert set(BLOCKS) - named - {"quote.known", "quote.unknown"} == set()
+
+
+def test_a_place_is_filled_once_and_what_fills_it_is_left_alone() -> None:
+    sql = statement("compile.snapshot", "my db", scratch="s", query="SELECT '{limit} sqlbatch.jobs'", limit="LIMIT 1")
+    assert "SELECT '{limit} sqlbatch.jobs'" in sql
+    assert 'FROM "my db".sqlbatch.guard' not in sql
+    assert '"my db".sqlbatch.guard' in statement("store.turn", "my db")
+    with pytest.raises(KeyError):
+        statement("compile.snapshot", "db", scratch="s")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "plain", "it's", 'a "b"', "nul \0 in it", "\0", "''\0''", "\u2028 😀", "{x} $y ; --", "\\n"]
+)
+def test_a_text_comes_back_from_its_literal_and_a_name_from_its_identifier(text: str) -> None:
+    with duckdb.connect() as con:
+        assert con.execute(f"SELECT {quote_literal(text)}").fetchall() == [(text,)]
+        if text and "\0" not in text:
+            assert con.execute(f"SELECT 1 AS {quote_identifier(text)}").description[0][0] == text
+
+
+def _statements(session: Session, name: str, scratch: str) -> list[str]:
+    places = PLACES | {"scratch": scratch, "source": f"{scratch}.main.to_send", "target": f"{session.catalog}.main.t"}
+    places["rows"] = f"{scratch}.main.rows"
+    if name.startswith("pictures."):
+        places["content"] = "value::BLOB" if name == "pictures.held" else "v.value::BLOB"
+    if name == "join.has_snapshot":
+        places["rows"] = "rows_1"
+    filled = statement(name, session.catalog, **places)
+    return [each.query.strip().rstrip(";") for each in duckdb.extract_statements(filled)]
+
+
+def test_a_database_stands_for_a_file_that_is_not_there(tmp_path: Path) -> None:
+    db = Database(tmp_path / "none.duckdb")
+    with db.session(migrate=False) as opened:
+        assert not opened.has_schema()
+        assert opened.sql("SELECT 1") == [(1,)]
+    assert not db.exists()
