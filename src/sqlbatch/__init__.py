@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["Job", "SqlbatchError", "enrich", "find", "jobs", "plan", "preview"]
 
 _WHERE = {
-    "Job": "handle", "SqlbatchError": "errors", "enrich": "job", "find": "handle", "jobs": "handle", "plan": "job",
-    "preview": "job",
+    "Job": "job", "SqlbatchError": "errors", "enrich": "api", "find": "job", "jobs": "job", "plan": "api",
+    "preview": "api",
 }  # fmt: skip
 
 
