@@ -108,7 +108,7 @@ VALUES (:id, :endpoint, :input_file_id, :completion_window, :output_expires_seco
 SELECT * FROM batches WHERE id = :id;
 
 -- list_batches: batches newest first, after a position
-SELECT * FROM batches WHERE (:after IS NULL OR seq < :after) AND (:until IS NULL OR created_at <= :until)
+SELECT * FROM batches WHERE :after IS NULL OR seq < :after
 ORDER BY seq DESC LIMIT :limit;
 
 -- unfinished_batches: batches that are still to be worked on, oldest first

@@ -13,7 +13,7 @@ import pytest
 
 from sqlbatch.errors import ServerError
 from sqlbatch.server import EmbeddedServer, ServerConfig
-from sqlbatch.server.faults import NAMES
+from sqlbatch.server.testing.faults import NAMES
 
 from .helpers import CHAT, answers, chat_lines, create, jsonl, raw, results, run, upload, wait
 
@@ -26,7 +26,7 @@ CREATE = "POST /v1/batches"
 def test_every_failure_is_documented_and_tested() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
     assert set(re.findall(r"^\| `([a-z_0-9]+)` \|", guide, re.MULTILINE)) >= NAMES
-    tests = Path(__file__).read_text() + (Path(__file__).parent / "test_batches.py").read_text()
+    tests = "".join((Path(__file__).parent / f"test_{name}.py").read_text() for name in ("faults", "shapes", "batches"))
     assert {name for name in NAMES if f'"{name}"' not in tests} == set()
 
 

@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
-from sqlbatch.server import batches, control, direct, files
+from sqlbatch.server import batches, direct, files
 from sqlbatch.server.envelope import ApiError, Json
-from sqlbatch.server.faults_http import FaultyHttp
+from sqlbatch.server.testing import control
+from sqlbatch.server.testing.replies import FaultyHttp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -137,6 +138,6 @@ def make_app(context: Context) -> ASGIApp:
     gate = Gate(app, key_env=config.api_key_env, loopback=config.host in _LOOPBACK)
     if context.faults is None:
         return gate
-    faulty = FaultyHttp(gate, context.faults)
+    faulty = FaultyHttp(gate, context.faults, context.clock)
     context.seen = faulty.seen
     return faulty

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch.server.body import read_object
 from sqlbatch.server.envelope import ApiError, Json, invalid_type, invalid_value, missing_parameter, new_id
-from sqlbatch.server.faults_batch import shown_batch
 from sqlbatch.server.files import expiry_seconds
 from sqlbatch.server.listing import listing, page_size
 
@@ -88,13 +87,13 @@ async def create_batch(request: Request) -> Response:
     )
     record = _existing(context, batch_id)
     context.runner.wake(batch_id)
-    return Json(_shown(context, record))
+    return Json(batch_object(record))
 
 
 async def get_batch(request: Request) -> Response:
     """GET /v1/batches/{id}."""
     context: Context = request.app.state.context
-    return Json(_shown(context, _existing(context, request.path_params["batch_id"])))
+    return Json(batch_object(_existing(context, request.path_params["batch_id"])))
 
 
 async def list_batches(request: Request) -> Response:
@@ -103,13 +102,8 @@ async def list_batches(request: Request) -> Response:
     query = request.query_params
     limit = page_size(query.get("limit"), largest=100, default=20)
     after = _existing(context, query["after"]).seq if "after" in query else None
-    if context.faults and context.faults.take("endless_list", "batches"):
-        found = context.state.batches(None, limit)
-        return Json({"object": "list", "data": [_shown(context, record) for record in found]})
-    lag = context.faults.take("list_lags", "batches") if context.faults else None
-    hidden = context.clock.now() - float(lag.options.get("seconds", 60)) if lag else None
-    found = context.state.batches(after, limit + 1, hidden)
-    return Json(listing([_shown(context, record) for record in found], limit))
+    found = context.state.batches(after, limit + 1)
+    return Json(listing([batch_object(record) for record in found], limit))
 
 
 async def cancel_batch(request: Request) -> Response:
@@ -122,12 +116,7 @@ async def cancel_batch(request: Request) -> Response:
     record = _existing(context, batch_id)
     if record.status not in {"cancelling", "cancelled"}:
         raise ApiError(409, f"Cannot cancel a batch with status '{record.status}'.")
-    return Json(_shown(context, record))
-
-
-def _shown(context: Context, record: BatchRecord) -> dict[str, Any]:
-    shown = batch_object(record)
-    return shown_batch(context.faults, shown) if context.faults else shown
+    return Json(batch_object(record))
 
 
 def _existing(context: Context, batch_id: str) -> BatchRecord:

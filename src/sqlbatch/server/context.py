@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlbatch.server.clock import Clock
     from sqlbatch.server.config import ServerConfig
-    from sqlbatch.server.faults import Faults
-    from sqlbatch.server.faults_http import Seen
     from sqlbatch.server.folder import Folder
-    from sqlbatch.server.ledger import Ledger
     from sqlbatch.server.passthrough import Passthrough
     from sqlbatch.server.runner import Runner
     from sqlbatch.server.state import State
+    from sqlbatch.server.testing.faults import Faults
+    from sqlbatch.server.testing.ledger import Ledger
+    from sqlbatch.server.testing.replies import Seen
 
 
 @dataclass

@@ -13,8 +13,8 @@ from sqlbatch.server.results import Progress, Reply, Results
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlbatch.server.faults_batch import FaultyBatch
     from sqlbatch.server.state import BatchRecord
+    from sqlbatch.server.testing.lines import FaultyBatch
     from sqlbatch.server.tools import Tools
 
 EXPIRED = {

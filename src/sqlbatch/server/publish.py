@@ -12,7 +12,7 @@ from sqlbatch.server.threads import beside
 
 if TYPE_CHECKING:
     from sqlbatch.server.execute import Execution
-    from sqlbatch.server.faults_batch import FaultyBatch
+    from sqlbatch.server.testing.lines import FaultyBatch
     from sqlbatch.server.tools import Tools
 
 _LIFETIME = 2_592_000  # seconds that output files are kept unless asked otherwise; 30 days (contract section 2)

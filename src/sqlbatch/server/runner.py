@@ -17,9 +17,9 @@ from sqlbatch.server.work import BatchWork
 if TYPE_CHECKING:
     from sqlbatch.server.clock import Clock
     from sqlbatch.server.config import ServerConfig
-    from sqlbatch.server.faults import Faults
     from sqlbatch.server.folder import Folder
-    from sqlbatch.server.ledger import Ledger
+    from sqlbatch.server.testing.faults import Faults
+    from sqlbatch.server.testing.ledger import Ledger
 
 _log = logging.getLogger("sqlbatch.server")
 _AT_ONCE = 16  # batches whose lines are run side by side; the others wait their turn

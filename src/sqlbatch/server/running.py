@@ -17,12 +17,12 @@ import uvicorn
 from sqlbatch.errors import ServerError
 from sqlbatch.server.app import make_app
 from sqlbatch.server.context import Context
-from sqlbatch.server.faults import load
 from sqlbatch.server.folder import Folder, FolderLock
-from sqlbatch.server.ledger import Ledger
 from sqlbatch.server.passthrough import Passthrough
 from sqlbatch.server.runner import Runner
 from sqlbatch.server.state import State
+from sqlbatch.server.testing.faults import load
+from sqlbatch.server.testing.ledger import Ledger
 
 if TYPE_CHECKING:
     from sqlbatch.server.config import ServerConfig

@@ -134,9 +134,9 @@ class State:
         row = self._connection.execute(self._sql["get_batch"], {"id": batch_id}).fetchone()
         return None if row is None else _batch(row)
 
-    def batches(self, after: int | None, limit: int, until: float | None = None) -> list[BatchRecord]:
-        """Return batches, newest first, that were created before position `after`, and not after the time `until`."""
-        rows = self._connection.execute(self._sql["list_batches"], {"after": after, "limit": limit, "until": until})
+    def batches(self, after: int | None, limit: int) -> list[BatchRecord]:
+        """Return batches, newest first, that were created before position `after`."""
+        rows = self._connection.execute(self._sql["list_batches"], {"after": after, "limit": limit})
         return [_batch(row) for row in rows]
 
     def clock(self, speed: float) -> Clock:

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from sqlbatch.server.clock import Clock
     from sqlbatch.server.config import ServerConfig
-    from sqlbatch.server.faults import Faults
     from sqlbatch.server.folder import Folder
-    from sqlbatch.server.ledger import Ledger
     from sqlbatch.server.lines import Line
     from sqlbatch.server.results import Reply
     from sqlbatch.server.state import State
+    from sqlbatch.server.testing.faults import Faults
+    from sqlbatch.server.testing.ledger import Ledger
 
 OFFLINE = "offline"
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.server.envelope import new_id
 from sqlbatch.server.execute import CANCELLED, EXPIRED, Execution
-from sqlbatch.server.faults_batch import FaultyBatch
 from sqlbatch.server.publish import publish
+from sqlbatch.server.testing.lines import FaultyBatch
 from sqlbatch.server.validate import Report, Validator
 
 if TYPE_CHECKING:

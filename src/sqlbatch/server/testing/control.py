@@ -10,15 +10,15 @@ from starlette.routing import Route
 from sqlbatch.errors import ServerError
 from sqlbatch.server.body import read_object
 from sqlbatch.server.envelope import ApiError, Json
-from sqlbatch.server.faults import read_rules
+from sqlbatch.server.testing.faults import read_rules
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from sqlbatch.server.context import Context
-    from sqlbatch.server.faults import Faults
-    from sqlbatch.server.ledger import Ledger
+    from sqlbatch.server.testing.faults import Faults
+    from sqlbatch.server.testing.ledger import Ledger
 
 _MAX_BODY = 1024 * 1024
 

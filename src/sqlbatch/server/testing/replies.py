@@ -1,0 +1,255 @@
+"""Faults of HTTP replies: dropped, held, cut, refused, or in another shape."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from sqlbatch.server.testing.shapes import BATCH_ID, BATCHES, CREATE, ERRORS, FILES, SHAPES, TEXTS, error_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from sqlbatch.server.clock import Clock
+    from sqlbatch.server.testing.faults import Faults, Rule
+    from sqlbatch.server.testing.shapes import Options
+
+_KEPT = 20_000  # requests that are remembered
+
+
+class ConnectionDropped(Exception):
+    """The connection was closed on purpose."""
+
+
+@dataclass
+class Seen:
+    """One HTTP request as a test may ask for it; `status` is 0 where the client got no reply."""
+
+    method: str
+    path: str
+    at: float
+    status: int = 0
+
+
+class FaultyHttp:
+    """Stands before the whole application and acts faults out; remembers every request."""
+
+    def __init__(self, app: ASGIApp, faults: Faults, clock: Clock) -> None:
+        self._app = app
+        self._faults = faults
+        self._clock = clock
+        self.seen: deque[Seen] = deque(maxlen=_KEPT)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or not quite."""
+        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+            await self._app(scope, receive, send)
+            return
+        if self._faults.any_of({"odd_ids"}):
+            scope["path"] = re.sub(f"^/v1/batches/.*({BATCH_ID})[^/]*", r"/v1/batches/\1", scope["path"])
+            scope["query_string"] = re.sub(
+                f"after=[^&]*({BATCH_ID})[^&]*".encode(), rb"after=\1", scope["query_string"]
+            )
+        seen = Seen(scope["method"], scope["path"], time.time())
+        self.seen.append(seen)
+        exchange = _Exchange(scope, receive, send, seen)
+        try:
+            await self._act(f"{scope['method']} {scope['path']}", exchange)
+        except ConnectionDropped:
+            await exchange.drop()
+
+    async def _act(self, place: str, exchange: _Exchange) -> None:
+        take = self._faults.take
+        if take("drop_before", place):
+            raise ConnectionDropped
+        if rule := take("upload_breaks", place):
+            exchange.upload_left = int(rule.options.get("bytes", 65_536))
+        hold = take("hold", place)
+        if hold and hold.options.get("before"):
+            await asyncio.sleep(float(hold.options.get("seconds", 60)))
+        for refusal in self._faults.firing([name for name in ERRORS if name != "error_after"], place):
+            await exchange.reply(_refusal(refusal))
+            return
+        if hold and not hold.options.get("before"):
+            exchange.hold = float(hold.options.get("seconds", 60))
+        if take("drop_after", place):
+            exchange.mute = True
+            await exchange.run(self._app)
+            raise ConnectionDropped
+        if rule := take("error_after", place):
+            exchange.mute = True
+            await exchange.run(self._app)
+            exchange.mute = False
+            await exchange.reply(_refusal(rule))
+            return
+        for name in ("cut", "cut_silently"):
+            if rule := take(name, place):
+                exchange.cut = int(rule.options.get("bytes", 1_000))
+                exchange.silent = name == "cut_silently"
+        rules = self._faults.firing([*SHAPES, *TEXTS], place, place)
+        if any(rule.name == "endless_list" for rule in rules):
+            exchange.scope["query_string"] = re.sub(rb"after=[^&]*", b"", exchange.scope["query_string"])
+        shown = not place.endswith("/content") and self._faults.any_of({*BATCHES, *FILES})
+        if rules or shown:
+            exchange.rewrite = lambda body: self._rewritten(place, body, rules, shown=shown)
+        await exchange.run(self._app)
+        if exchange.mute:
+            raise ConnectionDropped
+
+    def _rewritten(self, place: str, body: bytes, rules: list[Rule], *, shown: bool) -> tuple[int, bytes]:
+        """Return the status and the bytes that a successful reply turns into."""
+        shapes = [rule for rule in rules if rule.name in SHAPES]
+        if shown or shapes:
+            reply = json.loads(body)
+            for rule in (rule for rule in shapes if rule.name == "list_lags"):  # it compares dates before they are text
+                reply = SHAPES[rule.name](reply, {**rule.options, "now": self._clock.now()})
+            if shown and reply.get("object") == "list":
+                reply["data"] = [one for one in (self._object(place, one) for one in reply["data"]) if one is not None]
+            elif shown:
+                reply = self._object(place, reply)
+            if reply is None:
+                return 404, json.dumps(error_body({"status": 404, "message": "No batch found."})).encode()
+            for rule in (rule for rule in shapes if rule.name != "list_lags"):
+                reply = SHAPES[rule.name](reply, rule.options)
+            body = json.dumps(reply, separators=(",", ":")).encode()
+        for rule in (rule for rule in rules if rule.name in TEXTS):
+            body = TEXTS[rule.name](body, rule.options)
+        return 200, body
+
+    def _object(self, place: str, shown: Options) -> Options | None:
+        """Return a batch or file object as a provider with these faults shows it; None when it is forgotten."""
+        kind, found = shown.get("object"), shown
+        if kind == "file":
+            for rule in self._faults.firing(FILES, shown["id"], shown["id"]):
+                found = FILES[rule.name](found, rule.options)
+        if kind == "batch":
+            names = [name for name, (statuses, _) in BATCHES.items() if statuses is None or shown["status"] in statuses]
+            if place == CREATE:
+                names = [name for name in names if name not in {"batch_forgotten", "queued_first"}]
+            for rule in self._faults.firing(names, shown["id"], shown["id"]):
+                changed = BATCHES[rule.name][1](found, rule.options)
+                if changed is None:
+                    return None
+                found = changed
+        return found
+
+
+class _Exchange:
+    """One request and its reply, on their way through the faults."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> None:
+        self.scope = scope
+        self._receive_from = receive
+        self._send_to = send
+        self._seen = seen
+        self._ended = False
+        self._read = False
+        self._start: Message | None = None
+        self._body = b""
+        self.upload_left: int | None = None  # bytes of the request's body until the connection is closed
+        self.mute = False
+        self.hold = 0.0
+        self.cut: int | None = None
+        self.silent = False
+        self.rewrite: Callable[[bytes], tuple[int, bytes]] | None = None
+
+    async def run(self, app: ASGIApp) -> None:
+        """Let the application do the deed."""
+        self._read = True
+        await app(self.scope, self._receive, self._send if self.rewrite is None else self._send_rewritten)
+
+    async def reply(self, response: Response) -> None:
+        """Answer in the application's place, having read the request."""
+        while not self._read:
+            message = await self._receive_from()
+            if message["type"] == "http.disconnect" or not message.get("more_body"):
+                break
+        await response(self.scope, self._receive_from, self._send)
+
+    async def drop(self) -> None:
+        """Close the connection without a reply."""
+        # ASGI has no word for this; Uvicorn's `send` is a method of the object that holds the transport.
+        self._seen.status = 0
+        transport = getattr(getattr(self._send_to, "__self__", None), "transport", None)
+        if transport is not None:
+            transport.abort()
+            while (await self._receive_from())["type"] != "http.disconnect":
+                pass
+
+    async def _receive(self) -> Message:
+        message = await self._receive_from()
+        if self.upload_left is not None:
+            self.upload_left -= len(message.get("body", b""))
+            if self.upload_left <= 0:
+                self.mute = True
+                return {"type": "http.disconnect"}
+        return message
+
+    async def _send_rewritten(self, message: Message) -> None:
+        """Keep the reply back until it is whole, and send what it turns into; an error stays as it is."""
+        if self._start is None:
+            self._start = message
+            return
+        self._body += message.get("body", b"")
+        if message.get("more_body"):
+            return
+        status, body = self._start["status"], self._body
+        if status < 300 and self.rewrite:
+            status, body = self.rewrite(body)
+        kept = [(key, value) for key, value in self._start["headers"] if key.lower() != b"content-length"]
+        if body.startswith(b"<"):
+            kept = [*(one for one in kept if one[0].lower() != b"content-type"), (b"content-type", b"text/html")]
+        headers = [*kept, (b"content-length", str(len(body)).encode())]
+        await self._send({**self._start, "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _send(self, message: Message) -> None:
+        if self.mute:
+            return
+        if message["type"] == "http.response.start":
+            if self.hold:
+                await asyncio.sleep(self.hold)
+            self._seen.status = message["status"]
+            if self.cut is not None and self.silent:
+                headers = [(name, value) for name, value in message["headers"] if name.lower() != b"content-length"]
+                message = {**message, "headers": headers}
+        elif self.cut is not None:
+            await self._send_cut(message)
+            return
+        await self._send_to(message)
+
+    async def _send_cut(self, message: Message) -> None:
+        if self._ended or self.cut is None:
+            return
+        body = message.get("body", b"")[: self.cut]
+        self.cut -= len(body)
+        if self.cut > 0 and message.get("more_body"):
+            await self._send_to({**message, "body": body})
+            return
+        self._ended = True
+        if self.silent:
+            await self._send_to({"type": "http.response.body", "body": body, "more_body": False})
+            return
+        await self._send_to({"type": "http.response.body", "body": body, "more_body": True})
+        await asyncio.sleep(0.05)  # what was sent shall arrive before the connection ends
+        # The application ends as if all was sent, and the connection is dropped then: an error here would be logged.
+        self.mute = True
+
+
+def _refusal(rule: Rule) -> Response:
+    how = {**ERRORS[rule.name], **rule.options}
+    body = error_body(how)
+    headers = {"x-request-id": "req_fault"}
+    if "retry_after" in how:
+        headers["retry-after"] = str(how["retry_after"])
+    text, kind = (body, "text/html") if isinstance(body, str) else (json.dumps(body), "application/json")
+    return Response(text, int(how["status"]), headers, kind)
