@@ -46,6 +46,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         request_id = f"req_{secrets.token_hex(16)}".encode()
+        scope["request_id"] = request_id.decode()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -94,7 +95,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    request_id = request.scope["request_id"]
+    _log.error("%s %s failed, request %s", request.method, request.url.path, request_id, exc_info=error)
     message = "The server had an error while processing your request. Sorry about that!"
     return Json(ApiError(500, message, kind="server_error").body, status_code=500)
 

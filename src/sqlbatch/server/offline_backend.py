@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sqlbatch.server.offline.model import answer
-from sqlbatch.server.results import Reply
+from sqlbatch.server.results import Reply, failed_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,8 +28,12 @@ class OfflineBackend:
         encode = json.JSONEncoder(separators=(",", ":")).encode
         pause = time.monotonic() + _SLICE
         for line in lines:
-            status, body = answer(endpoint, line.body)
-            deliver(line, Reply(status, body, encode(body)))
+            try:
+                status, body = answer(endpoint, line.body)
+                reply = Reply(status, body, encode(body))
+            except Exception as error:  # noqa: BLE001 - one odd line must not hang its batch
+                reply = failed_line(line, error)
+            deliver(line, reply)
             if time.monotonic() > pause:
                 await asyncio.sleep(0)
                 pause = time.monotonic() + _SLICE

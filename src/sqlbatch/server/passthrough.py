@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PASSED = ("accept", "content-type", "openai-beta", "user-agent")  # headers of the client that the upstream is told
 _RETURNED = (
     "content-type",
+    "content-encoding",
     "retry-after",
     "retry-after-ms",
     "x-should-retry",
@@ -40,13 +41,14 @@ class Passthrough:
     async def forward(self, request: Request, body: bytes | None) -> Response:
         """Send a request on, and the reply back as it comes."""
         headers = {name: request.headers[name] for name in _PASSED if name in request.headers}
+        headers["accept-encoding"] = request.headers.get("accept-encoding", "identity")
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         path = request.url.path.removeprefix("/v1")
         response = await self._send(request.method, path, headers, body)
         returned = {name: response.headers[name] for name in _RETURNED if name in response.headers}
         closing = BackgroundTask(response.aclose)
-        return StreamingResponse(response.aiter_bytes(), response.status_code, returned, background=closing)
+        return StreamingResponse(response.aiter_raw(), response.status_code, returned, background=closing)
 
     async def models(self) -> list[dict[str, Any]]:
         """Return the models of the upstreams; none where they have no such list."""

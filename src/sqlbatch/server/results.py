@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sqlbatch.server.lines import Line
+
+_log = logging.getLogger("sqlbatch.server")
 # A result's id names the line it answers, so that a file says itself what is done: 8 hex digits, then 24 random ones.
 _ID = re.compile(rb'\{"id":"batch_req_([0-9a-f]{8})[0-9a-f]{24}"')
 
@@ -37,6 +41,15 @@ class Reply:
     def succeeded(self) -> bool:
         """Whether the result belongs into the output file."""
         return self.error is None and 200 <= self.status < 300
+
+
+def failed_line(line: Line, error: Exception) -> Reply:
+    """Return the failure of a line that raised `error`; the log has the error under the request id of the result."""
+    request_id = f"req_{secrets.token_hex(16)}"
+    _log.error("line %d (%s) failed, request %s", line.number, line.custom_id, request_id, exc_info=error)
+    message = f"The server had an error while processing this request; its log has request {request_id}."
+    body = {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
+    return Reply(500, body, request_id=request_id)
 
 
 @dataclass

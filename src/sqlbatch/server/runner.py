@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("sqlbatch.server")
 _AT_ONCE = 16  # batches whose lines are run side by side; the others wait their turn
 _SWEEP = 30.0  # real seconds between looks for files that have expired
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # real seconds before a batch that raised an error is tried again
 _PATIENCE = 5.0  # real seconds that a stop waits for what is under way
 
 
@@ -120,10 +121,18 @@ class Runner:
             work.look_again()
 
     async def _finish(self, work: BatchWork) -> None:
+        pause = _FIRST_PAUSE
         try:
-            await work.run()
-        except Exception:  # noqa: BLE001 - one batch must not stop the others; the next start takes it up again
-            _log.exception("batch %s cannot be worked on", work.batch_id)
+            while not self._stopping.is_set():
+                try:
+                    await work.run()
+                except Exception:  # noqa: BLE001 - a full disk or the like: one batch must not stop the others
+                    _log.exception("batch %s cannot be worked on; trying again in %.0f s", work.batch_id, pause)
+                else:
+                    break
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
             del self._works[work.batch_id]
 

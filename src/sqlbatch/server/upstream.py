@@ -15,7 +15,7 @@ import httpx2
 from sqlbatch.server.body import parse_json
 from sqlbatch.server.feed import Feed, Item, Job
 from sqlbatch.server.gauge import Gauge
-from sqlbatch.server.results import Reply
+from sqlbatch.server.results import Reply, failed_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -144,6 +144,7 @@ class Upstreams:
         gauge = upstream.gauge
         try:
             answer = await upstream.post(item.job.endpoint, item.payload)
+            self._judge(gauge, item, begun, answer)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             if gauge.down(begun):
                 _log.warning("upstream %s cannot be reached, waiting for it: %s", upstream.base_url, error)
@@ -162,8 +163,8 @@ class Upstreams:
         except asyncio.CancelledError:
             self._feed.drop(item)
             raise
-        else:
-            self._judge(gauge, item, begun, answer)
+        except Exception as error:  # noqa: BLE001 - one odd line must not hang its batch
+            self._feed.done(item, failed_line(item.line, error))
         finally:
             gauge.end()
 
@@ -191,12 +192,18 @@ class Upstreams:
 
 async def _read(response: httpx2.Response) -> bytes:
     chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         size += len(chunk)
         if size > _MAX_REPLY:
             raise ValueError(f"it is longer than {_MAX_REPLY} bytes")
         chunks.append(chunk)
-    return b"".join(chunks)
+    raw = b"".join(chunks)
+    if "content-encoding" not in response.headers:
+        return raw
+    try:
+        return httpx2.Response(response.status_code, headers=response.headers, content=raw).content
+    except httpx2.DecodingError:  # a proxy left the header on a body that is plain
+        return raw
 
 
 def _reply(answer: _Answer) -> Reply:
