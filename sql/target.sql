@@ -1,4 +1,4 @@
--- The target table: what has its name, and whose it is.
+-- The target table: what has its name, whose it is, and how results are joined to its rows.
 
 -- schema_exists: one row if the schema is in the database
 SELECT 1 FROM duckdb_schemas() WHERE database_name = $catalog AND lower(schema_name) = lower($schema);
@@ -18,3 +18,50 @@ SELECT 1 FROM sqlbatch.jobs WHERE job_id = $job_id AND lower(target) = lower($ta
 
 -- previous: query and enrichment of the job that made the target
 SELECT query, enrichment FROM sqlbatch.jobs WHERE job_id = $job_id;
+
+-- has_snapshot: one row if the rows of a job are still kept
+SELECT 1 FROM duckdb_tables() WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND table_name = $rows;
+
+-- found: which result decides what each row asks, in the rows' order
+CREATE OR REPLACE TEMP TABLE sqlbatch_found AS
+SELECT a.sqlbatch_row, a.custom_id, a.skipped, d.place, d.settled
+FROM sqlbatch.asks_{job} a
+LEFT JOIN (SELECT custom_id, place, settled FROM sqlbatch.decided WHERE job_id = $job_id) d ON d.custom_id = a.custom_id
+ORDER BY a.sqlbatch_row;
+
+-- write: some rows of the target: the query's columns, the returned columns, and what became of each row
+-- Answers are made into values after the sort, for texts are sorted in less time than the lists and structs in them.
+{begin}
+SELECT * EXCLUDE (sqlbatch_row, sqlbatch_content, sqlbatch_vector, sqlbatch_id, sqlbatch_status, sqlbatch_error, sqlbatch_model),
+  {typed}, sqlbatch_id AS custom_id, sqlbatch_status AS ai_status, sqlbatch_error AS ai_error, sqlbatch_model AS ai_model
+FROM (
+  SELECT r.*, f.custom_id AS sqlbatch_id,
+    CASE WHEN p.outcome = 'answered' THEN p.content END AS sqlbatch_content,
+    CASE WHEN p.outcome = 'answered' THEN p.vector END AS sqlbatch_vector,
+    CASE WHEN f.custom_id IS NULL THEN 'skipped'
+         WHEN p.outcome = 'answered' THEN 'answered'
+         WHEN f.settled THEN 'failed'
+         ELSE 'pending' END AS sqlbatch_status,
+    CASE WHEN f.custom_id IS NULL THEN f.skipped
+         WHEN p.outcome = 'answered' THEN NULL
+         WHEN p.outcome IS NOT NULL THEN concat_ws(': ', p.code, p.message) END AS sqlbatch_error,
+    CASE WHEN p.outcome = 'answered' THEN p.model END AS sqlbatch_model
+  FROM (FROM sqlbatch.rows_{job} WHERE sqlbatch_row BETWEEN $low AND $high) r
+  JOIN (FROM sqlbatch_found WHERE sqlbatch_row BETWEEN $low AND $high) f ON f.sqlbatch_row = r.sqlbatch_row
+  LEFT JOIN (SELECT rowid AS place, outcome, code, message, content, vector, model FROM sqlbatch.results) p ON p.place = f.place
+  ORDER BY r.sqlbatch_row
+);
+
+-- comment: say which job made the target
+COMMENT ON TABLE {target} IS {comment};
+
+-- counts: rows of the target by what became of them
+SELECT count(*), count(*) FILTER (ai_status = 'answered'), count(*) FILTER (ai_status = 'failed'),
+  count(*) FILTER (ai_status = 'pending'), count(*) FILTER (ai_status = 'skipped')
+FROM {target};
+
+-- drop_rows: drop the snapshot of a job
+DROP TABLE IF EXISTS sqlbatch.rows_{job};
+
+-- drop_asks: drop which row asks which request
+DROP TABLE IF EXISTS sqlbatch.asks_{job};

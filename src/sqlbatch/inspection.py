@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch.batches import render
 from sqlbatch.db import jobs
 from sqlbatch.errors import JobError
-from sqlbatch.query import join
+from sqlbatch.query import target
 from sqlbatch.run import provider_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlbatch.db.database import Database
-    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
 
 _RESULT = (
@@ -46,7 +46,7 @@ def failed(session: Session, job: JobRow, most: int) -> list[Failure]:
     """Return a job's failed requests in the order of their rows, so many at most."""
     found = session.run("inspect.failed", {"job_id": job.job_id, "most": most})
     asking: dict[str, tuple[tuple[int, ...] | None, int | None]] = {}
-    if found and join.has_snapshot(session, job.job_id):
+    if found and target.has_snapshot(session, job.job_id):
         ids = {"ids": [row[0] for row in found]}
         for custom_id, rows, count in session.run("inspect.asked_by", ids, job=str(job.job_id)):
             asking[custom_id] = (tuple(rows), count)

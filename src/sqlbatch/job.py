@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from sqlbatch.batches.events import Event
-    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.jobs import JobRow
 
 # A database of the user's: a path, a connection, or None for the one that is configured.
 Db = str | os.PathLike[str] | duckdb.DuckDBPyConnection | None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from sqlbatch.batches.step import Work
-    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.jobs import JobRow
 
 
 @dataclass(frozen=True)

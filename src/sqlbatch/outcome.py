@@ -8,10 +8,10 @@ from sqlbatch import clock
 from sqlbatch.batches.import_files import Handed, readable, take
 from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidTarget, JobError
-from sqlbatch.query import join, pictures
+from sqlbatch.query import pictures, target
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
-from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.enrichment import Enrichment
+from sqlbatch.query.request import read_returns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
-    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
 
 
-def finish(database: Database, job_id: int) -> join.Joined | None:
+def finish(database: Database, job_id: int) -> target.Joined | None:
     """Write the target of a job whose requests are all settled, and end the job, in one transaction.
 
     Returns None where somebody else has done it, or has asked for requests again. Raises JobError where a newer job has
     the target, or what is not ours is in its place: the job has ended then.
     """
 
-    def write(session: Session) -> join.Joined | str | None:
+    def write(session: Session) -> target.Joined | str | None:
         job = jobs.find(session, str(job_id))
         if job.status in {"done", "cancelled"}:
             return None
@@ -41,7 +41,7 @@ def finish(database: Database, job_id: int) -> join.Joined | None:
             return None
         joined = _join(session, job, replacing=job.replacing)
         if not joined.failed:
-            join.drop_snapshot(session, job_id)
+            target.drop_snapshot(session, job_id)
         jobs.finish(session, job_id)
         if Enrichment.from_json(job.enrichment).images:
             pictures.forget(session)
@@ -58,19 +58,19 @@ def finish(database: Database, job_id: int) -> join.Joined | None:
     return done
 
 
-def load(database: Database, job_id: int, *, replacing: bool = False) -> join.Joined:
+def load(database: Database, job_id: int, *, replacing: bool = False) -> target.Joined:
     """Write a job's target from what is there so far; what is missing is `pending`.
 
     Raises JobError where a newer job has the target or the job's rows are no longer kept.
     """
 
-    def write(session: Session) -> join.Joined:
+    def write(session: Session) -> target.Joined:
         job = jobs.find(session, str(job_id))
         newest = jobs.find(session, job.target)
         if newest.job_id != job_id:
             raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
-        if not join.has_snapshot(session, job_id):
-            there = join.as_it_is(session, job_id, job.target)
+        if not target.has_snapshot(session, job_id):
+            there = target.as_it_is(session, job_id, job.target)
             if there is None:
                 raise JobError(
                     f"{job.target} is gone, and the rows of job {job_id} are no longer kept: run its enrich again, "
@@ -81,7 +81,7 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> join.Jo
         if job.status == "done" and not joined.pending:
             jobs.finish(session, job_id)
             if not joined.failed:
-                join.drop_snapshot(session, job_id)
+                target.drop_snapshot(session, job_id)
         return joined
 
     return database.write(write)
@@ -89,7 +89,7 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> join.Jo
 
 def hand_in(
     database: Database, job_id: int, files: Sequence[Path], *, replacing: bool = False
-) -> tuple[Handed, join.Joined]:
+) -> tuple[Handed, target.Joined]:
     """Load result files that were fetched by hand, and write the target; a job that has all it wants is done by it.
 
     Raises JobError where a newer job has the target, or no line of the files is a result of it.
@@ -131,7 +131,7 @@ def retry(database: Database, job_id: int, code: str | None = None) -> int:
             known = ", ".join(f"{name} ({count:,})" for name, count, _ in jobs.failures(session, job_id))
             none = f"no request of job {job_id} failed"
             raise JobError(f"{none} with the code {code}; it has {known}" if code and known else none)
-        if not join.has_snapshot(session, job_id):
+        if not target.has_snapshot(session, job_id):
             raise JobError(f"the rows of job {job_id} are no longer kept: run its enrich again with --fresh")
         session.run("cancel.reopen", {"job_id": job_id})
         return len(again)
@@ -171,7 +171,7 @@ def left_over(session: Session) -> list[int]:
     return [int(job_id) for (job_id,) in session.run("cancel.left_over")]
 
 
-def _join(session: Session, job: JobRow, *, replacing: bool) -> join.Joined:
+def _join(session: Session, job: JobRow, *, replacing: bool) -> target.Joined:
     enrichment = Enrichment.from_json(job.enrichment)
     returns = read_returns(enrichment.endpoint, enrichment.returns)
-    return join.write_target(session, job, returns, replace=replacing)
+    return target.write_target(session, job, returns, replace=replacing)

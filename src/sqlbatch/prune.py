@@ -9,11 +9,11 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from sqlbatch.batches.spool import batch_of
-from sqlbatch.db import costs, jobs
+from sqlbatch.db import jobs, prices
 from sqlbatch.db.files import size_of
 from sqlbatch.errors import DatabaseError, JobError, SqlbatchError
 from sqlbatch.paths import state_dir, sweep
-from sqlbatch.query import join
+from sqlbatch.query import target
 from sqlbatch.reach import connect
 from sqlbatch.run import provider_of
 
@@ -76,7 +76,7 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
         found = _found(session, job_id)
         session.run("prune.forget")
         for job in _jobs(session, job_id):
-            join.drop_snapshot(session, job)
+            target.drop_snapshot(session, job)
         return found
 
     found = database.write(write)
@@ -125,7 +125,7 @@ def _give_up(session: Session, job_id: int | None) -> int:
     _past(session, job_id)
     session.run("prune.keep_filed")
     past = int(session.run("prune.past_results", past=_PAST)[0][0])
-    costs.fold(session, _PAST)
+    prices.fold(session, _PAST)
     session.run("prune.give_up", past=_PAST)
     session.run("prune.give_up_manifests")
     session.run("prune.give_up_batches")

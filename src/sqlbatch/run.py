@@ -25,8 +25,8 @@ from sqlbatch.leases import hold_leases, new_owner
 from sqlbatch.outcome import left_over
 from sqlbatch.paths import scratch_folder, state_dir, sweep
 from sqlbatch.query.compile import Compiled, compile_query, store
-from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.quote import Quote, make_quote, with_cost
+from sqlbatch.query.request import read_returns
 from sqlbatch.query.target import Target, parse_target
 from sqlbatch.reach import connect
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.returns import Returns

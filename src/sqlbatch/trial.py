@@ -18,8 +18,8 @@ from sqlbatch.previewed import Preview, PreviewRow
 from sqlbatch.query import pictures
 from sqlbatch.query.compile import Compiled, compile_query, store_requests
 from sqlbatch.query.cost import find_price, ordinary_cost
-from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.quote import Known, count_known, to_send
+from sqlbatch.query.request import read_returns
 from sqlbatch.reach import connect
 from sqlbatch.run import check_of, written
 

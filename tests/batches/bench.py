@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pytest
 
     from sqlbatch.batches.events import Event
-    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.jobs import JobRow
 
 KEY = "sk-test-0123456789abcdef"
 # How fast the clock of leases, graces and pauses runs in most tests: a grace of 15 minutes passes in 0.4 seconds.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OF_CHUNKS = {"read", "tell", "_save", "<lambda>", "transfers", "send_ready", "load_ended", "step", "_steps", "steps",
              "sync", "iter_bytes", "get", "put", "isinstance", "write", "len", "perf_counter", "monotonic"}  # fmt: skip
 # Files whose code runs once for each thing that is told, or for each handle that the process has.
-OF_EVENTS = ("/loop.py", "/transfer.py", "/headers.py")
+OF_EVENTS = ("/loop.py", "/transfer.py", "/open_file.py")
 
 
 def test_ten_times_the_rows_are_the_same_calls(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

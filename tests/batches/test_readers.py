@@ -9,7 +9,7 @@ import pytest
 
 from sqlbatch import run
 from sqlbatch.batches.judge import judge
-from sqlbatch.query.endpoints import ENDPOINTS, find_endpoint
+from sqlbatch.query.request import ENDPOINTS, find_endpoint
 from tests.query.support import database
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from sqlbatch import outcome
 from sqlbatch.batches import submit
-from sqlbatch.db.records import BatchRow
+from sqlbatch.db.jobs import BatchRow
 from sqlbatch.display import batch_in_words
 from sqlbatch.errors import ProviderRefused
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sqlbatch import outcome
-from sqlbatch.db.records import JobRow
+from sqlbatch.db.jobs import JobRow
 from sqlbatch.display import next_step
 from tests.query.support import Failure, begin, content, database, enrich
 

@@ -50,7 +50,7 @@ PLACES = {
 FIRST = (
     "render.needed", "render.kept", "render.inputs",
     "prices.known", "plan.choose", "plan.running", "plan.shards", "results.judged", "results.chosen",
-    "import_files.theirs", "import_files.new", "import_files.strange", "join.found", "prune.idle", "prune.past",
+    "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "prune.idle", "prune.past",
     "prune.past_batches", "cancel.failed",
 )  # fmt: skip
 VALUES = {
@@ -117,7 +117,7 @@ def test_a_file_is_nothing_but_described_blocks(file: str) -> None:
 
 def test_every_block_is_used() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in Path(run.__file__).parent.rglob("*.py"))
-    named = set(re.findall(r'"([a-z]+\.[a-z_]+)"', code))
+    named = set(re.findall(r'"([a-z_]+\.[a-z_]+)"', code))
     # quote.known and quote.unknown are chosen by name.
     assert set(BLOCKS) - named - {"quote.known", "quote.unknown"} == set()
 
@@ -146,7 +146,7 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
     places["rows"] = f"{scratch}.main.rows"
     if name.startswith("pictures."):
         places["content"] = "value::BLOB" if name == "pictures.held" else "v.value::BLOB"
-    if name == "join.has_snapshot":
+    if name == "target.has_snapshot":
         places["rows"] = "rows_1"
     filled = statement(name, session.catalog, **places)
     return [each.query.strip().rstrip(";") for each in duckdb.extract_statements(filled)]

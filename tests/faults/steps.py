@@ -53,7 +53,7 @@ ELSEWHERE = {
     "batches/repair.py: _write": "a copy within the transaction that loads a batch, swept by tidy",
     "budget.allow": "one statement, noted or not: money/test_budget.py",
     "budget.block": "one statement, noted or not: money/test_budget.py",
-    "costs.fold": "within the transaction of prune: batches/test_prune.py",
+    "prices.fold": "within the transaction of prune: batches/test_prune.py",
     "results.strangers": "within the transaction of load.results",
     "POST of an ordinary endpoint": "batches/test_preview.py kills a preview",
     "submit.looked": "one statement, noted or not: batches/test_show.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.db import costs, jobs, prices
+from sqlbatch.db import jobs, prices
 
 if TYPE_CHECKING:
     from tests.batches.bench import Bench
@@ -107,7 +107,7 @@ def test_costs_outlive_the_results(bench: Bench) -> None:
     before = bench.sql(by_job)
 
     def prune(session: Any) -> None:
-        costs.fold(session, "r.job_id = 1")
+        prices.fold(session, "r.job_id = 1")
         for table in ("results", "batch_requests"):
             ours = "SELECT batch_id FROM a.sqlbatch.batches WHERE job_id = 1"
             session.sql(f"DELETE FROM a.sqlbatch.{table} WHERE batch_id IN ({ours})")

@@ -17,7 +17,7 @@ from sqlbatch.db.database import Database
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlbatch.query.join import Joined
+    from sqlbatch.query.target import Joined
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlbatch.errors import ProviderError, ProviderRefused
 
 if TYPE_CHECKING:
-    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.jobs import JobRow
 
 # Codes of an account without money, which is topped up while the job waits.
 _MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})

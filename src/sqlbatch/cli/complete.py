@@ -13,7 +13,7 @@ from sqlbatch import configuration, settings
 from sqlbatch.batches.providers import known
 from sqlbatch.db import jobs as state
 from sqlbatch.named_sql import read_sql
-from sqlbatch.query.endpoints import ENDPOINTS
+from sqlbatch.query.request import ENDPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

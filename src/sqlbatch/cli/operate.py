@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
-    from sqlbatch.db.records import Billed, JobRow
+    from sqlbatch.db.jobs import Billed, JobRow
     from sqlbatch.db.session import Session
 
 Answer = TypeVar("Answer")

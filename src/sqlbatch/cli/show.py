@@ -17,7 +17,7 @@ from sqlbatch.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from sqlbatch.db.database import Database
-    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.jobs import JobRow
 
 Failures = Annotated[bool, typer.Option("--failures", help="Each failed request: why, and which rows ask for it.")]
 Most = Annotated[

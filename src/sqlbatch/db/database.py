@@ -12,8 +12,7 @@ import duckdb
 
 from sqlbatch.db import prices, schema
 from sqlbatch.db.duckdb_errors import wrapped
-from sqlbatch.db.headers import is_open_here
-from sqlbatch.db.opened import Opened, connect
+from sqlbatch.db.open_file import Opened, connect, is_open_here
 from sqlbatch.db.session import Session
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked

@@ -1,4 +1,4 @@
-"""What models cost: the shipped list, what sqlbatch.toml says, and the user's own rows of sqlbatch.prices."""
+"""What models cost: the shipped list, sqlbatch.toml, and the user's own rows of sqlbatch.prices; sums of old costs."""
 
 from __future__ import annotations
 
@@ -101,3 +101,11 @@ def _checked(entry: configuration.Entry) -> dict[str, float]:
         if not 0 <= value < float("inf"):
             raise InvalidSettings(f"{entry.where}: {name} = {value} is no price: give dollars per million tokens")
     return entry.values
+
+
+def fold(session: Session, which: str) -> None:
+    """Add up in sqlbatch.spent what results cost that the same transaction is about to delete from sqlbatch.results.
+
+    `which` is SQL over the view `billed` as `r` (job_id, batch_id, custom_id, day …): the same ones, and only those.
+    """
+    session.run("prices.fold", which=which)

@@ -12,7 +12,7 @@ from sqlbatch.display.table import show_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.jobs import JobRow
     from sqlbatch.inspection import Failure
 
 # Characters of a line as it came that are shown; --json has all of it.

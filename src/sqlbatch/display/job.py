@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlbatch.batches.import_files import Handed
-    from sqlbatch.db.records import Again, BatchRow, Billed, JobRow
+    from sqlbatch.db.jobs import Again, BatchRow, Billed, JobRow
     from sqlbatch.prune import Prunable
-    from sqlbatch.query.join import Joined
+    from sqlbatch.query.target import Joined
 
 # Of so many batches the story is told, and of so many jobs what to do next; all of them are in the JSON.
 NOTES, STEPS = 20, 5

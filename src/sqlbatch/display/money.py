@@ -8,7 +8,7 @@ from sqlbatch.display.console import counted
 from sqlbatch.query.cost import HOW_TO_PRICE, in_dollars
 
 if TYPE_CHECKING:
-    from sqlbatch.db.records import Billed, JobRow
+    from sqlbatch.db.jobs import Billed, JobRow
     from sqlbatch.query.cost import Cost
 
 NO_PRICE = f"no price is known: {HOW_TO_PRICE}"

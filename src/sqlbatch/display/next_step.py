@@ -9,7 +9,7 @@ from sqlbatch.batches.budget import BUDGET
 from sqlbatch.display.words import KEY_CODES, QUOTA_CODES
 
 if TYPE_CHECKING:
-    from sqlbatch.db.records import JobRow
+    from sqlbatch.db.jobs import JobRow
 
 # How a job that was given up goes on.
 GOING_ON = "the same enrich goes on from there: it sends only what is not answered"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sqlbatch.batches.events import Event
-    from sqlbatch.db.records import Billed, JobRow
+    from sqlbatch.db.jobs import Billed, JobRow
     from sqlbatch.query.quote import Quote
 
 # Seconds at least between two pictures of the same progress: each is a message to the browser.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlbatch.db.records import Again, BatchRow, JobRow
+    from sqlbatch.db.jobs import Again, BatchRow, JobRow
 
 # What a person can do about what blocks a job, by the code of it.
 _QUOTA = "no quota or money is left there: see to the account's billing"

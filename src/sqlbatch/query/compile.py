@@ -12,19 +12,19 @@ from sqlbatch.db.duckdb_errors import is_full_disk
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
 from sqlbatch.query import pictures
-from sqlbatch.query.bodies import call_of
-from sqlbatch.query.estimate import BYTES_PER_TOKEN, bytes_of_no_account
+from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
 from sqlbatch.query.prompt import PromptSql, see
+from sqlbatch.query.request import call_of
 from sqlbatch.query.select import bind, invalid_query, one_select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlbatch.db.session import Session
-    from sqlbatch.query.bodies import Call
-    from sqlbatch.query.columns import QueryColumn
     from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.query.request import Call
     from sqlbatch.query.returns import Returns
+    from sqlbatch.query.select import QueryColumn
 
 # Columns that sqlbatch adds to the target, and the row number that it adds to the snapshot.
 ADDED = ("custom_id", "ai_status", "ai_error", "ai_model")

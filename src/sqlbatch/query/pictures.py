@@ -11,14 +11,14 @@ from sqlbatch import clock
 from sqlbatch.db.files import in_parts, read_with, size_of
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidPrompt, InvalidSettings
-from sqlbatch.query.endpoints import endpoint_of
+from sqlbatch.query.request import endpoint_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlbatch.db.session import Session
-    from sqlbatch.query.columns import QueryColumn
     from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.query.select import QueryColumn
 
 # The column that holds what is known of a row's pictures, beside the query's own.
 IMAGE_INFO = "sqlbatch_look"

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidPrompt
-from sqlbatch.query.bodies import input_of
-from sqlbatch.query.endpoints import endpoint_of
 from sqlbatch.query.pictures import IMAGE_INFO, check_columns
+from sqlbatch.query.request import endpoint_of, input_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlbatch.query.columns import QueryColumn
     from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.query.select import QueryColumn
 
 # The most tokens that OpenAI's embedding models take of one text. There is no tokenizer here: a text is skipped as too
 # long only where it has more bytes for each token than any prose has; what is between, the provider refuses by itself.

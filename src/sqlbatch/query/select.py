@@ -1,20 +1,28 @@
-"""SQL of the user's: one SELECT that only reads, bound to its columns, and DuckDB's errors with their place."""
+"""The user's SQL: one SELECT that only reads, bound to its columns, and DuckDB's errors with their place."""
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from sqlbatch.errors import InvalidQuery
-from sqlbatch.query.columns import QueryColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sqlbatch.db.session import Session
+
+
+@dataclass(frozen=True)
+class QueryColumn:
+    """A column of the user's query: its name and DuckDB's name of its type."""
+
+    name: str
+    type: str
 
 
 def one_select(session: Session, query: str) -> str:

@@ -10,9 +10,9 @@ from sqlbatch import reach
 from sqlbatch.batches.providers import Provider, find_provider
 from sqlbatch.configuration import OPTIONS
 from sqlbatch.errors import InvalidOption, InvalidPrompt, InvalidReturns, InvalidSettings, InvalidTarget
-from sqlbatch.query.endpoints import check_params, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param
 from sqlbatch.query.pictures import check_detail
+from sqlbatch.query.request import check_params, find_endpoint, returns_of
 from sqlbatch.settings.lookup import configured, named
 from sqlbatch.settings.source import Source, check_text, read_json_schema, read_text_option
 

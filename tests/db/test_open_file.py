@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from sqlbatch.db import headers
+from sqlbatch.db import open_file
 from sqlbatch.db.database import Database
 
 _INSERT = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('INSERT INTO films VALUES (' + sys.argv[2] + ')')"
@@ -96,7 +96,7 @@ def test_a_file_that_is_closed_leaves_no_handle_behind(path: Path) -> None:
     for _ in range(3):
         with Database(path).session() as session:
             session.sql("INSERT INTO films VALUES (1)")
-    assert not headers._HANDLES
+    assert not open_file._HANDLES
     assert str(path) not in [os.path.realpath(entry) for entry in Path("/dev/fd").iterdir()]
 
 
@@ -110,7 +110,7 @@ def test_the_lock_of_a_connection_of_the_users_outlives_our_session(path: Path, 
     own.close()
     assert _elsewhere(_INSERT, path, "2") == 0
     assert Database(path).read(lambda session: session.sql("FROM films")) == [(2,)]
-    assert not headers._HANDLES
+    assert not open_file._HANDLES
 
 
 def test_a_connection_of_the_users_keeps_its_settings(path: Path) -> None:

@@ -1,16 +1,22 @@
-"""A file is opened by its newest headers: DuckDB 2.0 reads them before it locks the file, 1.5 once it has.
+"""Open a database file so that no commit of another thread or process is lost.
 
-What another process commits and closes in between would be lost, for the next commit goes on from the headers that
-were read. So they are read here too, before DuckDB opens the file and once it has the lock, and where they differ the
-file is opened again. The handle that reads them stays open until this process has no other on the file: with any of
-them, POSIX would end the process's lock.
+Works around a DuckDB 2.0 race: it reads a file's headers before it locks the file (1.5 reads after). Another process
+that commits and closes in between would be overwritten. So we read the headers too, before DuckDB opens the file and
+after it holds the lock, and open the file again where they differ.
+
+Works around POSIX locks: they belong to the process and end when any handle of the file is closed. If one thread opened
+the file while another closed its last connection, DuckDB would drop the lock in the middle of a checkpoint. So threads
+share one connection and open and close it one at a time, and our header handle stays open until this process has no
+other handle of the file.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -120,3 +126,50 @@ def _make(path: Path) -> None:
         made = f"{folder}/made"
         duckdb.connect(made).close()
         os.link(made, path)
+
+
+_TURN = threading.RLock()
+
+
+@dataclass
+class _Opened:
+    connection: duckdb.DuckDBPyConnection
+    alone: bool
+    users: int = 0
+
+
+_FILES: dict[Path, _Opened] = {}
+
+
+class Opened:
+    """A cursor on a file's connection, which is closed with the last of them.
+
+    `alone` is true where the file was not open in this process otherwise: DuckDB's settings are ours to make.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or join who has; raises duckdb.Error where it cannot be opened."""
+        self._path = path.absolute()
+        with _TURN:
+            opened = _FILES.get(self._path) or _Opened(alone=not is_open_here(path), connection=open_newest(path))
+            self.alone = opened.alone
+            self.cursor = opened.connection.cursor()
+            opened.users += 1
+            _FILES[self._path] = opened
+
+    def close(self) -> None:
+        """Close the cursor, and the file where nobody else in this process works on it."""
+        with _TURN:
+            self.cursor.close()
+            opened = _FILES[self._path]
+            opened.users -= 1
+            if not opened.users:
+                del _FILES[self._path]
+                opened.connection.close()
+                let_go()
+
+
+def connect(path: Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection to a file that its caller keeps, opened while nobody here closes it."""
+    with _TURN:
+        return open_newest(path)
