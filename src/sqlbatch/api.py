@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch import paths, reach, run, settings, trial
+from sqlbatch import config, options, paths, reach, run, trial
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
 from sqlbatch.job import Db, Job, Quote, database_of
 
@@ -61,7 +61,7 @@ def enrich(
                  provider=provider, base_url=base_url, limit=limit, max_attempts=max_attempts)  # fmt: skip
     if asked.provider.paid and paths.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
-    max_cost = settings.max_cost(max_cost)
+    max_cost = config.max_cost(max_cost)
     with _prepared(database, query, asked, fresh=fresh, replace=replace, max_cost=max_cost) as ask:
         if ask.quote.rows == ask.quote.skipped:
             raise JobError(
@@ -169,22 +169,22 @@ def _check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> No
         )
 
 
-def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> settings.Ask:
+def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> options.EnrichOptions:
     text = query if isinstance(query, str) else query.sql_query()
-    source = settings.read_source(text) if isinstance(query, str) else settings.Source(text, {}, None)
+    source = options.read_source(text) if isinstance(query, str) else options.Source(text, {}, None)
     columns = [inputs] if isinstance(inputs, str) else list(inputs or ())
     params = given.pop("params") or {}
-    options = dict(source.options)
-    options["param"] = {**options.get("param", {}), **params}
+    asked = dict(source.options)
+    asked["param"] = {**asked.get("param", {}), **params}
     image = given.pop("image") or ()
     given |= {"input": columns or None, "image": [image] if isinstance(image, str) else list(image) or None}
-    return settings.ask(settings.Source(source.query, options, source.stem, source.folder), given)
+    return options.enrich_options(options.Source(source.query, asked, source.stem, source.folder), given)
 
 
 def _prepared(
     database: Database,
     query: Query,
-    asked: settings.Ask,
+    asked: options.EnrichOptions,
     *,
     fresh: bool,
     replace: bool,

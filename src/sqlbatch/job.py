@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from sqlbatch import markup, outcome, run, settings
+from sqlbatch import markup, options, outcome, run
 from sqlbatch.db import jobs as state
 from sqlbatch.db.database import Database
 from sqlbatch.db.duckdb_errors import wrapped
@@ -209,7 +209,7 @@ def existing(db: Db) -> Database:
 def database_of(db: Db) -> Database:
     """Return the database of a path or connection; raise SqlbatchError for a connection that cannot be used."""
     if not isinstance(db, duckdb.DuckDBPyConnection):
-        return settings.database(os.fspath(db) if db is not None else None)
+        return options.database(os.fspath(db) if db is not None else None)
     try:
         # Outside of a transaction each statement is one of its own; trying BEGIN would undo the user's.
         first, second = (db.execute("SELECT txid_current()").fetchall() for _ in range(2))

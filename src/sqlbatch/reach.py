@@ -7,7 +7,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from sqlbatch import configuration
+from sqlbatch import config
 from sqlbatch.batches.providers import Provider, find_provider, is_here, known, label
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.paths import state_dir
@@ -83,7 +83,7 @@ def _is_named_here(provider: Provider) -> bool:
 
 def _is_configured(provider: Provider) -> bool:
     """Whether an address is the provider's own, or stands in the environment or a file."""
-    held = configuration.held("base_url")
+    held = config.lookup("base_url")
     with contextlib.suppress(InvalidSettings):
         # Some have no address but what a variable says.
         if find_provider(provider.name).base_url == provider.base_url:

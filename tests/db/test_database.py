@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from sqlbatch import clock, paths, run, settings
+from sqlbatch import clock, options, paths, run
 from sqlbatch.db import database as opening
 from sqlbatch.db.database import Database, scratch_name
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked, InvalidSettings
@@ -152,8 +152,8 @@ def test_a_plan_leaves_every_byte_of_the_file(state: str, here: Command, tmp_pat
     if state == "with an open job":
         begin(db, query, into="others", instructions="Say it twice.")
     before = (tmp_path / "enriched.duckdb").read_bytes()
-    for options in ([], ["--json"], ["--fresh"], ["--into", "tags"], ["--into", "films", "--replace"]):
-        assert here("plan", query, "--provider", "local", "--instructions", "Say it again.", *options).code == 0
+    for given in ([], ["--json"], ["--fresh"], ["--into", "tags"], ["--into", "films", "--replace"]):
+        assert here("plan", query, "--provider", "local", "--instructions", "Say it again.", *given).code == 0
         assert (tmp_path / "enriched.duckdb").read_bytes() == before
     assert not (tmp_path / "enriched.duckdb.wal").exists()
 
@@ -229,7 +229,9 @@ def test_a_connection_of_the_users_keeps_no_scratch_file() -> None:
     con = duckdb.connect()
     before = con.execute("SELECT database_name FROM duckdb_databases()").fetchall()
     db = Database(connection=con)
-    asked = settings.ask(settings.Source("SELECT 1 AS a", {}, None), {"provider": "local", "instructions": "x"})
+    asked = options.enrich_options(
+        options.Source("SELECT 1 AS a", {}, None), {"provider": "local", "instructions": "x"}
+    )
     with run.prepared(db, asked.enrichment, asked.provider, "t") as ask:
         assert con.execute("SELECT database_name FROM duckdb_databases()").fetchall() != before
         run.begin(db, ask)

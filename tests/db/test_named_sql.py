@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from sqlbatch import run, settings
+from sqlbatch import options, run
 from sqlbatch.batches.readers import reader_of
 from sqlbatch.db.database import Database, scratch_name
 from sqlbatch.db.sql import quote_identifier, quote_literal, statement
@@ -77,7 +77,7 @@ def _session() -> Iterator[Session]:
     db = database()
     begin(db, "SELECT 1 AS a")
     given = {"provider": "local", "instructions": "x", "image": ["p"]}
-    asked = settings.ask(settings.Source("SELECT 1 AS a, 'x.png' AS p", {}, None), given)
+    asked = options.enrich_options(options.Source("SELECT 1 AS a, 'x.png' AS p", {}, None), given)
     with (
         run.prepared(db, asked.enrichment, asked.provider, "t") as ask,
         db.session(scratch=ask.scratch) as opened,

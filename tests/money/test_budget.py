@@ -13,8 +13,8 @@ import pytest
 from sqlbatch import run
 from sqlbatch.batches.budget import allow
 from sqlbatch.batches.plan import pack
+from sqlbatch.config import max_cost as configured_max_cost
 from sqlbatch.errors import JobError
-from sqlbatch.settings.lookup import max_cost as configured_max_cost
 
 if TYPE_CHECKING:
     from tests.batches.bench import Bench

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch import clock, outcome, run, settings
+from sqlbatch import clock, outcome, run
 from sqlbatch.batches import plan, request_file
 from sqlbatch.db.database import Database
+from sqlbatch.options import Source, enrich_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,7 @@ def database(name: str = "work.duckdb", setup: str = "") -> Database:
 def begin(db: Database, query: str, *, fresh: bool = False, replace: bool = False, **options: object) -> int:
     """Begin a job as `enrich` does, up to the moment before anything is sent; return its number."""
     given = {"provider": "local", "instructions": "Say it again.", "into": "answers"} | options
-    asked = settings.ask(settings.Source(query, {}, None), given)
+    asked = enrich_options(Source(query, {}, None), given)
     with run.prepared(
         db,
         asked.enrichment,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import run, settings
+from sqlbatch import options, run
 from tests.conftest import ROOT
 
 from .support import database, lines, rows
@@ -42,8 +42,8 @@ def test_every_expected_file_has_its_ask() -> None:
 def test_a_custom_id_is_the_hash_of_its_content_as_every_paid_answer_has_it() -> None:
     """To change these ids is to make every user pay for every answer again: do not, or say so in the release."""
     db = database()
-    asked = settings.ask(
-        settings.Source("SELECT 'A crew wakes.' AS overview", {}, None),
+    asked = options.enrich_options(
+        options.Source("SELECT 'A crew wakes.' AS overview", {}, None),
         {"model": "gpt-6-luna", "instructions": "Name the genres.", "returns": "genres VARCHAR[]"},
     )
     with run.prepared(db, asked.enrichment, asked.provider, None) as ask:
@@ -55,8 +55,8 @@ def test_a_custom_id_is_the_hash_of_its_content_as_every_paid_answer_has_it() ->
 def _compiled(path: Path, setup: str) -> bytes:
     """Return the rows of an ask, each with its request, through the file that would be uploaded."""
     db = database(setup=setup)
-    source = settings.read_source(str(path))
-    asked = settings.ask(source, {})
+    source = options.read_source(str(path))
+    asked = options.enrich_options(source, {})
     with run.prepared(db, asked.enrichment, asked.provider, "answers") as ask:
         job_id = run.begin(db, ask)
     sent = {}

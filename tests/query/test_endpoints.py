@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sqlbatch import settings
+from sqlbatch import options
 from sqlbatch.errors import InvalidEnrichment
 
 from .support import begin, bodies, database, rows
@@ -69,7 +69,7 @@ def test_an_endpoint_without_conversation_sees_one_text(endpoint: str, field: st
 @pytest.mark.parametrize("name", ["chat", "chat/completions", "/v1/chat/completions", "v1/chat/completions"])
 def test_an_endpoint_has_a_short_name_and_makes_the_same_requests(name: str) -> None:
     one, other = (
-        settings.ask(settings.Source(ROW, {}, None), {"model": "m", "instructions": "x", **more})
+        options.enrich_options(options.Source(ROW, {}, None), {"model": "m", "instructions": "x", **more})
         for more in ({}, {"endpoint": name})
     )
     assert one == other
@@ -86,7 +86,7 @@ def test_an_endpoint_has_a_short_name_and_makes_the_same_requests(name: str) -> 
     ],
 )
 def test_the_length_of_vectors_is_known_before_anything_is_sent(model: str, more: dict[str, Any], length: int) -> None:
-    asked = settings.ask(settings.Source(ROW, {}, None), {"endpoint": "embeddings", "model": model, **more})
+    asked = options.enrich_options(options.Source(ROW, {}, None), {"endpoint": "embeddings", "model": model, **more})
     assert asked.enrichment.returns == f"embedding FLOAT[{length}]"
 
 

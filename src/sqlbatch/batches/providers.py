@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from urllib.parse import urlsplit
 
-from sqlbatch import configuration
-from sqlbatch.configuration import did_you_mean
+from sqlbatch import config
+from sqlbatch.config import did_you_mean
 from sqlbatch.errors import InvalidOption, InvalidSettings
 
 # Codes that mean: no money, or no right, now and on the next try (contract, section 7, number 26).
@@ -79,9 +79,9 @@ def known() -> dict[str, Provider]:
     Raises InvalidSettings for a definition that is wrong, and for a file's `provider` that there is none of.
     """
     found = dict(KNOWN)
-    for entry in configuration.entries("providers"):
+    for entry in config.entries("providers"):
         found[entry.name] = _defined(entry, found.get(entry.name))
-    for file in configuration.files():
+    for file in config.files():
         name = file.values.get("provider")
         if name is not None and name not in found:
             where = file.where((), "provider")
@@ -100,7 +100,7 @@ def find_provider(name: str, base_url: str | None = None) -> Provider:
 def _found(name: str, base_url: str | None) -> Provider:
     providers = known()
     if name not in providers:
-        held = configuration.held("provider")
+        held = config.lookup("provider")
         option = f"{held.origin}={name}" if held is not None and held.value == name else f"--provider {name}"
         raise InvalidOption(f"{option}: unknown; {did_you_mean(name, sorted(providers))}")
     provider = providers[name]
@@ -118,7 +118,7 @@ def _found(name: str, base_url: str | None) -> Provider:
 
 def _within(provider: Provider) -> Provider:
     """Return a provider with the limit of enqueued tokens that the environment sets, for any of them."""
-    held = configuration.held("max_enqueued_tokens")
+    held = config.lookup("max_enqueued_tokens")
     if held is None:
         return provider
     if held.value < 1:
@@ -159,7 +159,7 @@ def _from_variable(provider: Provider) -> str | None:
     return address or None
 
 
-def _defined(entry: configuration.Entry, before: Provider | None) -> Provider:
+def _defined(entry: config.Entry, before: Provider | None) -> Provider:
     """Return a provider as an entry defines or changes it."""
     name, where, values = entry.name, entry.where, dict(entry.values)
     if name == "local" or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
@@ -182,7 +182,7 @@ def _defined(entry: configuration.Entry, before: Provider | None) -> Provider:
             values["key_variable"] = ""
     variable = values.get("key_variable")
     if variable and (not variable.isidentifier() or (entry.shared and not variable.endswith("_API_KEY"))):
-        own = configuration.shown(configuration.own_file())
+        own = config.shown(config.own_file())
         rule = (
             f"a project's file names one that ends in _API_KEY, only {own} may name any other"
             if variable.isidentifier()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sqlbatch import display, outcome, reach, run, settings
+from sqlbatch import config, display, outcome, reach, run
 from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
@@ -55,7 +55,7 @@ def retry(
         f"job {found.job_id}: {display.counted(again, 'failed request')} asked again, as they were "
         "(another prompt or parameter is a new enrich)"
     )
-    follow(database, found.job_id, provider, once=no_wait, poll=settings.poll(poll))
+    follow(database, found.job_id, provider, once=no_wait, poll=config.poll(poll))
     return ending(database, found.job_id, as_json=as_json, rows=not no_wait)
 
 
@@ -70,7 +70,7 @@ def cancel(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None
         found = state.find(session, job)
     if not outcome.cancel(database, found.job_id):
         display.say(f"job {found.job_id} was cancelled before; waiting for what it left at the provider")
-    follow(database, found.job_id, run.provider_of(found), once=False, poll=settings.poll(poll), back="cancel")
+    follow(database, found.job_id, run.provider_of(found), once=False, poll=config.poll(poll), back="cancel")
     with database.session() as session:
         after, billed = state.find(session, str(found.job_id)), state.billed(session, found.job_id)
     if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer  # noqa: TC002 (Typer reads the annotations of these functions)
 
-from sqlbatch import configuration, settings
+from sqlbatch import config, options
 from sqlbatch.batches.providers import known
 from sqlbatch.db import jobs as state
 from sqlbatch.named_sql import read_sql
@@ -72,7 +72,7 @@ def providers(incomplete: str) -> Offered:
 @_silently
 def models(incomplete: str) -> Offered:
     """Offer the models whose price is known, those of sqlbatch.toml first."""
-    own = [(each.name, "sqlbatch.toml") for each in configuration.entries("prices")]
+    own = [(each.name, "sqlbatch.toml") for each in config.entries("prices")]
     shipped = csv.DictReader(read_sql("prices.csv").splitlines())
     return _beginning([*own, *((row["model"], _price(row)) for row in shipped)], incomplete)
 
@@ -85,7 +85,7 @@ def endpoints(incomplete: str) -> Offered:
 
 def _read(context: typer.Context, work: Callable[[Session], Answer]) -> Answer | None:
     """Read the database that the line so far names, unless somebody else has it open just now."""
-    database = settings.database(context.params.get("db"))
+    database = options.database(context.params.get("db"))
     if not database.exists():
         return None
     with database.session(migrate=False, patience=0.0) as session:

@@ -6,7 +6,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from sqlbatch import configuration, display
+from sqlbatch import config as read
+from sqlbatch import display
 from sqlbatch.batches.providers import find_provider, known
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
@@ -25,23 +26,21 @@ def config(as_json: opt.Json = False) -> int:
 
     Example: sqlbatch config
     """
-    options = [_option(name) for name in configuration.OPTIONS]
+    options = [_option(name) for name in read.OPTIONS]
     providers = [_provider(_reached(provider)) for provider in known().values()]
-    prices = [{"model": each.name, **each.values, "from": each.where} for each in configuration.entries("prices")]
-    files = [str(file.path) for file in configuration.files()]
+    prices = [{"model": each.name, **each.values, "from": each.where} for each in read.entries("prices")]
+    files = [str(file.path) for file in read.files()]
     if as_json:
         display.print_json({"files": files, "options": options, "providers": providers, "prices": prices})
         return display.Exit.DONE
     display.show_config(files, options, providers, prices)
     if not files:
-        display.say(
-            f"no file yet: {configuration.FILE} here or {configuration.shown(configuration.own_file())} is read"
-        )
+        display.say(f"no file yet: {read.FILE} here or {read.shown(read.own_file())} is read")
     return display.Exit.DONE
 
 
 def _option(name: str) -> dict[str, object]:
-    option, held = configuration.OPTIONS[name], configuration.held(name)
+    option, held = read.OPTIONS[name], read.lookup(name)
     value = held.value if held is not None else option.default
     return {"option": name, "value": value, "from": held.origin if held is not None else "default", "is": option.what}
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from sqlbatch import display, reach, run, settings
+from sqlbatch import config, display, options, reach, run
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.operate import ending, follow
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlbatch.db.database import Database
+    from sqlbatch.options import EnrichOptions
     from sqlbatch.query.cost import Cost
     from sqlbatch.run import Prepared
-    from sqlbatch.settings import Ask
 
 Ready = TypeVar("Ready")
 
@@ -40,11 +40,11 @@ def enrich(
     Example: sqlbatch enrich "SELECT title, overview FROM 'movies.csv'" --input overview --returns "genres VARCHAR[]"
     --instructions "Name the genres." --model gpt-6-luna --into tags
     """
-    database = settings.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
-    asked = settings.ask(settings.read_source(asking.query), asking.given())
-    max_cost = settings.max_cost(max_cost)
-    pause = settings.poll(poll)
-    enqueued = settings.max_enqueued_tokens(max_enqueued_tokens)
+    database = options.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
+    asked = options.enrich_options(options.read_source(asking.query), asking.given())
+    max_cost = config.max_cost(max_cost)
+    pause = config.poll(poll)
+    enqueued = config.max_enqueued_tokens(max_enqueued_tokens)
     if enqueued is not None:
         asked = replace(asked, provider=replace(asked.provider, max_enqueued_tokens=enqueued))
     if asked.provider.paid and not no_wait:
@@ -89,9 +89,9 @@ def plan(
 
     Example: sqlbatch plan films.sql --model gpt-6-luna --json
     """
-    database = settings.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
-    asked = settings.ask(settings.read_source(asking.query), asking.given())
-    max_cost = settings.max_cost(max_cost)
+    database = options.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
+    asked = options.enrich_options(options.read_source(asking.query), asking.given())
+    max_cost = config.max_cost(max_cost)
     with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
         over = ask.quote.cost.over(max_cost) if max_cost is not None else None
         if as_json:
@@ -105,7 +105,7 @@ def plan(
 
 
 def _prepared(
-    database: Database, asked: Ask, max_cost: float | None, *, fresh: bool, replacing: bool
+    database: Database, asked: EnrichOptions, max_cost: float | None, *, fresh: bool, replacing: bool
 ) -> AbstractContextManager[Prepared]:
     return compiling(
         run.prepared(

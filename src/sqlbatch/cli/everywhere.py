@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sqlbatch import settings
+from sqlbatch import config
 from sqlbatch.cli.help import Command, of_command
 from sqlbatch.display import voice
 from sqlbatch.errors import InvalidSettings
@@ -74,7 +74,7 @@ def speak(**given: bool) -> None:
 
     Raises InvalidSettings where it is asked to be quiet and to tell all.
     """
-    wanted = {name: given.get(name) or _before.get(name) or bool(settings.configured(name)) for name in _NAMES}
+    wanted = {name: given.get(name) or _before.get(name) or bool(config.configured(name)) for name in _NAMES}
     if wanted["quiet"] and wanted["verbose"]:
         raise InvalidSettings("--quiet and --verbose: choose one")
     voice.set(**wanted)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from sqlbatch import clock, display, outcome, reach, run, settings
+from sqlbatch import clock, config, display, options, outcome, reach, run
 from sqlbatch.batches.budget import allow
 from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete
@@ -110,11 +110,11 @@ def wait(
     Example: sqlbatch wait movie_tags
     """
     database = existing(db, memory_limit, threads)
-    pause = settings.poll(poll)
-    enqueued = settings.max_enqueued_tokens(max_enqueued_tokens)
+    pause = config.poll(poll)
+    enqueued = config.max_enqueued_tokens(max_enqueued_tokens)
     found = patiently(database, lambda session: state.find(session, job))
     if max_cost is not None:
-        allowed, paid = settings.max_cost(max_cost) or 0.0, run.provider_of(found).paid
+        allowed, paid = config.max_cost(max_cost) or 0.0, run.provider_of(found).paid
         database.write(lambda session: allow(session, found.job_id, allowed, paid=paid))
     if found.open:
         follow(
@@ -251,7 +251,7 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
 
 def at(database: Database) -> str:
     """Return the option that a command needs to find a database: none for the one that it finds by itself."""
-    usual = settings.configured("db") or settings.DEFAULT_DB
+    usual = config.configured("db") or options.DEFAULT_DB
     return f" --db {shlex.quote(str(database.path))}" if database.path and str(database.path) != usual else ""
 
 
@@ -287,7 +287,7 @@ def patiently(database: Database, work: Callable[[Session], Answer]) -> Answer:
 
 def existing(db: str | None, memory_limit: str | None = None, threads: int | None = None) -> Database:
     """Return the database that a command about jobs reads; raise JobError where there is none."""
-    database = settings.database(db, (), memory_limit, threads)
+    database = options.database(db, (), memory_limit, threads)
     if not database.exists():
         raise JobError(f"there is no database {database.name} yet: sqlbatch enrich makes it, or name another with --db")
     return database

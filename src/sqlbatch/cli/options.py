@@ -231,7 +231,7 @@ class Asking:
     replace: Replace = False
 
     def given(self) -> dict[str, Any]:
-        """Return the options by their names, as `settings.ask` takes them; None is what was not given."""
+        """Return the options by their names, as `options.enrich_options` takes them; None is what was not given."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 

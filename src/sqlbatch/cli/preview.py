@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sqlbatch import display, reach, run, settings, trial
+from sqlbatch import display, options, reach, run, trial
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.enrich import compiling, confirmed, seen
@@ -34,8 +34,8 @@ def preview(
 
     Example: sqlbatch preview films.sql --sample 5 --model gpt-6-luna
     """
-    database = settings.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
-    asked = settings.ask(settings.read_source(asking.query), asking.given())
+    database = options.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
+    asked = options.enrich_options(options.read_source(asking.query), asking.given())
     if asked.provider.paid:
         reach.key_of(asked.provider)
     taken = run.take_in(database)

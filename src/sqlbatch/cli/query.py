@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import duckdb
 import typer
 
-from sqlbatch import display, settings
+from sqlbatch import display, options
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.guard import refuse_open_transaction, refuse_own_tables
@@ -54,8 +54,8 @@ def query(
 
     Example: sqlbatch query "SELECT title, summary FROM movie_tags LIMIT 3"
     """
-    text = settings.read_source(sql).query
-    database = settings.database(db, attach or (), memory_limit, threads)
+    text = options.read_source(sql).query
+    database = options.database(db, attach or (), memory_limit, threads)
     if as_json and form not in {None, Format.JSON}:
         raise InvalidOption(f"--json and --format {form} are two formats: give one of them")
     chosen = choose(Format.JSON if as_json else form, output)

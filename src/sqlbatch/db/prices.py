@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlbatch import configuration
+from sqlbatch import config
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.named_sql import sql_folder
@@ -91,12 +91,12 @@ def refresh(session: Session) -> None:
 
 
 def _know(session: Session) -> None:
-    entries = {entry.name: _checked(entry) for entry in configuration.entries("prices")}
+    entries = {entry.name: _checked(entry) for entry in config.entries("prices")}
     given = json.dumps([{"model": model} | values for model, values in entries.items()])
     session.run("prices.known", {"given": given}, file=quote_literal(str(sql_folder() / "prices.csv")))
 
 
-def _checked(entry: configuration.Entry) -> dict[str, float]:
+def _checked(entry: config.Entry) -> dict[str, float]:
     for name, value in entry.values.items():
         if not 0 <= value < float("inf"):
             raise InvalidSettings(f"{entry.where}: {name} = {value} is no price: give dollars per million tokens")

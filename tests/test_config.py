@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import configuration, reach, settings
+from sqlbatch import config, options, reach
 from sqlbatch.batches.providers import KNOWN, find_provider
 from sqlbatch.errors import InvalidSettings
+from sqlbatch.options import OFFLINE_ENDPOINTS
 from sqlbatch.server.batches import ENDPOINTS
-from sqlbatch.settings.asking import OFFLINE_ENDPOINTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def test_what_duckdb_may_take_is_checked(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"SQLBATCH_{name}", value)
     with pytest.raises(InvalidSettings, match=value):
-        settings.database(None)
+        options.database(None)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_duckdb_takes_what_is_configured(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SQLBATCH_THREADS", "1")
     monkeypatch.setenv("SQLBATCH_MEMORY_LIMIT", "300MiB")
     asked = "SELECT current_setting('threads')::INTEGER, current_setting('memory_limit')"
-    assert settings.database(None).read(lambda session: session.sql(asked)) == [(1, "300.0 MiB")]
+    assert options.database(None).read(lambda session: session.sql(asked)) == [(1, "300.0 MiB")]
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_the_nearer_file_wins_and_a_variable_over_both(tmp_path: Path, monkeypat
     deep = tmp_path / "a" / "b"
     deep.mkdir(parents=True)
     monkeypatch.chdir(deep)
-    assert [settings.configured(name) for name in ("model", "provider", "max_attempts")] == ["shared", "groq", 5]
+    assert [config.configured(name) for name in ("model", "provider", "max_attempts")] == ["shared", "groq", 5]
     monkeypatch.setenv("SQLBATCH_MODEL", "told")
-    assert settings.configured("model") == "told"
-    assert settings.configured("model", "given") == "given"
-    assert settings.poll(None) == 3.0
+    assert config.configured("model") == "told"
+    assert config.configured("model", "given") == "given"
+    assert config.poll(None) == 3.0
 
 
 @pytest.mark.parametrize("name", ["openai", "azure"])
@@ -118,7 +118,7 @@ def test_a_path_counts_from_the_folder_of_its_file(tmp_path: Path, monkeypatch: 
     (tmp_path / "sqlbatch.toml").write_text("db = 'films.duckdb'")
     (tmp_path / "deep").mkdir()
     monkeypatch.chdir(tmp_path / "deep")
-    assert settings.database(None).path == tmp_path / "films.duckdb"
+    assert options.database(None).path == tmp_path / "films.duckdb"
 
 
 def test_the_file_beside_a_query_of_somebody_elses_is_not_read(tmp_path: Path, here: Command) -> None:
@@ -174,8 +174,8 @@ def test_no_key_follows_a_shared_file_to_another_host(tmp_path: Path) -> None:
 
 
 def test_the_users_own_file_may_name_any_variable(tmp_path: Path) -> None:
-    configuration.own_file().parent.mkdir()
-    configuration.own_file().write_text("[providers.x]\nbase_url = 'https://x.example/v1'\nkey_variable = 'HF_TOKEN'")
+    config.own_file().parent.mkdir()
+    config.own_file().write_text("[providers.x]\nbase_url = 'https://x.example/v1'\nkey_variable = 'HF_TOKEN'")
     found = find_provider("x")
     assert (found.base_url, found.key_variable, found.paid) == ("https://x.example/v1", "HF_TOKEN", True)
 

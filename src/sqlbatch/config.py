@@ -1,8 +1,8 @@
-"""What `sqlbatch.toml` and the variables SQLBATCH_* say: where they are found, what they may set, which holds.
+"""What `sqlbatch.toml` and the variables SQLBATCH_* say: where they are found, what they may set, which value wins.
 
 A project's file is found by walking up from the working directory; the user's own is `~/.config/sqlbatch.toml`. The
-nearer one wins, option by option. A project's file may come from anybody, so it is `shared`: it may not lead a key to a
-host without naming that key itself (`sqlbatch.batches.providers`).
+nearer one wins, option by option. Anybody may have written a project's file, so it is `shared`: it may not send a key
+to a host without naming that key itself (`sqlbatch.batches.providers`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from sqlbatch.errors import InvalidSettings
+from sqlbatch.errors import InvalidOption, InvalidSettings
 
 FILE = "sqlbatch.toml"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -38,7 +38,7 @@ class Option:
     counted: bool = False
 
 
-# An option is configurable by being named here; `settings.configured(name)` then finds it.
+# An option is configurable by being named here; `configured(name)` then finds it.
 OPTIONS: dict[str, Option] = {
     "db": Option(str, "the DuckDB file", "enriched.duckdb", is_path=True),
     "provider": Option(str, "who answers", "openai"),
@@ -93,7 +93,7 @@ class ConfigFile:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class Setting:
     """A value, and in words where it comes from."""
 
     value: Any
@@ -110,7 +110,7 @@ class Entry:
     where: str
 
 
-def held(name: str) -> Waiting | None:
+def lookup(name: str) -> Setting | None:
     """Return what the environment or a file says of an option, and where; None where neither does.
 
     Raises InvalidSettings for a wrong value, or for a file that is wrong anywhere.
@@ -119,14 +119,14 @@ def held(name: str) -> Waiting | None:
     found = files()
     text = os.environ.get(variable)
     if text:
-        return Waiting(_from_text(option.kind, text, variable), variable)
+        return Setting(_from_text(option.kind, text, variable), variable)
     for file in found:
         if name in file.values:
             value = file.values[name]
             if option.is_path and file.path.parent != Path.cwd():
                 # A path is meant from where it is written.
                 value = str(file.path.parent / value)
-            return Waiting(value, file.where((), name))
+            return Setting(value, file.where((), name))
     return None
 
 
@@ -264,3 +264,48 @@ def _heading(line: str) -> tuple[str, ...]:
         name, inner = next(iter(inner.items()))
         names.append(name)
     return tuple(names)
+
+
+def configured(name: str, given: Any = None) -> Any:
+    """Return what was given of an option, or else what SQLBATCH_* or sqlbatch.toml says; None where none does.
+
+    The option is one of `OPTIONS`. Raises InvalidSettings for a wrong value.
+    """
+    if given is not None:
+        return given
+    held = lookup(name)
+    return held.value if held is not None else None
+
+
+def named(name: str, given: Any = None) -> str:
+    """Return how a message calls an option's value: by the option where it was given, else by where it stands."""
+    held = lookup(name) if given is None else None
+    if held is None:
+        return f"--{name.replace('_', '-')}"
+    return held.origin if held.origin.startswith("SQLBATCH_") else f"{held.origin}: {name}"
+
+
+def max_cost(given: float | None) -> float | None:
+    """Return the dollars that a job may cost at most; None where nothing says so."""
+    dollars = configured("max_cost", given)
+    if dollars is not None and not 0 < dollars < float("inf"):
+        raise InvalidOption(f"{named('max_cost', given)} {dollars:g}: it must be a number of dollars above 0")
+    return float(dollars) if dollars is not None else None
+
+
+def max_enqueued_tokens(given: int | None) -> int | None:
+    """Return the most tokens of a model that were said to wait at the provider; None where the provider's limit holds.
+
+    What SQLBATCH_MAX_ENQUEUED_TOKENS says is the provider's own by then (`sqlbatch.batches.providers`).
+    """
+    if given is not None and given < 1:
+        raise InvalidOption(f"--max-enqueued-tokens {given}: it must be 1 or more")
+    return given
+
+
+def poll(given: float | None) -> float | None:
+    """Return the pause between two looks, in seconds; None where nothing fixes it."""
+    seconds = configured("poll", given)
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise InvalidOption(f"{named('poll', given)} {seconds:g}: it must be a number of seconds above 0")
+    return float(seconds) if seconds is not None else None

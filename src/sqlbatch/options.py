@@ -1,0 +1,279 @@
+"""The options of one enrich, plan or preview, put together from every place that may set them.
+
+First the command line or Python, then the first comment of a `.sql` file, SQLBATCH_*, sqlbatch.toml, the defaults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch import clock, reach
+from sqlbatch.batches.providers import Provider, find_provider
+from sqlbatch.config import OPTIONS, configured, named
+from sqlbatch.db.database import Database
+from sqlbatch.db.sql import quote_identifier, quote_literal
+from sqlbatch.errors import InvalidOption, InvalidPrompt, InvalidQuery, InvalidReturns, InvalidSettings, InvalidTarget
+from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
+from sqlbatch.query.pictures import check_detail
+from sqlbatch.query.request import check_params, find_endpoint, returns_of
+from sqlbatch.query.returns import Returns, returns_from_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# What the server answers that runs in this process (its own list is in `sqlbatch.server.batches`).
+OFFLINE_ENDPOINTS = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/embeddings"})
+
+
+@dataclass(frozen=True)
+class EnrichOptions:
+    """All that one enrich, or plan, was asked for."""
+
+    enrichment: Enrichment
+    provider: Provider
+    into: str | None
+    max_attempts: int
+
+
+def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
+    """Return what was asked for: `given` are the command line's options (None: not given), over the file's.
+
+    Raises InvalidEnrichment where an option is wrong, or none says which model.
+    """
+
+    def option(name: str, default: Any = None) -> Any:
+        for value in (given.get(name), source.options.get(name), configured(name) if name in OPTIONS else None):
+            if value is not None and value != []:
+                return value
+        return default
+
+    name = option("provider", "openai")
+    # An address in the environment is meant for where it costs money.
+    base_url = given.get("base_url") if name == "local" else option("base_url")
+    provider = find_provider(name, base_url)
+    reach.trust(provider)
+    limit, attempts = option("limit"), option("max_attempts", 3)
+    if limit is not None and limit < 1:
+        raise InvalidOption(f"--limit {limit}: it must be 1 or more")
+    if attempts < 1:
+        given_attempts = given.get("max_attempts") or source.options.get("max_attempts")
+        attempts_named = named("max_attempts", given_attempts)
+        raise InvalidOption(f"{attempts_named} {attempts}: it must be 1 or more")
+    values = dict(source.options.get("param", {}))
+    for text in given.get("param") or []:
+        name, value = parse_param(text)
+        values[name] = value
+    for name in values:
+        parse_param(f"{name}=")
+
+    def text_of(name: str) -> str | None:
+        # A file names others from where it is; what is said here, from here.
+        folder = source.folder if given.get(name) is None and source.options.get(name) is not None else None
+        return read_text_option(option(name), f"--{name}", folder)
+
+    prompt = text_of("prompt")
+    if prompt is not None and not prompt.strip():
+        raise InvalidPrompt("--prompt is empty: write a template with {{ column }}")
+    instructions = text_of("instructions")
+    if instructions is not None and not instructions.strip():
+        raise InvalidPrompt("--instructions is empty: say what the model shall do")
+    if option("into") is not None and not option("into").strip():
+        raise InvalidTarget("--into is empty: give the target table a name")
+    for name in ("into", "returns", "json_schema", "prompt", "instructions", "model", "input", "image"):
+        check_text(str(option(name, "")), f"--{name}")
+    endpoint = find_endpoint(option("endpoint", CHAT))
+    if provider.name == "local" and endpoint not in OFFLINE_ENDPOINTS:
+        raise InvalidSettings(
+            f"--endpoint {endpoint.removeprefix('/v1/')}: the offline model answers chat/completions, responses and "
+            "embeddings only; ask a provider that has it"
+        )
+    model = _model(provider, given.get("model"), option("model"))
+    check_params(endpoint, model, values)
+    detail = option("image_detail")
+    images = tuple(option("image", ()))
+    if detail is not None and not images:
+        raise InvalidSettings("--image-detail is about pictures: name their column with --image")
+    check_detail(endpoint, detail)
+    enrichment = Enrichment(
+        query=source.query,
+        returns=returns_of(endpoint, _returns(source, given), model, values).text,
+        prompt=prompt,
+        instructions=instructions,
+        inputs=tuple(option("input", ())),
+        endpoint=endpoint,
+        model=model,
+        params=parameters(values),
+        provider=provider.name,
+        base_url=provider.base_url,
+        limit=limit,
+        images=images,
+        image_detail=detail,
+        folder=str((source.folder or Path()).resolve()) if images else None,
+    )
+    return EnrichOptions(enrichment, provider, option("into") or source.stem, attempts)
+
+
+def _returns(source: Source, given: Mapping[str, Any]) -> str | None:
+    """Return the column list that is asked for: as it is, or of a JSON Schema."""
+    # What the command line says stands in the place of either in the file.
+    said = {name: given.get(name) for name in ("returns", "json_schema")}
+    folder = None
+    if all(value is None for value in said.values()):
+        said = {name: source.options.get(name) for name in said}
+        folder = source.folder
+    if all(value is not None for value in said.values()):
+        raise InvalidReturns("--returns and --json-schema are two ways to say what comes back: give one of them")
+    if said["json_schema"] is not None:
+        return read_json_schema(said["json_schema"], folder).text
+    return read_text_option(said["returns"], "--returns", folder)
+
+
+def _model(provider: Provider, given: str | None, model: str | None) -> str:
+    if provider.name == "local":
+        # A file's or the configuration's model is meant for where it costs money.
+        if given not in {None, "offline"}:
+            raise InvalidSettings(f"--model {given}: the local provider has one model, offline; leave --model out")
+        return "offline"
+    if not model:
+        raise InvalidSettings(
+            "no model: name one with --model, for example --model gpt-6-luna; or try it for nothing with "
+            "--provider local"
+        )
+    return model
+
+
+@dataclass(frozen=True)
+class Source:
+    """A query, the options of its file, the file's stem, which names the target by default, and its folder."""
+
+    query: str
+    options: Mapping[str, Any]
+    stem: str | None
+    folder: Path | None = None
+
+
+def read_source(argument: str) -> Source:
+    """Return the query of QUERY|FILE|-; raise InvalidQuery for a file that cannot be read."""
+    if argument == "-":
+        try:
+            text = sys.stdin.read().removeprefix("\ufeff")
+        except UnicodeDecodeError:
+            raise InvalidQuery("what came on standard input is not a text in UTF-8") from None
+        check_text(text, "what came on standard input")
+        return Source(text, read_front_matter(text, "the query"), None)
+    check_text(argument, "the query")
+    path = Path(argument)
+    looks_like_file = argument.casefold().endswith(".sql") and "\n" not in argument
+    if not looks_like_file:
+        _refuse_rows(argument)
+        return Source(argument, read_front_matter(argument, "the query"), None)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidQuery(f"{argument} is not a text in UTF-8: save it as UTF-8") from None
+    except OSError as error:
+        raise InvalidQuery(f"{argument} cannot be read: {error.strerror}") from None
+    return Source(text, read_front_matter(text, argument), path.stem, path.parent)
+
+
+def _refuse_rows(query: str) -> None:
+    """Raise InvalidQuery for a file of rows in a query's place: no SQL is one word that a file is called."""
+    with contextlib.suppress(OSError):
+        if not re.search(r"\s", query) and Path(query).is_file():
+            raise InvalidQuery(f"{query} is a file, but no .sql file: give a query of its rows, \"FROM '{query}'\"")
+
+
+def read_json_schema(value: str | Mapping[str, Any], folder: Path | None) -> Returns:
+    """Return the returned columns of a JSON Schema, in a file (relative to a folder) or as it is.
+
+    Raises InvalidReturns, which names the file and the place in it.
+    """
+    if not isinstance(value, str):
+        return returns_from_schema(dict(value))
+    path = Path(folder or ".", value)
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InvalidReturns(f"--json-schema {value}: the file cannot be read: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise InvalidReturns(f"--json-schema {value}: it is not JSON: {error.msg} at {where}") from None
+    except ValueError as error:
+        reason = "it is not a text in UTF-8" if isinstance(error, UnicodeDecodeError) else "no file has such a name"
+        raise InvalidReturns(f"--json-schema {value}: {reason}") from None
+    if not isinstance(schema, dict):
+        raise InvalidReturns(f"--json-schema {value}: $: expected an object, the schema")
+    try:
+        return returns_from_schema(schema)
+    except InvalidReturns as error:
+        raise InvalidReturns(str(error).replace("--json-schema", f"--json-schema {value}", 1)) from None
+
+
+def check_text(text: str, what: str) -> None:
+    """Raise InvalidSettings for a text that no database could hold: bytes that are not UTF-8, half characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidSettings(f"{what} is not a text in UTF-8") from None
+
+
+def read_text_option(value: str | None, name: str, folder: Path | None = None) -> str | None:
+    """Return a text option, read from a file where it is `@file`; `@@` is an @ that begins the text itself.
+
+    A relative name is looked for in the folder, if one is given, then in the working directory.
+    """
+    if value is None or not value.startswith("@"):
+        return value
+    if value.startswith("@@"):
+        return value[1:]
+    try:
+        path = Path(folder or ".", value[1:])
+        return (path if path.exists() else Path(value[1:])).read_text(encoding="utf-8-sig").rstrip("\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text in UTF-8"
+        if not isinstance(error, OSError | UnicodeDecodeError):
+            reason = "no file has such a name"
+        raise InvalidSettings(f"{name} {value}: the file cannot be read: {reason} (a text begins with @@)") from None
+
+
+DEFAULT_DB = "enriched.duckdb"
+_SIZE = re.compile(r"\s*\d*[1-9]\d*(\.\d+)?\s*[KMGT]i?B\s*", re.IGNORECASE)
+
+
+def database(
+    db: str | None, attach: Sequence[str] = (), memory_limit: str | None = None, threads: int | None = None
+) -> Database:
+    """Return the database that `--db` names; `attach` are databases to read besides, as `path` or `path AS name`."""
+    # A clock that cannot run is told before anything is made.
+    clock.speed()
+    if db is not None and not db.strip():
+        raise InvalidSettings("--db is empty: name a file, or leave the option out")
+    path = Path(configured("db", db) or DEFAULT_DB)
+    if str(path) == ":memory:":
+        raise InvalidSettings("--db :memory: would forget everything at once: name a file")
+    if path.is_dir():
+        raise InvalidSettings(f"--db {path} is a folder: name a file in it, for example {path / DEFAULT_DB}")
+    if not path.parent.is_dir():
+        raise InvalidSettings(f"--db {path}: the folder {path.parent} does not exist: make it first")
+    told = {name: named(name, given) for name, given in (("threads", threads), ("memory_limit", memory_limit))}
+    threads, memory_limit = configured("threads", threads), configured("memory_limit", memory_limit)
+    if threads is not None and threads < 1:
+        raise InvalidOption(f"{told['threads']} {threads}: it must be 1 or more")
+    if memory_limit is not None and not _SIZE.fullmatch(memory_limit):
+        raise InvalidOption(f"{told['memory_limit']} {memory_limit}: write a size with its unit, as 800MB or 2GB")
+    more: dict[str, Any] = {"memory_limit": memory_limit} if memory_limit else {}
+    spool = path.with_name(path.name + ".sqlbatch") / "spool"
+    return Database(path, attach=tuple(_attach_clause(each) for each in attach), threads=threads, spool=spool, **more)
+
+
+def _attach_clause(text: str) -> str:
+    path, separator, name = text.rpartition(" AS ") if " AS " in text else text.rpartition(" as ")
+    if not separator:
+        path, name = text, Path(text.rpartition(":")[2] or text).stem
+    return f"ATTACH {quote_literal(path.strip())} AS {quote_identifier(name.strip())} (READ_ONLY)"
