@@ -20,7 +20,7 @@ import pytest
 
 from sqlbatch import reach
 from sqlbatch import run as runs
-from sqlbatch.cli.commands import main
+from sqlbatch.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

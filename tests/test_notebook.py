@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sqlbatch
-from sqlbatch import markup
+from sqlbatch import layout
 from sqlbatch.batches.events import Loaded, Packed, Progress, Transferring, Waiting
 from sqlbatch.display import notebook
 from sqlbatch.errors import JobError
@@ -71,7 +71,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @given(st.text())
 def test_no_text_is_markup(text: str) -> None:
     for html in (
-        markup.facts(text, {text: text}, [text]), markup.table([text], [[text], [None]]), notebook_of(text),
+        layout.html_facts(text, {text: text}, [text]), layout.html_table([text], [[text], [None]]), notebook_of(text),
     ):  # fmt: skip
         assert set(_Read(html).tags) <= {"div", "table", "thead", "tbody", "tr", "td", "th", "b", "br", "span"}
         assert "<script" not in html.lower()

@@ -15,7 +15,7 @@ from sqlbatch import leases, paths, reach, run
 from sqlbatch.backoff import Backoff
 from sqlbatch.batches.events import Waiting
 from sqlbatch.batches.providers import KNOWN, Provider
-from sqlbatch.cli import commands
+from sqlbatch.cli import main
 from sqlbatch.db.database import Database
 from sqlbatch.errors import DatabaseLocked, InvalidSettings
 from sqlbatch.query.enrichment import CHAT, Enrichment
@@ -144,5 +144,5 @@ def test_an_interrupt_that_the_command_line_returns_is_one(
 ) -> None:
     """Typer raises its exit code for an interrupt, or returns it: both are told, and end with ours."""
     monkeypatch.setattr("sqlbatch.cli.app.app", lambda *_, **__: 130)
-    assert commands.main(["jobs"]) == 4
+    assert main(["jobs"]) == 4
     assert "interrupted; nothing was begun" in capsys.readouterr().err

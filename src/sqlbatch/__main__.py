@@ -12,7 +12,7 @@ def main() -> None:
     # The first tenths of a second go by in imports, which an interrupt would end with a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _too_early)
-    from sqlbatch.cli.commands import main as run  # noqa: PLC0415
+    from sqlbatch.cli import main as run  # noqa: PLC0415
 
     if signal.getsignal(signal.SIGINT) is _too_early:
         signal.signal(signal.SIGINT, signal.default_int_handler)

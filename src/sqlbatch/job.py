@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from sqlbatch import markup, options, outcome, run
+from sqlbatch import layout, options, outcome, run
 from sqlbatch.db import jobs as state
 from sqlbatch.db.database import Database
 from sqlbatch.db.duckdb_errors import wrapped
@@ -55,7 +55,7 @@ class Job:
                     job, state.failures(session, job.job_id), state.billed(session, job.job_id), self._database.name
                 )
         except DatabaseError as error:
-            return markup.facts(f"job {self.job_id}", {"status": str(error)})
+            return layout.html_facts(f"job {self.job_id}", {"status": str(error)})
 
     def status(self) -> JobRow:
         """Return the job as it stands now, with its counts of requests."""

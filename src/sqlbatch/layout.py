@@ -1,15 +1,19 @@
-"""Rows of text laid out to be read: a table's widths where it fits, a record a row where it does not."""
+"""Text and HTML laid out to be read: tables, records, facts, a progress bar."""
 
 from __future__ import annotations
 
+import html
 import textwrap
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+
+# C0 and C1 controls but tab and line feed, each as its escape: an answer may hold what clears a screen.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in {9, 10}}
 # A column is not squeezed below this many characters, or below its longest text where that is shorter.
 _READABLE = 16
 # Nor below its longest word, an id for example, up to this length.
@@ -18,6 +22,11 @@ _WORD = 40
 _LINES = 8
 # The name of a field stands beside its value up to this length.
 _NAME = 24
+
+
+def harmless(text: str) -> str:
+    """Return a text with its control characters, which could steer a terminal, made visible."""
+    return text.translate(_CONTROLS)
 
 
 def widths(columns: Sequence[str], rows: Sequence[Sequence[str | None]], available: int) -> list[int] | None:
@@ -94,3 +103,41 @@ def _longest_word(text: str | None) -> int:
 
 def _longest(text: str | None) -> int:
     return max((cell_len(line) for line in ("NULL" if text is None else text).splitlines()), default=0)
+
+
+_CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
+
+
+def html_text(value: str) -> str:
+    """Return a text as HTML: nothing in it is markup, and line feeds stay."""
+    return html.escape(harmless(value)).replace("\n", "<br>")
+
+
+def html_facts(title: str, named: Mapping[str, str], notes: Iterable[str] = ()) -> str:
+    """Return facts below a title, one a line, their names in one column, and notes below them."""
+    rows = "".join(
+        f'<tr><td style="{_CELL};opacity:.6;white-space:nowrap">{html_text(name)}</td>'
+        f'<td style="{_CELL}">{html_text(value)}</td></tr>'
+        for name, value in named.items()
+    )
+    told = "".join(f'<div style="opacity:.8">note: {html_text(note)}</div>' for note in notes)
+    return f'<div><div style="font-weight:bold">{html_text(title)}</div><table>{rows}</table>{told}</div>'
+
+
+def html_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> str:
+    """Return rows as a table; None is NULL."""
+    null = '<span style="opacity:.5">NULL</span>'
+    head = "".join(f'<th style="{_CELL}">{html_text(column)}</th>' for column in columns)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td style="{_CELL}">{null if value is None else html_text(value)}</td>' for value in row)
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def html_bar(done: int, total: int | None) -> str:
+    """Return a bar that is `done` of `total` full; one that moves where the total is not known."""
+    size = f' value="{done}" max="{total}"' if total else ""
+    return f'<progress{size} style="width:24em;max-width:100%"></progress>'

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlbatch import layout, markup
+from sqlbatch import layout
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Preview:
         """Return the preview as a notebook shows it: a line a row, what came back behind what was sent."""
         sent = list(dict.fromkeys(name for row in self.rows for name in row.input))
         returned = list(dict.fromkeys(name for row in self.rows for name in row.answer or {}))
-        return markup.table(
+        return layout.html_table(
             ["row", *sent, *(f"→ {name}" for name in returned), "status"],
             [
                 [

@@ -63,7 +63,7 @@ def test_verbose_tells_each_statement_and_call_with_its_time(
     here("query", ROW)
     ran = here("--verbose", *ASK) if place == "before" else here(*ASK, "-v")
     assert ran.code == 0
-    assert re.search(r"^sql +[\d.]+ ms  pack\.manifest: INSERT INTO", ran.err, re.MULTILINE)
+    assert re.search(r"^sql +[\d.]+ ms  plan\.manifest: INSERT INTO", ran.err, re.MULTILINE)
     assert re.search(r"^http +[\d.]+ ms  POST http://127\.0\.0\.1:\d+/v1/batches 200$", ran.err, re.MULTILINE)
     told = [line for line in ran.err.splitlines() if line.startswith(("sql ", "http "))]
     assert not [line for line in told if "secret row" in line]

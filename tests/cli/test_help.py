@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sqlbatch.cli.app import ORDER
-from sqlbatch.cli.reference import reference
+from sqlbatch.cli.help import reference
 from tests.conftest import ROOT
 from tests.query.support import begin, database
 
@@ -25,9 +25,7 @@ LINES, COLUMNS = 23, 80
 
 
 def test_the_command_reference_is_up_to_date() -> None:
-    assert (ROOT / "docs" / "commands.md").read_text() == reference(), (
-        "python -m sqlbatch.cli.reference > docs/commands.md"
-    )
+    assert (ROOT / "docs" / "commands.md").read_text() == reference(), "python -m sqlbatch.cli.help > docs/commands.md"
 
 
 @pytest.mark.parametrize("command", ORDER)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import typer
 
-import sqlbatch.cli.commands  # noqa: F401 (it puts the commands on the application)
+import sqlbatch.cli  # noqa: F401 (it puts the commands on the application)
 from sqlbatch.batches import client
 from sqlbatch.batches.providers import KNOWN
 from sqlbatch.cli.app import app

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PRELOAD = [
-    "sqlbatch.cli.commands",
+    "sqlbatch.cli",
     "sqlbatch.server",
     "sqlbatch.batches.client",
     "sqlbatch.batches.step",
@@ -154,7 +154,7 @@ def _main(
     import duckdb  # noqa: PLC0415
 
     from sqlbatch.batches import providers  # noqa: PLC0415
-    from sqlbatch.cli.commands import main  # noqa: PLC0415
+    from sqlbatch.cli import main  # noqa: PLC0415
 
     _bend(limits)
     providers.KNOWN["openai"] = replace(providers.KNOWN["openai"], **limits)

@@ -142,7 +142,7 @@ def test_an_interrupt_while_python_imports_is_quiet(tmp_path: Path) -> None:
     code = (
         "import builtins, os, signal; real = builtins.__import__\n"
         "def importing(name, *rest, **more):\n"
-        "    if name == 'sqlbatch.cli.commands': os.kill(os.getpid(), signal.SIGINT)\n"
+        "    if name == 'sqlbatch.cli': os.kill(os.getpid(), signal.SIGINT)\n"
         "    return real(name, *rest, **more)\n"
         "builtins.__import__ = importing\n"
         "from sqlbatch.__main__ import main; main()\n"

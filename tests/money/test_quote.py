@@ -10,7 +10,7 @@ import pytest
 import sqlbatch
 from sqlbatch import clock, run
 from sqlbatch.db import jobs
-from sqlbatch.display.money import quoted
+from sqlbatch.display.quote import quoted
 from sqlbatch.errors import InvalidSettings
 from tests.conftest import ROOT
 

@@ -1,25 +1,25 @@
-"""The commands that ask: enrich and plan."""
+"""The commands that ask a model: enrich, plan and preview."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
-from sqlbatch import config, display, options, reach, run
+import typer
+
+from sqlbatch import config, display, options, reach, run, trial
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
-from sqlbatch.cli.operate import ending, follow
-from sqlbatch.errors import InvalidSettings
+from sqlbatch.cli.follow import confirmed, ending, follow, seen
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlbatch.db.database import Database
     from sqlbatch.options import EnrichOptions
-    from sqlbatch.query.cost import Cost
     from sqlbatch.run import Prepared
+    from sqlbatch.trial import PreparedPreview
+
 
 Ready = TypeVar("Ready")
 
@@ -54,7 +54,7 @@ def enrich(
         with seen(asked=spends and not yes and ask.quote.cost.must_be_agreed):
             display.show_quote(ask.quote)
         if not ask.quote.rows:
-            display.say("the query has no rows: nothing to do")
+            display.info("the query has no rows: nothing to do")
             if as_json:
                 display.print_json({"job_id": None} | ask.quote.as_dict())
             return display.Exit.DONE
@@ -67,13 +67,13 @@ def enrich(
                 display.error(f"{over}; nothing sent, nothing changed")
                 return display.Exit.ERROR
             if not yes and ask.quote.cost.must_be_agreed and not confirmed(ask.quote.cost):
-                display.say("nothing sent, nothing changed")
+                display.info("nothing sent, nothing changed")
                 return display.Exit.ERROR
             # Only now, for whoever answers at this address is handed the key.
             reach.check_provider(database, asked.provider)
         with display.working("keeping the rows", elsewhere=False):
             job_id = run.begin(database, ask)
-    display.say(f"job {job_id} begun")
+    display.info(f"job {job_id} begun")
     follow(database, job_id, asked.provider, once=no_wait, poll=pause, max_enqueued_tokens=enqueued)
     return ending(database, job_id, as_json=as_json, rows=not no_wait)
 
@@ -135,13 +135,65 @@ class compiling(Generic[Ready]):  # noqa: N801 (used as a function)
         return self._inner.__exit__(*error)  # type: ignore[arg-type]
 
 
-def seen(*, asked: bool) -> AbstractContextManager[None]:
-    """Tell what is told in the block also with --quiet, where one is `asked` about it."""
-    return display.aloud() if asked else contextlib.nullcontext()
+Rows = Annotated[
+    int | None, typer.Option("--rows", "-n", metavar="N", help="The query's first N rows.  \\[default: 5]")
+]
+Sample = Annotated[int | None, typer.Option("--sample", metavar="N", help="N rows at random, instead of the first.")]
 
 
-def confirmed(cost: Cost) -> bool:
-    """Ask on the terminal whether to spend it; raise InvalidSettings where there is nobody to ask."""
-    if not sys.stdin.isatty():
-        raise InvalidSettings(f"this costs money, {cost.in_words()}: add --yes to send it without being asked")
-    return display.confirm(f"Send it, {cost.in_words()}?")
+@app.command()
+@opt.asking
+def preview(
+    asking: opt.Asking,
+    rows: Rows = None,
+    sample: Sample = None,
+    yes: opt.Yes = False,
+    as_json: opt.Json = False,
+) -> int:
+    """A few rows through the ordinary endpoint, now, at full price; a later enrich does not pay for them again.
+
+    Example: sqlbatch preview films.sql --sample 5 --model gpt-6-luna
+    """
+    database = options.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
+    asked = options.enrich_options(options.read_source(asking.query), asking.given())
+    if asked.provider.paid:
+        reach.key_of(asked.provider)
+    taken = run.take_in(database)
+    if taken:
+        display.info(f"{taken:,} answers of an earlier preview, which was interrupted, are stored")
+    compiled = trial.prepared(database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=asking.fresh)
+    with compiling(compiled) as ready:
+        must_ask = ready.cost.must_be_agreed and not yes
+        with seen(asked=must_ask):
+            display.show_trial(ready)
+        if not ready.compiled.rows:
+            display.info("the query has no rows: nothing to do")
+            if as_json:
+                display.print_json(trial.result(database, ready).as_dict())
+            return display.Exit.DONE
+        if must_ask and not confirmed(ready.cost):
+            display.info("nothing sent, nothing changed")
+            return display.Exit.ERROR
+        return _look(database, ready, as_json=as_json)
+
+
+def _look(database: Database, ready: PreparedPreview, *, as_json: bool) -> int:
+    interrupted = False
+    if ready.known.to_send:
+        try:
+            display.follow(trial.ask(database, ready))
+        except KeyboardInterrupt:
+            interrupted = True
+            display.follow(trial.keep(database, ready))
+    found = trial.result(database, ready)
+    if as_json:
+        display.print_json(found.as_dict())
+    else:
+        display.show_preview(found)
+    display.tell_preview(found, ready, database.name)
+    if interrupted:
+        return display.Exit.INTERRUPTED
+    if ready.compiled.skipped == ready.compiled.rows:
+        display.error("every row is skipped, so nothing can be asked")
+        return display.Exit.ERROR
+    return display.Exit.FAILED_ROWS if found.of("failed") else display.Exit.DONE

@@ -1,4 +1,4 @@
-"""Help that fits a screen: what is used often, with an example to paste; `--help-all` lists the rest."""
+"""Help that fits a screen, and the command reference: `python -m sqlbatch.cli.help > docs/commands.md`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rich.console import RenderableType
+
 
 # The panel of an option that help leaves to --help-all where a command has more options than a screen has room for.
 RARELY = "More"
@@ -60,7 +61,7 @@ def _overview(group: Any, ctx: Any) -> list[RenderableType]:
 
 def of_command(command: Any, *, all_of_it: bool = False) -> str:
     """Return a command's help: usage, what it does, an example, its options; what is rarely used only with all."""
-    text, example = told(command)
+    text, example = describe(command)
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     options = [each for each in command.params if each.param_type_name == "option" and each.name not in EVERYWHERE]
     usage = " ".join([f"sqlbatch {command.name}", *(each.metavar for each in arguments), "[OPTIONS]"])
@@ -78,7 +79,7 @@ def of_command(command: Any, *, all_of_it: bool = False) -> str:
     )
 
 
-def told(command: Any) -> tuple[str, str]:
+def describe(command: Any) -> tuple[str, str]:
     """Return what a command's docstring says of it, and its example as one line."""
     text, _, example = inspect.cleandoc(command.help or "").partition("Example: ")
     return text.strip(), " ".join(example.split())
@@ -139,3 +140,57 @@ def _text(parts: Iterable[RenderableType]) -> str:
         for part in parts:
             console.print(part)
     return re.sub(" +$", "", captured.get(), flags=re.MULTILINE).rstrip("\n")
+
+
+_HEAD = """# Commands
+
+Written by `python -m sqlbatch.cli.help > docs/commands.md` from the help of the commands; a test compares them.
+
+Every command also takes `--quiet` (`-q`: only errors and the data asked for), `--verbose` (`-v`: each SQL statement and
+HTTP call, timed), `--debug` (the traceback of an error), `--help` (`-h`: what is used often), `--help-all`; the first
+three may stand before the command's name too. JOB is a job's number or its target's name.
+
+With `--json` stdout is exactly one JSON document, and all else (progress, messages, what `--verbose` tells) goes to
+stderr. Where a command fails there is none, or a job's as it stands; the reason is the line `error: …` on stderr, and
+the exit code is 1 (2 for a wrong use, 3 where rows failed, 4 for an interrupt). A job's JSON says in `says` where it is
+and in `next` what to do next.
+"""
+
+
+def reference() -> str:
+    """Return the reference as Markdown."""
+    from typer.main import get_command  # noqa: PLC0415 (the commands themselves take their help from here)
+
+    from sqlbatch.cli.app import BRIEFLY, ORDER, app  # noqa: PLC0415 (likewise)
+
+    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    rows = [f"| [`{name}`](#{name}) | {BRIEFLY[name]} |" for name in ORDER if name in commands]
+    parts = [_HEAD, "| command | |\n|---|---|\n" + "\n".join(rows) + "\n"]
+    parts += [_section(name, commands[name]) for name in ORDER if name in commands]
+    return "\n".join(parts)
+
+
+def _section(name: str, command: Any) -> str:
+    text, example = describe(command)
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option" and each.name not in EVERYWHERE]
+    usage = " ".join(["sqlbatch", name, *(each.metavar for each in arguments), *(["[OPTIONS]"] if options else [])])
+    lines = [f"## {name}\n", f"`{usage}`\n", text + "\n"]
+    if example:
+        lines.append("```sh\n" + example + "\n```\n")
+    rows = [f"| `{_cell(each.metavar)}` | {_cell(each.help)} |" for each in arguments]
+    rows += [f"| {_names(each)} | {_cell(each.help)}{default_of(each)} |" for each in options]
+    return "\n".join([*lines, "| | |\n|---|---|\n" + "\n".join(rows) + "\n"]) if rows else "\n".join(lines)
+
+
+def _names(option: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    return names if option.is_flag else f"{names} `{_cell(option.metavar or option.name.upper())}`"
+
+
+def _cell(text: str | None) -> str:
+    return re.sub(r"\s+", " ", (text or "").replace("\\[", "[")).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

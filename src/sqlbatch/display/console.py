@@ -1,4 +1,4 @@
-"""The two consoles: messages on stderr, data on stdout, text made harmless, and the exit codes."""
+"""The two consoles: messages on stderr, data on stdout, and the exit codes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from sqlbatch.layout import wrapped
+from sqlbatch import trace
+from sqlbatch.layout import harmless, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-# C0 and C1 controls but tab and line feed, each as its escape: an answer may hold what clears a screen.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in {9, 10}}
 
 
 class Exit(IntEnum):
@@ -45,23 +43,18 @@ def out() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
-def harmless(text: str) -> str:
-    """Return a text with its control characters, which could steer a terminal, made visible."""
-    return text.translate(_CONTROLS)
-
-
 def plain(text: str) -> str:
     """Return a text for the console: harmless, and without markup."""
     return escape(harmless(text))
 
 
-def say(message: str) -> None:
+def info(message: str) -> None:
     """Tell something on stderr, as it is."""
     err.print(plain(message), soft_wrap=not err.is_terminal)
 
 
 @contextlib.contextmanager
-def aloud() -> Iterator[None]:
+def always_print() -> Iterator[None]:
     """Tell what is told in the block also where --quiet was asked for."""
     before, err.quiet = err.quiet, False
     try:
@@ -72,7 +65,7 @@ def aloud() -> Iterator[None]:
 
 def error(message: str) -> None:
     """Tell an error on stderr."""
-    with aloud():
+    with always_print():
         err.print(f"[bold red]error:[/] {plain(message)}", soft_wrap=not err.is_terminal)
 
 
@@ -101,7 +94,7 @@ def working(doing: str, *, elsewhere: bool = True) -> Iterator[None]:
     """Show that something goes on for the block: a moving bar on a terminal, one line `elsewhere`."""
     if not err.is_terminal:
         if elsewhere:
-            say(f"{doing} …")
+            info(f"{doing} …")
         yield
         return
     if err.is_dumb_terminal:
@@ -117,7 +110,7 @@ def working(doing: str, *, elsewhere: bool = True) -> Iterator[None]:
 
 def confirm(question: str) -> bool:
     """Ask a yes-or-no question on the terminal; no is the default."""
-    with aloud():
+    with always_print():
         err.print(f"{plain(question)} \\[y/N] ", end="", soft_wrap=not err.is_terminal)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
@@ -142,3 +135,22 @@ def sized(size: int) -> str:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """Return a number with its noun: `1 batch`, `2 batches`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+class Voice:
+    """What holds for one run of a command; `debug` shows the traceback of an error."""
+
+    debug = False
+
+    def set(self, *, quiet: bool, verbose: bool, debug: bool) -> None:
+        """Say how much is told from now on; --quiet leaves errors and data, --verbose tells what is done."""
+        err.quiet = quiet
+        self.debug = debug
+        trace.listen(_told if verbose else None)
+
+
+voice = Voice()
+
+
+def _told(kind: str, what: str, seconds: float) -> None:
+    err.print(f"[dim]{kind:<4} {seconds * 1000:8,.1f} ms  {plain(what)}[/]")

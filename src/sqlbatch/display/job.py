@@ -1,25 +1,35 @@
-"""Jobs as a person reads them: where one is, its batches, its failures by reason."""
+"""Jobs as a person reads them: state, batches, cost, failures by reason."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+from sqlbatch import layout
 from sqlbatch.batches.providers import label
-from sqlbatch.display.console import counted, out, plain, say, show_facts, sized
-from sqlbatch.display.money import quoted, spent
-from sqlbatch.display.next_step import needs_somebody, next_step
-from sqlbatch.display.table import show_table
-from sqlbatch.display.words import batch_in_words, notable, sends, status_in_words, tried_again
-from sqlbatch.layout import wrapped
+from sqlbatch.display.console import counted, info, out, plain, show_facts, sized
+from sqlbatch.display.quote import quoted, spent
+from sqlbatch.display.status import (
+    batch_in_words,
+    needs_somebody,
+    next_step,
+    notable,
+    sends,
+    status_in_words,
+    tried_again,
+)
+from sqlbatch.display.tables import show_table
+from sqlbatch.layout import harmless, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlbatch.batches.import_files import Handed
     from sqlbatch.db.jobs import Again, BatchRow, Billed, JobRow
+    from sqlbatch.inspection import Failure
     from sqlbatch.prune import Prunable
     from sqlbatch.query.target import Joined
+
 
 # Of so many batches the story is told, and of so many jobs what to do next; all of them are in the JSON.
 NOTES, STEPS = 20, 5
@@ -31,7 +41,7 @@ def show_joined(joined: Joined) -> None:
     parts += [f"{joined.failed:,} failed"] if joined.failed else []
     parts += [f"{joined.pending:,} pending"] if joined.pending else []
     parts += [f"{joined.skipped:,} skipped"] if joined.skipped else []
-    say(f"{joined.target}: {counted(joined.rows, 'row')}, {', '.join(parts)}")
+    info(f"{joined.target}: {counted(joined.rows, 'row')}, {', '.join(parts)}")
 
 
 def show_handed(handed: Handed) -> None:
@@ -40,14 +50,14 @@ def show_handed(handed: Handed) -> None:
     parts += [f"{handed.failed:,} failed"] if handed.failed else []
     parts += [f"{handed.retryable:,} to try again"] if handed.retryable else []
     parts += [f"{handed.known:,} known before"] if handed.known else []
-    say(f"{counted(handed.lines, 'line')}: {', '.join(parts)}")
+    info(f"{counted(handed.lines, 'line')}: {', '.join(parts)}")
     if handed.elsewhere:
-        say(
+        info(
             f"{counted(handed.elsewhere, 'line')} of other jobs' requests left alone: "
             f"sqlbatch load {handed.other_job} with the same files takes them"
         )
     if handed.foreign:
-        say(f"{counted(handed.foreign, 'line')} of no request of this database: kept in sqlbatch.quarantine")
+        info(f"{counted(handed.foreign, 'line')} of no request of this database: kept in sqlbatch.quarantine")
 
 
 def prunable(what: Prunable) -> str:
@@ -88,9 +98,9 @@ def show_jobs(jobs: Sequence[JobRow], at: str = "") -> None:
     show_table(columns, rows, right={"job", *counts}, spare=("provider", "requests", "created (UTC)"))
     needy = [job for job in jobs if needs_somebody(job)]
     for job in needy[:STEPS]:
-        say(f"job {job.job_id}: {next_step(job, at)}")
+        info(f"job {job.job_id}: {next_step(job, at)}")
     if len(needy) > STEPS:
-        say(f"… and {len(needy) - STEPS:,} more: sqlbatch show JOB says what to do next")
+        info(f"… and {len(needy) - STEPS:,} more: sqlbatch show JOB says what to do next")
 
 
 def show_job(
@@ -177,3 +187,43 @@ def _short(batch: BatchRow) -> str:
     if batch.state == "loaded":
         return "done" if batch.status == "completed" else batch.status or batch.state
     return f"{batch.status or batch.state} {batch.done:,}/{batch.requests:,}" if batch.state == "open" else batch.state
+
+
+# Characters of a line as it came that are shown; --json has all of it.
+_LINE = 300
+
+
+def show_failures(job: JobRow, failures: Sequence[Failure]) -> None:
+    """Print failed requests, one below the other; in a pipe one line each."""
+    if sys.stdout.isatty():
+        console = out()
+        for failure in failures:
+            fields = {"message": failure.message or "", "rows": _rows(failure), "custom_id": failure.custom_id}
+            fields |= {"line": _shortened(failure.raw)} if failure.raw else {}
+            values = [harmless(value) for value in fields.values()]
+            for line in layout.records(list(fields), [values], console.width, [harmless(failure.code)]):
+                sys.stdout.write(line + "\n")
+            sys.stdout.write("\n")
+        sys.stdout.flush()
+    elif failures:
+        columns = ("custom_id", "code", "rows", "message", "line")
+        rows = [[f.custom_id, f.code, _rows(f), f.message or "", _shortened(f.raw or "")] for f in failures]
+        show_table(columns, rows)
+    more = job.failed - len(failures)
+    if more > 0:
+        info(f"{more:,} more: --limit {job.failed} shows all")
+    if failures:
+        info(f"sqlbatch show {job.job_id} --request CUSTOM_ID prints a request and what came back in full")
+    else:
+        info(f"no request of job {job.job_id} has failed")
+
+
+def _rows(failure: Failure) -> str:
+    if failure.rows is None or failure.asked_by is None:
+        return "no longer kept"
+    more = failure.asked_by - len(failure.rows)
+    return ", ".join(map(str, failure.rows)) + (f" and {more:,} more" if more else "")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LINE else f"{text[: _LINE - 1]}…"

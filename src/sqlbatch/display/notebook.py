@@ -7,11 +7,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sqlbatch import markup
+from sqlbatch import layout
 from sqlbatch.batches.events import Activity, Transferring, Waiting
 from sqlbatch.batches.events import Progress as BatchProgress
 from sqlbatch.display.job import job_facts
-from sqlbatch.display.progress import statuses, told
+from sqlbatch.display.progress import message, statuses
 from sqlbatch.display.quote import quote_facts
 
 if TYPE_CHECKING:
@@ -67,16 +67,16 @@ def follow(events: Iterable[Event], title: str, show: Callable[[str], None], *, 
 def job_html(job: JobRow, failures: Sequence[tuple[str, int, str | None]], billed: Billed, database: str) -> str:
     """Return a job as HTML: where it is, its counts, what it cost, its failures by reason."""
     named = job_facts(job, billed) | {"database": database}
-    failed = markup.table(
+    failed = layout.html_table(
         ["failed for", "requests", "for example"],
         [(code, f"{number:,}", (message or "")[:200]) for code, number, message in failures],
     )
-    return markup.facts(f"job {named.pop('job')}", named) + (failed if failures else "")
+    return layout.html_facts(f"job {named.pop('job')}", named) + (failed if failures else "")
 
 
 def quote_html(quote: Quote) -> str:
     """Return a quote as HTML."""
-    return markup.facts("what would be sent", quote_facts(quote), quote.notes)
+    return layout.html_facts("what would be sent", quote_facts(quote), quote.notes)
 
 
 def quote_text(quote: Quote) -> str:
@@ -112,7 +112,7 @@ class _Picture:
         if isinstance(event, Activity):
             self._now, self._bar = event.doing, (0, None)
             return True
-        line = told(event)
+        line = message(event)
         if line is None or (isinstance(event, Waiting) and event.reason == self._held):
             return False
         self._held = event.reason if isinstance(event, Waiting) else ""
@@ -127,6 +127,6 @@ class _Picture:
     def html(self) -> str:
         """Return the picture."""
         spent = "" if self._bar is None else f" · {time.monotonic() - self._began:,.0f} s"
-        bar = markup.bar(*self._bar) if self._bar is not None else ""
-        lines = "".join(f'<div style="opacity:.6">{markup.text(line)}</div>' for line in self._lines)
-        return f"<div><b>{markup.text(self._title)}</b> {markup.text(self._now + spent)}</div>{bar}{lines}"
+        bar = layout.html_bar(*self._bar) if self._bar is not None else ""
+        lines = "".join(f'<div style="opacity:.6">{layout.html_text(line)}</div>' for line in self._lines)
+        return f"<div><b>{layout.html_text(self._title)}</b> {layout.html_text(self._now + spent)}</div>{bar}{lines}"

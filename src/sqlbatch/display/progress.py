@@ -18,7 +18,7 @@ from rich.progress import (
 from sqlbatch import clock
 from sqlbatch.batches.events import Activity, Loaded, Notice, Packed, Previewed, Submitted, Transferring, Waiting
 from sqlbatch.batches.events import Progress as BatchProgress
-from sqlbatch.display.console import counted, err, plain, say
+from sqlbatch.display.console import counted, err, info, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,7 @@ def follow(events: Iterable[Event]) -> None:
         _Lines().follow(events)
 
 
-def told(event: Event) -> str | None:
+def message(event: Event) -> str | None:
     """Return the line that an event is worth, or None."""
     match event:
         case Packed(batches, requests):
@@ -62,8 +62,8 @@ def told(event: Event) -> str | None:
             return f"batch {provider_id or batch_id} {how}: {', '.join(parts)}"
         case Waiting(reason, seconds):
             return reason if reason.startswith("blocked: ") else f"waiting{_how_long(seconds)}: {reason}"
-        case Notice(message):
-            return message
+        case Notice(text):
+            return text
         case _:
             return None
 
@@ -85,7 +85,7 @@ class _Lines:
 
     def follow(self, events: Iterable[Event]) -> None:
         for event in events:
-            line = told(event)
+            line = message(event)
             if isinstance(event, BatchProgress) and event.batches:
                 counts = (event.completed, event.failed, event.statuses)
                 if counts != self._counts and time.monotonic() - self._at > _PLAIN_EVERY:
@@ -94,7 +94,7 @@ class _Lines:
             if line is None or (isinstance(event, Waiting) and event.reason == self._held):
                 continue
             self._held = event.reason if isinstance(event, Waiting) else ""
-            say(line)
+            info(line)
 
 
 class _Bars:
@@ -123,7 +123,7 @@ class _Bars:
         with Live(Group(self._bytes, self._bars), console=err, transient=True, refresh_per_second=10):
             held = ""
             for event in events:
-                line = told(event)
+                line = message(event)
                 if isinstance(event, Transferring):
                     self._transfer(event)
                 elif isinstance(event, BatchProgress):

@@ -1,4 +1,4 @@
-"""Rows on stdout: a table where it can be read, a record a row where it cannot, plain lines in a pipe."""
+"""Rows on stdout: a table where it is readable, one record per row where it is not, plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from rich import box
 from rich.table import Table
 
 from sqlbatch import layout
-from sqlbatch.display.console import harmless, out, plain, say
+from sqlbatch.display.console import info, out, plain
+from sqlbatch.layout import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from rich.console import Console
+
 
 # Lines of a screen that stay for what stands around rows, and characters of an id that is cut.
 AROUND, SHORT = 4, 20
@@ -35,7 +37,7 @@ def show_rows(
     sys.stdout.write(text)
     sys.stdout.flush()
     if more:
-        say(f"{more:,} more rows")
+        info(f"{more:,} more rows")
 
 
 def _rendered(columns: Sequence[str], rows: Sequence[Sequence[str | None]], console: Console) -> str:

@@ -1,0 +1,243 @@
+"""The commands beside the work: prune, config and serve."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from sqlbatch import config as settings
+from sqlbatch import display
+from sqlbatch import prune as pruning
+from sqlbatch.batches.providers import find_provider, known
+from sqlbatch.cli import complete
+from sqlbatch.cli import options as opt
+from sqlbatch.cli.app import app
+from sqlbatch.cli.follow import existing
+from sqlbatch.cli.help import RARELY
+from sqlbatch.db import jobs as state
+from sqlbatch.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlbatch.batches.providers import Provider
+
+
+@app.command()
+def prune(
+    job: Annotated[
+        str | None,
+        typer.Option("--job", metavar="JOB", help="Only of this job.", autocompletion=complete.jobs),
+    ] = None,
+    results: Annotated[
+        bool, typer.Option("--results", help="Also results that no target shows any more; their costs stay.")
+    ] = False,
+    db: opt.Db = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Give up what ended jobs need no longer: kept rows, inputs, files here and at the provider.
+
+    Results and costs stay: no answer is paid for twice. A pruned job cannot be retried; enrich asks again. With
+    --results the answers of earlier prompts go, which no target shows any more: to ask for them again is to pay again.
+
+    Example: sqlbatch prune --dry-run
+    """
+    database = existing(db)
+    job_id = None
+    if job is not None:
+        with database.session() as session:
+            job_id = state.find(session, job).job_id
+    found = pruning.look(database, job_id, results=results)
+    if dry_run or found.nothing:
+        if as_json:
+            display.print_json(asdict(found))
+        elif found.nothing:
+            display.info("nothing to prune")
+        else:
+            display.info("would go: " + display.prunable(found))
+        return display.Exit.DONE
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InvalidSettings("there is nobody to ask: --yes prunes, --dry-run only says what would go")
+        with display.always_print():
+            display.info("would go: " + display.prunable(found))
+        if not display.confirm("Delete it?"):
+            display.info("nothing deleted")
+            return display.Exit.ERROR
+    done = pruning.prune(database, job_id, results=results)
+    if as_json:
+        display.print_json(asdict(done))
+    display.info("gone: " + display.prunable(done))
+    for problem in done.problems:
+        display.error(problem)
+    return display.Exit.ERROR if done.problems else display.Exit.DONE
+
+
+@app.command()
+def config(as_json: opt.Json = False) -> int:
+    """What holds of the options and where it is set, the providers, and whether their keys are set.
+
+    An option of a command goes over SQLBATCH_… , that over sqlbatch.toml (looked for in this folder and those above it,
+    then in ~/.config), that over what holds otherwise.
+
+    Example: sqlbatch config
+    """
+    options = [_option(name) for name in settings.OPTIONS]
+    providers = [_provider(_reached(provider)) for provider in known().values()]
+    prices = [{"model": each.name, **each.values, "from": each.where} for each in settings.entries("prices")]
+    files = [str(file.path) for file in settings.files()]
+    if as_json:
+        display.print_json({"files": files, "options": options, "providers": providers, "prices": prices})
+        return display.Exit.DONE
+    _show_config(files, options, providers, prices)
+    if not files:
+        display.info(f"no file yet: {settings.FILE} here or {settings.shown(settings.own_file())} is read")
+    return display.Exit.DONE
+
+
+def _option(name: str) -> dict[str, object]:
+    option, held = settings.OPTIONS[name], settings.lookup(name)
+    value = held.value if held is not None else option.default
+    return {"option": name, "value": value, "from": held.origin if held is not None else "default", "is": option.what}
+
+
+def _reached(provider: Provider) -> Provider:
+    """Return a provider as it is reached: some have their address in a variable of their own."""
+    with contextlib.suppress(InvalidSettings):
+        return find_provider(provider.name)
+    return provider
+
+
+def _provider(provider: Provider) -> dict[str, object]:
+    variable = provider.key_variable
+    return {
+        "provider": provider.name,
+        "base_url": provider.base_url or None,
+        "address": provider.address or None,
+        "key_variable": variable,
+        "key_set": bool(os.environ.get(variable, "").strip()) if variable else None,
+        "purpose": provider.purpose,
+        "max_requests": provider.max_requests,
+        "max_bytes": provider.max_bytes,
+        "max_enqueued_tokens": provider.max_enqueued_tokens,
+        "batches_per_hour": provider.batches_per_hour,
+        "batch_factor": provider.batch_factor,
+        "paid": provider.paid,
+        "from": provider.defined or "sqlbatch",
+    }
+
+
+def _show_config(
+    files: Sequence[str],
+    options: Sequence[dict[str, Any]],
+    providers: Sequence[dict[str, Any]],
+    prices: Sequence[dict[str, Any]],
+) -> None:
+    """Print what holds, the providers and the user's own prices; of a key only whether it is set."""
+    console = display.out()
+    for file in files:
+        console.print(f"[dim]file[/]  {display.plain(file)}", soft_wrap=True)
+    console.print(_config_table(("option", "value", "from"), [_option_row(each) for each in options]))
+    console.print(_config_table(("provider", "address", "key"), [_provider_row(each) for each in providers]))
+    if prices:
+        names = ("model", "input", "cached", "output", "batch_factor", "from")
+        console.print(_config_table(names, [["" if n not in each else str(each[n]) for n in names] for each in prices]))
+
+
+def _config_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading == headings[0])
+    for row in rows:
+        table.add_row(*(display.plain(each) for each in row))
+    return table
+
+
+def _option_row(each: dict[str, Any]) -> list[str]:
+    value = str(each["value"]).lower() if isinstance(each["value"], bool) else str(each["value"])
+    return [each["option"], value, "" if each["from"] == "default" else each["from"]]
+
+
+def _provider_row(each: dict[str, Any]) -> list[str]:
+    key = "none needed" if each["key_variable"] is None else f"{each['key_variable']}: {_set(each)}"
+    where = "in this process, no cost" if each["provider"] == "local" else each["base_url"] or each["address"]
+    name = each["provider"] if each["from"] == "sqlbatch" else f"{each['provider']} ({each['from']})"
+    return [name, where, key]
+
+
+def _set(each: dict[str, Any]) -> str:
+    return "set" if each["key_set"] else "not set"
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; beyond this machine only with --api-key-env.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="The folder that keeps files and batches.")] = Path(
+        "batch-server"
+    ),
+    upstream: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="An OpenAI-compatible server behind it; repeatable."),
+    ] = None,
+    upstream_key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The variable with the upstream's key.")
+    ] = None,
+    upstream_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long one request may take upstream.", rich_help_panel=RARELY)
+    ] = 600.0,
+    concurrency: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Requests in flight at each upstream, at most.", rich_help_panel=RARELY),
+    ] = 16,
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The variable with the key asked of clients.")
+    ] = None,
+    faults: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Failures to act out, for tests of clients.", rich_help_panel=RARELY),
+    ] = None,
+    clock_speed: Annotated[
+        float,
+        typer.Option(
+            metavar="N", help="How fast the server's clock runs: 1440 is a day in a minute.", rich_help_panel=RARELY
+        ),
+    ] = 1.0,
+    window: Annotated[
+        float, typer.Option(metavar="SECONDS", help="The completion window of a batch.", rich_help_panel=RARELY)
+    ] = 86_400.0,
+) -> int:
+    """Serve OpenAI's Files and Batches API in front of any model; without --upstream, the offline one.
+
+    Example: sqlbatch serve --upstream http://127.0.0.1:11434/v1 --data batches --port 8000
+    """
+    from sqlbatch import server  # noqa: PLC0415 (only this command needs it)
+
+    server.serve(
+        server.ServerConfig(
+            folder=data,
+            host=host,
+            port=port,
+            upstreams=tuple(upstream or ()),
+            upstream_key_env=upstream_key_env,
+            upstream_timeout=upstream_timeout,
+            concurrency=concurrency,
+            api_key_env=api_key_env,
+            faults=faults,
+            clock_speed=clock_speed,
+            window=window,
+        )
+    )
+    return display.Exit.DONE

@@ -1,0 +1,154 @@
+"""What the commands share: finding the database, asking before money is spent, running a job's steps, the ending."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlbatch import clock, config, display, options, reach, run
+from sqlbatch.batches.providers import label
+from sqlbatch.cli.app import Interrupted
+from sqlbatch.cli.rows import head
+from sqlbatch.db import jobs as state
+from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from sqlbatch.batches.providers import Provider
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.jobs import Billed, JobRow
+    from sqlbatch.db.session import Session
+    from sqlbatch.query.cost import Cost
+
+Answer = TypeVar("Answer")
+
+
+# Rows of the target shown at the end of a job.
+FIRST_ROWS = 5
+
+
+def existing(db: str | None, memory_limit: str | None = None, threads: int | None = None) -> Database:
+    """Return the database that a command about jobs reads; raise JobError where there is none."""
+    database = options.database(db, (), memory_limit, threads)
+    if not database.exists():
+        raise JobError(f"there is no database {database.name} yet: sqlbatch enrich makes it, or name another with --db")
+    return database
+
+
+def at(database: Database) -> str:
+    """Return the option that a command needs to find a database: none for the one that it finds by itself."""
+    usual = config.configured("db") or options.DEFAULT_DB
+    return f" --db {shlex.quote(str(database.path))}" if database.path and str(database.path) != usual else ""
+
+
+def patiently(database: Database, work: Callable[[Session], Answer]) -> Answer:
+    """Read the database, and wait for whoever holds it: a job that has begun does not end over a lock."""
+    told = False
+    while True:
+        try:
+            return database.read(work)
+        except DatabaseLocked as error:
+            if not told:
+                display.info(f"waiting: {error}")
+            told = True
+            clock.sleep(1.0)
+
+
+def seen(*, asked: bool) -> AbstractContextManager[None]:
+    """Tell what is told in the block also with --quiet, where one is `asked` about it."""
+    return display.always_print() if asked else contextlib.nullcontext()
+
+
+def confirmed(cost: Cost) -> bool:
+    """Ask on the terminal whether to spend it; raise InvalidSettings where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise InvalidSettings(f"this costs money, {cost.in_words()}: add --yes to send it without being asked")
+    return display.confirm(f"Send it, {cost.in_words()}?")
+
+
+def follow(
+    database: Database,
+    job_id: int,
+    provider: Provider,
+    *,
+    once: bool,
+    poll: float | None,
+    keep_going: bool = False,
+    max_enqueued_tokens: int | None = None,
+    back: str = "wait",
+) -> None:
+    """Show a job's steps; an interrupt, and a lock that outlasts one step, say by which command to come back."""
+    try:
+        display.follow(
+            run.steps(
+                database,
+                job_id,
+                once=once,
+                poll=poll,
+                keep_going=keep_going,
+                max_enqueued_tokens=max_enqueued_tokens,
+            )
+        )
+    except DatabaseLocked as error:
+        # The job is begun, and nothing of it is lost.
+        again = f"sqlbatch {back} {job_id}{at(database)} goes on with job {job_id}"
+        raise DatabaseLocked(f"{error}; {again}", error.pid) from error
+    except KeyboardInterrupt:
+        back = f"{reach.coming_back(provider)}sqlbatch {back} {job_id}{at(database)}"
+        if provider.paid and not _any_submitted(database, job_id):
+            message = f"interrupted: nothing was submitted yet; go on with: {back}"
+        elif provider.paid:
+            goes_on = f"what was submitted goes on at {label(provider.name, provider.base_url)} without this computer"
+            message = f"interrupted: {goes_on}; come back with: {back}"
+        else:
+            message = f"interrupted: the local server stops with this command, and loses nothing; go on with: {back}"
+        raise Interrupted(message) from None
+
+
+def _any_submitted(database: Database, job_id: int) -> bool:
+    """Whether any batch of a job may be at the provider; where the database cannot be read, it may."""
+    try:
+        batches = database.read(lambda session: state.batches(session, job_id))
+    except DatabaseError:
+        return True
+    return any(batch.state not in {"planned", "uploading", "abandoned"} for batch in batches)
+
+
+def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int:
+    """Tell how a job stands, show the first rows of a target that is done, and return the exit code."""
+    job = patiently(database, lambda session: state.find(session, str(job_id)))
+    billed = patiently(database, lambda session: state.billed(session, job_id))
+    if as_json:
+        display.print_json(display.job_json(job, at(database), billed))
+    if job.status == "done" and job.error:
+        raise JobError(job.error)
+    if job.refused:
+        raise JobError(f"job {job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}")
+    if job.open:
+        next_step = display.next_step(job, at(database))
+        display.info(f"job {job_id}: {job.pending:,} of {job.requests:,} requests open; {next_step}")
+        return display.Exit.DONE
+    if job.status != "done":
+        raise JobError(f"job {job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}")
+    return _done(database, job, billed, show=rows and not as_json)
+
+
+def _done(database: Database, job: JobRow, billed: Billed, *, show: bool) -> int:
+    if show:
+        patiently(database, lambda session: head(session, job.target, FIRST_ROWS))
+    offline = " by the offline model, which is no language model" if job.provider == "local" else ""
+    cost = f"; cost: {display.spent(billed).partition(':')[0]}" if billed.results and job.provider != "local" else ""
+    parts = [f"{job.rows:,} row{'' if job.rows == 1 else 's'}"]
+    parts += [f"{job.skipped:,} skipped"] if job.skipped else []
+    display.info(
+        f"job {job.job_id} done: {job.target} in {database.name} has {', '.join(parts)}; "
+        f"{job.answered:,} of {job.requests:,} requests answered{offline}"
+        + (f", {job.failed:,} failed" if job.failed else "")
+        + cost
+        + (f"; {display.next_step(job, at(database))}" if job.failed else "")
+    )
+    return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE

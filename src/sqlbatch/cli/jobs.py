@@ -1,0 +1,321 @@
+"""The commands about jobs: jobs, show, wait, sync, retry, cancel, load."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sqlbatch import config, display, inspection, outcome, reach, run
+from sqlbatch.batches.budget import allow
+from sqlbatch.batches.providers import label
+from sqlbatch.cli import complete
+from sqlbatch.cli import options as opt
+from sqlbatch.cli.app import Interrupted, app
+from sqlbatch.cli.follow import at, confirmed, ending, existing, follow, patiently, seen
+from sqlbatch.db import jobs as state
+from sqlbatch.display.status import GOING_ON
+from sqlbatch.errors import InvalidSettings, SqlbatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.jobs import JobRow
+
+
+@app.command()
+def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
+    """One line a job, the newest first.
+
+    Example: sqlbatch jobs --json
+    """
+    database = existing(db)
+    with database.session(migrate=False) as session:
+        ours = session.has_schema()
+    found = database.read(state.rows) if ours else []
+    if as_json:
+        display.print_json([display.job_json(job, at(database)) for job in found])
+    elif found:
+        display.show_jobs(found, at(database))
+    else:
+        display.info(f"{database.name} has no job yet: sqlbatch enrich begins one")
+    return display.Exit.DONE
+
+
+@app.command()
+def sync(
+    db: opt.Db = None,
+    threads: opt.Threads = None,
+    memory_limit: opt.MemoryLimit = None,
+    as_json: opt.Json = False,
+) -> int:
+    """One step of every open job, fit for cron.
+
+    Example: sqlbatch sync --quiet
+    """
+    database = existing(db, memory_limit, threads)
+    with database.session() as session:
+        left_over = set(outcome.left_over(session))
+        open_jobs = [job for job in reversed(state.rows(session)) if job.open or job.job_id in left_over]
+    problems = 0
+    for job in open_jobs:
+        try:
+            follow(database, job.job_id, run.provider_of(job), once=True, poll=None)
+        except Interrupted:
+            raise
+        except SqlbatchError as error:
+            problems += 1
+            display.error(f"job {job.job_id}: {error}")
+    with database.session() as session:
+        after = [state.find(session, str(job.job_id)) for job in open_jobs]
+    if as_json:
+        display.print_json([display.job_json(job, at(database)) for job in after])
+    else:
+        for job in after:
+            display.info(
+                f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered; "
+                + display.next_step(job, at(database))
+            )
+        if not after:
+            display.info("no job is open")
+    return display.Exit.ERROR if problems else display.Exit.DONE
+
+
+@app.command()
+def wait(
+    job: opt.JobArgument = None,
+    db: opt.Db = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Send on although most of the first 1,000 results were of no use.")
+    ] = False,
+    max_cost: opt.MaxCost = None,
+    poll: opt.Poll = None,
+    max_enqueued_tokens: opt.MaxEnqueuedTokens = None,
+    threads: opt.Threads = None,
+    memory_limit: opt.MemoryLimit = None,
+    as_json: opt.Json = False,
+) -> int:
+    """Steps until the job is done, with progress. Interrupt it at any time: it goes on at the provider.
+
+    Example: sqlbatch wait movie_tags
+    """
+    database = existing(db, memory_limit, threads)
+    pause = config.poll(poll)
+    enqueued = config.max_enqueued_tokens(max_enqueued_tokens)
+    found = patiently(database, lambda session: state.find(session, job))
+    if max_cost is not None:
+        allowed, paid = config.max_cost(max_cost) or 0.0, run.provider_of(found).paid
+        database.write(lambda session: allow(session, found.job_id, allowed, paid=paid))
+    if found.open:
+        follow(
+            database,
+            found.job_id,
+            run.provider_of(found),
+            once=False,
+            poll=pause,
+            keep_going=keep_going,
+            max_enqueued_tokens=enqueued,
+        )
+    elif found.status == "done":
+        run.tidy(database)
+    return ending(database, found.job_id, as_json=as_json, rows=found.open)
+
+
+@app.command()
+def load(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[JOB] [FILE…]",
+            help="A job (the newest), and result files to load for it.",
+            show_default=False,
+            autocompletion=complete.jobs_and_files,
+        ),
+    ] = None,
+    db: opt.Db = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a table that sqlbatch did not make.")] = False,
+    threads: opt.Threads = None,
+    memory_limit: opt.MemoryLimit = None,
+    as_json: opt.Json = False,
+) -> int:
+    """Write the target from what is there so far; what is missing is `pending`.
+
+    FILEs are a batch's output and error file, fetched by hand. What is loaded already changes nothing.
+
+    Example: sqlbatch load movie_tags batch_6a1_output.jsonl
+    """
+    database = existing(db, memory_limit, threads)
+    job, files = _job_and_files(what or [])
+    with database.session() as session:
+        found = state.find(session, job)
+    if files:
+        handed, joined = outcome.hand_in(database, found.job_id, files, replacing=replace)
+    else:
+        handed, joined = None, outcome.load(database, found.job_id, replacing=replace)
+    after = database.read(lambda session: state.find(session, str(found.job_id)))
+    again = GOING_ON if after.status == "cancelled" else display.next_step(after, at(database))
+    if as_json:
+        display.print_json(asdict(joined) | ({"files": asdict(handed)} if handed else {}) | {"next": again})
+        return display.Exit.DONE
+    if handed is not None:
+        display.show_handed(handed)
+    display.show_joined(joined)
+    if joined.pending or joined.failed:
+        display.info(again)
+    return display.Exit.DONE
+
+
+def _job_and_files(words: Sequence[str]) -> tuple[str | None, list[Path]]:
+    """Return the job and the files that the words name: the first is a job unless it is plainly a file."""
+    if not words or (not words[0].isdigit() and (Path(words[0]).is_file() or words[0].endswith(".jsonl"))):
+        return None, [Path(word) for word in words]
+    return words[0], [Path(word) for word in words[1:]]
+
+
+@app.command()
+def retry(
+    job: opt.JobArgument = None,
+    db: opt.Db = None,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="CODE", help="Only what failed with this code.", autocompletion=complete.codes),
+    ] = None,
+    yes: opt.Yes = False,
+    no_wait: opt.NoWait = False,
+    poll: opt.Poll = None,
+    as_json: opt.Json = False,
+) -> int:
+    """Ask again for what failed, and only for that. Another prompt or parameter is another enrich.
+
+    Example: sqlbatch retry movie_tags --only refusal
+    """
+    database = existing(db)
+    with database.session() as session:
+        found = state.find(session, job)
+        provider = run.provider_of(found)
+        failed, cost = outcome.retry_cost(session, found, provider, only)
+    if provider.paid and failed:
+        where = label(provider.name, provider.base_url)
+        must_ask = cost.must_be_agreed and not yes
+        with seen(asked=must_ask):
+            display.info(
+                f"job {found.job_id}: {display.counted(failed, 'failed request')} would go to {where} again; cost: "
+                + display.cost(cost)
+            )
+        if must_ask and not confirmed(cost):
+            display.info("nothing sent, nothing changed")
+            return display.Exit.ERROR
+        reach.check_provider(database, provider)
+    again = outcome.retry(database, found.job_id, only)
+    display.info(
+        f"job {found.job_id}: {display.counted(again, 'failed request')} asked again, as they were "
+        "(another prompt or parameter is a new enrich)"
+    )
+    follow(database, found.job_id, provider, once=no_wait, poll=config.poll(poll))
+    return ending(database, found.job_id, as_json=as_json, rows=not no_wait)
+
+
+@app.command()
+def cancel(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None, as_json: opt.Json = False) -> int:
+    """Give a job up: its batches are stopped, unless another job needs them; what was answered is kept.
+
+    Example: sqlbatch cancel movie_tags
+    """
+    database = existing(db)
+    with database.session() as session:
+        found = state.find(session, job)
+    if not outcome.cancel(database, found.job_id):
+        display.info(f"job {found.job_id} was cancelled before; waiting for what it left at the provider")
+    follow(database, found.job_id, run.provider_of(found), once=False, poll=config.poll(poll), back="cancel")
+    with database.session() as session:
+        after, billed = state.find(session, str(found.job_id)), state.billed(session, found.job_id)
+    if as_json:
+        display.print_json(display.job_json(after, at(database), billed))
+    display.info(
+        f"job {after.job_id} cancelled: {after.answered:,} of {after.requests:,} requests were answered and are kept; "
+        + display.next_step(after, at(database))
+    )
+    return display.Exit.DONE
+
+
+Failures = Annotated[bool, typer.Option("--failures", help="Each failed request: why, and which rows ask for it.")]
+Most = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, help="How many failures.  \\[default: 20]", show_default=False)
+]
+RequestOption = Annotated[
+    str | None,
+    typer.Option("--request", metavar="CUSTOM_ID", help="One request and what came back for it, in full, as JSON."),
+]
+RequestFiles = Annotated[
+    Path | None, typer.Option("--request-files", metavar="DIR", help="Write its request files, as they are sent.")
+]
+
+
+@app.command()
+def show(
+    job: opt.JobArgument = None,
+    db: opt.Db = None,
+    failures: Failures = False,
+    limit: Most = 20,
+    request: RequestOption = None,
+    request_files: RequestFiles = None,
+    as_json: opt.Json = False,
+) -> int:
+    """One job: its batches, counts, tokens, and failures by reason; or its requests one by one.
+
+    Example: sqlbatch show movie_tags --failures
+    """
+    if sum((failures, request is not None, request_files is not None)) > 1:
+        raise InvalidSettings("--failures, --request and --request-files are three things to show: give one of them")
+    database = existing(db)
+    with database.session() as session:
+        found = state.find(session, job)
+        if request is not None:
+            display.print_json(inspection.request(session, found, request))
+            return display.Exit.DONE
+        if failures:
+            listed = inspection.failed(session, found, limit)
+            if as_json:
+                display.print_json([each.as_dict() for each in listed])
+            else:
+                display.show_failures(found, listed)
+            return display.Exit.DONE
+    if request_files is not None:
+        return _write_files(database, found, request_files, as_json=as_json)
+    _show(database, found, as_json=as_json)
+    return display.Exit.DONE
+
+
+def _write_files(database: Database, job: JobRow, folder: Path, *, as_json: bool) -> int:
+    paths = inspection.write_request_files(database, job, folder)
+    if as_json:
+        display.print_json([str(path) for path in paths])
+    else:
+        for path in paths:
+            display.out().print(display.plain(str(path)), soft_wrap=True)
+    return display.Exit.DONE
+
+
+def _show(database: Database, job: JobRow, *, as_json: bool) -> None:
+    with database.session() as session:
+        batches = state.batches(session, job.job_id)
+        failures = state.failures(session, job.job_id)
+        billed = state.billed(session, job.job_id)
+        again = state.tried_again(session, job.job_id)
+    if as_json:
+        display.print_json(
+            display.job_json(job, at(database), billed)
+            | {
+                "batches": [
+                    batch.as_dict() | {"says": display.batch_in_words(batch, sending=display.sends(job))}
+                    for batch in batches
+                ]
+            }
+            | {"not_at_once": [asdict(each) for each in again]}
+            | {"failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures]}
+        )
+    else:
+        display.show_job(job, batches, failures, billed, again, at(database))
