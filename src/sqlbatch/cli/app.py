@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sqlbatch import config, display, options
+from sqlbatch import config, display
 from sqlbatch.cli.help import Command, Group, of_command, overview, pasted
 from sqlbatch.display import voice
 from sqlbatch.errors import InvalidOption, InvalidSettings, SqlbatchError
