@@ -18,7 +18,7 @@ from sqlbatch.batches.judge import judge
 from sqlbatch.db.database import Database
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.query.enrichment import CHAT
-from sqlbatch.query.returns import parse_returns
+from sqlbatch.returns import parse_returns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from sqlbatch.batches import results as loading
 from sqlbatch.batches.providers import KNOWN, Provider
 from sqlbatch.db.database import Database
 from sqlbatch.query.enrichment import CHAT, Enrichment
-from sqlbatch.query.returns import parse_returns
+from sqlbatch.returns import parse_returns
 
 if TYPE_CHECKING:
     from pathlib import Path

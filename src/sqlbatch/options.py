@@ -22,7 +22,7 @@ from sqlbatch.errors import InvalidOption, InvalidPrompt, InvalidQuery, InvalidR
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
 from sqlbatch.query.pictures import check_detail
 from sqlbatch.query.request import check_params, find_endpoint, returns_of
-from sqlbatch.query.returns import Returns, returns_from_schema
+from sqlbatch.returns import Returns, returns_from_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
     from sqlbatch.query.enrichment import Enrichment
-    from sqlbatch.query.returns import Returns
+    from sqlbatch.returns import Returns
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.query.cost import Cost
     from sqlbatch.query.enrichment import Enrichment
-    from sqlbatch.query.returns import Returns
+    from sqlbatch.returns import Returns
 
 # Rows of a preview where nobody says how many, and the most there may be: more of them belong in a batch.
 ROWS, ROWS_AT_MOST = 5, 100

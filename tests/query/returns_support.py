@@ -12,7 +12,7 @@ import duckdb
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlbatch.query.returns import Returns
+    from sqlbatch.returns import Returns
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sqlbatch.query.returns import parse_returns
+from sqlbatch.returns import parse_returns
 from tests.query.returns_support import connection, is_valid, reason, reasons, typed
 
 GENRE = "genre VARCHAR, year INTEGER"

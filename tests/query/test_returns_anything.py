@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sqlbatch.db.sql import quote_identifier, quote_literal
-from sqlbatch.query.returns import parse_returns
+from sqlbatch.returns import parse_returns
 from tests.query.returns_support import connection, is_valid, reason, reasons, schema_of, typed
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from sqlbatch.query.returns import parse_returns
+from sqlbatch.returns import parse_returns
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "returns.jsonl"
 

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns import parse_returns
+from sqlbatch.returns import parse_returns
 from tests.query.returns_support import dumps, is_valid, property_of, reason, schema_of
 
 BOUND = {"minimum": -(2**31), "maximum": 2**31 - 1}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns import parse_returns, returns_from_schema
+from sqlbatch.returns import parse_returns, returns_from_schema
 from tests.query.returns_support import reason, schema_of
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sqlbatch.query.returns import parse_returns
+from sqlbatch.returns import parse_returns
 from tests.query.returns_support import is_valid, reason, schema_of, strict_faults, typed, types
 from tests.query.test_returns_types import TYPES
 

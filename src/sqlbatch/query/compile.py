@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.request import Call
-    from sqlbatch.query.returns import Returns
     from sqlbatch.query.select import QueryColumn
+    from sqlbatch.returns import Returns
 
 # Columns that sqlbatch adds to the target, and the row number that it adds to the snapshot.
 ADDED = ("custom_id", "ai_status", "ai_error", "ai_model")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidPrompt, InvalidReturns, InvalidSettings
-from sqlbatch.query.returns import Returns, ReturnsMode, json_returns, parse_returns, vector_returns
+from sqlbatch.returns import Returns, ReturnsMode, json_returns, parse_returns, vector_returns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

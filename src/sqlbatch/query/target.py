@@ -15,7 +15,7 @@ from sqlbatch.errors import InvalidTarget
 if TYPE_CHECKING:
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
-    from sqlbatch.query.returns import Returns
+    from sqlbatch.returns import Returns
 
 _PART = r'(?:"(?:[^"]|"")+"|[^\W\d]\w*)'
 _PATH = re.compile(rf"\s*{_PART}(?:\s*\.\s*{_PART}){{0,2}}\s*")

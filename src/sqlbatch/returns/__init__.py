@@ -14,15 +14,16 @@ the JSON, Markdown fences, and a comma before a closing bracket are refused, not
 
 from __future__ import annotations
 
-from sqlbatch.query.returns.definition import Returns, ReturnsMode, json_returns, parse_returns, vector_returns
-from sqlbatch.query.returns.from_schema import returns_from_schema
-from sqlbatch.query.returns.kinds import Check, Column
+from sqlbatch.returns.definition import Returns, ReturnsMode, Structured, json_returns, parse_returns, vector_returns
+from sqlbatch.returns.from_json_schema import returns_from_schema
+from sqlbatch.returns.types import Check, Column
 
 __all__ = [
     "Check",
     "Column",
     "Returns",
     "ReturnsMode",
+    "Structured",
     "json_returns",
     "parse_returns",
     "returns_from_schema",

@@ -1,4 +1,4 @@
-"""Checked answers as typed values, in SQL that never raises."""
+"""An answer's text as JSON, and checked answers as typed values, in SQL that never raises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.db.sql import quote_literal
-from sqlbatch.query.returns.kinds import Column, Decimal, List, Scalar, Struct, Type
+from sqlbatch.returns.types import Column, Decimal, Json, List, Scalar, Struct, Type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,13 +25,38 @@ def literals(texts: Iterable[str]) -> str:
     return f"[{', '.join(map(quote_literal, texts))}]"
 
 
+def json_in_text(content: str) -> str:
+    """Return SQL of the JSON object in a text, for models that write more than it; without one, the text as it is.
+
+    What stands before `</think>` is left out. The object reaches from the first brace to the last, or fills a Markdown
+    fence. A text with two different objects has none, for nothing says which one is the answer.
+    """
+    braces = r"[regexp_extract(sqlbatch_rest, '(?s)\{.*\}')]"
+    fenced = r"regexp_extract_all(sqlbatch_rest, '(?s)```\w*\s*(\{[^`]*\})\s*```', 1)"
+    objects = f"list_distinct(list_filter({braces} || {fenced}, lambda sqlbatch_part: json_valid(sqlbatch_part)))"
+    thought = "regexp_replace(sqlbatch_said, '(?s)^.*</think(ing)?>', '')"
+    found = f"list_transform([{thought}], lambda sqlbatch_rest: {objects})[1]"
+    only = (
+        f"list_transform([{found}], lambda sqlbatch_found: CASE len(sqlbatch_found) WHEN 1 THEN sqlbatch_found[1] END)"
+    )
+    return (
+        f"list_transform([{content}], lambda sqlbatch_said: "
+        f"CASE WHEN json_valid(sqlbatch_said) THEN sqlbatch_said ELSE coalesce({only}[1], sqlbatch_said) END)[1]"
+    )
+
+
 def typed_columns(columns: Sequence[Column], content: str) -> list[tuple[str, str]]:
     """Return name and SQL of each column; what is the same text in several, DuckDB evaluates once."""
     found: list[tuple[str, str]] = []
     for start in range(0, len(columns), _READ_AT_ONCE):
         group = columns[start : start + _READ_AT_ONCE]
         texts = f"TRY(json_extract_string({content}, {literals(map(pointer, group))}))"
-        found += [(column.name, typed(column.type, f"{texts}[{i}]")) for i, column in enumerate(group, 1)]
+        for i, column in enumerate(group, 1):
+            if isinstance(column.type, Json):  # of a string in JSON, the text would be no JSON
+                value = f"TRY(json_extract({content}, {quote_literal(pointer(column))}))"
+                found.append((column.name, f"nullif({value}, 'null'::JSON)"))
+            else:
+                found.append((column.name, typed(column.type, f"{texts}[{i}]")))
     return found
 
 
@@ -70,4 +95,4 @@ def _is_carried(kind: Type) -> bool:
         case Struct():
             return all(_is_carried(field.type) for field in kind.fields)
         case _:
-            return isinstance(kind, Scalar)
+            return isinstance(kind, Scalar | Json)

@@ -1,8 +1,10 @@
-"""What an enrichment returns: the columns, and all that follows from them."""
+"""What an enrichment returns: the columns, how the model is asked for them, and the SQL that reads its answers."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,16 +12,17 @@ from typing import Any
 import duckdb
 
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns.checks import check_columns, check_json, check_vector
-from sqlbatch.query.returns.conditions import bind, connect, in_one_line
-from sqlbatch.query.returns.kinds import Check, Column, List, Scalar
-from sqlbatch.query.returns.parse import parse_columns
-from sqlbatch.query.returns.schema import check_limits, object_schema
-from sqlbatch.query.returns.typed import typed_columns
+from sqlbatch.returns.convert import json_in_text, typed_columns
+from sqlbatch.returns.types import Check, Column, Json, List, Scalar
+from sqlbatch.returns.validate import check_columns, check_json, check_vector
+
+# parse and json_schema are imported where they are called: sqlglot takes as long to import as duckdb.
+
+_MARK = re.compile(r"/\* structured: (\w+) \*/ *")
 
 
 class ReturnsMode(StrEnum):
-    """How the model is asked to answer."""
+    """What comes back: one text, one JSON object, typed columns, or an embedding."""
 
     TEXT = "text"
     JSON = "json"
@@ -27,24 +30,44 @@ class ReturnsMode(StrEnum):
     VECTOR = "vector"
 
 
+class Structured(StrEnum):
+    """How the model is held to JSON, from the strictest to what every model takes.
+
+    `json_schema`: by a response format with the schema. `json_object`: by a response format that says JSON, and the
+    schema in the system message. `prompt`: by the system message alone. In the last two, text around the JSON is
+    accepted: Markdown fences, what stands before `</think>`, a sentence before or after.
+    """
+
+    JSON_SCHEMA = "json_schema"
+    JSON_OBJECT = "json_object"
+    PROMPT = "prompt"
+
+
 @dataclass(frozen=True)
 class Returns:
     """What an enrichment returns.
 
-    `text` is the canonical definition, from which `parse_returns` makes an equal value; `checks` are the conditions
-    that stand behind no column.
+    `text` is the canonical definition, from which `parse_returns` makes an equal value; it is part of each request's
+    custom_id. `checks` are the conditions that stand behind no column.
     """
 
     mode: ReturnsMode
     columns: tuple[Column, ...]
     text: str
     checks: tuple[Check, ...] = ()
+    structured: Structured = Structured.JSON_SCHEMA
 
     def json_schema(self) -> dict[str, Any] | None:
-        """Return the strict JSON Schema of an answer, or None where none is asked for."""
-        if self.mode is not ReturnsMode.COLUMNS:
-            return None
-        return object_schema(self.columns, self.checks)
+        """Return the JSON Schema of an answer, or None where there is none."""
+        from sqlbatch.returns.json_schema import root_schema  # noqa: PLC0415
+
+        return root_schema(self.columns, self.checks) if self.mode is ReturnsMode.COLUMNS else None
+
+    def is_strict(self) -> bool:
+        """Tell whether the schema is within the strict subset, as all are but some of JSON columns."""
+        from sqlbatch.returns.json_schema import is_strict  # noqa: PLC0415
+
+        return is_strict(self.json_schema() or {}) if "JSON" in self.text else True
 
     def check_sql(self, content: str, vector: str = "vector") -> str:
         """Return SQL that is NULL where an answer has the asked-for shape, and else says why it has not.
@@ -56,8 +79,8 @@ class Returns:
         if self.mode is ReturnsMode.VECTOR:
             return check_vector(content, vector, self.columns[0])
         if self.mode is ReturnsMode.JSON:
-            return check_json(content)
-        return check_columns(self.columns, self.checks, content)
+            return check_json(self._json(content))
+        return check_columns(self.columns, self.checks, self._json(content))
 
     def typed_sql(self, content: str, vector: str = "vector") -> list[tuple[str, str]]:
         """Return name and SQL of each column, made of a checked answer's text and vector, or NULL; it never raises."""
@@ -66,12 +89,16 @@ class Returns:
         if self.mode is ReturnsMode.TEXT:
             return [("response", content)]
         if self.mode is ReturnsMode.JSON:
-            return [("response", f"TRY_CAST({content} AS JSON)")]
-        return typed_columns(self.columns, content)
+            return [("response", f"TRY_CAST({self._json(content)} AS JSON)")]
+        return typed_columns(self.columns, self._json(content))
+
+    def _json(self, content: str) -> str:
+        """Return SQL of the JSON in an answer, which has to be the whole answer by default."""
+        return content if self.structured is Structured.JSON_SCHEMA else json_in_text(content)
 
 
 TEXT = Returns(ReturnsMode.TEXT, (Column("response", Scalar("VARCHAR")),), "")
-JSON = Returns(ReturnsMode.JSON, (Column("response", Scalar("JSON")),), "JSON")
+JSON = Returns(ReturnsMode.JSON, (Column("response", Json()),), "JSON")
 
 
 def json_returns() -> Returns:
@@ -86,23 +113,35 @@ def vector_returns(length: int) -> Returns:
 
 
 @functools.lru_cache(maxsize=256)
-def parse_returns(text: str | None) -> Returns:
-    """Read `--returns`: a column list, `JSON`, or nothing for a plain text.
+def parse_returns(text: str | None, structured: str | None = None) -> Returns:
+    """Read `--returns`: a column list, `JSON`, or nothing for a plain text; the canonical text says `structured` too.
 
     Raises InvalidReturns, in one line that names the column and says what to do.
     """
     stripped = (text or "").strip()
+    if mark := _MARK.match(stripped):
+        structured, stripped = structured or mark[1], stripped[mark.end() :]
     if not stripped:
         return TEXT
-    if stripped.upper() == "JSON":
-        return JSON
-    parsed = parse_columns(stripped)
-    if not parsed.columns:
-        raise InvalidReturns("--returns: it has conditions and no column; name what shall come back")
-    columns, checks = bind(parsed.columns, parsed.checks)
+    returns = JSON if stripped.upper() == "JSON" else _parse_columns(stripped)
+    how = Structured(structured or Structured.JSON_SCHEMA)
+    if how is Structured.JSON_SCHEMA:
+        return returns
+    return dataclasses.replace(returns, text=f"/* structured: {how} */ {returns.text}", structured=how)
+
+
+def _parse_columns(text: str) -> Returns:
+    from sqlbatch.returns.conditions import bind  # noqa: PLC0415
+    from sqlbatch.returns.json_schema import check_limits, root_schema  # noqa: PLC0415
+    from sqlbatch.returns.parse import parse_columns  # noqa: PLC0415
+
+    unbound, beside = parse_columns(text)
+    if not unbound:
+        raise InvalidReturns("--returns: it has conditions and no column; name the columns that should come back")
+    columns, checks = bind(unbound, beside)
     definitions = [*(column.definition for column in columns), *(f"CHECK ({check.text})" for check in checks)]
     returns = Returns(ReturnsMode.COLUMNS, columns, ", ".join(definitions), checks)
-    check_limits(object_schema(columns, checks))
+    check_limits(root_schema(columns, checks))
     if "CHECK (" in returns.text:
         _try_out(returns)
     return returns
@@ -110,6 +149,8 @@ def parse_returns(text: str | None) -> Returns:
 
 def _try_out(returns: Returns) -> None:
     """Refuse conditions that bind to a table and not where answers are checked."""
+    from sqlbatch.returns.conditions import connect, in_one_line  # noqa: PLC0415
+
     with connect() as connection:
         try:
             check = returns.check_sql("content")

@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns.definition import Returns, parse_returns
-from sqlbatch.query.returns.kinds import INTEGERS, Check, Column, Enum, List, Scalar, Struct, Type
+from sqlbatch.returns.definition import Returns, parse_returns
+from sqlbatch.returns.types import INTEGERS, Check, Column, Enum, List, Scalar, Struct, Type
 
 _ABOUT = frozenset(
     [

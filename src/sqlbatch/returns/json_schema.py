@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.query.returns.kinds import FLOATS, INTEGERS, Check, Column, Decimal, Enum, List, Scalar, Struct, Type
+from sqlbatch.returns.conditions import allows_nothing, keywords, narrowed
+from sqlbatch.returns.types import (
+    FLOATS,
+    FORMATS,
+    INTEGERS,
+    Check,
+    Column,
+    Decimal,
+    Enum,
+    Json,
+    List,
+    Scalar,
+    Struct,
+    Type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 Schema = dict[str, Any]
-
-_FORMATS = {
-    "DATE": "date",
-    "TIME": "time",
-    "TIME WITH TIME ZONE": "time",
-    "TIMESTAMP": "date-time",
-    "TIMESTAMP_S": "date-time",
-    "TIMESTAMP_MS": "date-time",
-    "TIMESTAMP WITH TIME ZONE": "date-time",
-    "UUID": "uuid",
-}
 
 # The provider's limits of a strict schema.
 MAX_LEVELS = 10
@@ -29,6 +33,30 @@ MAX_PROPERTIES = 5_000
 MAX_ENUM_VALUES = 1_000
 MAX_TEXT = 120_000
 LARGE_ENUM, MAX_LARGE_ENUM_TEXT = 250, 15_000
+
+
+def root_schema(columns: Sequence[Column], checks: Sequence[Check] = ()) -> Schema:
+    """Return the schema of an answer; the definitions that the parts of JSON columns refer to stand at its root."""
+    schema = object_schema(columns, checks)
+    definitions: Schema = {}
+    for part in _schemas(schema):
+        for word in ("$defs", "definitions"):
+            if word in part:
+                definitions.setdefault(word, {}).update(part.pop(word))
+    return schema | definitions
+
+
+def is_strict(schema: Any) -> bool:
+    """Tell whether a schema has only closed objects whose every key is required, as strict mode wants it."""
+    if not isinstance(schema, dict) or not schema.keys() & {"type", "anyOf", "$ref", "enum", "const"}:
+        return False
+    properties = schema.get("properties", {})
+    if "object" in str(schema.get("type")) and (
+        schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(properties)
+    ):
+        return False
+    parts = [*properties.values(), *schema.get("anyOf", ()), *schema.get("$defs", {}).values()]
+    return all(map(is_strict, [*parts, schema["items"]] if "items" in schema else parts))
 
 
 def object_schema(columns: Sequence[Column], checks: Sequence[Check] = ()) -> Schema:
@@ -46,13 +74,9 @@ def object_schema(columns: Sequence[Column], checks: Sequence[Check] = ()) -> Sc
 
 
 def _column_schema(column: Column) -> Schema:
-    from sqlbatch.query.returns.keywords import (  # noqa: PLC0415 (sqlglot takes as long to import as duckdb)
-        allows_nothing,
-        keywords,
-        narrowed,
-    )
-
     kind, check = column.type, column.check
+    if isinstance(kind, Json) and kind.schema is not None:
+        return dict(json.loads(kind.schema))
     said, complete = keywords(column, check.text) if check else ({}, True)
     schema = narrowed(_type_schema(kind), said)
     if allows_nothing(schema):
@@ -60,7 +84,7 @@ def _column_schema(column: Column) -> Schema:
     texts = [column.comment, _type_note(kind), _must_hold(check.text) if check and not complete else None]
     description = " ".join(text for text in texts if text)
     described = {"description": description} if description else {}
-    if column.not_null:
+    if column.not_null or isinstance(kind, Json):
         return schema | described
     if isinstance(kind, List | Struct):
         # Providers refuse the short form {"type": ["array", "null"]}, which they take for scalars.
@@ -81,6 +105,8 @@ def _type_schema(kind: Type) -> Schema:
         case List():
             size = {} if kind.size is None else {"minItems": kind.size, "maxItems": kind.size}
             return {"type": "array", "items": _item_schema(kind.element)} | size
+        case Json(text):
+            return dict(json.loads(text or "{}"))
         case Enum():
             return {"type": "string", "enum": list(kind.values)}
         case Decimal():
@@ -96,7 +122,7 @@ def _scalar_schema(name: str) -> Schema:
         return {"type": "number"}
     if name == "BOOLEAN":
         return {"type": "boolean"}
-    return {"type": "string"} | ({"format": _FORMATS[name]} if name in _FORMATS else {})
+    return {"type": "string"} | ({"format": FORMATS[name]} if name in FORMATS else {})
 
 
 def _item_schema(kind: Type) -> Schema:
@@ -164,10 +190,9 @@ def _levels(schema: Schema) -> int:
 
 
 def _parts(schema: Schema) -> Iterator[Schema]:
-    yield from schema.get("properties", {}).values()
-    yield from schema.get("anyOf", [])
-    if "items" in schema:
-        yield schema["items"]
+    for part in [*schema.get("properties", {}).values(), *schema.get("anyOf", []), schema.get("items")]:
+        if isinstance(part, dict):  # a part of a JSON column may be anything
+            yield part
 
 
 def _schemas(schema: Schema) -> Iterator[Schema]:

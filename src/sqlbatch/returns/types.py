@@ -24,6 +24,17 @@ INTEGERS = {
     "UHUGEINT": (0, 2**128 - 1),
 }
 FLOATS = ("FLOAT", "DOUBLE")
+# What is a string in JSON, with its format of a JSON Schema.
+FORMATS = {
+    "DATE": "date",
+    "TIME": "time",
+    "TIME WITH TIME ZONE": "time",
+    "TIMESTAMP": "date-time",
+    "TIMESTAMP_S": "date-time",
+    "TIMESTAMP_MS": "date-time",
+    "TIMESTAMP WITH TIME ZONE": "date-time",
+    "UUID": "uuid",
+}
 
 # A JSON number is read as a double, which carries this many digits exactly; a wider DECIMAL travels as a string.
 EXACT_DIGITS = 15
@@ -89,7 +100,17 @@ class Struct:
         return f"STRUCT({', '.join(f'{quote_identifier(field.name)} {field.type}' for field in self.fields)})"
 
 
-Type: TypeAlias = Scalar | Decimal | Enum | List | Struct
+@dataclass(frozen=True)
+class Json:
+    """Any JSON value; `schema` is the JSON Schema, as text, that is sent to the model unchanged."""
+
+    schema: str | None = None
+
+    def __str__(self) -> str:
+        return "JSON"
+
+
+Type: TypeAlias = Scalar | Decimal | Enum | List | Struct | Json
 
 
 @dataclass(frozen=True)
@@ -154,5 +175,7 @@ def _definition(kind: Type) -> str:
             return f"{_definition(kind.element)}[{'' if kind.size is None else kind.size}]"
         case Struct():
             return f"STRUCT({', '.join(field.definition for field in kind.fields)})"
+        case Json(schema) if schema is not None:
+            return f"JSON({quote_literal(schema)})"
         case _:
             return str(kind)
