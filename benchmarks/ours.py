@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks.ground import INSTRUCTIONS, MODEL, RETURNS
-from sqlbatch import outcome, run
+from sqlbatch import run
 from sqlbatch.batches import arrivals, fetch, plan, request_file, submit
 from sqlbatch.batches import results as loading
 from sqlbatch.batches.providers import KNOWN, Provider
 from sqlbatch.db.database import Database
 from sqlbatch.query.enrichment import CHAT, Enrichment
+from sqlbatch.query.request import check_of
 from sqlbatch.returns import parse_returns
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def begin(folder: Path, rows: str = "rows.parquet", provider: Provider = PROVIDE
     """Compile, quote and commit the job; return its number."""
     base = database(folder)
     with run.prepared(base, enrichment(folder / rows, provider), provider, "target") as ask:
-        return run.begin(base, ask)
+        return run.start(base, ask)
 
 
 def prepare(folder: Path, rows: str = "rows.parquet") -> None:
@@ -91,10 +92,10 @@ def load(folder: Path) -> None:
             for batch in batches[first : first + arrivals.WAVE]
         ]
         for group in arrivals.groups(wave):
-            if loading.load_together(base, group, run.check_of) is None:
+            if loading.load_together(base, group, check_of) is None:
                 for batch, files in group:
-                    loading.load_files(base, batch, files, run.check_of)
-    outcome.finish(base, 1)
+                    loading.load_files(base, batch, files, check_of)
+    run.finish(base, 1)
 
 
 def end_to_end(folder: Path) -> None:
@@ -102,5 +103,5 @@ def end_to_end(folder: Path) -> None:
     provider = replace(PROVIDER, base_url=os.environ["BENCHMARK_URL"])
     os.environ.setdefault("OPENAI_API_KEY", "benchmark")
     job_id = begin(folder, provider=provider)
-    for _ in run.steps(database(folder), job_id, poll=0.2):
+    for _ in run.run_job(database(folder), job_id, poll=0.2):
         pass

@@ -13,9 +13,9 @@ import duckdb
 from benchmarks import measure, ours
 from benchmarks.ground import MODEL, make_rows
 from benchmarks.server import Process
-from sqlbatch import run
 from sqlbatch.batches.client import BatchAPI
 from sqlbatch.batches.step import Work, step
+from sqlbatch.query.request import check_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ def _step(folder: Path, batches: int) -> dict[str, float]:
         """)
     with Process([sys.executable, "-m", "benchmarks.instant", str(folder / "server")]) as server:
         api = BatchAPI(server.said, "benchmark", "the server", loopback=True)
-        work = Work(database, api, ours.PROVIDER, job_id, "benchmark", folder, run.check_of)
+        work = Work(database, api, ours.PROVIDER, job_id, "benchmark", folder, check_of)
         for _ in step(work):
             pass
         seconds = []

@@ -7,11 +7,11 @@ CREATE TABLE migrations (
   applied_at TIMESTAMP NOT NULL
 );
 
--- One row that every choice of due requests updates first, so that two choosers conflict instead of both choosing.
-CREATE TABLE guard (
+-- One row that each planner of due requests updates first: two planners then conflict and cannot both choose them.
+CREATE TABLE planner_lock (
   turns BIGINT NOT NULL
 );
-INSERT INTO guard VALUES (0);
+INSERT INTO planner_lock VALUES (0);
 
 CREATE SEQUENCE job_ids START 1;
 

@@ -9,9 +9,8 @@ SELECT coalesce(max(version), 0) FROM sqlbatch.migrations;
 -- migrated: note a migration as applied
 INSERT INTO sqlbatch.migrations (version, name, applied_at) VALUES ($version, $name, $now::TIMESTAMP);
 
-
--- turn: make two choosers conflict, instead of both choosing or adding the same requests
-UPDATE sqlbatch.guard SET turns = turns + 1;
+-- planner_lock: make two planners conflict, so that they cannot both choose or add the same requests
+UPDATE sqlbatch.planner_lock SET turns = turns + 1;
 
 -- file: the file of the database, none where it is in memory
 SELECT path FROM duckdb_databases() WHERE database_name = $catalog;

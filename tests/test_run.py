@@ -12,10 +12,10 @@ import duckdb
 import pytest
 
 from sqlbatch import leases, paths, reach, run
-from sqlbatch.backoff import Backoff
 from sqlbatch.batches.events import Waiting
 from sqlbatch.batches.providers import KNOWN, Provider
 from sqlbatch.cli import main
+from sqlbatch.clock import Backoff
 from sqlbatch.db.database import Database
 from sqlbatch.errors import DatabaseLocked, InvalidSettings
 from sqlbatch.query.enrichment import CHAT, Enrichment
@@ -26,7 +26,7 @@ def begun(path: Path, rows: int = 3) -> int:
     query = f"SELECT 'row ' || n AS text FROM range({rows}) r(n)"
     enrichment = Enrichment(query, "", None, "Repeat.", ("text",), CHAT, "offline", (), "local", "local", None)
     with run.prepared(Database(path), enrichment, KNOWN["local"], "answers") as prepared:
-        return run.begin(Database(path), prepared)
+        return run.start(Database(path), prepared)
 
 
 def test_the_folder_lies_beside_the_database(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_lock_at_the_very_beginning_of_wait_is_a_pause(tmp_path: Path, monkeyp
         return read(database, work)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Database, "read", locking)
-    events = list(run.steps(Database(tmp_path / "a.duckdb"), job_id))
+    events = list(run.run_job(Database(tmp_path / "a.duckdb"), job_id))
     assert [event.reason for event in events if isinstance(event, Waiting)] == [
         "a.duckdb is locked by process 4711"
     ] * 3
@@ -83,7 +83,7 @@ def test_a_step_of_its_own_tells_of_the_lock(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Database, "read", locked)
     with pytest.raises(DatabaseLocked, match="4711"):
-        list(run.steps(Database(tmp_path / "a.duckdb"), job_id, once=True))
+        list(run.run_job(Database(tmp_path / "a.duckdb"), job_id, once=True))
 
 
 def test_pauses_grow_to_the_slowest_and_begin_anew() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch import config, options, paths, reach, run, trial
+from sqlbatch import config, options, paths, previews, reach, run
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
 from sqlbatch.job import Db, Job, Quote, database_of
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlbatch.db.database import Database
-    from sqlbatch.previewed import Preview
+    from sqlbatch.previews import Preview
     from sqlbatch.query import quote as quotes
     from sqlbatch.run import Prepared
 
@@ -70,7 +70,7 @@ def enrich(
         if ask.quote.to_send:
             _check_cost(ask.quote, max_cost, yes=yes)
             reach.check_provider(database, asked.provider)
-        job = Job(database, run.begin(database, ask))
+        job = Job(database, run.start(database, ask))
     if asked.provider.paid:
         # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
         with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
@@ -140,9 +140,9 @@ def preview(
                  provider=provider, base_url=base_url, limit=limit)  # fmt: skip
     if asked.provider.paid and paths.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
-    run.take_in(database)
+    run.recover_interrupted(database)
     relation = None if isinstance(query, str) else query
-    with trial.prepared(
+    with previews.prepared(
         database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, relation=relation
     ) as ready:
         if ready.known.to_send:
@@ -151,9 +151,9 @@ def preview(
                     f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent to "
                     f"{asked.provider.name} now, {ready.cost.in_words()}: pass yes=True to spend it"
                 )
-            for _ in trial.ask(database, ready):
+            for _ in previews.ask(database, ready):
                 pass
-        return trial.result(database, ready)
+        return previews.result(database, ready)
 
 
 def _check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> None:

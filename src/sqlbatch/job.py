@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from sqlbatch import layout, options, outcome, run
+from sqlbatch import job_actions, layout, options, reach, run
 from sqlbatch.db import jobs as state
 from sqlbatch.db.database import Database
 from sqlbatch.db.duckdb_errors import wrapped
@@ -63,7 +63,7 @@ class Job:
 
     def step(self, *, progress: bool | None = None) -> JobRow:
         """Do one step (submit what is due, look at what is open, load what ended) and return how the job stands."""
-        self._follow(run.steps(self._database, self.job_id, once=True), progress=progress)
+        self._follow(run.run_job(self._database, self.job_id, once=True), progress=progress)
         return self.status()
 
     def wait(
@@ -82,7 +82,7 @@ class Job:
         A job of whose first thousand results under half could be used is blocked and sends nothing more, until you wait
         with `keep_going=True`. Raises JobError where it is, and where the job ends without its target.
         """
-        events = run.steps(self._database, self.job_id, poll=poll, keep_going=keep_going)
+        events = run.run_job(self._database, self.job_id, poll=poll, keep_going=keep_going)
         self._follow(events, progress=progress, on_event=on_event)
         job = self.status()
         if job.error:
@@ -120,7 +120,7 @@ class Job:
         `replace` allows it to take the place of a table that sqlbatch did not make. Raises JobError where a newer job
         has the target or the job's rows are no longer kept.
         """
-        outcome.load(self._database, self.job_id, replacing=replace)
+        job_actions.load(self._database, self.job_id, replacing=replace)
         return self
 
     def retry(self, *, only: str | None = None, yes: bool = False) -> Job:
@@ -130,15 +130,15 @@ class Job:
         a newer job has the target.
         """
         row = self.status()
-        provider = run.provider_of(row)
+        provider = reach.provider_of(row)
         if not yes:
             with self._database.session() as session:
-                failed, cost = outcome.retry_cost(session, row, provider, only)
+                failed, cost = job_actions.retry_cost(session, row, provider, only)
             if cost.must_be_agreed:
                 raise InvalidSettings(
                     f"{failed:,} failed requests would go to {provider.name} again, {cost.in_words()}: pass yes=True"
                 )
-        outcome.retry(self._database, self.job_id, only)
+        job_actions.retry(self._database, self.job_id, only)
         return self
 
     def cancel(self, *, progress: bool | None = None) -> Job:
@@ -146,8 +146,8 @@ class Job:
 
         What was answered is kept and loaded. Raises JobError where the job is done.
         """
-        outcome.cancel(self._database, self.job_id)
-        self._follow(run.steps(self._database, self.job_id), progress=progress)
+        job_actions.cancel(self._database, self.job_id)
+        self._follow(run.run_job(self._database, self.job_id), progress=progress)
         return self
 
     def _follow(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.batches.client import BatchAPI
     from sqlbatch.db.database import Database
+    from sqlbatch.db.jobs import JobRow
 
 # Addresses that were given to this process by whoever runs it.
 _given: set[str] = set()
@@ -95,3 +96,13 @@ def check_provider(database: Database, provider: Provider) -> None:
     """Raise ProviderError or InvalidSettings where the provider cannot be reached or refuses the key."""
     with connect(database, provider) as api:
         api.check()
+
+
+def provider_of(job: JobRow) -> Provider:
+    """Return the provider that a job was started with."""
+    if job.provider not in known():
+        raise InvalidSettings(
+            f"job {job.job_id} was started with the provider {job.provider}, which no sqlbatch.toml here defines: run "
+            f"it from its project's folder, or add [providers.{job.provider}] to ~/.config/sqlbatch.toml"
+        )
+    return find_provider(job.provider, job.base_url)

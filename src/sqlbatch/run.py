@@ -1,4 +1,7 @@
-"""From an enrichment to its target: compile, steps, join. The only place that knows both layers."""
+"""The way of a job, from top to bottom: prepare, start, steps, write the target. The one place that knows both layers.
+
+What a user does to a job that exists already (load, retry, cancel) is in `job_actions`.
+"""
 
 from __future__ import annotations
 
@@ -9,42 +12,51 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.backoff import FIRST_POLL, Backoff
-from sqlbatch.batches.events import Event, Waiting
+from sqlbatch.batches import poll as polling
+from sqlbatch.batches import preview as previewing
+from sqlbatch.batches import refusals, step, submit
+from sqlbatch.batches.budget import BUDGET
+from sqlbatch.batches.events import Activity, Event, Loaded, Packed, Submitted, Waiting
 from sqlbatch.batches.plan import count_batches
-from sqlbatch.batches.providers import Provider, find_provider, known
 from sqlbatch.db import jobs
 from sqlbatch.db.database import Database, scratch_name
-from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import (
+    DatabaseConflict,
+    DatabaseError,
     DatabaseLocked,
-    InvalidSettings,
+    InvalidTarget,
     JobError,
+    ProviderRefused,
+    ProviderUnreachable,
 )
 from sqlbatch.leases import hold_leases, new_owner
-from sqlbatch.outcome import left_over
 from sqlbatch.paths import scratch_folder, state_dir, sweep
-from sqlbatch.query.compile import Compiled, compile_query, store
+from sqlbatch.query import pictures, target
+from sqlbatch.query.compile import Compiled, compile_query, store, written
+from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.quote import Quote, make_quote, with_cost
-from sqlbatch.query.request import read_returns
+from sqlbatch.query.request import check_of, read_returns
 from sqlbatch.query.target import Target, parse_target
-from sqlbatch.reach import connect
+from sqlbatch.reach import connect, provider_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     import duckdb
 
+    from sqlbatch.batches.providers import Provider
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
-    from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.returns import Returns
+
+
+# ---- Prepare: compile and quote. Nothing is sent, and nothing is written but a scratch file.
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A compiled and quoted enrichment, ready to begin; its rows lie in the scratch file."""
+    """A compiled and quoted enrichment, ready to start; its rows are in the scratch file."""
 
     enrichment: Enrichment
     returns: Returns
@@ -72,10 +84,10 @@ def prepared(
     max_cost: float | None = None,
     relation: duckdb.DuckDBPyRelation | None = None,
 ) -> Iterator[Prepared]:
-    """Compile and quote an enrichment; nothing is sent and nothing written but a scratch file, deleted at the end.
+    """Compile and quote an enrichment for the block; the scratch file is deleted at its end.
 
-    `relation` gives the rows in the query's place. Raises InvalidEnrichment where the ask is wrong, DatabaseError where
-    the database cannot be read.
+    `relation` gives the rows instead of the query. Raises InvalidEnrichment where the request is wrong, DatabaseError
+    where the database cannot be read.
     """
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     folder = scratch_folder(database)
@@ -100,12 +112,15 @@ def prepared(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def begin(database: Database, ask: Prepared) -> int:
-    """Commit a prepared enrichment as a job and return its number; nothing is sent yet.
+# ---- Start: commit the prepared enrichment as a job. Nothing is sent yet.
 
-    Raises JobError where more would be sent than was quoted, for answers were given up meanwhile.
+
+def start(database: Database, ask: Prepared) -> int:
+    """Commit a prepared enrichment as a job and return its number.
+
+    Raises JobError where more would be sent than was quoted, because stored answers were deleted meanwhile.
     """
-    take_in(database)
+    recover_interrupted(database)
     quote = ask.quote
     facts = {
         "target": quote.target,
@@ -126,7 +141,7 @@ def begin(database: Database, ask: Prepared) -> int:
     }
 
     def commit(session: Session) -> int:
-        session.run("store.turn")
+        session.run("store.planner_lock")
         not_before = clock.now() if ask.fresh else None
         job_id = jobs.add(session, facts, not_before=not_before, scratch=scratch_name(ask.scratch))
         if ask.target is None:
@@ -143,7 +158,19 @@ def begin(database: Database, ask: Prepared) -> int:
     return database.write(commit, scratch=ask.scratch)
 
 
-def steps(
+# ---- Steps: one after the other, until the target is written.
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step came to: whether it was the last, whether anything moved, and after how many seconds more can."""
+
+    done: bool = False
+    moved: bool = False
+    seconds: float | None = None
+
+
+def run_job(
     database: Database,
     job_id: int,
     *,
@@ -152,15 +179,16 @@ def steps(
     keep_going: bool = False,
     max_enqueued_tokens: int | None = None,
 ) -> Iterator[Event]:
-    """Do a job's steps until its target is written (or one step, with `once`), telling what happens.
+    """Do a job's steps until its target is written (or one step, with `once`), and tell what happens.
 
-    What passes by itself (locks, the network, the provider's errors) is told as Waiting and waited for; with `once` it
-    is raised. For a job that was cancelled or superseded, what it left at the provider is waited for and loaded, and
-    nothing sent; of one that is done, a step with `once` loads a batch that came late. `max_enqueued_tokens` bounds
-    what of the job's model waits at the provider. A job of whose first results most are of no use sends nothing more
-    and raises JobError, unless `keep_going`. Raises JobError also where the job ends without its target.
+    Locks, the network and the provider's errors pass by themselves: they are told as Waiting and waited for; with
+    `once` they are raised. For a job that was cancelled or superseded, batches still at the provider are waited for and
+    loaded, and nothing is sent; for one that is done, a step with `once` loads a batch that came late.
+    `max_enqueued_tokens` bounds the tokens of the job's model that wait at the provider. A job of whose first results
+    most cannot be used sends nothing more and raises JobError, unless `keep_going`. Raises JobError also where the job
+    ends without its target.
     """
-    pauses = Backoff(FIRST_POLL, 60.0, poll)
+    backoff = clock.Backoff(clock.FIRST_POLL, 60.0, poll)
     while True:
         try:
             job = database.read(lambda session: jobs.find(session, str(job_id)))
@@ -169,65 +197,162 @@ def steps(
             if once:
                 raise
             yield Waiting(str(error))
-            clock.sleep(pauses.next())
-    if job.status == "done" and not (once and _is_left_over(database, job_id)):
+            clock.sleep(backoff.next())
+    if job.status == "done" and not (once and job_id in database.read(jobs.left_over)):
         tidy(database)
         return
     provider = provider_of(job)
     if max_enqueued_tokens is not None:
         provider = replace(provider, max_enqueued_tokens=max_enqueued_tokens)
     with connect(database, provider) as api:
-        from sqlbatch.batches.step import Work  # noqa: PLC0415 (openai takes a second to import)
-        from sqlbatch.loop import follow  # noqa: PLC0415
-
         spool = state_dir(database) / "spool"
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        work = Work(database, api, provider, job_id, new_owner(), spool, check_of)
+        work = step.Work(database, api, provider, job_id, new_owner(), spool, check_of)
         with hold_leases(work.owner):
-            yield from follow(work, job, once=once, poll=poll, keep_going=keep_going)
+            yield from _steps(work, job, once=once, poll=poll, keep_going=keep_going)
 
 
-def _is_left_over(database: Database, job_id: int) -> bool:
-    return job_id in database.read(left_over)
+def _steps(work: step.Work, job: JobRow, *, once: bool, poll: float | None, keep_going: bool) -> Iterator[Event]:
+    backoff = clock.Backoff(work.provider.first_poll, work.provider.slowest_poll, poll)
+    # Someone who waits wants to see at once whether what blocked the job has passed; `sync` comes again by itself.
+    resuming = job.open and not once
+    while True:
+        try:
+            if resuming:
+                if keep_going:
+                    submit.keep_going(work.database, work.job_id)
+                work.database.write(lambda session: session.run("submit.resume", {"job_id": work.job_id}))
+                resuming = False
+            result = yield from _step_open(work, once=once) if job.open else _step_closed(work, once=once)
+            if result.done:
+                return
+            if result.moved:
+                backoff.restart()
+            seconds = backoff.next()
+            if result.seconds is not None:
+                seconds = min(seconds, result.seconds)
+        except (DatabaseLocked, DatabaseConflict, ProviderUnreachable, ProviderRefused) as error:
+            if isinstance(error, ProviderRefused):
+                # Another process that asks for the job must see why nothing happens.
+                with contextlib.suppress(DatabaseError):
+                    submit.looks_refused(work.database, job.job_id, str(error))
+            if once:
+                raise
+            if job.failing and not keep_going and not isinstance(error, DatabaseError):
+                raise _failing(job) from error
+            seconds = backoff.longer(getattr(error, "retry_after", None))
+            yield Waiting(str(error), seconds)
+        clock.sleep(seconds)
+
+
+def _step_open(work: step.Work, *, once: bool) -> Generator[Event, None, StepResult]:
+    """Do one step of an open job, and write its target where nothing is left to do."""
+    moved = False
+    for event in step.step(work):
+        moved = moved or isinstance(event, Packed | Submitted | Loaded)
+        yield event
+    unsettled, seconds = polling.left(work.database, work.provider, work.job_id)
+    if not unsettled:
+        yield Activity("writing the target")
+        ended = finish(work.database, work.job_id) is not None
+        step.tidy(work.database, work.spool)
+        sweep(work.database)
+        if ended:
+            return StepResult(done=True)
+    now = work.database.read(lambda session: jobs.find(session, str(work.job_id)))
+    if not now.open:
+        return StepResult(done=True)
+    progress = polling.progress(work.database, work.job_id)
+    yield progress
+    if now.blocked_code == "looks_refused":
+        submit.looked(work.database, work.job_id)
+    if now.failing and not once:
+        raise _failing(now)
+    if now.blocked_code == BUDGET and not once:
+        raise JobError(f"job {now.job_id} is blocked by its {now.blocked}")
+    # The local server works only while this process does, so one step of it is all that it can do.
+    ends = once and (bool(now.failing) or now.blocked_code == BUDGET or work.provider.paid)
+    if now.refused:
+        # Batches at the provider were accepted before, and are followed to their end.
+        under_way = any(status not in {"planned", "uploading"} for status, _ in progress.statuses)
+        if not under_way and not once:
+            raise JobError(f"job {now.job_id} is {refusals.in_words(now)}")
+        yield Waiting(refusals.in_words(now))
+        ends = ends or not under_way
+    return StepResult(ends, moved, seconds)
+
+
+def _step_closed(work: step.Work, *, once: bool) -> Generator[Event, None, StepResult]:
+    """Do one step of a job that was cancelled or superseded: load what is at the provider, send nothing."""
+    yield from step.step(work, sending=False)
+    progress = polling.progress(work.database, work.job_id)
+    yield progress
+    return StepResult(done=not progress.batches or (once and work.provider.paid))
+
+
+def _failing(job: JobRow) -> JobError:
+    return JobError(
+        f"job {job.job_id} is blocked: {job.blocked}, so nothing more is sent. sqlbatch show {job.job_id} says why; "
+        f"sqlbatch wait {job.job_id} --keep-going goes on all the same (in Python: wait(keep_going=True))"
+    )
+
+
+# ---- Write the target: join the rows to their answers and end the job, in one transaction.
+
+
+def finish(database: Database, job_id: int) -> target.Joined | None:
+    """Write the target of a job whose requests are all settled, and end the job, in one transaction.
+
+    Returns None where another process has done it, or has asked for requests again. Raises JobError where a newer job
+    has the target, or a table that is not ours is in its place: the job has ended then.
+    """
+
+    def write(session: Session) -> target.Joined | str | None:
+        job = jobs.find(session, str(job_id))
+        if job.status in {"done", "cancelled"}:
+            return None
+        if job.status == "superseded":
+            return f"a newer job has the target {job.target}: job {job_id} leaves it alone"
+        if job.pending:
+            # A retry came since the last look.
+            return None
+        joined = write_target(session, job, replacing=job.replacing)
+        if not joined.failed:
+            target.drop_snapshot(session, job_id)
+        jobs.finish(session, job_id)
+        if Enrichment.from_json(job.enrichment).images:
+            pictures.forget(session)
+        return joined
+
+    try:
+        done = database.write(write)
+    except InvalidTarget as error:
+        problem = str(error)
+        database.write(lambda session: jobs.finish(session, job_id, problem))
+        raise JobError(problem) from error
+    if isinstance(done, str):
+        raise JobError(done)
+    return done
+
+
+def write_target(session: Session, job: JobRow, *, replacing: bool) -> target.Joined:
+    """Write a job's target within the caller's transaction, from the answers that are there."""
+    enrichment = Enrichment.from_json(job.enrichment)
+    return target.write_target(session, job, read_returns(enrichment.endpoint, enrichment.returns), replace=replacing)
+
+
+# ---- What a killed run leaves beside the database.
 
 
 def tidy(database: Database) -> None:
-    """Delete what a process that was killed as it began or ended its job has left beside the database."""
+    """Delete what a process that was killed while it started or ended its job left beside the database."""
     sweep(database)
     spool = state_dir(database) / "spool"
     if any(spool.glob("sqlbatch-*")):
-        from sqlbatch.batches import step  # noqa: PLC0415 (openai takes a second to import)
-
         step.tidy(database, spool)
 
 
-def take_in(database: Database) -> int:
-    """Store what a killed preview had received and could not store; return how many answers."""
+def recover_interrupted(database: Database) -> int:
+    """Store answers that a killed preview received and could not store; return how many."""
     spool = state_dir(database) / "spool"
-    if not any(spool.glob("preview-*")):
-        return 0
-    from sqlbatch.batches import preview  # noqa: PLC0415 (openai takes a second to import)
-
-    return preview.take_in(database, spool, check_of)
-
-
-def provider_of(job: JobRow) -> Provider:
-    """Return the provider that a job was begun with."""
-    if job.provider not in known():
-        raise InvalidSettings(
-            f"job {job.job_id} was begun with the provider {job.provider}, which no sqlbatch.toml here defines: run it "
-            f"from its project's folder, or add [providers.{job.provider}] to ~/.config/sqlbatch.toml"
-        )
-    return find_provider(job.provider, job.base_url)
-
-
-def check_of(endpoint: str, returns: str) -> str:
-    """Return the SQL, over `content` and `vector`, that says what is wrong with an answer of these returned columns."""
-    return read_returns(endpoint, returns).check_sql("content", "vector")
-
-
-def written(relation: duckdb.DuckDBPyRelation, folder: Path) -> str:
-    """Write a relation's rows to a file and return a query of it: the relation belongs to a connection of its own."""
-    path = folder / "relation.parquet"
-    relation.write_parquet(str(path))
-    return f"SELECT * FROM read_parquet({quote_literal(str(path))})"
+    return previewing.recover_interrupted(database, spool, check_of) if any(spool.glob("preview-*")) else 0

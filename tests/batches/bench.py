@@ -71,7 +71,7 @@ class Bench:
         """Begin a job over so many rows (or those of a query with a column `text`), and return its number."""
         enrichment, options = self.ask(rows, **more)
         with run.prepared(self.database, enrichment, self.provider, into, **options) as prepared:
-            return run.begin(self.database, prepared)
+            return run.start(self.database, prepared)
 
     def ask(self, rows: int | str, **more: Any) -> tuple[Enrichment, dict[str, Any]]:
         """Return an enrichment, and the options that `run.prepared` takes."""
@@ -213,7 +213,7 @@ class Bench:
         return spool + beside
 
     def _steps(self, job_id: int, *, once: bool, poll: float | None, keep_going: bool = False) -> Iterator[Event]:
-        yield from run.steps(self.database, job_id, once=once, poll=poll, keep_going=keep_going)
+        yield from run.run_job(self.database, job_id, once=once, poll=poll, keep_going=keep_going)
 
 
 class Control:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import clock, outcome, run
+from sqlbatch import clock, job_actions, run
 from sqlbatch.errors import JobError
 
 from .bench import numbered
@@ -24,7 +24,7 @@ def test_retry_sends_what_failed_and_nothing_else(bench: Bench) -> None:
     job_id = bench.enrich(10)
     assert bench.job(job_id).failed == 3
     bench.control.faults()
-    assert outcome.retry(bench.database, job_id) == 3
+    assert job_actions.retry(bench.database, job_id) == 3
     bench.wait(job_id)
     assert len(bench.control.ledger()) == 13
     assert bench.job(job_id).failed == 0
@@ -36,15 +36,15 @@ def test_a_retry_that_comes_as_the_target_is_written_is_not_forgotten(
 ) -> None:
     bench.control.faults({"name": "refusal", "count": 3})
     job_id = bench.begin(10)
-    finish = outcome.finish
+    finish = run.finish
 
     def after_a_retry(database: Database, job_id: int) -> Joined | None:
-        monkeypatch.setattr(outcome, "finish", finish)
+        monkeypatch.setattr(run, "finish", finish)
         bench.control.faults()
-        assert outcome.retry(bench.database, job_id) == 3
+        assert job_actions.retry(bench.database, job_id) == 3
         return finish(database, job_id)
 
-    monkeypatch.setattr(outcome, "finish", after_a_retry)
+    monkeypatch.setattr(run, "finish", after_a_retry)
     bench.wait(job_id)
     assert len(bench.control.ledger()) == 13
     bench.check(10, once=False)
@@ -60,7 +60,7 @@ def test_what_is_asked_again_is_asked_once_though_the_clock_was_set_back(
     fresh = bench.begin(10, "anew", fresh=True)
     now = clock.now
     monkeypatch.setattr(clock, "now", lambda: now() - timedelta(days=2))
-    assert outcome.retry(bench.database, job_id) == 3
+    assert job_actions.retry(bench.database, job_id) == 3
     bench.wait(job_id)
     bench.wait(fresh)
     assert len(bench.control.ledger()) <= 10 + 3 + 10
@@ -72,7 +72,7 @@ def test_retry_of_one_code_leaves_the_others(bench: Bench) -> None:
     bench.control.faults({"name": "refusal", "count": 2}, {"name": "length", "skip": 4, "count": 1})
     job_id = bench.enrich(10)
     bench.control.faults()
-    assert outcome.retry(bench.database, job_id, "length") == 1
+    assert job_actions.retry(bench.database, job_id, "length") == 1
     bench.wait(job_id)
     assert [row[:2] for row in bench.sql("SELECT ai_status, count(*) FROM answers GROUP BY ALL ORDER BY ALL")] == [
         ("answered", 8),
@@ -86,7 +86,7 @@ def test_retry_counts_its_attempts_anew(bench: Bench) -> None:
     job_id = bench.enrich(2, max_attempts=2)
     assert bench.job(job_id).failed == 2
     assert len(bench.control.ledger()) == 4
-    outcome.retry(bench.database, job_id)
+    job_actions.retry(bench.database, job_id)
     bench.wait(job_id)
     assert len(bench.control.ledger()) == 8
     bench.check_audit()
@@ -95,7 +95,7 @@ def test_retry_counts_its_attempts_anew(bench: Bench) -> None:
 def test_retry_without_a_failure_says_so_and_changes_nothing(bench: Bench) -> None:
     job_id = bench.enrich(3)
     with pytest.raises(JobError, match="no request of job 1 failed"):
-        outcome.retry(bench.database, job_id)
+        job_actions.retry(bench.database, job_id)
     assert bench.job(job_id).status == "done"
 
 
@@ -103,7 +103,7 @@ def test_retry_of_an_unknown_code_names_those_there_are(bench: Bench) -> None:
     bench.control.faults({"name": "refusal", "count": 1})
     job_id = bench.enrich(3)
     with pytest.raises(JobError, match=r"with the code lenght; it has refusal \(1\)"):
-        outcome.retry(bench.database, job_id, "lenght")
+        job_actions.retry(bench.database, job_id, "lenght")
 
 
 def test_a_job_that_a_newer_one_has_followed_is_not_retried(bench: Bench) -> None:
@@ -111,14 +111,14 @@ def test_a_job_that_a_newer_one_has_followed_is_not_retried(bench: Bench) -> Non
     first = bench.enrich(3)
     second = bench.enrich(3, instructions="Say it again.")
     with pytest.raises(JobError, match=f"job {second} is the newest for answers"):
-        outcome.retry(bench.database, first)
+        job_actions.retry(bench.database, first)
 
 
 def test_a_cancelled_job_keeps_what_was_paid_for(bench: Bench) -> None:
     bench.control.faults({"name": "stuck_in_progress"})
     job_id = bench.begin(20)
     bench.sync(job_id)
-    assert outcome.cancel(bench.database, job_id)
+    assert job_actions.cancel(bench.database, job_id)
     bench.control.faults()
     bench.wait(job_id)
     assert bench.job(job_id).status == "cancelled"
@@ -139,7 +139,7 @@ def test_a_cancel_does_not_stop_what_another_job_needs(bench: Bench) -> None:
     bench.sync(first)
     second = bench.begin(numbered(6), "second")
     bench.sync(second)
-    outcome.cancel(bench.database, first)
+    job_actions.cancel(bench.database, first)
     bench.sync(second)
     bench.control.faults()
     bench.wait(second)
@@ -154,7 +154,7 @@ def test_what_a_cancelled_job_only_planned_is_never_sent(bench: Bench) -> None:
 
     job_id = bench.begin(10)
     pack(bench.database, job_id, bench.provider)
-    outcome.cancel(bench.database, job_id)
+    job_actions.cancel(bench.database, job_id)
     bench.wait(job_id)
     assert bench.control.ledger() == []
     assert bench.control.files() == []
@@ -165,10 +165,10 @@ def test_what_a_cancelled_job_only_planned_is_never_sent(bench: Bench) -> None:
 def test_cancelling_twice_does_no_harm_and_a_job_that_is_done_is_not_cancelled(bench: Bench) -> None:
     done = bench.enrich(2, "done")
     with pytest.raises(JobError, match="is done"):
-        outcome.cancel(bench.database, done)
+        job_actions.cancel(bench.database, done)
     job_id = bench.begin(2, "other")
-    assert outcome.cancel(bench.database, job_id)
-    assert not outcome.cancel(bench.database, job_id)
+    assert job_actions.cancel(bench.database, job_id)
+    assert not job_actions.cancel(bench.database, job_id)
 
 
 def test_no_more_is_sent_than_was_quoted_though_answers_were_given_up_meanwhile(bench: Bench) -> None:
@@ -180,6 +180,6 @@ def test_no_more_is_sent_than_was_quoted_though_answers_were_given_up_meanwhile(
         with pytest.raises(
             JobError, match=r"2 requests were quoted, and 12 would be sent now.* run the same command again"
         ):
-            run.begin(bench.database, ask)
+            run.start(bench.database, ask)
     assert bench.sql("SELECT count(*) FROM sqlbatch.jobs") == [(1,)]
     assert len(bench.control.ledger()) == 10

@@ -169,7 +169,7 @@ def test_of_many_batches_only_a_few_files_lie_here_and_results_are_loaded_meanwh
     bench = bench.within(max_requests=1)
     job_id = bench.begin(40)
     most, begun, loaded = 0, 0, 0
-    for event in run.steps(bench.database, job_id):
+    for event in run.run_job(bench.database, job_id):
         most = max(most, len(bench.leftovers()))
         begun += isinstance(event, Submitted)
         loaded += isinstance(event, Loaded) and begun < 40

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import clock, outcome, paths
+from sqlbatch import clock, paths
 from sqlbatch.batches import submit
 from sqlbatch.batches.client import BatchAPI
+from sqlbatch.db import jobs
 from sqlbatch.db.session import Session
 from sqlbatch.errors import DatabaseLocked, JobError, ProviderError, ProviderRefused, ProviderUnreachable
 
@@ -448,10 +449,10 @@ def test_a_batch_that_comes_when_its_job_is_done_is_loaded_all_the_same(
     assert bench.job(job_id).status == "done"
     assert bench.of_state("open") == 1
     bench.control.until_ended()
-    assert job_id in bench.database.read(outcome.left_over)
+    assert job_id in bench.database.read(jobs.left_over)
     bench.sync(job_id)
     assert bench.of_state("loaded") == 2
-    assert bench.database.read(outcome.left_over) == []
+    assert bench.database.read(jobs.left_over) == []
     bench.check(3)
 
 

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sqlbatch import clock, run
+from sqlbatch import clock
 from sqlbatch.batches import repair
 from sqlbatch.batches.fetch import Ended, Fetched
 from sqlbatch.batches.results import load_files
 from sqlbatch.db.database import Database
+from sqlbatch.query.request import check_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,7 @@ def loaded(database: Database, content: bytes, path: Path) -> dict[str, tuple[st
             {"now": clock.now()},
         )
         session.sql(f"INSERT INTO sqlbatch.batch_requests SELECT '{batch_id}', 1, unnest({IDS}::UUID[])")
-    done = load_files(database, batch, Fetched((path,), gone=False), run.check_of)
+    done = load_files(database, batch, Fetched((path,), gone=False), check_of)
     assert done is not None
     event = done.event
     assert event.answered + event.failed + event.retryable + event.released == len(IDS)

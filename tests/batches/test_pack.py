@@ -86,7 +86,7 @@ def test_a_quote_counts_the_batches_that_are_made(bench: Bench) -> None:
     enrichment, _ = bench.ask(50)
     with run.prepared(bench.database, enrichment, bench.provider, "answers") as prepared:
         assert prepared.quote.batches == 8
-        job_id = run.begin(bench.database, prepared)
+        job_id = run.start(bench.database, prepared)
     bench.wait(job_id)
     assert len(bench.control.batches()) == 8
     bench.check(50)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from sqlbatch import outcome
+from sqlbatch import job_actions
 from sqlbatch.errors import InvalidEnrichment
 from tests.query.support import begin, bodies, database, lines, rows
 
@@ -219,7 +219,7 @@ def test_a_picture_that_changes_before_it_is_sent_fails_its_row_alone(bench: Ben
     bench.check_audit()
     assert bench.control.executed_twice() == []
     # Asked again while nothing is mended it fails again; mended, the same ask sends it alone.
-    outcome.retry(bench.database, job_id)
+    job_actions.retry(bench.database, job_id)
     bench.wait(job_id)
     assert bench.sql("SELECT count(*) FROM answers WHERE ai_status = 'failed'") == [(1,)]
     for n in (2, 3):

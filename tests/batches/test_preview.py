@@ -17,12 +17,13 @@ import duckdb
 import pytest
 
 import sqlbatch
-from sqlbatch import paths, run, trial
-from sqlbatch.batches import preview
+from sqlbatch import paths, previews, run
+from sqlbatch.batches import preview as requests
 from sqlbatch.batches.events import Waiting
 from sqlbatch.batches.providers import Provider
 from sqlbatch.db.database import Database
 from sqlbatch.errors import InvalidSettings, SqlbatchError
+from sqlbatch.query.request import check_of
 
 from .bench import KEY, Bench
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sqlbatch.previewed import Preview
+    from sqlbatch.previews import Preview
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
 WRONG = '{"word": 3}'
@@ -108,12 +109,12 @@ def looked(bench: Bench, query: str, events: list[Any] | None = None, **more: An
     """Preview a query's column `text`, and return what came of it."""
     options = {name: more.pop(name) for name in list(more) if name in {"rows", "sample", "fresh"}}
     enrichment, _ = bench.ask(query, **{"returns": "word VARCHAR", **more})
-    with trial.prepared(bench.database, enrichment, bench.provider, **options) as ready:
+    with previews.prepared(bench.database, enrichment, bench.provider, **options) as ready:
         if ready.known.to_send:
-            for event in trial.ask(bench.database, ready):
+            for event in previews.ask(bench.database, ready):
                 if events is not None:
                     events.append(event)
-        return trial.result(bench.database, ready)
+        return previews.result(bench.database, ready)
 
 
 def texts(*values: str) -> str:
@@ -279,15 +280,15 @@ def test_an_interrupt_keeps_what_came(desk: Bench, scripted: Scripted) -> None:
     scripted.gate.clear()
     scripted.gated = {"b", "c"}
     enrichment, _ = desk.ask(texts("a", "b", "c"), returns="word VARCHAR")
-    with trial.prepared(desk.database, enrichment, desk.provider) as ready:
-        events = trial.ask(desk.database, ready)
+    with previews.prepared(desk.database, enrichment, desk.provider) as ready:
+        events = previews.ask(desk.database, ready)
         for event in events:
             if getattr(event, "done", 0) == 1:
                 break
         events.close()  # type: ignore[attr-defined]
-        for _ in trial.keep(desk.database, ready):
+        for _ in previews.keep(desk.database, ready):
             pass
-        found = trial.result(desk.database, ready)
+        found = previews.result(desk.database, ready)
     assert [row.status for row in found.rows] == ["answered", "pending", "pending"]
     assert "before the interrupt" in str(found.rows[1].error)
     scripted.gate.set()
@@ -309,11 +310,11 @@ def test_an_answer_that_could_not_be_stored_is_stored_by_whoever_comes_next(
             raise Killed
         return real(self, work, **more)
 
-    monkeypatch.setattr("sqlbatch.trial.new_owner", lambda: f"{os.uname().nodename}:{dead_pid()}:0a")
+    monkeypatch.setattr("sqlbatch.previews.new_owner", lambda: f"{os.uname().nodename}:{dead_pid()}:0a")
     monkeypatch.setattr(Database, "write", dies)
     spool = paths.state_dir(desk.database) / "spool"
-    with trial.prepared(desk.database, enrichment, desk.provider) as ready:
-        events = trial.ask(desk.database, ready)
+    with previews.prepared(desk.database, enrichment, desk.provider) as ready:
+        events = previews.ask(desk.database, ready)
         next(events)
         until(lambda: len(list(spool.glob("preview-*.jsonl"))) == 2)
         with pytest.raises(Killed):
@@ -322,12 +323,12 @@ def test_an_answer_that_could_not_be_stored_is_stored_by_whoever_comes_next(
     left = {path: path.read_bytes() for path in spool.iterdir()}
     assert [path.stat().st_mode & 0o777 for path in left] == [0o600, 0o600]
     assert desk.sql("SELECT count(*) FROM sqlbatch.results") == [(0,)]
-    assert run.take_in(desk.database) == 2
+    assert run.recover_interrupted(desk.database) == 2
     assert list(spool.iterdir()) == []
     # The transaction may have been committed, and the files not yet deleted, when it was killed.
     for path, text in left.items():
         path.write_bytes(text)
-    assert run.take_in(desk.database) == 2
+    assert run.recover_interrupted(desk.database) == 2
     assert desk.sql("SELECT source, outcome FROM sqlbatch.results") == [("preview", "answered")] * 2
 
 
@@ -397,14 +398,14 @@ def until(there: Any) -> None:
 def test_what_another_preview_has_brought_meanwhile_is_not_asked_again(desk: Bench, scripted: Scripted) -> None:
     """As while the first one waits for a yes."""
     enrichment, _ = desk.ask(texts("a", "b"), returns="word VARCHAR")
-    with trial.prepared(desk.database, enrichment, desk.provider) as first:
+    with previews.prepared(desk.database, enrichment, desk.provider) as first:
         looked(desk, texts("b", "c"))
-        list(trial.ask(desk.database, first))
-        brought = trial.result(desk.database, first)
+        list(previews.ask(desk.database, first))
+        brought = previews.result(desk.database, first)
     assert sorted(scripted.asked) == ["a", "b", "c"]
     assert [(row.status, row.kept) for row in brought.rows] == [("answered", False), ("answered", True)]
     assert brought.sent == 1
 
 
 def test_answers_that_another_process_is_storing_are_left_to_it(desk: Bench, tmp_path: Path) -> None:
-    assert preview.store(desk.database, str(uuid.uuid4()), [tmp_path / "preview-gone.jsonl"], run.check_of) == []
+    assert requests.store(desk.database, str(uuid.uuid4()), [tmp_path / "preview-gone.jsonl"], check_of) == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import outcome, paths, run
+from sqlbatch import job_actions, paths, run
 from sqlbatch.errors import JobError
 
 from .bench import numbered
@@ -153,7 +153,7 @@ def test_two_threads_at_once_never_send_a_request_twice(cold_bench: Bench) -> No
     def follow(job_id: int) -> None:
         try:
             gate.wait(10)
-            for _ in run.steps(bench.database, job_id):
+            for _ in run.run_job(bench.database, job_id):
                 pass
         except BaseException as error:  # noqa: BLE001 (shown by the test)
             problems.append(error)
@@ -176,7 +176,7 @@ def test_two_waits_for_one_job_both_end_well(cold_bench: Bench) -> None:
 
     def follow() -> None:
         try:
-            for _ in run.steps(bench.database, job_id):
+            for _ in run.run_job(bench.database, job_id):
                 pass
         except BaseException as error:  # noqa: BLE001 (shown by the test)
             problems.append(error)
@@ -197,7 +197,7 @@ def test_load_gives_what_is_there_and_the_rest_is_pending(bench: Bench) -> None:
     bench.sync(job_id)
     bench.control.until_ended()
     bench.sync(job_id)
-    joined = outcome.load(bench.database, job_id)
+    joined = job_actions.load(bench.database, job_id)
     assert (joined.answered, joined.pending) == (10, 20)
     found = bench.target()
     assert len(found) == 30
@@ -227,7 +227,7 @@ def test_a_superseded_job_leaves_the_target_alone(bench: Bench) -> None:
     assert not bench.packed
     assert bench.sql("FROM duckdb_tables() WHERE table_name = 'answers'") == []
     with pytest.raises(JobError, match=f"job {second} is the newest"):
-        outcome.load(bench.database, first)
+        job_actions.load(bench.database, first)
     bench.wait(second)
     bench.check(25)
 
@@ -243,8 +243,8 @@ def test_a_table_that_somebody_else_made_meanwhile_is_not_replaced_until_the_use
     assert job.status == "done"
     assert "--replace" in str(job.error)
     with pytest.raises(Exception, match="did not make"):
-        outcome.load(bench.database, job_id)
-    outcome.load(bench.database, job_id, replacing=True)
+        job_actions.load(bench.database, job_id)
+    job_actions.load(bench.database, job_id, replacing=True)
     bench.check(20)
     assert bench.job(job_id).error is None
     # The rows were kept for this, and are not needed any more.

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import run
 from sqlbatch.batches.judge import judge
-from sqlbatch.query.request import ENDPOINTS, find_endpoint
+from sqlbatch.query.request import ENDPOINTS, check_of, find_endpoint
 from tests.query.support import database
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def _judged(
     line = {"custom_id": ID, "response": {"status_code": status, "body": body}, "error": None}
     file.write_text(json.dumps(line) + "\n")
     with database().session() as session:
-        judge(session, [file], path, run.check_of(path, returns))
+        judge(session, [file], path, check_of(path, returns))
         if billed:
             assert session.sql("SELECT tokens_in, tokens_cached, tokens_out FROM sqlbatch_judged") == [billed]
         ((found,),) = [session.sql("SELECT outcome, code, message, content, vector FROM sqlbatch_judged")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import outcome
+from sqlbatch import job_actions
 from sqlbatch.batches import submit
 from sqlbatch.db.jobs import BatchRow
 from sqlbatch.display import batch_in_words
@@ -155,7 +155,7 @@ def test_a_cancelled_batch_keeps_its_paid_part(bench: Bench, shown: Any) -> None
     bench.control.faults({"name": "stuck_in_progress"})
     job_id = bench.begin(2)
     bench.sync(job_id)
-    outcome.cancel(bench.database, job_id)
+    job_actions.cancel(bench.database, job_id)
     bench.wait(job_id)
     text = shown()
     assert "cancelled; 0 answers kept\n" in text

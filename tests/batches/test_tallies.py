@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import outcome
+from sqlbatch import job_actions
 from sqlbatch.db import jobs
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def test_what_is_kept_is_what_would_be_counted_after_every_step_and_second_thoug
     bench.wait(first)
     bench.wait(second)
     bench.control.faults()
-    assert outcome.retry(bench.database, first) == 2
+    assert job_actions.retry(bench.database, first) == 2
     check_tally(bench, first)
     bench.wait(first)
     check_tally(bench, first)
     third = bench.begin(20, into="others", fresh=True)
     check_tally(bench, third)
-    outcome.cancel(bench.database, third)
+    job_actions.cancel(bench.database, third)
     check_tally(bench, third)
 
 

@@ -56,7 +56,7 @@ def test_a_lock_that_comes_once_a_job_is_begun_is_told_with_how_to_go_on(
         raise DatabaseLocked(f"{theirs} is locked by process 7; close it there, or wait until it is done", 7)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "steps", locked)
+        patch.setattr(run, "run_job", locked)
         ran = here("enrich", MOVIES, *FREE, "--no-wait")
     assert ran.code == 1
     assert ran.error.endswith("or wait until it is done; sqlbatch wait 1 goes on with job 1")
@@ -70,7 +70,7 @@ def test_an_interrupted_sync_steps_no_further_job(here: Command, theirs: Path, m
         stepped.append(job_id)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "steps", interrupted)
+    monkeypatch.setattr(run, "run_job", interrupted)
     for target in ("one", "two"):
         assert here("enrich", MOVIES, *FREE, "--no-wait", "--into", target).code == 4
     ran = here("sync")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import outcome
+from sqlbatch import job_actions
 from sqlbatch.db.jobs import JobRow
 from sqlbatch.display import next_step
 from tests.query.support import Failure, begin, content, database, enrich
@@ -87,7 +87,7 @@ def test_what_is_over_says_how_to_go_on(here: Command) -> None:
     failed = here("wait", "1")
     assert (failed.code, failed.err.rstrip().endswith("sqlbatch retry 1 asks again")) == (3, True)
     begin(db, "SELECT 'c' AS x", into="others")
-    outcome.cancel(db, 2)
+    job_actions.cancel(db, 2)
     assert "job 2" not in here("jobs").err
     cancelled = here("wait", "2")
     going_on = "the same enrich goes on from there: it sends only what is not answered"

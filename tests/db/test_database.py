@@ -30,15 +30,15 @@ def test_two_writers_conflict_and_the_second_gets_its_turn_again() -> None:
     def work(session: Session) -> list[tuple[int]]:
         tries.append(1)
         if len(tries) == 1:
-            session.run("store.turn")
+            session.run("store.planner_lock")
             # Somebody else's turn, not committed yet when ours is: one of the two must be told.
             other = duckdb.connect(str(db.path))
             try:
-                other.execute("BEGIN; UPDATE work.sqlbatch.guard SET turns = turns + 10")
+                other.execute("BEGIN; UPDATE work.sqlbatch.planner_lock SET turns = turns + 10")
             finally:
                 other.close()
-        session.run("store.turn")
-        return session.sql("SELECT turns FROM work.sqlbatch.guard")
+        session.run("store.planner_lock")
+        return session.sql("SELECT turns FROM work.sqlbatch.planner_lock")
 
     with pytest.raises(duckdb.TransactionException, match="onflict"):
         db.write(work)
@@ -54,13 +54,13 @@ def test_a_conflict_passes_by_itself() -> None:
         if len(tries) < 3:
             with duckdb.connect(str(db.path)) as other:
                 # The other's turn is committed after ours began, so ours was taken on old ground.
-                session.sql("SELECT turns FROM work.sqlbatch.guard")
-                other.execute("UPDATE work.sqlbatch.guard SET turns = turns + 1")
-        session.run("store.turn")
+                session.sql("SELECT turns FROM work.sqlbatch.planner_lock")
+                other.execute("UPDATE work.sqlbatch.planner_lock SET turns = turns + 1")
+        session.run("store.planner_lock")
         return len(tries)
 
     assert db.write(work) == 3
-    assert rows(db, "SELECT turns FROM work.sqlbatch.guard") == [(3,)]
+    assert rows(db, "SELECT turns FROM work.sqlbatch.planner_lock") == [(3,)]
 
 
 def test_a_conflict_that_never_passes_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,14 +80,14 @@ def test_writers_in_threads_lose_nothing() -> None:
 
     def work() -> None:
         for _ in range(10):
-            Database(db.path).write(lambda session: session.run("store.turn"))
+            Database(db.path).write(lambda session: session.run("store.planner_lock"))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert rows(db, "SELECT turns FROM work.sqlbatch.guard") == [(40,)]
+    assert rows(db, "SELECT turns FROM work.sqlbatch.planner_lock") == [(40,)]
 
 
 def test_a_write_that_fails_leaves_nothing() -> None:
@@ -234,7 +234,7 @@ def test_a_connection_of_the_users_keeps_no_scratch_file() -> None:
     )
     with run.prepared(db, asked.enrichment, asked.provider, "t") as ask:
         assert con.execute("SELECT database_name FROM duckdb_databases()").fetchall() != before
-        run.begin(db, ask)
+        run.start(db, ask)
     assert con.execute("SELECT database_name FROM duckdb_databases()").fetchall() == before
     con.close()
 

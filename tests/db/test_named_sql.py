@@ -125,8 +125,8 @@ def test_every_block_is_used() -> None:
 def test_a_place_is_filled_once_and_what_fills_it_is_left_alone() -> None:
     sql = statement("compile.snapshot", "my db", scratch="s", query="SELECT '{limit} sqlbatch.jobs'", limit="LIMIT 1")
     assert "SELECT '{limit} sqlbatch.jobs'" in sql
-    assert 'FROM "my db".sqlbatch.guard' not in sql
-    assert '"my db".sqlbatch.guard' in statement("store.turn", "my db")
+    assert 'FROM "my db".sqlbatch.planner_lock' not in sql
+    assert '"my db".sqlbatch.planner_lock' in statement("store.planner_lock", "my db")
     with pytest.raises(KeyError):
         statement("compile.snapshot", "db", scratch="s")
 

@@ -49,7 +49,7 @@ ELSEWHERE = {
     "batches/fetch.py: fetch_input": "as a result file: a part with a name of its own, swept by tidy",
     "batches/preview.py: _write": "batches/test_preview.py kills a preview",
     "batches/preview.py: store": "batches/test_preview.py kills a preview",
-    "batches/preview.py: take_in": "batches/test_preview.py kills a preview",
+    "batches/preview.py: recover_interrupted": "batches/test_preview.py kills a preview",
     "batches/repair.py: _write": "a copy within the transaction that loads a batch, swept by tidy",
     "budget.allow": "one statement, noted or not: money/test_budget.py",
     "budget.block": "one statement, noted or not: money/test_budget.py",
@@ -127,7 +127,10 @@ def of_points(points: Iterable[str]) -> set[str]:
 
 
 def _file_writers() -> Iterator[str]:
-    rooms = [*sorted((_source() / "batches").glob("*.py")), *(_source() / name for name in ("loop.py", "outcome.py"))]
+    rooms = [
+        *sorted((_source() / "batches").glob("*.py")),
+        *(_source() / name for name in ("run.py", "job_actions.py")),
+    ]
     for path in rooms:
         for function in ast.walk(ast.parse(path.read_text())):
             if isinstance(function, ast.FunctionDef) and any(_writes(node) for node in ast.walk(function)):

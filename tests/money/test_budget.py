@@ -104,7 +104,7 @@ def test_threads_that_send_at_once_cannot_pass_it_together(bench: Bench) -> None
 
     def follow() -> None:
         try:
-            for _ in run.steps(tight.database, job_id):
+            for _ in run.run_job(tight.database, job_id):
                 under_way = "state IN ('uploading', 'creating', 'open', 'ended')"
                 sum_ = tight.sql(f"SELECT coalesce(sum(reserved), 0) FROM sqlbatch.batches WHERE job_id = {job_id} AND {under_way}")  # fmt: skip  # noqa: E501
                 reserved.append(float(sum_[0][0]))

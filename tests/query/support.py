@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch import clock, outcome, run
+from sqlbatch import clock, reach, run
 from sqlbatch.batches import plan, request_file
 from sqlbatch.db.database import Database
 from sqlbatch.options import Source, enrich_options
@@ -56,12 +56,12 @@ def begin(db: Database, query: str, *, fresh: bool = False, replace: bool = Fals
         replacing=replace,
         max_attempts=asked.max_attempts,
     ) as ask:
-        return run.begin(db, ask)
+        return run.start(db, ask)
 
 
 def lines(db: Database, job_id: int) -> dict[str, list[bytes]]:
     """Return the lines of the input files of what a job has due, by batch: as the provider would get them."""
-    provider = run.provider_of(_job(db, job_id))
+    provider = reach.provider_of(_job(db, job_id))
     plan.pack(db, job_id, provider)
     with db.session() as session:
         found = session.sql(
@@ -117,7 +117,7 @@ def enrich(db: Database, query: str, reply: Reply, **options: Any) -> Joined:
     """Begin, answer and finish a job."""
     job_id = begin(db, query, **options)
     answer(db, job_id, reply)
-    joined = outcome.finish(db, job_id)
+    joined = run.finish(db, job_id)
     assert joined is not None
     return joined
 

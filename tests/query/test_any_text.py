@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sqlbatch import outcome
+from sqlbatch import run
 from sqlbatch.db.database import Database
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.query.enrichment import Enrichment, parameters, read_front_matter
@@ -80,7 +80,7 @@ def test_any_answer_is_the_same_in_the_target(texts: list[str]) -> None:
     answer(
         db, job_id, lambda body: json.dumps({"said": texts[int(content(body))], "parts": [texts[int(content(body))]]})
     )
-    outcome.finish(db, job_id)
+    run.finish(db, job_id)
     found = con.execute("SELECT said, parts FROM answers").fetchall()
     assert found == [(text, [text]) for text in texts]
     con.close()

@@ -47,7 +47,7 @@ def test_a_custom_id_is_the_hash_of_its_content_as_every_paid_answer_has_it() ->
         {"model": "gpt-6-luna", "instructions": "Name the genres.", "returns": "genres VARCHAR[]"},
     )
     with run.prepared(db, asked.enrichment, asked.provider, None) as ask:
-        job_id = run.begin(db, ask)
+        job_id = run.start(db, ask)
     ((line,),) = lines(db, job_id).values()
     assert json.loads(line)["custom_id"] == "70d14161-cbcb-c2d4-bda3-73bc059a5856"
 
@@ -58,7 +58,7 @@ def _compiled(path: Path, setup: str) -> bytes:
     source = options.read_source(str(path))
     asked = options.enrich_options(source, {})
     with run.prepared(db, asked.enrichment, asked.provider, "answers") as ask:
-        job_id = run.begin(db, ask)
+        job_id = run.start(db, ask)
     sent = {}
     for batch in lines(db, job_id).values():
         for line in batch:

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from sqlbatch import outcome
+from sqlbatch import job_actions, run
 from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidTarget, JobError
 from sqlbatch.query.target import Target, comment_of, parse_target
@@ -106,7 +106,7 @@ def test_null_never_means_two_things() -> None:
     query = "SELECT unnest(['said', 'said null', 'refused', 'tried', 'waiting', NULL]) AS x"
     job_id = begin(db, query, returns="word VARCHAR")
     answer(db, job_id, lambda body: replies[content(body)])
-    joined = outcome.load(db, job_id)
+    joined = job_actions.load(db, job_id)
     assert (joined.rows, joined.answered, joined.failed, joined.pending, joined.skipped) == (6, 2, 1, 2, 1)
     assert rows(db, "SELECT x, word, ai_status, ai_error, ai_model FROM answers") == [
         ("said", "yes", "answered", None, "offline"),
@@ -123,7 +123,7 @@ def test_a_request_that_failed_often_enough_is_failed() -> None:
     db = database()
     job_id = begin(db, "SELECT 'x' AS x", max_attempts=1)
     answer(db, job_id, lambda _: Failure("http_500", "oops", "retryable"))
-    outcome.finish(db, job_id)
+    run.finish(db, job_id)
     assert rows(db, "SELECT ai_status, ai_error FROM answers") == [("failed", "http_500: oops")]
 
 
@@ -197,13 +197,13 @@ def test_what_another_made_meanwhile_is_not_replaced_and_the_job_says_how_to_tak
     answer(db, job_id, content)
     rows(db, statement)
     with pytest.raises(JobError, match="that sqlbatch did not make: rename or drop it, then run sqlbatch load 1"):
-        outcome.finish(db, job_id)
+        run.finish(db, job_id)
     assert rows(db, "SELECT count(*) FROM tags WHERE mine IS NULL") == [(0,)]
     found = db.read(lambda session: jobs.find(session, "1"))
     assert found.status == "done"
     assert found.error is not None
     rows(db, f"DROP {statement.split()[1]} tags")
-    assert outcome.load(db, job_id).answered == 1
+    assert job_actions.load(db, job_id).answered == 1
     assert db.read(lambda session: jobs.find(session, "1")).error is None
 
 
@@ -216,11 +216,11 @@ def test_only_the_newest_job_writes_the_target(spelled: str) -> None:
     answer(db, second, content)
     assert db.read(lambda session: jobs.find(session, str(first))).status == "superseded"
     with pytest.raises(JobError, match="a newer job has the target"):
-        outcome.finish(db, first)
-    outcome.finish(db, second)
+        run.finish(db, first)
+    run.finish(db, second)
     assert rows(db, "SELECT x FROM tags") == [("b",)]
     with pytest.raises(JobError, match="job 2 is the newest for"):
-        outcome.load(db, first)
+        job_actions.load(db, first)
 
 
 def test_a_target_written_half_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def test_a_target_written_half_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(jobs, "finish", broken)
     with pytest.raises(ZeroDivisionError):
-        outcome.finish(db, job_id)
+        run.finish(db, job_id)
     assert rows(db, "SELECT x FROM tags") == [("old",)]
     assert comment("tags") == comment_of(1)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Handed:
+class Imported:
     """What result files brought for a job: results by outcome, what was known, and lines that are not the job's.
 
     `elsewhere` are lines of requests of other jobs, such as `other_job`; `foreign` lines of no request, and second
@@ -36,9 +36,9 @@ class Handed:
     foreign: int
 
 
-def take(
+def read_files(
     session: Session, job_id: int, begun: datetime, files: Sequence[Path], check: Callable[[str, str], str]
-) -> Handed:
+) -> Imported:
     """Load result files for a job, within the caller's transaction; what is loaded already changes nothing.
 
     `check` is as for `load.load_files`. Raises JobError where no line of the files is a result of the job.
@@ -49,7 +49,7 @@ def take(
     # A job asks one call so far; lines of another would be judged by the wrong columns, and are left alone.
     call_id, endpoint, returns = calls[0]
     now = clock.now()
-    session.run("store.turn")
+    session.run("store.planner_lock")
     judge(session, files, endpoint, check(endpoint, returns))
     session.run("results.chosen")
     session.run("import_files.theirs", {"job_id": job_id, "call_id": call_id})
@@ -75,7 +75,7 @@ def take(
     if foreign:
         session.run("import_files.put_aside", {"now": now}, files=file_list(files))
     answered, failed, retryable, known = session.run("import_files.counts")[0]
-    return Handed(lines, answered, failed, retryable, known, elsewhere, other, foreign)
+    return Imported(lines, answered, failed, retryable, known, elsewhere, other, foreign)
 
 
 def readable(files: Sequence[Path]) -> None:

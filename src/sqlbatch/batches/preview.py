@@ -116,7 +116,7 @@ def keep(work: Asking, told: list[PreviewResult]) -> Iterator[Event]:
             return
 
 
-def take_in(database: Database, spool: Path, check: Callable[[str, str], str]) -> int:
+def recover_interrupted(database: Database, spool: Path, check: Callable[[str, str], str]) -> int:
     """Store what came for previews that were killed before they could; return how many answers there were."""
     left: dict[str, list[Path]] = {}
     for path in spool.glob("preview-*"):
@@ -135,7 +135,7 @@ def store(
     """Store the answers in files of one call, in one transaction, then delete the files; return what they say."""
 
     def write(session: Session) -> list[PreviewResult]:
-        session.run("store.turn")
+        session.run("store.planner_lock")
         # Another process may have stored them, and deleted the files.
         there = [path for path in files if path.exists()]
         if not there:

@@ -14,8 +14,7 @@ from rich import box
 from rich.table import Table
 
 from sqlbatch import config as settings
-from sqlbatch import display
-from sqlbatch import prune as pruning
+from sqlbatch import display, maintenance
 from sqlbatch.batches.providers import find_provider, known
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
@@ -57,7 +56,7 @@ def prune(
     if job is not None:
         with database.session() as session:
             job_id = state.find(session, job).job_id
-    found = pruning.look(database, job_id, results=results)
+    found = maintenance.prunable(database, job_id, results=results)
     if dry_run or found.nothing:
         if as_json:
             display.print_json(asdict(found))
@@ -74,7 +73,7 @@ def prune(
         if not display.confirm("Delete it?"):
             display.info("nothing deleted")
             return display.Exit.ERROR
-    done = pruning.prune(database, job_id, results=results)
+    done = maintenance.prune(database, job_id, results=results)
     if as_json:
         display.print_json(asdict(done))
     display.info("gone: " + display.prunable(done))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import typer
 
-from sqlbatch import config, display, options, reach, run, trial
+from sqlbatch import config, display, options, previews, reach, run
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.follow import confirmed, ending, follow, seen
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.database import Database
     from sqlbatch.options import EnrichOptions
+    from sqlbatch.previews import PreparedPreview
     from sqlbatch.run import Prepared
-    from sqlbatch.trial import PreparedPreview
 
 
 Ready = TypeVar("Ready")
@@ -72,7 +72,7 @@ def enrich(
             # Only now, for whoever answers at this address is handed the key.
             reach.check_provider(database, asked.provider)
         with display.working("keeping the rows", elsewhere=False):
-            job_id = run.begin(database, ask)
+            job_id = run.start(database, ask)
     display.info(f"job {job_id} begun")
     follow(database, job_id, asked.provider, once=no_wait, poll=pause, max_enqueued_tokens=enqueued)
     return ending(database, job_id, as_json=as_json, rows=not no_wait)
@@ -158,10 +158,12 @@ def preview(
     asked = options.enrich_options(options.read_source(asking.query), asking.given())
     if asked.provider.paid:
         reach.key_of(asked.provider)
-    taken = run.take_in(database)
+    taken = run.recover_interrupted(database)
     if taken:
         display.info(f"{taken:,} answers of an earlier preview, which was interrupted, are stored")
-    compiled = trial.prepared(database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=asking.fresh)
+    compiled = previews.prepared(
+        database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=asking.fresh
+    )
     with compiling(compiled) as ready:
         must_ask = ready.cost.must_be_agreed and not yes
         with seen(asked=must_ask):
@@ -169,7 +171,7 @@ def preview(
         if not ready.compiled.rows:
             display.info("the query has no rows: nothing to do")
             if as_json:
-                display.print_json(trial.result(database, ready).as_dict())
+                display.print_json(previews.result(database, ready).as_dict())
             return display.Exit.DONE
         if must_ask and not confirmed(ready.cost):
             display.info("nothing sent, nothing changed")
@@ -181,11 +183,11 @@ def _look(database: Database, ready: PreparedPreview, *, as_json: bool) -> int:
     interrupted = False
     if ready.known.to_send:
         try:
-            display.follow(trial.ask(database, ready))
+            display.follow(previews.ask(database, ready))
         except KeyboardInterrupt:
             interrupted = True
-            display.follow(trial.keep(database, ready))
-    found = trial.result(database, ready)
+            display.follow(previews.keep(database, ready))
+    found = previews.result(database, ready)
     if as_json:
         display.print_json(found.as_dict())
     else:

@@ -84,7 +84,7 @@ def follow(
     """Show a job's steps; an interrupt, and a lock that outlasts one step, say by which command to come back."""
     try:
         display.follow(
-            run.steps(
+            run.run_job(
                 database,
                 job_id,
                 once=once,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sqlbatch import config, display, inspection, outcome, reach, run
+from sqlbatch import config, display, job_actions, maintenance, reach, run
 from sqlbatch.batches.budget import allow
 from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete
@@ -58,12 +58,12 @@ def sync(
     """
     database = existing(db, memory_limit, threads)
     with database.session() as session:
-        left_over = set(outcome.left_over(session))
+        left_over = set(state.left_over(session))
         open_jobs = [job for job in reversed(state.rows(session)) if job.open or job.job_id in left_over]
     problems = 0
     for job in open_jobs:
         try:
-            follow(database, job.job_id, run.provider_of(job), once=True, poll=None)
+            follow(database, job.job_id, reach.provider_of(job), once=True, poll=None)
         except Interrupted:
             raise
         except SqlbatchError as error:
@@ -107,13 +107,13 @@ def wait(
     enqueued = config.max_enqueued_tokens(max_enqueued_tokens)
     found = patiently(database, lambda session: state.find(session, job))
     if max_cost is not None:
-        allowed, paid = config.max_cost(max_cost) or 0.0, run.provider_of(found).paid
+        allowed, paid = config.max_cost(max_cost) or 0.0, reach.provider_of(found).paid
         database.write(lambda session: allow(session, found.job_id, allowed, paid=paid))
     if found.open:
         follow(
             database,
             found.job_id,
-            run.provider_of(found),
+            reach.provider_of(found),
             once=False,
             poll=pause,
             keep_going=keep_going,
@@ -152,9 +152,9 @@ def load(
     with database.session() as session:
         found = state.find(session, job)
     if files:
-        handed, joined = outcome.hand_in(database, found.job_id, files, replacing=replace)
+        handed, joined = job_actions.import_files(database, found.job_id, files, replacing=replace)
     else:
-        handed, joined = None, outcome.load(database, found.job_id, replacing=replace)
+        handed, joined = None, job_actions.load(database, found.job_id, replacing=replace)
     after = database.read(lambda session: state.find(session, str(found.job_id)))
     again = GOING_ON if after.status == "cancelled" else display.next_step(after, at(database))
     if as_json:
@@ -195,8 +195,8 @@ def retry(
     database = existing(db)
     with database.session() as session:
         found = state.find(session, job)
-        provider = run.provider_of(found)
-        failed, cost = outcome.retry_cost(session, found, provider, only)
+        provider = reach.provider_of(found)
+        failed, cost = job_actions.retry_cost(session, found, provider, only)
     if provider.paid and failed:
         where = label(provider.name, provider.base_url)
         must_ask = cost.must_be_agreed and not yes
@@ -209,7 +209,7 @@ def retry(
             display.info("nothing sent, nothing changed")
             return display.Exit.ERROR
         reach.check_provider(database, provider)
-    again = outcome.retry(database, found.job_id, only)
+    again = job_actions.retry(database, found.job_id, only)
     display.info(
         f"job {found.job_id}: {display.counted(again, 'failed request')} asked again, as they were "
         "(another prompt or parameter is a new enrich)"
@@ -227,9 +227,9 @@ def cancel(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None
     database = existing(db)
     with database.session() as session:
         found = state.find(session, job)
-    if not outcome.cancel(database, found.job_id):
+    if not job_actions.cancel(database, found.job_id):
         display.info(f"job {found.job_id} was cancelled before; waiting for what it left at the provider")
-    follow(database, found.job_id, run.provider_of(found), once=False, poll=config.poll(poll), back="cancel")
+    follow(database, found.job_id, reach.provider_of(found), once=False, poll=config.poll(poll), back="cancel")
     with database.session() as session:
         after, billed = state.find(session, str(found.job_id)), state.billed(session, found.job_id)
     if as_json:
@@ -274,10 +274,10 @@ def show(
     with database.session() as session:
         found = state.find(session, job)
         if request is not None:
-            display.print_json(inspection.request(session, found, request))
+            display.print_json(maintenance.show_request(session, found, request))
             return display.Exit.DONE
         if failures:
-            listed = inspection.failed(session, found, limit)
+            listed = maintenance.failed_requests(session, found, limit)
             if as_json:
                 display.print_json([each.as_dict() for each in listed])
             else:
@@ -290,7 +290,7 @@ def show(
 
 
 def _write_files(database: Database, job: JobRow, folder: Path, *, as_json: bool) -> int:
-    paths = inspection.write_request_files(database, job, folder)
+    paths = maintenance.write_request_files(database, job, folder)
     if as_json:
         display.print_json([str(path) for path in paths])
     else:

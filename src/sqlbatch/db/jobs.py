@@ -257,3 +257,8 @@ def finish(session: Session, job_id: int, error: str | None = None) -> None:
         _, _, counted = _tallies(session, [job_id])[0]
     session.run("jobs.keep", {"job_id": job_id, "state": "done", **asdict(counted)})
     session.run("jobs.finish", {"job_id": job_id, "now": clock.now(), "error": error})
+
+
+def left_over(session: Session) -> list[int]:
+    """Return the jobs that are not open and still have batches at the provider."""
+    return [int(job_id) for (job_id,) in session.run("cancel.left_over")]

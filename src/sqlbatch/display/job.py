@@ -24,10 +24,9 @@ from sqlbatch.layout import harmless, wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlbatch.batches.import_files import Handed
+    from sqlbatch.batches.import_files import Imported
     from sqlbatch.db.jobs import Again, BatchRow, Billed, JobRow
-    from sqlbatch.inspection import Failure
-    from sqlbatch.prune import Prunable
+    from sqlbatch.maintenance import Failure, Prunable
     from sqlbatch.query.target import Joined
 
 
@@ -44,7 +43,7 @@ def show_joined(joined: Joined) -> None:
     info(f"{joined.target}: {counted(joined.rows, 'row')}, {', '.join(parts)}")
 
 
-def show_handed(handed: Handed) -> None:
+def show_handed(handed: Imported) -> None:
     """Tell what result files brought."""
     parts = [f"{handed.answered:,} answered"]
     parts += [f"{handed.failed:,} failed"] if handed.failed else []

@@ -12,17 +12,16 @@ from rich.text import Text
 from sqlbatch.batches.providers import label
 from sqlbatch.display.console import counted, err, info, out, plain, show_facts, sized
 from sqlbatch.layout import harmless
-from sqlbatch.previewed import text_of
+from sqlbatch.previews import text_of
 from sqlbatch.query.cost import HOW_TO_PRICE, in_dollars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlbatch.db.jobs import Billed, JobRow
-    from sqlbatch.previewed import Preview, PreviewRow
+    from sqlbatch.previews import PreparedPreview, Preview, PreviewRow
     from sqlbatch.query.cost import Cost
     from sqlbatch.query.quote import Quote
-    from sqlbatch.trial import PreparedPreview
 
 
 NO_PRICE = f"no price is known: {HOW_TO_PRICE}"

@@ -272,3 +272,8 @@ def _object(*named: str) -> str:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def check_of(endpoint: str, returns: str) -> str:
+    """Return the SQL, over `content` and `vector`, that says what is wrong with an answer of these columns."""
+    return read_returns(endpoint, returns).check_sql("content", "vector")

@@ -1,27 +1,142 @@
-"""Give up what nobody needs any more: kept rows, inputs, files here and there, results if asked to; never costs."""
+"""Look into a job and clean up after it: its failed requests, one request in full, its request files, and prune."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+import json
+import uuid
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlbatch.batches.spool import batch_of
+from sqlbatch.batches import plan, render, request_file
+from sqlbatch.batches.spool import batch_of, input_name
 from sqlbatch.db import jobs, prices
 from sqlbatch.db.files import size_of
 from sqlbatch.errors import DatabaseError, JobError, SqlbatchError
 from sqlbatch.paths import state_dir, sweep
 from sqlbatch.query import target
-from sqlbatch.reach import connect
-from sqlbatch.run import provider_of
+from sqlbatch.reach import connect, provider_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlbatch.db.database import Database
+    from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
+
+_RESULT = (
+    "source", "batch_id", "outcome", "code", "message", "content", "vector", "finish_reason", "model", "tokens_in",
+    "tokens_cached", "tokens_out", "tier", "asked_at", "received_at", "raw",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed request: why, the line as it came, and the rows that ask for it (at most five), where they are kept."""
+
+    custom_id: str
+    code: str
+    message: str | None
+    rows: tuple[int, ...] | None
+    asked_by: int | None
+    raw: str | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the failure as one JSON object, its line as JSON where it is."""
+        return asdict(self) | {"raw": _parsed(self.raw)}
+
+
+def failed_requests(session: Session, job: JobRow, most: int) -> list[Failure]:
+    """Return a job's failed requests in the order of their rows, so many at most."""
+    found = session.run("inspect.failed", {"job_id": job.job_id, "most": most})
+    asking: dict[str, tuple[tuple[int, ...] | None, int | None]] = {}
+    if found and target.has_snapshot(session, job.job_id):
+        ids = {"ids": [row[0] for row in found]}
+        for custom_id, rows, count in session.run("inspect.asked_by", ids, job=str(job.job_id)):
+            asking[custom_id] = (tuple(rows), count)
+    return [Failure(row[0], row[2], row[3], *asking.get(row[0], (None, None)), row[5]) for row in found]
+
+
+def show_request(session: Session, job: JobRow, beginning: str) -> dict[str, object]:
+    """Return a job's request of this custom_id, or of one that begins so, with its body and all that came back.
+
+    Raises JobError where the job has none, or several.
+    """
+    if not beginning.strip():
+        raise JobError("--request is empty: give a custom_id, or how one begins")
+    found = session.run("inspect.wants", {"job_id": job.job_id, "beginning": beginning.strip().lower()})
+    if not found:
+        raise JobError(
+            f"no request of job {job.job_id} has the custom_id {beginning}: the target has it beside each row, and "
+            f"sqlbatch show {job.job_id} --failures"
+        )
+    if len(found) > 1:
+        raise JobError(f"several requests of job {job.job_id} begin with {beginning}: give more of the custom_id")
+    custom_id = str(uuid.UUID(found[0][0]))
+    bodies, unreadable = render.bodies(session, [custom_id])
+    if unreadable:
+        raise JobError(f"the request {custom_id} cannot be written: {unreadable[custom_id]}")
+    _, endpoint, body = bodies[0]
+    return {
+        "custom_id": custom_id,
+        "method": "POST",
+        "url": endpoint,
+        "base_url": job.base_url,
+        "body": json.loads(body),
+        "results": [_result(row) for row in session.run("inspect.results", {"custom_id": custom_id})],
+    }
+
+
+def write_request_files(database: Database, job: JobRow, folder: Path) -> list[Path]:
+    """Write the files of a job's batches as they are sent, and return their paths; what is due is laid out first.
+
+    Raises JobError where there is none, or a file of that name in the folder.
+    """
+    provider = provider_of(job)
+    if job.open:
+        plan.pack(database, job.job_id, provider)
+    batches = database.read(lambda session: jobs.batches(session, job.job_id))
+    batches = [batch for batch in batches if batch.state != "abandoned"]
+    if not batches:
+        raise JobError(f"job {job.job_id} has sent nothing and has nothing to send: there is no request file")
+    paths = {batch.batch_id: folder / input_name(batch.batch_id) for batch in batches}
+    there = next((path for path in paths.values() if path.exists()), None)
+    if there is not None:
+        raise JobError(f"{there} is there already: name an empty folder with --request-files")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise JobError(f"the folder {folder} cannot be made: {error.strerror}") from None
+
+    def write(session: Session) -> None:
+        for batch_id, path in paths.items():
+            endpoint = session.run("submit.extent", {"batch_id": batch_id})[0][2]
+            request_file.write(session, batch_id, path, provider.line_url(endpoint))
+
+    database.read(write)
+    return list(paths.values())
+
+
+def _result(row: tuple[Any, ...]) -> dict[str, object]:
+    """Return a result as a JSON object: what it does not have is left out, what is JSON inside is JSON."""
+    values = {name: value for name, value in zip(_RESULT, row, strict=True) if value is not None}
+    for name in ("asked_at", "received_at"):
+        values[name] = values[name].isoformat(timespec="seconds") + "Z"
+    return values | {name: _parsed(values[name]) for name in ("content", "raw") if name in values}
+
+
+def _parsed(text: str | None) -> object:
+    """Return the object that a JSON text holds, or the text."""
+    try:
+        found = json.loads(text or "")
+    except ValueError:
+        return text
+    return found if isinstance(found, dict | list) else text
+
+
+# ---- Prune: delete data that finished jobs no longer need; what was spent is kept.
 
 # Results that no target shows any more: of batches that go whole, or of none (a preview, a file of another's).
 _PAST = (
@@ -51,7 +166,7 @@ class Prunable:
         return not (self.snapshots or self.inputs or self.spool_files or self.provider_files or self.results)
 
 
-def look(database: Database, job_id: int | None = None, *, results: bool = False) -> Prunable:
+def prunable(database: Database, job_id: int | None = None, *, results: bool = False) -> Prunable:
     """Return what `prune` would give up, of all jobs that are at their end, or of one.
 
     Raises JobError where that job is not at its end.
@@ -72,7 +187,7 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
     """
 
     def write(session: Session) -> Prunable:
-        session.run("store.turn")
+        session.run("store.planner_lock")
         found = _found(session, job_id)
         session.run("prune.forget")
         for job in _jobs(session, job_id):
@@ -121,7 +236,7 @@ def _past(session: Session, job_id: int | None) -> int:
 
 def _give_up(session: Session, job_id: int | None) -> int:
     """Delete those results, with their batches; what they cost is added up before."""
-    session.run("store.turn")
+    session.run("store.planner_lock")
     _past(session, job_id)
     session.run("prune.keep_filed")
     past = int(session.run("prune.past_results", past=_PAST)[0][0])

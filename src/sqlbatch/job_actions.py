@@ -1,17 +1,18 @@
-"""How a job ends: its target is written, what failed is asked for again, or the job is given up."""
+"""What a user does to a job that exists: load what has come so far, import files, ask again for failures, cancel it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.batches.import_files import Handed, readable, take
+from sqlbatch.batches.import_files import Imported, read_files, readable
 from sqlbatch.db import jobs
-from sqlbatch.errors import InvalidTarget, JobError
-from sqlbatch.query import pictures, target
+from sqlbatch.errors import JobError
+from sqlbatch.query import target
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.query.request import read_returns
+from sqlbatch.query.request import check_of
+from sqlbatch.run import finish, write_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,41 +22,6 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
-
-
-def finish(database: Database, job_id: int) -> target.Joined | None:
-    """Write the target of a job whose requests are all settled, and end the job, in one transaction.
-
-    Returns None where somebody else has done it, or has asked for requests again. Raises JobError where a newer job has
-    the target, or what is not ours is in its place: the job has ended then.
-    """
-
-    def write(session: Session) -> target.Joined | str | None:
-        job = jobs.find(session, str(job_id))
-        if job.status in {"done", "cancelled"}:
-            return None
-        if job.status == "superseded":
-            return f"a newer job has the target {job.target}: job {job_id} leaves it alone"
-        if job.pending:
-            # A retry came since the last look.
-            return None
-        joined = _join(session, job, replacing=job.replacing)
-        if not joined.failed:
-            target.drop_snapshot(session, job_id)
-        jobs.finish(session, job_id)
-        if Enrichment.from_json(job.enrichment).images:
-            pictures.forget(session)
-        return joined
-
-    try:
-        done = database.write(write)
-    except InvalidTarget as error:
-        problem = str(error)
-        database.write(lambda session: jobs.finish(session, job_id, problem))
-        raise JobError(problem) from error
-    if isinstance(done, str):
-        raise JobError(done)
-    return done
 
 
 def load(database: Database, job_id: int, *, replacing: bool = False) -> target.Joined:
@@ -77,7 +43,7 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> target.
                     "which sends only what is not answered"
                 )
             return there
-        joined = _join(session, job, replacing=replacing or job.replacing)
+        joined = write_target(session, job, replacing=replacing or job.replacing)
         if job.status == "done" and not joined.pending:
             jobs.finish(session, job_id)
             if not joined.failed:
@@ -87,30 +53,26 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> target.
     return database.write(write)
 
 
-def hand_in(
+def import_files(
     database: Database, job_id: int, files: Sequence[Path], *, replacing: bool = False
-) -> tuple[Handed, target.Joined]:
+) -> tuple[Imported, target.Joined]:
     """Load result files that were fetched by hand, and write the target; a job that has all it wants is done by it.
 
     Raises JobError where a newer job has the target, or no line of the files is a result of it.
     """
     readable(files)
 
-    def write(session: Session) -> Handed:
+    def write(session: Session) -> Imported:
         job = jobs.find(session, str(job_id))
         newest = jobs.find(session, job.target)
         if newest.job_id != job_id:
             raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
-        return take(session, job_id, job.created_at, files, _check)
+        return read_files(session, job_id, job.created_at, files, check_of)
 
-    handed = database.write(write)
+    imported = database.write(write)
     job = database.read(lambda session: jobs.find(session, str(job_id)))
     joined = finish(database, job_id) if job.open and not job.pending else None
-    return handed, joined or load(database, job_id, replacing=replacing)
-
-
-def _check(endpoint: str, returns: str) -> str:
-    return read_returns(endpoint, returns).check_sql("content", "vector")
+    return imported, joined or load(database, job_id, replacing=replacing)
 
 
 def retry(database: Database, job_id: int, code: str | None = None) -> int:
@@ -164,14 +126,3 @@ def cancel(database: Database, job_id: int) -> bool:
         return bool(session.run("cancel.mark", {"job_id": job_id, "now": clock.now()}))
 
     return database.write(write)
-
-
-def left_over(session: Session) -> list[int]:
-    """Return the jobs that are not open and still have batches at the provider."""
-    return [int(job_id) for (job_id,) in session.run("cancel.left_over")]
-
-
-def _join(session: Session, job: JobRow, *, replacing: bool) -> target.Joined:
-    enrichment = Enrichment.from_json(job.enrichment)
-    returns = read_returns(enrichment.endpoint, enrichment.returns)
-    return target.write_target(session, job, returns, replace=replacing)

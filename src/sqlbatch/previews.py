@@ -1,4 +1,4 @@
-"""The first rows through the ordinary endpoint, before there is a job: compile, ask, and lay rows beside answers."""
+"""A preview: the first rows through the ordinary endpoint, before there is a job; each row beside its answer."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch import layout
+from sqlbatch.batches import preview as requests
+from sqlbatch.batches.preview import PreviewResult
 from sqlbatch.db import prices
 from sqlbatch.db.database import scratch_name
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidOption
 from sqlbatch.leases import new_owner
 from sqlbatch.paths import scratch_folder, state_dir
-from sqlbatch.previewed import Preview, PreviewRow
 from sqlbatch.query import pictures
-from sqlbatch.query.compile import Compiled, compile_query, store_requests
+from sqlbatch.query.compile import Compiled, compile_query, store_requests, written
 from sqlbatch.query.cost import find_price, ordinary_cost
 from sqlbatch.query.quote import Known, count_known, to_send
-from sqlbatch.query.request import read_returns
+from sqlbatch.query.request import check_of, read_returns
 from sqlbatch.reach import connect
-from sqlbatch.run import check_of, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from sqlbatch.batches.events import Event
-    from sqlbatch.batches.preview import PreviewResult
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
     from sqlbatch.db.prices import Price
@@ -104,11 +104,9 @@ def prepared(
 
 def ask(database: Database, trial: PreparedPreview) -> Iterator[Event]:
     """Send what is not known yet; what is paid for is kept as it comes. After an interrupt, `keep` stores the rest."""
-    from sqlbatch.batches import preview  # noqa: PLC0415 (openai takes a second to import)
-    from sqlbatch.batches.preview import PreviewResult  # noqa: PLC0415 (likewise)
 
     def commit(session: Session) -> list[str]:
-        session.run("store.turn")
+        session.run("store.planner_lock")
         prices.refresh(session)
         store_requests(session, trial.compiled)
         if trial.compiled.sight.images:
@@ -120,14 +118,12 @@ def ask(database: Database, trial: PreparedPreview) -> Iterator[Event]:
     custom_ids = database.write(commit, scratch=trial.scratch)
     _spool(database).mkdir(mode=0o700, parents=True, exist_ok=True)
     with connect(database, trial.provider) as api:
-        yield from preview.ask(_work(database, trial), api, custom_ids, trial.told)
+        yield from requests.ask(_work(database, trial), api, custom_ids, trial.told)
 
 
 def keep(database: Database, trial: PreparedPreview) -> Iterator[Event]:
     """Store what came before an interrupt and is not stored yet."""
-    from sqlbatch.batches import preview  # noqa: PLC0415 (likewise)
-
-    yield from preview.keep(_work(database, trial), trial.told)
+    yield from requests.keep(_work(database, trial), trial.told)
 
 
 def result(database: Database, trial: PreparedPreview) -> Preview:
@@ -212,7 +208,98 @@ def _spool(database: Database) -> Path:
     return state_dir(database) / "spool"
 
 
-def _work(database: Database, trial: PreparedPreview) -> Any:
-    from sqlbatch.batches.preview import Asking  # noqa: PLC0415 (likewise)
+def _work(database: Database, trial: PreparedPreview) -> requests.Asking:
+    return requests.Asking(database, str(trial.compiled.call.call_id), trial.owner, _spool(database), check_of)
 
-    return Asking(database, str(trial.compiled.call.call_id), trial.owner, _spool(database), check_of)
+
+# ---- What a preview brought.
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """One row of a preview: its number in the query, its columns, and the returned ones where it is answered.
+
+    `status` is answered, failed, skipped or pending, `error` says why it is not answered; `kept` is true where the
+    answer was there before. Values are as JSON has them.
+    """
+
+    number: int
+    status: str
+    error: str | None
+    kept: bool
+    input: dict[str, Any]
+    answer: dict[str, Any] | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the row as one JSON object."""
+        return {
+            "row": self.number, "status": self.status, "error": self.error, "kept": self.kept,
+            "input": self.input, "answer": self.answer,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Preview:
+    """What a preview brought: its rows, how many requests were sent for them, the tokens that those took, and dollars.
+
+    `dollars` are at the ordinary price, None where no price is known.
+    """
+
+    rows: tuple[PreviewRow, ...]
+    sees: tuple[str, ...]
+    sent: int
+    tokens_in: int
+    tokens_cached: int
+    tokens_out: int
+    dollars: float | None
+
+    def of(self, status: str) -> int:
+        """Return how many rows have a status."""
+        return sum(row.status == status for row in self.rows)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the preview as one JSON object."""
+        return {
+            "rows": [row.as_dict() for row in self.rows],
+            "requests_sent": self.sent,
+            "tokens_in": self.tokens_in,
+            "tokens_cached": self.tokens_cached,
+            "tokens_out": self.tokens_out,
+            "dollars": self.dollars,
+        }
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            line
+            for row in self.rows
+            for line in layout.records(*_named(row), width=100, titles=[f"row {row.number}, {row.status}"])
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the preview as a notebook shows it: a line a row, what came back behind what was sent."""
+        sent = list(dict.fromkeys(name for row in self.rows for name in row.input))
+        returned = list(dict.fromkeys(name for row in self.rows for name in row.answer or {}))
+        return layout.html_table(
+            ["row", *sent, *(f"→ {name}" for name in returned), "status"],
+            [
+                [
+                    str(row.number),
+                    *(text_of(row.input.get(name)) for name in sent),
+                    *(text_of((row.answer or {}).get(name)) for name in returned),
+                    row.status if row.error is None else f"{row.status}: {row.error}",
+                ]
+                for row in self.rows
+            ],
+        )
+
+
+def _named(row: PreviewRow) -> tuple[list[str], list[list[str | None]]]:
+    """Return names and texts of a row's fields, what came back behind an arrow."""
+    came = row.answer if row.answer is not None else {row.status: row.error}
+    names = [*row.input, *(f"-> {name}" for name in came)]
+    return names, [[text_of(value) for value in (*row.input.values(), *came.values())]]
+
+
+def text_of(value: Any) -> str | None:
+    """Return a JSON value as a person reads it: a text as it is, lists and objects as JSON."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

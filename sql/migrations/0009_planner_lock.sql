@@ -1,0 +1,2 @@
+-- The table is named for what it does.
+ALTER TABLE guard RENAME TO planner_lock;
