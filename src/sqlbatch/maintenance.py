@@ -50,11 +50,11 @@ class Failure:
 
 def failed_requests(session: Session, job: JobRow, most: int) -> list[Failure]:
     """Return a job's failed requests in the order of their rows, so many at most."""
-    found = session.run("inspect.failed", {"job_id": job.job_id, "most": most})
+    found = session.run("maintenance.failed", {"job_id": job.job_id, "most": most})
     asking: dict[str, tuple[tuple[int, ...] | None, int | None]] = {}
     if found and target.has_snapshot(session, job.job_id):
         ids = {"ids": [row[0] for row in found]}
-        for custom_id, rows, count in session.run("inspect.asked_by", ids, job=str(job.job_id)):
+        for custom_id, rows, count in session.run("maintenance.asked_by", ids, job=str(job.job_id)):
             asking[custom_id] = (tuple(rows), count)
     return [Failure(row[0], row[2], row[3], *asking.get(row[0], (None, None)), row[5]) for row in found]
 
@@ -66,7 +66,7 @@ def show_request(session: Session, job: JobRow, beginning: str) -> dict[str, obj
     """
     if not beginning.strip():
         raise JobError("--request is empty: give a custom_id, or how one begins")
-    found = session.run("inspect.wants", {"job_id": job.job_id, "beginning": beginning.strip().lower()})
+    found = session.run("maintenance.wants", {"job_id": job.job_id, "beginning": beginning.strip().lower()})
     if not found:
         raise JobError(
             f"no request of job {job.job_id} has the custom_id {beginning}: the target has it beside each row, and "
@@ -85,7 +85,7 @@ def show_request(session: Session, job: JobRow, beginning: str) -> dict[str, obj
         "url": endpoint,
         "base_url": job.base_url,
         "body": json.loads(body),
-        "results": [_result(row) for row in session.run("inspect.results", {"custom_id": custom_id})],
+        "results": [_result(row) for row in session.run("maintenance.results", {"custom_id": custom_id})],
     }
 
 
@@ -174,7 +174,7 @@ def prunable(database: Database, job_id: int | None = None, *, results: bool = F
     with database.session() as session:
         found = _found(session, job_id)
         found = replace(found, results=_past(session, job_id) if results else 0)
-        files = sum(len(each[4]) for each in session.run("prune.files", {"job_id": job_id}))
+        files = sum(len(each[4]) for each in session.run("maintenance.files", {"job_id": job_id}))
         spool = _spool(session, database)
     return replace(found, spool_files=len(spool), spool_bytes=sum(spool.values()), provider_files=files)
 
@@ -187,9 +187,9 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
     """
 
     def write(session: Session) -> Prunable:
-        session.run("store.planner_lock")
+        session.run("database.planner_lock")
         found = _found(session, job_id)
-        session.run("prune.forget")
+        session.run("maintenance.forget")
         for job in _jobs(session, job_id):
             target.drop_snapshot(session, job)
         return found
@@ -218,40 +218,40 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
 def _found(session: Session, job_id: int | None) -> Prunable:
     """Count what can be given up in the database; the requests lie in `sqlbatch_idle`."""
     ended = _jobs(session, job_id)
-    kept = dict(session.run("prune.snapshots", {"catalog": session.catalog}))
+    kept = dict(session.run("maintenance.snapshots", {"catalog": session.catalog}))
     rows = [kept.pop(job) for job in ended if job in kept]
-    session.run("prune.idle", {"jobs": ended, "keeping": list(kept)})
-    inputs, size = session.run("prune.inputs")[0]
+    session.run("maintenance.idle", {"jobs": ended, "keeping": list(kept)})
+    inputs, size = session.run("maintenance.inputs")[0]
     return Prunable(len(ended), len(rows), sum(rows), inputs, size, 0, 0, 0)
 
 
 def _past(session: Session, job_id: int | None) -> int:
     """Count the results that no target shows any more; their requests lie in `sqlbatch_past`, with their batches."""
     ended = _jobs(session, job_id)
-    keeping = [job for job, _ in session.run("prune.snapshots", {"catalog": session.catalog}) if job not in ended]
-    session.run("prune.past", {"jobs": ended, "keeping": keeping, "catalog": session.catalog})
-    session.run("prune.past_batches")
-    return int(session.run("prune.past_results", past=_PAST)[0][0])
+    keeping = [job for job, _ in session.run("maintenance.snapshots", {"catalog": session.catalog}) if job not in ended]
+    session.run("maintenance.past", {"jobs": ended, "keeping": keeping, "catalog": session.catalog})
+    session.run("maintenance.past_batches")
+    return int(session.run("maintenance.past_results", past=_PAST)[0][0])
 
 
 def _give_up(session: Session, job_id: int | None) -> int:
     """Delete those results, with their batches; what they cost is added up before."""
-    session.run("store.planner_lock")
+    session.run("database.planner_lock")
     _past(session, job_id)
-    session.run("prune.keep_filed")
-    past = int(session.run("prune.past_results", past=_PAST)[0][0])
+    session.run("maintenance.keep_filed")
+    past = int(session.run("maintenance.past_results", past=_PAST)[0][0])
     prices.fold(session, _PAST)
-    session.run("prune.give_up", past=_PAST)
-    session.run("prune.give_up_manifests")
-    session.run("prune.give_up_batches")
+    session.run("maintenance.give_up", past=_PAST)
+    session.run("maintenance.give_up_manifests")
+    session.run("maintenance.give_up_batches")
     # What was previewed was kept for its cost, which is known without its request now.
     _found(session, job_id)
-    session.run("prune.forget")
+    session.run("maintenance.forget")
     return past
 
 
 def _jobs(session: Session, job_id: int | None) -> list[int]:
-    ended = [int(job) for (job,) in session.run("prune.jobs", {"job_id": job_id})]
+    ended = [int(job) for (job,) in session.run("maintenance.jobs", {"job_id": job_id})]
     if job_id is not None and not ended:
         job = jobs.find(session, str(job_id))
         why = (
@@ -275,7 +275,7 @@ def _spool(session: Session, database: Database) -> dict[Path, int]:
 def _delete_files(database: Database, job_id: int | None) -> tuple[int, list[str]]:
     """Delete the provider's files of loaded batches; return how many, and what was in the way."""
     deleted, problems = 0, []
-    batches = database.read(lambda session: session.run("prune.files", {"job_id": job_id}))
+    batches = database.read(lambda session: session.run("maintenance.files", {"job_id": job_id}))
     for _, same in groupby(batches, itemgetter(2, 3)):
         group = list(same)
         try:
@@ -286,7 +286,7 @@ def _delete_files(database: Database, job_id: int | None) -> tuple[int, list[str
                         api.delete_file(file_id)
                         deleted += 1
                     fact = {"batch_id": batch_id}
-                    database.write(lambda session, fact=fact: session.run("prune.deleted", fact))  # type: ignore[misc]
+                    database.write(lambda session, fact=fact: session.run("maintenance.deleted", fact))  # type: ignore[misc]
         except SqlbatchError as error:
             problems.append(f"{sum(len(each[4]) for each in group):,} files at the provider stay for now: {error}")
     return deleted, problems

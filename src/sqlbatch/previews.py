@@ -106,7 +106,7 @@ def ask(database: Database, trial: PreparedPreview) -> Iterator[Event]:
     """Send what is not known yet; what is paid for is kept as it comes. After an interrupt, `keep` stores the rest."""
 
     def commit(session: Session) -> list[str]:
-        session.run("store.planner_lock")
+        session.run("database.planner_lock")
         prices.refresh(session)
         store_requests(session, trial.compiled)
         if trial.compiled.sight.images:

@@ -141,7 +141,7 @@ def start(database: Database, ask: Prepared) -> int:
     }
 
     def commit(session: Session) -> int:
-        session.run("store.planner_lock")
+        session.run("database.planner_lock")
         not_before = clock.now() if ask.fresh else None
         job_id = jobs.add(session, facts, not_before=not_before, scratch=scratch_name(ask.scratch))
         if ask.target is None:

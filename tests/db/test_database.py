@@ -30,14 +30,14 @@ def test_two_writers_conflict_and_the_second_gets_its_turn_again() -> None:
     def work(session: Session) -> list[tuple[int]]:
         tries.append(1)
         if len(tries) == 1:
-            session.run("store.planner_lock")
+            session.run("database.planner_lock")
             # Somebody else's turn, not committed yet when ours is: one of the two must be told.
             other = duckdb.connect(str(db.path))
             try:
                 other.execute("BEGIN; UPDATE work.sqlbatch.planner_lock SET turns = turns + 10")
             finally:
                 other.close()
-        session.run("store.planner_lock")
+        session.run("database.planner_lock")
         return session.sql("SELECT turns FROM work.sqlbatch.planner_lock")
 
     with pytest.raises(duckdb.TransactionException, match="onflict"):
@@ -56,7 +56,7 @@ def test_a_conflict_passes_by_itself() -> None:
                 # The other's turn is committed after ours began, so ours was taken on old ground.
                 session.sql("SELECT turns FROM work.sqlbatch.planner_lock")
                 other.execute("UPDATE work.sqlbatch.planner_lock SET turns = turns + 1")
-        session.run("store.planner_lock")
+        session.run("database.planner_lock")
         return len(tries)
 
     assert db.write(work) == 3
@@ -80,7 +80,7 @@ def test_writers_in_threads_lose_nothing() -> None:
 
     def work() -> None:
         for _ in range(10):
-            Database(db.path).write(lambda session: session.run("store.planner_lock"))
+            Database(db.path).write(lambda session: session.run("database.planner_lock"))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

@@ -50,8 +50,8 @@ PLACES = {
 FIRST = (
     "render.needed", "render.kept", "render.inputs",
     "prices.known", "plan.choose", "plan.running", "plan.shards", "results.judged", "results.chosen",
-    "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "prune.idle", "prune.past",
-    "prune.past_batches", "cancel.failed",
+    "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
+    "maintenance.past", "maintenance.past_batches", "cancel.failed",
 )  # fmt: skip
 VALUES = {
     "given": "'[]'",
@@ -126,7 +126,7 @@ def test_a_place_is_filled_once_and_what_fills_it_is_left_alone() -> None:
     sql = statement("compile.snapshot", "my db", scratch="s", query="SELECT '{limit} sqlbatch.jobs'", limit="LIMIT 1")
     assert "SELECT '{limit} sqlbatch.jobs'" in sql
     assert 'FROM "my db".sqlbatch.planner_lock' not in sql
-    assert '"my db".sqlbatch.planner_lock' in statement("store.planner_lock", "my db")
+    assert '"my db".sqlbatch.planner_lock' in statement("database.planner_lock", "my db")
     with pytest.raises(KeyError):
         statement("compile.snapshot", "db", scratch="s")
 

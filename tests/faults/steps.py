@@ -53,6 +53,7 @@ ELSEWHERE = {
     "batches/repair.py: _write": "a copy within the transaction that loads a batch, swept by tidy",
     "budget.allow": "one statement, noted or not: money/test_budget.py",
     "budget.block": "one statement, noted or not: money/test_budget.py",
+    "run.py: prepared": "the scratch folder of a killed process is swept like any other (tidy)",
     "prices.fold": "within the transaction of prune: batches/test_prune.py",
     "results.strangers": "within the transaction of load.results",
     "POST of an ordinary endpoint": "batches/test_preview.py kills a preview",
@@ -64,7 +65,7 @@ ELSEWHERE = {
 ELSEWHERE_IN = {
     "pictures": "within the transaction that begins or ends a job: batches/test_pictures.py",
     "preview": "batches/test_preview.py kills a preview",
-    "prune": "batches/test_prune.py",
+    "maintenance": "batches/test_prune.py",
 }
 # What belongs to the connection or to a scratch file is gone with the process; the server is another program.
 _PASSING = re.compile(

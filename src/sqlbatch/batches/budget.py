@@ -33,7 +33,7 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
     if not limits:
         return Reservation()
     max_cost, slope, intercept, margin, cap = limits[0]
-    session.run("store.planner_lock")
+    session.run("database.planner_lock")
     base_url, model, factor = session.run("budget.batch", {"batch_id": batch_id})[0]
     if base_url == "local" or factor == 0:
         return Reservation(0.0)

@@ -49,7 +49,7 @@ def read_files(
     # A job asks one call so far; lines of another would be judged by the wrong columns, and are left alone.
     call_id, endpoint, returns = calls[0]
     now = clock.now()
-    session.run("store.planner_lock")
+    session.run("database.planner_lock")
     judge(session, files, endpoint, check(endpoint, returns))
     session.run("results.chosen")
     session.run("import_files.theirs", {"job_id": job_id, "call_id": call_id})

@@ -25,7 +25,7 @@ def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]
 
     def plan(session: Session) -> tuple[int, int]:
         now = clock.now()
-        session.run("store.planner_lock")
+        session.run("database.planner_lock")
         batches = requests = 0
         for call_id, model, _ in session.run("plan.groups", {"job_id": job_id, "now": now}):
             session.run("plan.choose", {"job_id": job_id, "call_id": call_id})

@@ -135,7 +135,7 @@ def store(
     """Store the answers in files of one call, in one transaction, then delete the files; return what they say."""
 
     def write(session: Session) -> list[PreviewResult]:
-        session.run("store.planner_lock")
+        session.run("database.planner_lock")
         # Another process may have stored them, and deleted the files.
         there = [path for path in files if path.exists()]
         if not there:

@@ -210,7 +210,7 @@ class Database:
 
         DuckDB is asked, for to open and close the file by hand would end the lock that this process has on it (POSIX).
         """
-        found = session.run("store.file", {"catalog": session.catalog})
+        found = session.run("database.file", {"catalog": session.catalog})
         if not found or found[0][0] is None:
             raise DatabaseError(f"{self.name} is not a DuckDB database: name another file with --db")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def refuse_newer(session: Session, database: str) -> int:
     """Return the schema's version (0: none yet); raise DatabaseError where a newer sqlbatch made it."""
-    version = session.run("store.version")[0][0] if session.has_schema() else 0
+    version = session.run("database.version")[0][0] if session.has_schema() else 0
     newest = migrations()[-1][0]
     if version > newest:
         raise DatabaseError(
@@ -42,7 +42,7 @@ def bring_up_to_date(session: Session, database: str) -> None:
         session.sql(f"USE {catalog}.sqlbatch")
         for number, name in pending:
             session.sql(read_sql(f"migrations/{name}"))
-            session.run("store.migrated", {"version": number, "name": name, "now": clock.now()})
+            session.run("database.migrated", {"version": number, "name": name, "now": clock.now()})
     session.sql(f"USE {catalog}.{quote_identifier(back)}")
 
 

@@ -76,4 +76,4 @@ class Session:
 
     def has_schema(self) -> bool:
         """Return whether the schema `sqlbatch` is in this database."""
-        return bool(self.run("store.has_schema", {"catalog": self.catalog}))
+        return bool(self.run("database.has_schema", {"catalog": self.catalog}))
