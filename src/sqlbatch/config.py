@@ -20,7 +20,7 @@ from sqlbatch.errors import InvalidOption, InvalidSettings
 
 FILE = "sqlbatch.toml"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_KINDS = {list: "a list of texts", str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ OPTIONS: dict[str, Option] = {
         int, "tokens of a model that wait at the provider, at most", "the provider's", in_files=False
     ),
     "poll": Option(float, "seconds between two looks", "short, growing to 60", counted=True),
+    "attach": Option(list, "other databases a query may read, as ['crm.duckdb', 'sales.db AS sales']", "none"),
     "threads": Option(int, "threads that DuckDB works with", "one a core", counted=True),
     "memory_limit": Option(str, "memory that DuckDB may take, as 800MB; beyond it the disk", "800MB"),
     "quiet": Option(bool, "only errors and data are told", "false"),
@@ -98,6 +99,7 @@ class Setting:
 
     value: Any
     origin: str
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def lookup(name: str) -> Setting | None:
             if option.is_path and file.path.parent != Path.cwd():
                 # A path is meant from where it is written.
                 value = str(file.path.parent / value)
-            return Setting(value, file.where((), name))
+            return Setting(value, file.where((), name), file.path.parent)
     return None
 
 
@@ -225,7 +227,10 @@ def _check_table(file: ConfigFile, table: str, value: object) -> None:
 
 
 def _check_kind(file: ConfigFile, table: tuple[str, ...], key: str, value: object, kind: type) -> None:
-    right = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+    if kind is list:
+        right = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    else:
+        right = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
     if not right:
         raise InvalidSettings(f"{file.where(table, key)}: {key} must be {_KINDS[kind]}")
 
@@ -235,6 +240,8 @@ def _from_text(kind: type, text: str, variable: str) -> object:
         if text.casefold() not in _TRUE + _FALSE:
             raise InvalidSettings(f"{variable}={text}: it must be true or false")
         return text.casefold() in _TRUE
+    if kind is list:
+        return [text]
     try:
         return kind(text)
     except ValueError:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock, reach
 from sqlbatch.batches.providers import Provider, find_provider
-from sqlbatch.config import OPTIONS, configured, named
-from sqlbatch.db.database import Database
-from sqlbatch.db.sql import quote_identifier, quote_literal
+from sqlbatch.config import OPTIONS, configured, lookup, named
+from sqlbatch.db.database import Attached, Database
 from sqlbatch.errors import InvalidOption, InvalidPrompt, InvalidQuery, InvalidReturns, InvalidSettings, InvalidTarget
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
 from sqlbatch.query.pictures import check_detail
 from sqlbatch.query.request import check_params, find_endpoint, returns_of
 from sqlbatch.returns import Returns, returns_from_schema
+from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -247,9 +247,16 @@ _SIZE = re.compile(r"\s*\d*[1-9]\d*(\.\d+)?\s*[KMGT]i?B\s*", re.IGNORECASE)
 
 
 def database(
-    db: str | None, attach: Sequence[str] = (), memory_limit: str | None = None, threads: int | None = None
+    db: str | None,
+    attach: Sequence[str] | None = None,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+    source: Source | None = None,
 ) -> Database:
-    """Return the database that `--db` names; `attach` are databases to read besides, as `path` or `path AS name`."""
+    """Return the database that `--db` names; `attach` are databases to read besides, as `path` or `path AS name`.
+
+    Where none is given, those of the source's first comment, of SQLBATCH_ATTACH or of sqlbatch.toml are attached.
+    """
     # A clock that cannot run is told before anything is made.
     clock.speed()
     if db is not None and not db.strip():
@@ -269,11 +276,26 @@ def database(
         raise InvalidOption(f"{told['memory_limit']} {memory_limit}: write a size with its unit, as 800MB or 2GB")
     more: dict[str, Any] = {"memory_limit": memory_limit} if memory_limit else {}
     spool = path.with_name(path.name + ".sqlbatch") / "spool"
-    return Database(path, attach=tuple(_attach_clause(each) for each in attach), threads=threads, spool=spool, **more)
+    return Database(path, attach=_attached(attach, source), threads=threads, spool=spool, **more)
 
 
-def _attach_clause(text: str) -> str:
+def _attached(given: Sequence[str] | None, source: Source | None) -> list[Attached]:
+    if given:
+        return [_attach(each, "--attach", None) for each in given]
+    if source is not None and source.options.get("attach"):
+        return [_attach(each, "attach", source.folder) for each in source.options["attach"]]
+    found = lookup("attach")
+    # A path is meant from where it is written.
+    return [_attach(each, f"{found.origin}: attach", found.folder) for each in found.value] if found else []
+
+
+def _attach(text: str, option: str, folder: Path | None) -> Attached:
     path, separator, name = text.rpartition(" AS ") if " AS " in text else text.rpartition(" as ")
     if not separator:
         path, name = text, Path(text.rpartition(":")[2] or text).stem
-    return f"ATTACH {quote_literal(path.strip())} AS {quote_identifier(name.strip())} (READ_ONLY)"
+    path = path.strip()
+    if not separator and "=" in path:
+        raise InvalidSettings(f"{option} {masked(path)}: say under which name, as '{masked(path)} AS source'")
+    if folder is not None and ":" not in path and (folder / path).exists():
+        path = str(folder / path)
+    return Attached(path, name.strip(), option)

@@ -86,7 +86,7 @@ def prepared(
     folder = scratch_folder(database)
     scratch = folder / "scratch.duckdb"
     try:
-        with database.session(migrate=False, scratch=scratch) as session:
+        with database.session(migrate=False, scratch=scratch, attach=True) as session:
             name = scratch_name(scratch)
             query = enrichment.query if relation is None else written(relation, folder)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)

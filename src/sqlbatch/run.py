@@ -38,6 +38,7 @@ from sqlbatch.query.quote import Quote, make_quote, with_cost
 from sqlbatch.query.request import check_of, read_returns
 from sqlbatch.query.target import Target, parse_target
 from sqlbatch.reach import connect, provider_of
+from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -93,7 +94,7 @@ def prepared(
     folder = scratch_folder(database)
     scratch = folder / "scratch.duckdb"
     try:
-        with database.session(migrate=False, scratch=scratch) as session:
+        with database.session(migrate=False, scratch=scratch, attach=True) as session:
             target = parse_target(into, session.catalog if database.exists() else None) if into else None
             named = target or Target("main", "enriched_<job>")
             name = scratch_name(scratch)
@@ -122,10 +123,11 @@ def start(database: Database, ask: Prepared) -> int:
     """
     recover_interrupted(database)
     quote = ask.quote
+    asked = replace(ask.enrichment, query=masked(ask.enrichment.query, sql=True))
     facts = {
         "target": quote.target,
-        "query": ask.enrichment.query,
-        "enrichment": ask.enrichment.to_json(),
+        "query": asked.query,
+        "enrichment": asked.to_json(),
         "provider": ask.provider.name,
         "base_url": ask.provider.base_url,
         "rows": quote.rows,

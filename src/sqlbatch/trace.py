@@ -11,9 +11,29 @@ if TYPE_CHECKING:
 
     Listener = Callable[[str, str, float], object]
 
+# What a password is called in connection strings (password=…), in named arguments, and in the signature of a URL.
+_NAMES = r"\b[\w-]*(?:password|passwd|pwd|secret|token|signature|credential|account_?key|access_?key|api_?key)\w*"
+_VALUE = r"""(?:''.*?''|'(?:[^']|'')*'|"[^"]*"|[^\s;&,)'"]+)"""
+_ASSIGNED = re.compile(rf"(?is)({_NAMES}\s*=\s*){_VALUE}")
+_ARGUMENT = re.compile(rf"(?is)({_NAMES}\s*(?::=|=>)\s*)'(?:[^']|'')*'")
+_IN_URL = re.compile(r"""(\b[a-zA-Z][\w+.-]*://[^\s/@:'"]*:)[^\s/'"]+(?=@)|([?&](?:sig|key)=)[^&\s'"]+""")
 # Characters of a statement that are told.
 _LONGEST = 240
 _listeners: list[Listener] = []
+
+
+def masked(text: str, *, sql: bool = False) -> str:
+    """Return a text without the passwords in its connection strings and URLs.
+
+    In `sql` only string literals and named arguments are masked: `WHERE token = 3` compares a column.
+    """
+
+    def hide(part: str) -> str:
+        return _ASSIGNED.sub(r"\1…", part)
+
+    text = _IN_URL.sub(lambda found: f"{found[1] or found[2]}…", text)
+    text = re.sub(r"'(?:[^']|'')*'", lambda literal: f"'{hide(literal[0][1:-1])}'", text) if sql else hide(text)
+    return _ARGUMENT.sub(r"\1'…'", text)
 
 
 def listen(listener: Listener | None) -> None:
@@ -42,5 +62,6 @@ def sql_told(sql: str, began: float, name: str | None = None) -> None:
     words = " ".join(sql.split())
     if re.match(r"(attach|create\s+(or\s+replace\s+)?(\w+\s+)*secret)\b", words, re.IGNORECASE):
         words = re.sub(r"'(?:[^']|'')*'", "'…'", words)
+    words = masked(words, sql=True)
     words = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
     told("sql", f"{name}: {words}" if name else words, began)

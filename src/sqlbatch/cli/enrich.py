@@ -40,8 +40,9 @@ def enrich(
     Example: sqlbatch enrich "SELECT title, overview FROM 'movies.csv'" --input overview --returns "genres VARCHAR[]"
     --instructions "Name the genres." --model gpt-6-luna --into tags
     """
-    database = options.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
-    asked = options.enrich_options(options.read_source(asking.query), asking.given())
+    source = options.read_source(asking.query)
+    database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
+    asked = options.enrich_options(source, asking.given())
     max_cost = config.max_cost(max_cost)
     pause = config.poll(poll)
     enqueued = config.max_enqueued_tokens(max_enqueued_tokens)
@@ -89,8 +90,9 @@ def plan(
 
     Example: sqlbatch plan films.sql --model gpt-6-luna --json
     """
-    database = options.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
-    asked = options.enrich_options(options.read_source(asking.query), asking.given())
+    source = options.read_source(asking.query)
+    database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
+    asked = options.enrich_options(source, asking.given())
     max_cost = config.max_cost(max_cost)
     with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
         over = ask.quote.cost.over(max_cost) if max_cost is not None else None
@@ -154,8 +156,9 @@ def preview(
 
     Example: sqlbatch preview films.sql --sample 5 --model gpt-6-luna
     """
-    database = options.database(asking.db, asking.attach or (), asking.memory_limit, asking.threads)
-    asked = options.enrich_options(options.read_source(asking.query), asking.given())
+    source = options.read_source(asking.query)
+    database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
+    asked = options.enrich_options(source, asking.given())
     if asked.provider.paid:
         reach.key_of(asked.provider)
     taken = run.recover_interrupted(database)

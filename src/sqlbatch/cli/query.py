@@ -120,8 +120,9 @@ def query(
 
     Example: sqlbatch query "SELECT title, summary FROM movie_tags LIMIT 3"
     """
-    text = options.read_source(sql).query
-    database = options.database(db, attach or (), memory_limit, threads)
+    source = options.read_source(sql)
+    text = source.query
+    database = options.database(db, attach, memory_limit, threads, source)
     if as_json and form not in {None, Format.JSON}:
         raise InvalidOption(f"--json and --format {form} are two formats: give one of them")
     chosen = choose(Format.JSON if as_json else form, output)
@@ -148,7 +149,7 @@ def _opened(database: Database, text: str) -> AbstractContextManager[Session]:
     except duckdb.Error:
         kinds = set()
     reading = kinds <= {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-    return database.session(migrate=not database.exists() and not reading)
+    return database.session(migrate=not database.exists() and not reading, attach=True)
 
 
 @dataclass(frozen=True)

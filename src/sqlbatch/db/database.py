@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from contextlib import contextmanager, suppress
+from collections import Counter
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
@@ -16,9 +18,10 @@ from sqlbatch.db.open_file import Opened, connect, is_open_here
 from sqlbatch.db.session import Session
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
+from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 # Seconds to try again while another process holds the file: a holder like ourselves lets go within milliseconds
@@ -38,9 +41,35 @@ _COMPRESSION = "SET disabled_compression_methods = 'dict_fsst'; SET zstd_min_str
 MEMORY_LIMIT = "800MB"
 
 _MIGRATING = threading.Lock()
+_ATTACHING = threading.Lock()
 
 Written = TypeVar("Written")
 Had = TypeVar("Had")
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A database that the user's SQL may read besides: its path or connection string, and its name there."""
+
+    path: str
+    name: str
+    option: str = "--attach"
+
+    def attach(self, session: Session) -> None:
+        """Attach it, read-only; raises DatabaseError, without a password that the connection string has."""
+        clause = f"ATTACH {quote_literal(self.path)} AS {quote_identifier(self.name)} (READ_ONLY)"
+        try:
+            session.sql(clause, name=f"attach {self.name}")
+        except DatabaseError as error:
+            what = f"{self.option} {self.name}: {masked(self.path)}"
+            if isinstance(error, DatabaseLocked):
+                raise DatabaseLocked(str(error).replace("the database", what, 1), error.pid) from None
+            reason = str(error).removeprefix("the database: ")
+            raise DatabaseError(f"{what} cannot be attached: {reason}") from None
+
+
+# How many sessions of this process use an attached database: DuckDB attaches one once for all of a file's connections.
+_ATTACHED: Counter[tuple[object, Attached]] = Counter()
 
 
 class Database:
@@ -51,14 +80,14 @@ class Database:
         path: Path | None = None,
         connection: duckdb.DuckDBPyConnection | None = None,
         *,
-        attach: tuple[str, ...] = (),
+        attach: Sequence[Attached] = (),
         memory_limit: str = MEMORY_LIMIT,
         threads: int | None = None,
         spool: Path | None = None,
     ) -> None:
         self.path = path
         self.connection = connection
-        self._attach = attach
+        self.attach = tuple(attach)
         self._memory_limit = memory_limit
         self._threads = threads
         self._spool = spool
@@ -90,12 +119,18 @@ class Database:
 
     @contextmanager
     def session(
-        self, *, migrate: bool = True, patience: float | None = None, scratch: Path | None = None
+        self,
+        *,
+        migrate: bool = True,
+        patience: float | None = None,
+        scratch: Path | None = None,
+        attach: bool = False,
     ) -> Iterator[Session]:
         """Open the database for the block, with its schema made or brought up to date.
 
         With `migrate=False` nothing is written: a file that is not there is not made, an empty database stands in.
-        `scratch` is a database file that is attached, under the name `scratch_name` gives it, until `forget`.
+        `scratch` is a database file that is attached, under the name `scratch_name` gives it, until `forget`. With
+        `attach` the databases of --attach are there too: for the user's own SQL, and no longer than it runs.
         Raises DatabaseLocked once another process has held the file for `patience` seconds (LOCK_PATIENCE unless
         given), DatabaseError otherwise.
         """
@@ -122,7 +157,8 @@ class Database:
             if scratch is not None:
                 # Another transaction of this process may still see it, and what is seen cannot be attached anew.
                 session.sql(f"ATTACH IF NOT EXISTS {quote_literal(str(scratch))} AS {scratch_name(scratch)}")
-            yield session
+            with self._attached(session) if attach else nullcontext():
+                yield session
         finally:
             session.close()
 
@@ -150,6 +186,28 @@ class Database:
             with suppress(DatabaseError, duckdb.Error), self.session(migrate=False) as session:
                 session.sql(f"DETACH DATABASE IF EXISTS {scratch_name(scratch)}")
 
+    @contextmanager
+    def _attached(self, session: Session) -> Iterator[None]:
+        """Attach the databases of --attach for the block; sessions of this process that overlap share them."""
+        # An empty database in memory stands in for a file that is not there; each session has its own.
+        where = self.path if session.catalog != "memory" else session
+        held: list[Attached] = []
+        try:
+            for each in self.attach:
+                with _ATTACHING:
+                    if not _ATTACHED[where, each]:
+                        each.attach(session)
+                    _ATTACHED[where, each] += 1
+                held.append(each)
+            yield
+        finally:
+            for each in held:
+                with _ATTACHING:
+                    _ATTACHED[where, each] -= 1
+                    if not _ATTACHED[where, each]:
+                        with suppress(duckdb.Error):
+                            session.con.execute(f"DETACH DATABASE IF EXISTS {quote_identifier(each.name)}")
+
     def _cursor(self, connection: duckdb.DuckDBPyConnection) -> Session:
         try:
             catalog, schema = self._standing
@@ -173,8 +231,6 @@ class Database:
             session.sql("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
             if owned:
                 self._set(session, spill)
-            for clause in self._attach:
-                session.sql(clause)
         except BaseException:
             session.close()
             raise

@@ -7,6 +7,7 @@ import re
 import duckdb
 
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
+from sqlbatch.trace import masked
 
 
 def is_full_disk(error: duckdb.Error) -> bool:
@@ -21,7 +22,7 @@ def _folder_of(path: str) -> str:
 
 def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:  # noqa: PLR0911 (one a cause)
     """Return DuckDB's error as ours, told in one line."""
-    text = str(error)
+    text = masked(str(error))
     line = re.sub(r"^\w+( \w+)* Error: ", "", text.strip().partition("\n")[0])
     if "Could not set lock on file" in text:
         pid = re.search(r"\(PID (\d+)\)", text)

@@ -19,6 +19,7 @@ CHAT = "/v1/chat/completions"
 # Options that a file's first comment may set; those about where and how to run stay on the command line.
 FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
     "into": str,
+    "attach": (list, str),
     "input": (list, str),
     "prompt": str,
     "instructions": str,
@@ -129,10 +130,10 @@ def read_front_matter(text: str, name: str) -> dict[str, Any]:
             kinds = {str: "a text", int: "a whole number", list: "a list", dict: "a table"}
             kind = " or ".join(kinds[each] for each in (wanted if isinstance(wanted, tuple) else (wanted,)))
             raise InvalidSettings(f"{name}: option {option} must be {kind}")
-    for option in ("input", "image"):
+    for option, what in (("input", "column names"), ("image", "column names"), ("attach", "databases")):
         columns = options.get(option)
         if isinstance(columns, str):
             options[option] = [columns]
         elif columns is not None and not all(isinstance(each, str) for each in columns):
-            raise InvalidSettings(f"{name}: option {option} must be a list of column names")
+            raise InvalidSettings(f"{name}: option {option} must be a list of {what}")
     return options

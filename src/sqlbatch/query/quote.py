@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import dataclasses
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch.errors import InvalidTarget
@@ -10,6 +11,7 @@ from sqlbatch.query import pictures
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.target import Existing, Target, look_up
+from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from sqlbatch.db.session import Session
@@ -115,7 +117,7 @@ def with_cost(
     """
     price, notes = find_price(session, enrichment) if quote.to_send and batch_factor != 0 else (None, ())
     cost = estimate_cost(session, enrichment, to_send(compiled), price, batch_factor)
-    return replace(quote, tokens=cost.tokens, cost=cost, notes=quote.notes + notes)
+    return dataclasses.replace(quote, tokens=cost.tokens, cost=cost, notes=quote.notes + notes)
 
 
 def to_send(compiled: Compiled) -> Requests:
@@ -140,7 +142,7 @@ def check_existing(
         return (f"{target.sql}: the table that has this name now ({existing.rows:,} rows) is replaced",)
     query, text = session.run("target.previous", {"job_id": existing.job_id})[0]
     asked_before = (query, Enrichment.from_json(text).limit)
-    if rows < existing.rows and asked_before != (enrichment.query, enrichment.limit):
+    if rows < existing.rows and asked_before != (masked(enrichment.query, sql=True), enrichment.limit):
         shrinking = f"{target.sql}: {existing.rows:,} -> {rows:,} rows"
         if not replace:
             raise InvalidTarget(
@@ -164,6 +166,7 @@ def _what_changed(session: Session, existing: Existing, enrichment: Enrichment) 
     """Say what differs from the target's last job, when nothing of its answers can be used again."""
     _, text = session.run("target.previous", {"job_id": existing.job_id})[0]
     before = Enrichment.from_json(text)
+    enrichment = dataclasses.replace(enrichment, query=masked(enrichment.query, sql=True))
     labels = {"inputs": "input", "params": "param", "base_url": "provider", "images": "image"}
     names = ("prompt", "instructions", "inputs", "model", "params", "endpoint", "base_url", "query", "images")
     differing = [f"{labels.get(n, n)} differs" for n in names if getattr(before, n) != getattr(enrichment, n)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sqlbatch.errors import InvalidQuery
+from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,7 +100,7 @@ def invalid_query(
     error: duckdb.Error, query: str, shift: int = 0, what: str = "the query", hint: str = ""
 ) -> InvalidQuery:
     """Return DuckDB's error about the user's SQL as one line, and the place in it; `shift`: lines we put before it."""
-    text = str(error).strip()
+    text = masked(str(error).strip())
     message, _, place = text.partition("\nLINE ")
     message = re.sub(r"^\w+( \w+)* Error: ", "", " ".join(message.split()))
     message = message.replace("Candidate bindings: :", "Candidate bindings:")
@@ -109,6 +110,9 @@ def invalid_query(
         return InvalidQuery(f"{what}: {message}")
     number, _, excerpt = place.partition(": ")
     line, _, caret = excerpt.partition("\n")
+    if "…" in line:
+        # A masked password moves what stands behind it, so nothing can be pointed at.
+        caret = ""
     if not number.isdigit() or query.count("\n") + 1 + shift < int(number):
         return InvalidQuery(f"{what}: {message}")
     label = f"line {int(number) - shift}: "
