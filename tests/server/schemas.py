@@ -162,11 +162,25 @@ CHAT = {
         "usage": {
             "type": "object",
             "required": ["prompt_tokens", "completion_tokens", "total_tokens"],
-            "properties": {"prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT},
+            "properties": {
+                "prompt_tokens": COUNT,
+                "completion_tokens": COUNT,
+                "total_tokens": COUNT,
+                "prompt_tokens_details": strict(
+                    {"cached_tokens": COUNT, "cache_write_tokens": COUNT, "audio_tokens": COUNT}
+                ),
+            },
         },
     },
 }
 
+CACHED_AND_WRITTEN = strict(
+    {
+        "cached_tokens": COUNT,
+        "cache_write_tokens": COUNT,
+        "cache_write_tokens_details": strict({"ttl_30m_tokens": COUNT, "ttl_12h_tokens": COUNT}),
+    }
+)
 RESPONSE = {
     "type": "object",
     "required": [
@@ -202,7 +216,10 @@ RESPONSE = {
                 },
             },
         },
-        "usage": BATCH_USAGE,
+        "usage": {
+            **BATCH_USAGE,
+            "properties": {**BATCH_USAGE["properties"], "input_tokens_details": CACHED_AND_WRITTEN},
+        },
     },
 }
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from sqlbatch.server.config import ServerConfig
 
 if TYPE_CHECKING:
-    from sqlbatch.server.embedded import EmbeddedServer
-    from sqlbatch.server.serving import serve
+    from sqlbatch.server.lifecycle import EmbeddedServer, serve
 
 __all__ = ["EmbeddedServer", "ServerConfig", "serve"]
 
@@ -16,11 +15,11 @@ __all__ = ["EmbeddedServer", "ServerConfig", "serve"]
 def __getattr__(name: str) -> object:
     """Import the server itself only when it is asked for, so that `import sqlbatch.server` stays cheap."""
     if name == "EmbeddedServer":
-        from sqlbatch.server.embedded import EmbeddedServer  # noqa: PLC0415 - the point of this function
+        from sqlbatch.server.lifecycle import EmbeddedServer  # noqa: PLC0415 - the point of this function
 
         return EmbeddedServer
     if name == "serve":
-        from sqlbatch.server.serving import serve  # noqa: PLC0415 - the point of this function
+        from sqlbatch.server.lifecycle import serve  # noqa: PLC0415 - the point of this function
 
         return serve
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

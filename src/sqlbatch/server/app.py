@@ -1,4 +1,4 @@
-"""The routes of the server."""
+"""The server as an ASGI application: its routes, who may come in, and the model endpoints called directly."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import hmac
 import logging
 import os
 import secrets
-from typing import TYPE_CHECKING
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
-from sqlbatch.server import batches, direct, files
-from sqlbatch.server.envelope import ApiError, Json
+from sqlbatch.server import batches, files
+from sqlbatch.server.batches import ENDPOINTS
+from sqlbatch.server.http import ApiError, Json, as_object, missing_parameter, read_bytes
+from sqlbatch.server.offline.model import OFFLINE, answer
 from sqlbatch.server.testing import control
 from sqlbatch.server.testing.replies import FaultyHttp
+from sqlbatch.server.validation import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +31,30 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from sqlbatch.server.context import Context
+    from sqlbatch.server.config import Clock, ServerConfig
+    from sqlbatch.server.storage import Folder, State
+    from sqlbatch.server.testing.faults import Faults
+    from sqlbatch.server.testing.ledger import Ledger
+    from sqlbatch.server.testing.replies import Seen
+    from sqlbatch.server.upstream import Passthrough
+    from sqlbatch.server.worker import Runner
+
+
+@dataclass
+class Context:
+    """One server's parts, as its routes use them (all on the event loop's thread)."""
+
+    instance: str
+    config: ServerConfig
+    folder: Folder
+    clock: Clock
+    state: State
+    runner: Runner
+    upstream: Passthrough | None = None
+    faults: Faults | None = None
+    ledger: Ledger | None = None
+    seen: deque[Seen] = field(default_factory=deque)
+
 
 _log = logging.getLogger("sqlbatch.server")
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -127,9 +155,9 @@ def make_app(context: Context) -> ASGIApp:
         Route("/v1/batches", batches.list_batches),
         Route("/v1/batches/{batch_id}", batches.get_batch),
         Route("/v1/batches/{batch_id}/cancel", batches.cancel_batch, methods=["POST"]),
-        Route("/v1/models", direct.list_models),
-        Route("/v1/models/{model:path}", direct.get_model),
-        Route("/v1/{rest:path}", direct.call, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        Route("/v1/models", list_models),
+        Route("/v1/models/{model:path}", get_model),
+        Route("/v1/{rest:path}", call, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     ]
     if context.faults:
         routes.extend(control.routes())
@@ -143,3 +171,73 @@ def make_app(context: Context) -> ASGIApp:
     faulty = FaultyHttp(gate, context.faults, context.clock)
     context.seen = faulty.seen
     return faulty
+
+
+_MADE = 1_767_225_600  # 2026-01-01, the offline model's `created`
+
+
+async def call(request: Request) -> Response:
+    """POST to a model endpoint: answered as one line of a batch would be."""
+    endpoint = request.url.path
+    upstream = _context(request).upstream
+    if request.method != "POST":
+        raise ApiError(404, f"Invalid URL ({request.method} {endpoint})")
+    if endpoint not in ENDPOINTS:
+        if upstream is None:
+            raise ApiError(404, f"Invalid URL (POST {endpoint})")
+        return await upstream.forward(request, await read_bytes(request, MAX_LINE))
+    raw = await read_bytes(request, MAX_LINE)
+    body = as_object(raw)
+    if not body.get("model"):
+        raise missing_parameter("model")
+    if upstream and body["model"] not in _names(request):
+        return await upstream.forward(request, raw)
+    _check_model(request, body["model"])
+    if body.get("stream"):
+        message = "The offline model does not stream; leave 'stream' out."
+        raise ApiError(400, message, param="stream", code="unsupported_value")
+    ledger = _context(request).ledger
+    if ledger:
+        ledger.add(endpoint)
+    status, reply = answer(endpoint, body)
+    return Json(reply, status_code=status)
+
+
+async def list_models(request: Request) -> Response:
+    """GET /v1/models: the offline model's names, and those of the upstream."""
+    upstream = _context(request).upstream
+    return Json(
+        {
+            "object": "list",
+            "data": [*(_model(name) for name in _names(request)), *(await upstream.models() if upstream else [])],
+        }
+    )
+
+
+async def get_model(request: Request) -> Response:
+    """GET /v1/models/{id}."""
+    name = request.path_params["model"]
+    upstream = _context(request).upstream
+    if upstream and name not in _names(request):
+        return await upstream.forward(request, None)
+    _check_model(request, name)
+    return Json(_model(name))
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+def _names(request: Request) -> list[str]:
+    return [OFFLINE, *_context(request).config.models]
+
+
+def _check_model(request: Request, name: object) -> None:
+    if name not in _names(request):
+        message = f"The model '{name}' does not exist or you do not have access to it."
+        raise ApiError(404, message, param="model", code="model_not_found")
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _MADE, "owned_by": "sqlbatch"}

@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.server.body import read_object
-from sqlbatch.server.envelope import ApiError, Json, invalid_type, invalid_value, missing_parameter, new_id
 from sqlbatch.server.files import expiry_seconds
-from sqlbatch.server.listing import listing, page_size
+from sqlbatch.server.http import (
+    ApiError,
+    Json,
+    invalid_type,
+    invalid_value,
+    listing,
+    missing_parameter,
+    new_id,
+    page_size,
+    read_object,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sqlbatch.server.context import Context
-    from sqlbatch.server.state import BatchRecord
+    from sqlbatch.server.app import Context
+    from sqlbatch.server.storage import BatchRecord
 
 ENDPOINTS = ["/v1/responses", "/v1/chat/completions", "/v1/embeddings"]
 PASSED_ON = ["/v1/completions", "/v1/moderations", "/v1/images/generations", "/v1/images/edits", "/v1/videos"]

@@ -1,23 +1,28 @@
-"""A batch's output and error file while they are written: the files themselves say which lines are done."""
+"""A batch's result files: written line by line, found again after a crash, published when it ends."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import logging
 import os
 import re
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.server.body import parse_json
-from sqlbatch.server.threads import beside
+from sqlbatch.server.http import new_id, parse_json
+from sqlbatch.server.storage import UNFINISHED, beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sqlbatch.server.lines import Line
+    from sqlbatch.server.execution import Execution
+    from sqlbatch.server.testing.lines import FaultyBatch
+    from sqlbatch.server.validation import Line
+    from sqlbatch.server.worker import Tools
+
 
 _log = logging.getLogger("sqlbatch.server")
 # A result's id names the line it answers, so that a file says itself what is done: 8 hex digits, then 24 random ones.
@@ -45,7 +50,7 @@ class Reply:
 
 def failed_line(line: Line, error: Exception) -> Reply:
     """Return the failure of a line that raised `error`; the log has the error under the request id of the result."""
-    request_id = f"req_{secrets.token_hex(16)}"
+    request_id = new_id("req_")
     _log.error("line %d (%s) failed, request %s", line.number, line.custom_id, request_id, exc_info=error)
     message = f"The server had an error while processing this request; its log has request {request_id}."
     body = {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
@@ -107,11 +112,11 @@ class Results:
             response, error = "null", json.dumps(reply.error)
         else:
             body = reply.text if reply.text is not None else json.dumps(reply.body, separators=(",", ":"))
-            request_id = json.dumps(reply.request_id or secrets.token_hex(16))
+            request_id = json.dumps(reply.request_id or new_id("req_"))
             response = f'{{"status_code":{reply.status},"request_id":{request_id},"body":{body}}}'
             error = "null"
         line = (
-            f'{{"id":"batch_req_{number:08x}{secrets.token_hex(12)}","custom_id":{json.dumps(custom_id)},'
+            f'{{"id":"{new_id(f"batch_req_{number:08x}")[:42]}","custom_id":{json.dumps(custom_id)},'
             f'"response":{response},"error":{error}}}\n'
         ).encode()
         progress = self.progress
@@ -195,3 +200,63 @@ def _write(descriptor: int, data: bytes) -> None:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+_LIFETIME = 2_592_000  # seconds that output files are kept unless asked otherwise; 30 days (contract section 2)
+
+
+class Superseded(Exception):
+    """The batch has meanwhile gone another way; its owner cancelled it."""
+
+
+async def publish(tools: Tools, execution: Execution, block: str, faulty: FaultyBatch | None) -> None:
+    """Make the output files of a batch readable and end it by the statement `block`.
+
+    Nothing happens where the statement finds the batch in a status that it does not lead out of.
+    """
+    await execution.checkpoint()
+    record, progress = execution.record, execution.results.progress
+    drafts = {
+        "output_file_id": (record.output_draft, progress.output_bytes, "output"),
+        "error_file_id": (record.error_draft, progress.error_bytes, "error"),
+    }
+    if faulty and faulty.damages_files:
+        drafts = await beside(functools.partial(_damaged, tools, faulty, drafts))
+    await beside(tools.folder.sync)
+    now = tools.clock.seconds()
+    published = {column: draft if size else None for column, (draft, size, _) in drafts.items()}
+    with contextlib.suppress(Superseded), tools.state.transaction():
+        for draft, size, name in drafts.values():
+            if draft and size:
+                tools.state.run(
+                    "add_file",
+                    id=draft,
+                    filename=f"{record.id}_{name}.jsonl",
+                    purpose="batch_output",
+                    bytes=size,
+                    created_at=now,
+                    expires_at=now + (record.output_expires_seconds or _LIFETIME),
+                )
+        if not tools.state.run(block, id=record.id, now=now, **published):
+            raise Superseded
+    ended = tools.state.batch(record.id)
+    if ended is None or ended.status in UNFINISHED:
+        return
+    tools.folder.forget_input(record.id)
+    for draft in (record.output_draft, record.error_draft):
+        if draft and draft not in published.values():
+            tools.folder.content(draft).unlink(missing_ok=True)
+
+
+def _damaged(
+    tools: Tools, faulty: FaultyBatch, drafts: dict[str, tuple[str | None, int, str]]
+) -> dict[str, tuple[str | None, int, str]]:
+    """Write the output files again under other ids, as faults have them come out."""
+    damaged: dict[str, tuple[str | None, int, str]] = {}
+    for column, (draft, size, name) in drafts.items():
+        if not draft or not size:
+            damaged[column] = (draft, size, name)
+            continue
+        other = new_id("file-")
+        damaged[column] = (other, faulty.damage(tools.folder.content(draft), tools.folder.content(other)), name)
+    return damaged

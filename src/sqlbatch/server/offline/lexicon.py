@@ -16,7 +16,7 @@ STOPWORDS = words(
     another any anyone anything are around as ask at away back be became because become becomes been before began
     begin begins behind being below best better between beyond both bring brings but by came can cannot come comes
     could day days did do does doing done down during each either else even ever every everyone everything face
-    faces far few find finds finding first for found from full further gave get gets getting give given gives go
+    faces far few find finding finds first for found from full further gave get gets getting give given gives go
     goes going gone good got great had has have having he help helps her here hers herself high him himself his how
     however i if in including inside instead into is it its itself just keep keeps kept know known knows large last
     later least left less let life like little live lives living long look looks made make makes making man many may
@@ -30,108 +30,63 @@ STOPWORDS = words(
     work works world would year years yet you young your yours
     """
 )
-
-_TOPICS = {
-    "action": """
-        action agent assassin battle bomb chase escape explosion fight fighter gun hero martial mission
-        rescue stunt
-    """,
-    "adventure": "adventure explorer expedition island journey jungle map pirate quest sail sea treasure voyage",
-    "animation": "animated animation cartoon",
-    "biography": "biography biographical life-story memoir",
-    "comedy": "comedy comic funny hilarious humor joke laugh prank satire silly",
-    "crime": """
-        bank cop criminal crime detective drug gang gangster heist mafia murder officer police prison robber
-        robbery thief
-    """,
-    "documentary": "archive documentary footage interview",
-    "drama": "death divorce drama family father friendship grief illness loss mother poverty struggle",
-    "family": """
-        boy brother child childhood daughter dog family father girl grandmother kid mother parent pet sister
-        son
-    """,
-    "fantasy": "curse dragon elf fairy fantasy king kingdom magic magical myth queen spell sword witch wizard",
-    "history": "ancient century emperor empire history historical king medieval queen revolution royal war",
-    "horror": "blood demon evil fear ghost haunted horror killer monster nightmare terror undead vampire zombie",
-    "music": "album band concert dance jazz melody music musical musician opera piano rock singer song violin",
-    "mystery": """
-        clue disappear disappearance investigate investigation mystery mysterious puzzle secret strange
-        vanish
-    """,
-    "politics": """
-        campaign candidate election government law minister party policy political politics president senate
-        vote
-    """,
-    "romance": "affair bride couple date fall-in-love heart kiss love lover marriage marry romance romantic wedding",
-    "science fiction": """
-        alien android astronaut clone colony future galaxy moon planet robot science scientist space
-        spaceship star
-    """,
-    "sport": """
-        athlete boxer boxing champion coach cup football game goal league match player race sport team
-        tournament
-    """,
-    "thriller": "assassin conspiracy hostage hunt kidnap murder revenge spy suspense terrorist threat thriller",
-    "travel": "airport city destination flight hotel journey road tourist travel trip vacation",
-    "war": """
-        army battle battlefield bomb general military navy nazi regiment soldier trench troops veteran war
-        warfare
-    """,
-    "western": "bounty cattle cowboy frontier gunslinger outlaw ranch saloon sheriff western",
-    "business": """
-        bank business company customer deal invoice market merger office price profit sale shop startup
-        trade
-    """,
-    "education": "class college exam lesson professor pupil school student teach teacher university",
-    "food": """
-        bake bread breakfast cake chef cook delicious dinner dish flavour food kitchen meal recipe
-        restaurant taste
-    """,
-    "health": "disease doctor health hospital ill medicine nurse patient surgery therapy treatment virus",
-    "nature": "animal bird climate farm fish flower forest garden mountain nature ocean river tree wild",
-    "technology": "app code computer data device digital internet machine network phone screen software technology",
-    "delivery": "arrive box courier deliver delivery late package parcel ship shipment shipping",
-    "quality": "break broken crack defect durable faulty quality scratch sturdy",
-    "billing": "bill billing card charge invoice overcharged payment refund",
-    "chair": "armchair chair rocker seat stool",
-    "table": "bench desk dining table tabletop",
-    "sofa": "couch cushion loveseat sofa",
-    "bed": "bed bedframe headboard mattress",
-    "storage": "bookcase cabinet chest drawer dresser shelf sideboard storage wardrobe",
-    "lighting": "bulb lamp lampshade lantern light lighting",
-    "positive": """
-        amazing beautiful brilliant charming comfortable delight delightful easy enjoy enjoyable excellent
-        fantastic glad good great happy helpful impressive love lovely nice perfect pleasant pleased
-        recommend satisfied superb thank triumph wonderful
-    """,
-    "negative": """
-        angry annoying awful bad boring broken complain complaint cruel damage dead death defective
-        disappointed disappointing dirty fail failure faulty hate horrible late lost mess murder pain poor
-        problem refund rude sad slow terrible tragedy tragic unhappy useless violent waste worse worst wrong
-    """,
-}
-
+_TOPICS = """
+action: action agent assassin battle bomb chase escape explosion fight fighter gun hero martial mission rescue stunt
+adventure: adventure explorer expedition island journey jungle map pirate quest sail sea treasure voyage
+animation: animated animation cartoon
+biography: biography biographical life-story memoir
+comedy: comedy comic funny hilarious humor joke laugh prank satire silly
+crime: bank cop criminal crime detective drug gang gangster heist mafia murder officer police prison robber robbery
+    thief
+documentary: archive documentary footage interview
+drama: death divorce drama family father friendship grief illness loss mother poverty struggle
+family: boy brother child childhood daughter dog family father girl grandmother kid mother parent pet sister son
+fantasy: curse dragon elf fairy fantasy king kingdom magic magical myth queen spell sword witch wizard
+history: ancient century emperor empire history historical king medieval queen revolution royal war
+horror: blood demon evil fear ghost haunted horror killer monster nightmare terror undead vampire zombie
+music: album band concert dance jazz melody music musical musician opera piano rock singer song violin
+mystery: clue disappear disappearance investigate investigation mystery mysterious puzzle secret strange vanish
+politics: campaign candidate election government law minister party policy political politics president senate vote
+romance: affair bride couple date fall-in-love heart kiss love lover marriage marry romance romantic wedding
+science_fiction: alien android astronaut clone colony future galaxy moon planet robot science scientist space
+    spaceship star
+sport: athlete boxer boxing champion coach cup football game goal league match player race sport team tournament
+thriller: assassin conspiracy hostage hunt kidnap murder revenge spy suspense terrorist threat thriller
+travel: airport city destination flight hotel journey road tourist travel trip vacation
+war: army battle battlefield bomb general military navy nazi regiment soldier trench troops veteran war warfare
+western: bounty cattle cowboy frontier gunslinger outlaw ranch saloon sheriff western
+business: bank business company customer deal invoice market merger office price profit sale shop startup trade
+education: class college exam lesson professor pupil school student teach teacher university
+food: bake bread breakfast cake chef cook delicious dinner dish flavour food kitchen meal recipe restaurant taste
+health: disease doctor health hospital ill medicine nurse patient surgery therapy treatment virus
+nature: animal bird climate farm fish flower forest garden mountain nature ocean river tree wild
+technology: app code computer data device digital internet machine network phone screen software technology
+delivery: arrive box courier deliver delivery late package parcel ship shipment shipping
+quality: break broken crack defect durable faulty quality scratch sturdy
+billing: bill billing card charge invoice overcharged payment refund
+chair: armchair chair rocker seat stool
+table: bench desk dining table tabletop
+sofa: couch cushion loveseat sofa
+bed: bed bedframe headboard mattress
+storage: bookcase cabinet chest drawer dresser shelf sideboard storage wardrobe
+lighting: bulb lamp lampshade lantern light lighting
+positive: amazing beautiful brilliant charming comfortable delight delightful easy enjoy enjoyable excellent fantastic
+    glad good great happy helpful impressive love lovely nice perfect pleasant pleased recommend satisfied superb thank
+    triumph wonderful
+negative: angry annoying awful bad boring broken complain complaint cruel damage dead death defective disappointed
+    disappointing dirty fail failure faulty hate horrible late lost mess murder pain poor problem refund rude sad slow
+    terrible tragedy tragic unhappy useless violent waste worse worst wrong
+"""
 _SAME = {
-    "sci-fi": "science fiction",
-    "scifi": "science fiction",
-    "sports": "sport",
-    "musical": "music",
-    "historical": "history",
-    "political": "politics",
-    "good": "positive",
-    "happy": "positive",
-    "favourable": "positive",
-    "bad": "negative",
-    "sad": "negative",
-    "angry": "negative",
-    "seating": "chair",
-    "desk": "table",
-    "tables": "table",
-    "lamp": "lighting",
-}
-
+    "sci-fi": "science fiction", "scifi": "science fiction", "sports": "sport", "musical": "music",
+    "historical": "history", "political": "politics", "good": "positive", "happy": "positive",
+    "favourable": "positive", "bad": "negative", "sad": "negative", "angry": "negative", "seating": "chair",
+    "desk": "table", "tables": "table", "lamp": "lighting",
+}  # fmt: skip
 SENTIMENTS = ("positive", "negative")
-UNDECIDED = ("neutral", "other", "unknown", "none", "mixed", "unclear", "n/a", "misc", "miscellaneous", "general")
+UNDECIDED = frozenset(
+    ["neutral", "other", "unknown", "none", "mixed", "unclear", "n/a", "misc", "miscellaneous", "general"]
+)
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -147,27 +102,31 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 4 and word.endswith("e") else word
 
 
-TOPICS = {label: frozenset(stem(word) for word in words(told)) for label, told in _TOPICS.items()}
+def _topics() -> dict[str, frozenset[str]]:
+    found: dict[str, list[str]] = {}
+    for word in _TOPICS.split():
+        if word.endswith(":"):
+            found[word[:-1].replace("_", " ")] = told = []
+        else:
+            told.append(stem(word))
+    return {label: frozenset(stems) for label, stems in found.items()}
+
+
+TOPICS = _topics()
 GENERAL_TOPICS = tuple(label for label in TOPICS if label not in SENTIMENTS)
-
-
-def _topics_by_stem() -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {}
-    for number, label in enumerate(GENERAL_TOPICS):
-        for one in (*TOPICS[label], stem(label)):  # a topic's own name counts twice
-            found[one] = (*found.get(one, ()), number)
-    return found
-
-
-TOPICS_BY_STEM = _topics_by_stem()
+TOPICS_BY_STEM: dict[str, list[int]] = {}  # a topic's own name counts twice
+for _number, _label in enumerate(GENERAL_TOPICS):
+    for _stem in (*TOPICS[_label], stem(_label)):
+        TOPICS_BY_STEM.setdefault(_stem, []).append(_number)
 TOPIC_STEMS = frozenset(TOPICS_BY_STEM)
 
 
+@functools.lru_cache(maxsize=4_096)
 def indicators(label: str) -> frozenset[str]:
     """Return the stems that speak for a label: its own words, and those of the topic of its name."""
     name = label.strip().lower()
     parts = name.replace("_", " ").replace("-", " ").replace("/", " ").split()
     found = {stem(word) for word in parts if word not in STOPWORDS}
-    for one in (name, name.replace("_", " ").replace("-", " "), *parts):
+    for one in (name, " ".join(parts), *parts):
         found |= TOPICS.get(_SAME.get(one, one), frozenset())
     return frozenset(found)

@@ -8,16 +8,19 @@ dates found in the text. It is for trying things out, for tests and for load. It
 from __future__ import annotations
 
 import json
+import re
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlbatch.server.envelope import ApiError, invalid_type, invalid_value, missing_parameter, new_id
+from sqlbatch.server.http import ApiError, invalid_type, invalid_value, missing_parameter, new_id
 from sqlbatch.server.offline.embeddings import DEFAULT_DIMENSIONS, MAX_DIMENSIONS, as_base64, embed
-from sqlbatch.server.offline.nodes import InvalidSchema
-from sqlbatch.server.offline.reading import Asked, read_messages
+from sqlbatch.server.offline.messages import Asked, count_tokens, cut, read_messages
 from sqlbatch.server.offline.schema import make_value
+from sqlbatch.server.offline.strict import InvalidSchema
 from sqlbatch.server.offline.text import Text
-from sqlbatch.server.offline.tokens import count_schema_tokens, count_tokens, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OFFLINE = "offline"
 _MAX_INPUTS = 2_048  # of one embeddings request (contract section 5)
@@ -33,18 +36,64 @@ def answer(endpoint: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         return error.status, error.body
 
 
+def stream(endpoint: str, reply: dict[str, Any], *, usage: bool) -> Iterator[dict[str, Any]]:
+    """Yield an answer as the events of a stream: the same text, word by word."""
+    if endpoint == "/v1/chat/completions":
+        shared = {key: reply[key] for key in ("id", "created", "model", "service_tier", "system_fingerprint")}
+        shared["object"] = "chat.completion.chunk"
+        for choice in reply["choices"]:
+            content = choice["message"]["content"]
+            deltas = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in _pieces(content)), {}]
+            for delta in deltas:
+                finish = None if delta else choice["finish_reason"]
+                shown = {"index": choice["index"], "delta": delta, "logprobs": None, "finish_reason": finish}
+                yield {**shared, "choices": [shown], **({"usage": None} if usage else {})}
+        if usage:
+            yield {**shared, "choices": [], "usage": reply["usage"]}
+        return
+    begun = {**reply, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    item = reply["output"][0]
+    part = item["content"][0]
+    at = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": begun},
+        {"type": "response.in_progress", "response": begun},
+        {
+            "type": "response.output_item.added",
+            "output_index": 0,
+            "item": {**item, "status": "in_progress", "content": []},
+        },
+        {"type": "response.content_part.added", **at, "part": {**part, "text": ""}},
+        *(
+            {"type": "response.output_text.delta", **at, "delta": piece, "logprobs": []}
+            for piece in _pieces(part["text"])
+        ),
+        {"type": "response.output_text.done", **at, "text": part["text"], "logprobs": []},
+        {"type": "response.content_part.done", **at, "part": part},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": f"response.{reply['status']}", "response": reply},
+    ]
+    for number, event in enumerate(events):
+        yield {**event, "sequence_number": number}
+
+
+def _pieces(text: str) -> list[str]:
+    return re.findall(r"\s*\S+|\s+", text)
+
+
 def _chat(body: dict[str, Any]) -> dict[str, Any]:
-    messages = body.get("messages")
-    if messages is None:
-        raise missing_parameter("messages")
-    asked = read_messages(messages, "messages")
+    asked = read_messages(_needed(body, "messages"), "messages")
     wanted = body.get("response_format") or {"type": "text"}
-    content = _content(asked, wanted, "response_format", _schema_of(wanted, "response_format"))
-    limit = _limit(body, "max_completion_tokens", _limit(body, "max_tokens", None))
+    settings = wanted
+    if isinstance(wanted, dict):
+        settings = wanted.get("json_schema") if wanted.get("type") == "json_schema" else {}
+        if not isinstance(settings, dict):
+            raise missing_parameter("response_format.json_schema")
+    content = _content(asked, wanted, "response_format", settings)
+    limit = _limit(body, "max_completion_tokens") or _limit(body, "max_tokens")
     content, tokens, finish = _within(content, limit)
-    choices = body.get("n") if isinstance(body.get("n"), int) else 1
-    used = asked.tokens
-    made = tokens * max(1, min(choices or 1, 128))
+    choices = min(_limit(body, "n") or 1, 128)
+    used, made = asked.tokens, tokens * choices
     return {
         "id": new_id("chatcmpl-"),
         "object": "chat.completion",
@@ -57,13 +106,13 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
                 "logprobs": None,
                 "finish_reason": finish,
             }
-            for index in range(max(1, min(choices or 1, 128)))
+            for index in range(choices)
         ],
         "usage": {
             "prompt_tokens": used,
             "completion_tokens": made,
             "total_tokens": used + made,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, "audio_tokens": 0},
             "completion_tokens_details": {
                 "reasoning_tokens": 0,
                 "audio_tokens": 0,
@@ -77,19 +126,15 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(body: dict[str, Any]) -> dict[str, Any]:
-    given = body.get("input")
-    if given is None:
-        raise missing_parameter("input")
+    given = _needed(body, "input")
+    metadata = _object(body, "metadata")
     asked = read_messages([{"role": "user", "content": given}] if isinstance(given, str) else given, "input")
-    settings = body.get("text") or {}
-    if not isinstance(settings, dict):
-        raise invalid_type("text", "an object", settings)
-    wanted = settings.get("format") or {"type": "text"}
+    wanted = _object(body, "text").get("format") or {"type": "text"}
     content = _content(asked, wanted, "text.format", wanted)
     if isinstance(body.get("instructions"), str):
         asked.everything.append(body["instructions"])
         asked.turns += 1
-    content, tokens, finish = _within(content, _limit(body, "max_output_tokens", None))
+    content, tokens, finish = _within(content, _limit(body, "max_output_tokens"))
     cut_short = finish == "length"
     used = asked.tokens
     return {
@@ -125,20 +170,22 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
         "truncation": "disabled",
         "usage": {
             "input_tokens": used,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {
+                "cached_tokens": 0,
+                "cache_write_tokens": 0,
+                "cache_write_tokens_details": {"ttl_30m_tokens": 0, "ttl_12h_tokens": 0},
+            },
             "output_tokens": tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": used + tokens,
         },
         "user": None,
-        "metadata": {**(body.get("metadata") or {}), "answered_by": OFFLINE},
+        "metadata": {**metadata, "answered_by": OFFLINE},
     }
 
 
 def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
-    given = body.get("input")
-    if given is None:
-        raise missing_parameter("input")
+    given = _needed(body, "input")
     numbers = isinstance(given, list) and bool(given) and all(isinstance(one, int) for one in given)
     inputs = given if isinstance(given, list) and not numbers else [given]
     if not inputs or len(inputs) > _MAX_INPUTS:
@@ -149,76 +196,70 @@ def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
         message = f"Invalid 'dimensions': expected an integer between 1 and {MAX_DIMENSIONS}."
         raise ApiError(400, message, param="dimensions", code="invalid_value")
     form = body.get("encoding_format", "float")
-    if form not in {"float", "base64"}:
+    if form not in ("float", "base64"):  # a tuple: what comes may be of any type
         raise invalid_value("encoding_format", form, ["float", "base64"])
     data, used = [], 0
     for index, one in enumerate(inputs):
-        if isinstance(one, list):  # tokens: their numbers stand for words
-            one = " ".join(map(str, one))  # noqa: PLW2901
-        if not isinstance(one, str):
-            raise invalid_type("input", "a string", one)
-        if not one:
-            raise ApiError(
-                400, "Invalid 'input': input cannot be an empty string.", param="input", code="invalid_value"
-            )
-        used += count_tokens(one)
-        vector = embed(one, dimensions)
-        data.append(
-            {"object": "embedding", "index": index, "embedding": as_base64(vector) if form == "base64" else vector}
-        )
+        text = " ".join(map(str, one)) if isinstance(one, list) else one  # the numbers of tokens stand for words
+        if not isinstance(text, str):
+            raise invalid_type("input", "a string", text)
+        if not text:
+            message = "Invalid 'input': input cannot be an empty string."
+            raise ApiError(400, message, param="input", code="invalid_value")
+        used += count_tokens(text)
+        vector = embed(text, dimensions)
+        shown = as_base64(vector) if form == "base64" else vector
+        data.append({"object": "embedding", "index": index, "embedding": shown})
     usage = {"prompt_tokens": used, "total_tokens": used}
     return {"object": "list", "data": data, "model": body.get("model"), "usage": usage}
-
-
-def _schema_of(wanted: object, name: str) -> dict[str, Any]:
-    """Return the settings of a JSON Schema in the Chat Completions API, where they stand one level deeper."""
-    if not isinstance(wanted, dict):
-        raise invalid_type(name, "an object", wanted)
-    found = wanted.get("json_schema") if wanted.get("type") == "json_schema" else {}
-    if not isinstance(found, dict):
-        raise missing_parameter(f"{name}.json_schema")
-    return found
 
 
 def _content(asked: Asked, wanted: object, name: str, settings: object) -> str:
     """Return the text of the answer in the wanted form."""
     if not isinstance(wanted, dict) or not isinstance(settings, dict):
         raise invalid_type(name, "an object", wanted)
-    seen = " ".join(map(str, asked.pictures))
-    text = Text(asked.text or seen)
-    if seen and asked.text:
-        text = Text(f"{seen}\n{asked.text}")
-    kind = wanted.get("type")
+    text = Text("\n".join(part for part in (" ".join(map(str, asked.pictures)), asked.text) if part))
+    kind, chat = wanted.get("type"), name == "response_format"
     if kind == "text":
         return text.first_sentence
     if kind == "json_object":
         if not any("json" in part.lower() for part in asked.everything):
-            who = "'messages'" if name == "response_format" else "Response input messages"
-            form = "'response_format'" if name == "response_format" else "'text.format'"
-            message = f"{who} must contain the word 'json' in some form, to use {form} of type 'json_object'."
-            if name != "response_format":
-                message = message.replace("form, to", "form to")
-            raise ApiError(400, message, param=name if name != "response_format" else "messages")
+            who = "'messages'" if chat else "Response input messages"
+            comma = "," if chat else ""
+            told = f"{who} must contain the word 'json' in some form{comma} to use '{name}' of type 'json_object'."
+            raise ApiError(400, told, param="messages" if chat else name)
         return _ENCODE({"summary": text.first_sentence, "keywords": text.keywords[:3]})
     if kind != "json_schema":
         raise invalid_value(f"{name}.type", kind, ["text", "json_object", "json_schema"])
     schema = settings.get("schema")
     if not isinstance(schema, dict):
-        raise missing_parameter(f"{name}.schema" if name != "response_format" else f"{name}.json_schema.schema")
-    asked.extra = count_schema_tokens(schema)
+        raise missing_parameter(f"{name}.json_schema.schema" if chat else f"{name}.schema")
     try:
-        return _ENCODE(make_value(schema, text, strict=bool(settings.get("strict"))))
+        value, asked.extra = make_value(schema, text, strict=bool(settings.get("strict")))
     except InvalidSchema as error:
-        label = settings.get("name", "unnamed")
-        message = f"Invalid schema for response_format '{label}': {error}"
-        param = "response_format" if name == "response_format" else "text.format.schema"
+        message = f"Invalid schema for response_format '{settings.get('name', 'unnamed')}': {error}"
+        param = name if chat else f"{name}.schema"
         raise ApiError(400, message, param=param, code="invalid_json_schema") from error
+    return _ENCODE(value)
 
 
-def _limit(body: dict[str, Any], name: str, default: int | None) -> int | None:
+def _needed(body: dict[str, Any], name: str) -> Any:
+    if body.get(name) is None:
+        raise missing_parameter(name)
+    return body[name]
+
+
+def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
+    value = body.get(name) or {}
+    if not isinstance(value, dict):
+        raise invalid_type(name, "an object", value)
+    return value
+
+
+def _limit(body: dict[str, Any], name: str) -> int | None:
     value = body.get(name)
     if value is None:
-        return default
+        return None
     if not isinstance(value, int) or isinstance(value, bool):
         raise invalid_type(name, "an integer", value)
     if value < 1:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 _FORBIDDEN = ("allOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else", "default", "oneOf")
-_MAX_PROPERTIES, _MAX_LEVELS, _MAX_ENUM, _MAX_TEXT = 5_000, 10, 1_000, 120_000
+_TEXT, _MAX_LEVELS = "characters in names and values", 10
+_LIMITS = {"properties": 5_000, "enum values": 1_000, _TEXT: 120_000}
 _MANY_VALUES, _MAX_MANY_TEXT = 250, 15_000
 
 
-class _Counts:
-    def __init__(self) -> None:
-        self.properties = 0
-        self.enum = 0
-        self.text = 0
-
-    def refusal(self) -> str | None:
-        """Return which limit of a whole schema is exceeded, or None."""
-        for count, limit, things in (
-            (self.properties, _MAX_PROPERTIES, "properties"),
-            (self.enum, _MAX_ENUM, "enum values"),
-            (self.text, _MAX_TEXT, "characters in names and values"),
-        ):
-            if count > limit:
-                return f"the schema has {count} {things}, which exceeds the limit of {limit}."
-        return None
+class InvalidSchema(ValueError):
+    """The schema cannot be asked for; the message says why."""
 
 
 def check_strict(schema: Any) -> str | None:
@@ -35,11 +23,15 @@ def check_strict(schema: Any) -> str | None:
         return f"schema must be a JSON Schema of 'type: \"object\"', got {shown}."
     if "anyOf" in schema:
         return "schema must have type 'object' and not have 'anyOf' at the top level."
-    counts = _Counts()
-    return _check(schema, (), 0, counts) or counts.refusal()
+    counts: Counter[str] = Counter()
+    refusal = _check(schema, (), 0, counts)
+    too_many = (things for things, limit in _LIMITS.items() if counts[things] > limit)
+    return refusal or next(
+        (f"the schema has {counts[one]} {one}, which exceeds the limit of {_LIMITS[one]}." for one in too_many), None
+    )
 
 
-def _check(schema: Any, where: tuple[str, ...], level: int, counts: _Counts) -> str | None:
+def _check(schema: Any, where: tuple[str, ...], level: int, counts: Counter[str]) -> str | None:
     if not isinstance(schema, dict):
         return f"In context={where!r}, schema must be an object."
     for keyword in _FORBIDDEN:
@@ -59,22 +51,22 @@ def _check(schema: Any, where: tuple[str, ...], level: int, counts: _Counts) -> 
         refusal = refusal or _check(option, (*where, "anyOf", str(number)), level, counts)
     for keyword in ("$defs", "definitions"):
         for name, definition in schema.get(keyword, {}).items():
-            counts.text += len(name)
+            counts[_TEXT] += len(name)
             refusal = refusal or _check(definition, (*where, keyword, name), 0, counts)
     return refusal
 
 
-def _check_enum(schema: dict[str, Any], where: tuple[str, ...], counts: _Counts) -> str | None:
+def _check_enum(schema: dict[str, Any], where: tuple[str, ...], counts: Counter[str]) -> str | None:
     values = schema.get("enum", [schema["const"]] if "const" in schema else [])
     text = sum(len(str(value)) for value in values)
-    counts.enum += len(values) if "enum" in schema else 0
-    counts.text += text
+    counts["enum values"] += len(values) if "enum" in schema else 0
+    counts[_TEXT] += text
     if len(values) > _MANY_VALUES and text > _MAX_MANY_TEXT:
         return f"In context={where!r}, the enum has {text} characters, which exceeds the limit of {_MAX_MANY_TEXT}."
     return None
 
 
-def _check_object(schema: dict[str, Any], where: tuple[str, ...], level: int, counts: _Counts) -> str | None:
+def _check_object(schema: dict[str, Any], where: tuple[str, ...], level: int, counts: Counter[str]) -> str | None:
     properties = schema.get("properties", {})
     if schema.get("additionalProperties") is not False:
         return f"In context={where!r}, 'additionalProperties' is required to be supplied and to be false."
@@ -88,8 +80,8 @@ def _check_object(schema: dict[str, Any], where: tuple[str, ...], level: int, co
     for name in required:
         if name not in properties:
             return f"In context={where!r}, 'required' has the extra key '{name}'."
-    counts.properties += len(properties)
-    counts.text += sum(map(len, properties))
+    counts["properties"] += len(properties)
+    counts[_TEXT] += sum(map(len, properties))
     for name, value in properties.items():
         refusal = _check(value, (*where, "properties", name), level + 1, counts)
         if refusal:

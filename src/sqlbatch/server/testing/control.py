@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from sqlbatch.errors import ServerError
-from sqlbatch.server.body import read_object
-from sqlbatch.server.envelope import ApiError, Json
+from sqlbatch.server.http import ApiError, Json, read_object
 from sqlbatch.server.testing.faults import read_rules
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sqlbatch.server.context import Context
+    from sqlbatch.server.app import Context
     from sqlbatch.server.testing.faults import Faults
     from sqlbatch.server.testing.ledger import Ledger
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from sqlbatch.server.lines import Line
     from sqlbatch.server.testing.faults import Faults
+    from sqlbatch.server.validation import Line
 
 _STATUS_MESSAGES = {429: "Requests per limit rate limit exceeded in Batch API.", 400: "Invalid request."}
 _NO_SCHEMA = "This model does not support response_format 'json_schema'."

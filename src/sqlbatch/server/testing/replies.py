@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from sqlbatch.server.clock import Clock
+    from sqlbatch.server.config import Clock
     from sqlbatch.server.testing.faults import Faults, Rule
     from sqlbatch.server.testing.shapes import Options
 

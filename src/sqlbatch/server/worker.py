@@ -4,22 +4,91 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import threading
-from typing import TYPE_CHECKING
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from sqlbatch.server.offline_backend import OfflineBackend
-from sqlbatch.server.state import State
-from sqlbatch.server.tools import Tools
+from sqlbatch.server.execution import BatchWork
+from sqlbatch.server.offline.model import answer
+from sqlbatch.server.results import Reply, failed_line
+from sqlbatch.server.storage import State
 from sqlbatch.server.upstream import Upstreams
-from sqlbatch.server.work import BatchWork
 
 if TYPE_CHECKING:
-    from sqlbatch.server.clock import Clock
-    from sqlbatch.server.config import ServerConfig
-    from sqlbatch.server.folder import Folder
+    from collections.abc import Callable, Iterator
+
+    from sqlbatch.server.config import Clock, ServerConfig
+    from sqlbatch.server.storage import Folder
     from sqlbatch.server.testing.faults import Faults
     from sqlbatch.server.testing.ledger import Ledger
+    from sqlbatch.server.validation import Line
+
+
+OFFLINE = "offline"
+
+
+class Backend(Protocol):
+    """What runs the lines of a batch."""
+
+    async def run(
+        self, endpoint: str, lines: Iterator[Line], deliver: Callable[[Line, Reply], None], interrupted: asyncio.Event
+    ) -> None:
+        """Answer every line, in any order, until there is none left or `interrupted` is set."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The parts of a server that batches are worked on with; `state` is the batches' thread's own connection."""
+
+    config: ServerConfig
+    folder: Folder
+    clock: Clock
+    state: State
+    offline: Backend
+    upstreams: Backend | None
+    turn: asyncio.Semaphore
+    faults: Faults | None = None
+    ledger: Ledger | None = None
+
+    def backend(self, model: str | None) -> Backend:
+        """Return what answers for a model."""
+        if self.upstreams is None or model == OFFLINE or model in self.config.models:
+            return self.offline
+        return self.upstreams
+
+    def knows_model(self, model: str) -> bool:
+        """Whether there is anything that answers for a model; which names an upstream has is for it to say."""
+        return self.upstreams is not None or model == OFFLINE or model in self.config.models
+
+
+_SLICE = 0.02  # seconds of work between two moments at which other batches and checkpoints get their turn
+
+
+class OfflineBackend:
+    """The offline model as a backend."""
+
+    async def run(
+        self, endpoint: str, lines: Iterator[Line], deliver: Callable[[Line, Reply], None], interrupted: asyncio.Event
+    ) -> None:
+        """Answer every line in the order of the file, until there is none left or `interrupted` is set."""
+        encode = json.JSONEncoder(separators=(",", ":")).encode
+        pause = time.monotonic() + _SLICE
+        for line in lines:
+            try:
+                status, body = answer(endpoint, line.body)
+                reply = Reply(status, body, encode(body))
+            except Exception as error:  # noqa: BLE001 - one odd line must not hang its batch
+                reply = failed_line(line, error)
+            deliver(line, reply)
+            if time.monotonic() > pause:
+                await asyncio.sleep(0)
+                pause = time.monotonic() + _SLICE
+            if interrupted.is_set():
+                return
+
 
 _log = logging.getLogger("sqlbatch.server")
 _AT_ONCE = 16  # batches whose lines are run side by side; the others wait their turn

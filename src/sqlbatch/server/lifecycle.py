@@ -1,31 +1,39 @@
-"""One running server: the folder's state, the batches' thread and the HTTP server, started and stopped together."""
+"""Starting and stopping a server: as a command, inside this process, or joined in another process."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import dataclasses
 import logging
 import os
 import secrets
+import signal
 import socket
+import sys
 import threading
-from typing import TYPE_CHECKING
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import uvicorn
 
 from sqlbatch.errors import ServerError
-from sqlbatch.server.app import make_app
-from sqlbatch.server.context import Context
-from sqlbatch.server.folder import Folder, FolderLock
-from sqlbatch.server.passthrough import Passthrough
-from sqlbatch.server.runner import Runner
-from sqlbatch.server.state import State
+from sqlbatch.server.app import Context, make_app
+from sqlbatch.server.config import ServerConfig
+from sqlbatch.server.storage import Folder, FolderLock, State
 from sqlbatch.server.testing.faults import load
 from sqlbatch.server.testing.ledger import Ledger
+from sqlbatch.server.upstream import Passthrough
+from sqlbatch.server.worker import Runner
 
 if TYPE_CHECKING:
-    from sqlbatch.server.config import ServerConfig
+    from pathlib import Path
+    from types import FrameType
+
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _THREAD = "sqlbatch-server"
@@ -165,3 +173,113 @@ def _is_not_ours(record: logging.LogRecord) -> bool:
 
 # What goes wrong here is logged by our own handlers; another Uvicorn of this process goes on logging.
 logging.getLogger("uvicorn.error").addFilter(_is_not_ours)
+
+
+_JOIN_TIMEOUT = 30.0  # seconds that a holder may take to start
+
+
+class EmbeddedServer:
+    """The server inside this process on a free loopback port, or the one of the process that already holds the folder.
+
+    `base_url` (`http://127.0.0.1:PORT/v1`) is valid after `start`. `start` may be called again at any time: it returns
+    at once while the server answers, and takes the folder over when the process that held it has gone.
+    """
+
+    def __init__(self, folder: Path, *, config: ServerConfig | None = None) -> None:
+        self.base_url = ""
+        self._config = dataclasses.replace(config, folder=folder) if config else ServerConfig(folder)
+        self._lock = FolderLock(folder)
+        self._running: Running | None = None
+
+    @property
+    def joined(self) -> bool:
+        """Whether the server is another process's (or another EmbeddedServer's) rather than our own."""
+        return bool(self.base_url) and self._running is None
+
+    def start(self) -> EmbeddedServer:
+        """Start or join; returns when the server answers. Raises ServerError when neither is possible."""
+        if self._running:
+            return self
+        Folder(self._config.folder).create()
+        deadline = time.monotonic() + _JOIN_TIMEOUT
+        while time.monotonic() < deadline:
+            if self._lock.acquire():
+                self._start_own()
+                return self
+            holder = self._lock.holder()
+            if holder and _answers(holder[0]):
+                self.base_url = holder[0]
+                return self
+            time.sleep(0.02)
+        raise ServerError(f"another process holds {self._config.folder}, but its server does not answer; end it first")
+
+    def stop(self) -> None:
+        """Stop our own server, quickly; batches go on at the next start. Harmless when joined or called twice."""
+        self.base_url = ""
+        if self._running:
+            atexit.unregister(self.stop)
+            running, self._running = self._running, None
+            running.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start_own(self) -> None:
+        try:
+            running = Running(self._config, self._lock)
+            running.start()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._running = running
+        self.base_url = running.base_url
+        atexit.register(self.stop)
+
+
+def _answers(base_url: str) -> bool:
+    """Whether a server answers at `base_url`; that it asks for a key counts."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(base_url.removesuffix("/v1") + "/health", timeout=2) as reply:
+            return bool(reply.status == 200)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code == 401
+    except OSError:
+        return False
+
+
+def serve(config: ServerConfig) -> None:
+    """Run a server until SIGINT or SIGTERM; its base URL is printed on stdout once it answers.
+
+    Call it in the main thread. Raises ServerError when another server holds the folder, naming its address, or when the
+    port is taken.
+    """
+    Folder(config.folder).create()
+    lock = FolderLock(config.folder)
+    if not lock.acquire():
+        holder = lock.holder()
+        where = f"the server at {holder[0]} (process {holder[1]})" if holder else "another server"
+        raise ServerError(f"{config.folder} is held by {where}; use that one, or choose another --data")
+    asked_to_stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        asked_to_stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    running = Running(config, lock)
+    try:
+        running.start()
+        sys.stdout.write(f"{running.base_url}\n")
+        sys.stdout.flush()
+        while not asked_to_stop.wait(1.0):  # a wait without end could not be interrupted on every system
+            pass
+    finally:
+        running.stop()
+        lock.release()
+        for number, handler in before.items():
+            signal.signal(number, handler)

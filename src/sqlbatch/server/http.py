@@ -1,0 +1,159 @@
+"""What every endpoint shares: OpenAI's error envelope, ids, JSON bodies and pages of objects."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+
+_RANDOM = random.Random().getrandbits  # noqa: S311 - asking the system each time would take a tenth of a line's time
+_TYPE_NAMES = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a decimal",
+    type(None): "null",
+}
+
+
+class ApiError(Exception):
+    """A refusal that becomes an HTTP reply of `status` with OpenAI's error envelope."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        kind: str = "invalid_request_error",
+        detail: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers: dict[str, str] = {}
+        self.body: dict[str, Any] = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+        if detail:  # the Files API repeats the message of a format error beside the envelope
+            self.body["detail"] = {"message": message, "code": code}
+
+
+def missing_parameter(name: str) -> ApiError:
+    """Return the refusal of a request that lacks a parameter."""
+    message = f"Missing required parameter: '{name}'."
+    return ApiError(400, message, param=name, code="missing_required_parameter")
+
+
+def invalid_type(name: str, expected: str, value: object) -> ApiError:
+    """Return the refusal of a parameter of the wrong JSON type; `expected` reads like "a string"."""
+    return ApiError(400, wrong_type(name, expected, value), param=name, code="invalid_type")
+
+
+def wrong_type(name: str, expected: str, value: object) -> str:
+    """Return OpenAI's words for a value of the wrong JSON type."""
+    got = _TYPE_NAMES.get(type(value), "an unknown type")
+    return f"Invalid type for '{name}': expected {expected}, but got {got} instead."
+
+
+def invalid_value(name: str, value: object, supported: list[str]) -> ApiError:
+    """Return the refusal of a value outside a list."""
+    listed = ", ".join(f"'{one}'" for one in supported)
+    message = f"Invalid value: '{value}'. Supported values are: {listed}."
+    return ApiError(400, message, param=name, code="invalid_value")
+
+
+def new_id(prefix: str) -> str:
+    """Return a random object id such as `file-4f0c…`; 128 random bits, which nothing depends on being secret."""
+    return f"{prefix}{_RANDOM(128):032x}"
+
+
+class Json(Response):
+    """A JSON reply; lone surrogates in it are escaped, so that every text can be sent."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        """Return the JSON text of `content`."""
+        return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _reject(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+# Python's decoder would take NaN and Infinity, which no other does.
+_DECODER = json.JSONDecoder(parse_constant=_reject)
+
+
+def parse_json(data: bytes) -> Any:
+    """Return what a JSON text in UTF-8 says; raises ValueError for anything else, a byte order mark included."""
+    try:
+        return _DECODER.decode(data.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+async def read_bytes(request: Request, limit: int) -> bytes:
+    """Return the body of a request, refusing one beyond `limit` bytes."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise ApiError(413, f"The body is larger than the maximum of {limit} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def read_object(request: Request, limit: int) -> dict[str, Any]:
+    """Return the JSON object in the body of a request."""
+    return as_object(await read_bytes(request, limit))
+
+
+def as_object(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body that has been read."""
+    try:
+        body = parse_json(data)
+    except ValueError as error:
+        raise ApiError(400, "We could not parse the JSON body of your request.") from error
+    if not isinstance(body, dict):
+        raise invalid_type("body", "an object", body)
+    return body
+
+
+def page_size(text: str | None, *, largest: int, default: int) -> int:
+    """Return the asked-for number of objects a page, or refuse one outside 1..`largest`."""
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit():
+        message = f"Invalid type for 'limit': expected an integer, but got '{text}' instead."
+        raise ApiError(400, message, param="limit", code="invalid_type")
+    number = int(text[:20])
+    if number < 1:
+        message = f"Invalid 'limit': integer below minimum value. Expected a value >= 1, but got {number} instead."
+        raise ApiError(400, message, param="limit", code="integer_below_min_value")
+    if number > largest:
+        message = (
+            f"Invalid 'limit': integer above maximum value. Expected a value <= {largest}, but got {number} instead."
+        )
+        raise ApiError(400, message, param="limit", code="integer_above_max_value")
+    return number
+
+
+def listing(objects: list[dict[str, Any]], limit: int) -> dict[str, Any]:
+    """Return a page of at most `limit` of `objects`, which hold one more where there is a next page."""
+    page = objects[:limit]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+        "has_more": len(objects) > limit,
+    }

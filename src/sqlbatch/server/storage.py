@@ -1,0 +1,303 @@
+"""The server's folder: its lock, its files, and its state in SQLite (the statements are in sql/server.sql)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import sys
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlbatch.named_sql import blocks
+from sqlbatch.server.config import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+if sys.platform == "win32":  # pragma: no cover - the same promise with that system's own lock
+    import msvcrt
+else:
+    import fcntl
+
+
+class Folder:
+    """Paths below the server's folder, private to its owner; names given by clients never become paths."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files = path / "files"
+        self.uploads = path / "uploads"
+        self.inputs = path / "inputs"
+        self.database = path / "state.sqlite"
+        self.ledger = path / "ledger.jsonl"
+
+    def create(self) -> None:
+        """Make the folder and its parts, readable by their owner only."""
+        for part in (self.path, self.files, self.uploads, self.inputs):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(PermissionError):
+            self.path.chmod(0o700)
+        self.database.touch(mode=0o600)
+
+    def content(self, file_id: str) -> Path:
+        """Return where the bytes of a file lie; `file_id` is one of ours, read from the state."""
+        return self.files / file_id
+
+    def input(self, batch_id: str) -> Path:
+        """Return where a batch keeps its input file, which it goes on reading when the file itself is deleted."""
+        return self.inputs / batch_id
+
+    def keep_input(self, file_id: str, batch_id: str) -> bool:
+        """Give a batch its own name for its input file; False when that has been deleted."""
+        kept = self.input(batch_id)
+        kept.unlink(missing_ok=True)
+        try:
+            kept.hardlink_to(self.content(file_id))
+        except FileNotFoundError:
+            return False
+        except OSError:  # this file system has no links
+            try:
+                shutil.copyfile(self.content(file_id), kept)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def forget_input(self, batch_id: str) -> None:
+        """Remove a batch's own name for its input file."""
+        self.input(batch_id).unlink(missing_ok=True)
+
+    def tidy(self, files: set[str], batches: set[str]) -> None:
+        """Remove what a killed process left: everything but the contents of `files` and the inputs of `batches`."""
+        for folder, kept in ((self.files, files), (self.inputs, batches), (self.uploads, set[str]())):
+            for path in folder.iterdir():
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
+
+    def sync(self) -> None:
+        """Make the names in the files folder durable."""
+        if sys.platform == "win32":  # pragma: no cover - there names are durable with the file
+            return
+        descriptor = os.open(self.files, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class FolderLock:
+    """Who holds the folder: a lock that the system frees when its process dies, and beside it the holder's address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = folder / "server.lock"
+        self._address = folder / "server.json"
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the folder; False when another server holds it."""
+        if self._descriptor is not None:
+            return True
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if sys.platform == "win32":  # pragma: no cover
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        self._address.unlink(missing_ok=True)  # the address of a holder that died
+        return True
+
+    def announce(self, base_url: str) -> None:
+        """Write down where the holder answers; the whole file appears at once."""
+        text = json.dumps({"base_url": base_url, "pid": os.getpid()})
+        draft = self._address.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as handle:
+            handle.write(text)
+        draft.replace(self._address)
+
+    def holder(self) -> tuple[str, int] | None:
+        """Return the holder's base URL and process id, or None while it has not announced itself."""
+        try:
+            found = json.loads(self._address.read_text(encoding="utf-8"))
+            return str(found["base_url"]), int(found["pid"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def release(self) -> None:
+        """Give the folder back; harmless when it is not ours."""
+        if self._descriptor is None:
+            return
+        self._address.unlink(missing_ok=True)
+        os.close(self._descriptor)
+        self._descriptor = None
+
+
+UNFINISHED = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One row of the files table."""
+
+    seq: int
+    id: str
+    filename: str
+    purpose: str
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    deleted_at: int | None
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """One row of the batches table."""
+
+    seq: int
+    id: str
+    endpoint: str
+    input_file_id: str
+    completion_window: str
+    output_expires_seconds: int | None
+    metadata: str | None
+    status: str
+    model: str | None
+    errors: str | None
+    output_file_id: str | None
+    error_file_id: str | None
+    created_at: int
+    expires_at: int
+    in_progress_at: int | None
+    finalizing_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    expired_at: int | None
+    cancelling_at: int | None
+    cancelled_at: int | None
+    lines: int
+    total: int
+    completed: int
+    failed: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    output_draft: str | None
+    error_draft: str | None
+    output_bytes: int
+    error_bytes: int
+
+
+_FILE_COLUMNS = [column.name for column in fields(FileRecord)]
+_BATCH_COLUMNS = [column.name for column in fields(BatchRecord)]
+
+
+class State:
+    """One connection to the state, for one thread at a time; `shared` lets threads take turns.
+
+    A statement that returns has reached the disk (WAL, synchronous FULL).
+    """
+
+    def __init__(self, database: Path, *, shared: bool = False) -> None:
+        self._sql = {name: block.sql for name, block in blocks("server.sql").items()}
+        self._connection = sqlite3.connect(database, isolation_level=None, timeout=30, check_same_thread=not shared)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+
+    def create(self) -> None:
+        """Make the tables where they are missing."""
+        self._connection.executescript(self._sql["schema"])
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make several statements one: all of them happen, or none."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def run(self, block: str, **values: Any) -> int:
+        """Run a statement that changes rows; return how many it changed."""
+        return self._connection.execute(self._sql[block], values).rowcount
+
+    def ids(self, block: str, **values: Any) -> list[str]:
+        """Return the first column of a query's rows."""
+        return [row[0] for row in self._connection.execute(self._sql[block], values)]
+
+    def position(self, block: str, **values: Any) -> int | None:
+        """Return the first column of a query's only row, or None."""
+        row = self._connection.execute(self._sql[block], values).fetchone()
+        return None if row is None else int(row[0])
+
+    def file(self, file_id: str, now: float) -> FileRecord | None:
+        """Return a file that can be read at `now`."""
+        row = self._connection.execute(self._sql["get_file"], {"id": file_id, "now": now}).fetchone()
+        return None if row is None else _file(row)
+
+    def files(self, block: str, **values: Any) -> list[FileRecord]:
+        """Return the files a listing statement finds."""
+        return [_file(row) for row in self._connection.execute(self._sql[block], values)]
+
+    def batch(self, batch_id: str) -> BatchRecord | None:
+        """Return one batch."""
+        row = self._connection.execute(self._sql["get_batch"], {"id": batch_id}).fetchone()
+        return None if row is None else _batch(row)
+
+    def batches(self, after: int | None, limit: int) -> list[BatchRecord]:
+        """Return batches, newest first, that were created before position `after`."""
+        rows = self._connection.execute(self._sql["list_batches"], {"after": after, "limit": limit})
+        return [_batch(row) for row in rows]
+
+    def clock(self, speed: float) -> Clock:
+        """Return the folder's clock, going on from what it showed before; a new folder's shows real time."""
+        row = self._connection.execute(self._sql["get_meta"], {"key": "clock"}).fetchone()
+        if row is None:
+            clock = Clock(speed)
+        else:
+            kept = json.loads(row[0])
+            shown = Clock(kept["speed"], kept["real"], kept["shown"]).now()
+            clock = Clock(speed, shown=max(shown, Clock().now()))
+        self.keep_clock(clock)
+        return clock
+
+    def keep_clock(self, clock: Clock) -> None:
+        """Remember the clock, so that it never runs backwards across a restart."""
+        real, shown = clock.origin()
+        self.run("set_meta", key="clock", value=json.dumps({"real": real, "shown": shown, "speed": clock.speed}))
+
+
+def _file(row: sqlite3.Row) -> FileRecord:
+    return FileRecord(**{name: row[name] for name in _FILE_COLUMNS})
+
+
+def _batch(row: sqlite3.Row) -> BatchRecord:
+    return BatchRecord(**{name: row[name] for name in _BATCH_COLUMNS})
+
+
+_Result = TypeVar("_Result")
+
+
+async def beside(function: Callable[[], _Result]) -> _Result:
+    """Return what a function returns that waits for the disk, without holding up the event loop."""
+    try:
+        waiting = asyncio.get_running_loop().run_in_executor(None, function)
+    except RuntimeError:  # the interpreter is ending and takes no more work for other threads
+        return function()
+    return await waiting
