@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks.ground import INSTRUCTIONS, MODEL, RETURNS
-from sqlbatch import run
-from sqlbatch.batches import arrivals, fetch, plan, request_file, submit
+from sqlbatch import clock, run
+from sqlbatch.batches import arrivals, fetch, plan, request_file
 from sqlbatch.batches import results as loading
 from sqlbatch.batches.providers import KNOWN, Provider
 from sqlbatch.db.database import Database
@@ -62,7 +62,8 @@ def prepare(folder: Path, rows: str = "rows.parquet") -> None:
     plan.pack(base, job_id, PROVIDER)
     target = folder / "ours"
     target.mkdir(exist_ok=True)
-    planned = base.read(lambda session: submit.ready(session, job_id, PROVIDER, "benchmark"))
+    asked = {"job_id": job_id, "base_url": PROVIDER.base_url, "owner": "benchmark", "now": clock.now()}
+    planned = base.read(lambda session: session.run("submit.ready", asked | {"most": None, "an_hour": None}))
     for batch_id, *_ in planned:
         path = target / f"requests-{batch_id}.jsonl"
         base.read(lambda session, b=batch_id, p=path: request_file.write(session, b, p))  # type: ignore[misc]

@@ -14,7 +14,8 @@ from benchmarks import measure, ours
 from benchmarks.ground import MODEL, make_rows
 from benchmarks.server import Process
 from sqlbatch.batches.client import BatchAPI
-from sqlbatch.batches.step import Work, step
+from sqlbatch.batches.context import StepContext
+from sqlbatch.batches.step import step
 from sqlbatch.query.request import check_of
 
 if TYPE_CHECKING:
@@ -67,14 +68,14 @@ def _step(folder: Path, batches: int) -> dict[str, float]:
             SELECT {job_id}, custom_id FROM sqlbatch.batch_requests
         """)
     with Process([sys.executable, "-m", "benchmarks.instant", str(folder / "server")]) as server:
-        api = BatchAPI(server.said, "benchmark", "the server", loopback=True)
-        work = Work(database, api, ours.PROVIDER, job_id, "benchmark", folder, check_of)
-        for _ in step(work):
+        api = BatchAPI(server.said, "benchmark", "the server", ours.PROVIDER, loopback=True)
+        context = StepContext(database, api, ours.PROVIDER, job_id, "benchmark", folder, check_of)
+        for _ in step(context):
             pass
         seconds = []
         for _ in range(6):
             begun = time.perf_counter()
-            for _ in step(work):
+            for _ in step(context):
                 pass
             seconds.append(time.perf_counter() - begun)
     shutil.rmtree(folder)

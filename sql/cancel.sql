@@ -32,6 +32,19 @@ WHERE batch_id = $batch_id::UUID AND state IN ('planned', 'uploading')
   AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP)
 RETURNING batch_id;
 
+-- stuck: batches that carry what a job wants and may be at the provider, whatever became of them there
+SELECT b.batch_id::VARCHAR, b.provider_id, b.input_file_id, b.requests
+FROM sqlbatch.batches b
+WHERE b.state IN ('creating', 'open', 'ended', 'fenced') AND b.batch_id IN (
+  SELECT m.batch_id FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id WHERE w.job_id = $job_id)
+ORDER BY b.planned_at, b.batch_id;
+
+-- give_up: a batch is no longer waited for, and its requests are due again; its results are loaded if they appear later
+UPDATE sqlbatch.batches SET state = 'abandoned', abandoned_at = $now::TIMESTAMP, lease_owner = NULL, lease_until = NULL,
+  error_code = 'given_up', error = 'its user gave it up'
+WHERE batch_id = $batch_id::UUID AND state IN ('creating', 'open', 'ended', 'fenced')
+RETURNING batch_id;
+
 -- ask_again: results that a job's failed requests have so far do not count for it any more
 -- They are older than what is asked for now, also where somebody has set the clock back since.
 WITH again AS (
@@ -58,7 +71,7 @@ SELECT count(*), any_value(call_id)::VARCHAR FROM sqlbatch_failed;
 -- reopen: the job goes on
 UPDATE sqlbatch.jobs SET finished_at = NULL, error = NULL WHERE job_id = $job_id;
 
--- left_over: jobs that are not open and still have batches at the provider; those of a job that is done came late
+-- left_over: jobs that are not open and may still get results: batches at the provider, late or given-up ones
 SELECT w.job_id
 FROM sqlbatch.in_flight f
 JOIN sqlbatch.wanted w ON w.custom_id = f.custom_id
@@ -68,4 +81,8 @@ UNION
 SELECT b.job_id
 FROM sqlbatch.batches b JOIN sqlbatch.job_status j ON j.job_id = b.job_id
 WHERE j.status = 'done' AND b.state IN ('creating', 'open', 'ended', 'fenced')
+UNION
+SELECT job_id FROM sqlbatch.batches
+WHERE state = 'abandoned' AND error_code = 'given_up' AND provider_id IS NOT NULL AND job_id IS NOT NULL
+  AND abandoned_at > $now::TIMESTAMP - INTERVAL 30 DAY
 ORDER BY job_id;

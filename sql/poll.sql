@@ -10,7 +10,7 @@ WHERE lease_owner = $owner AND state IN ('uploading', 'creating') AND lease_unti
 RETURNING batch_id;
 
 -- lost: batches whose create has an unknown outcome and that nobody is creating right now
-SELECT batch_id::VARCHAR, state, input_file_id, requests, coalesce(grace_seconds, $grace::DOUBLE), fenced_at
+SELECT batch_id::VARCHAR, state, input_file_id, requests, coalesce(grace_seconds, $grace::DOUBLE), fenced_at, job_id
 FROM sqlbatch.batches
 WHERE base_url = $base_url AND state IN ('creating', 'fenced')
   AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP OR lease_owner = $owner)
@@ -23,7 +23,13 @@ FROM sqlbatch.batches
 WHERE base_url = $base_url
   AND (state IN ('planned', 'uploading') AND (planned_at < $begun::TIMESTAMP OR planned_at > $now::TIMESTAMP)
          AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP)
-       OR state = 'abandoned' AND error_code = 'never_made' AND abandoned_at > $now::TIMESTAMP - INTERVAL 25 HOUR);
+       OR state = 'abandoned' AND error_code IN ('never_made', 'given_up') AND provider_id IS NULL
+         AND abandoned_at > $now::TIMESTAMP - INTERVAL 25 HOUR);
+
+-- given_up: batches that were at the provider when their user gave them up, whose results may still appear
+SELECT batch_id::VARCHAR, provider_id FROM sqlbatch.batches
+WHERE base_url = $base_url AND state = 'abandoned' AND error_code = 'given_up' AND provider_id IS NOT NULL
+  AND abandoned_at > $now::TIMESTAMP - INTERVAL 30 DAY;
 
 -- adopted: a batch is at the provider, whatever our state said
 UPDATE sqlbatch.batches SET state = 'open', provider_id = $provider_id, status = $status, opened_at = $now::TIMESTAMP,
@@ -42,7 +48,7 @@ WHERE batch_id = $batch_id::UUID
 RETURNING doubled;
 
 -- open: batches that the provider is at work on
-SELECT batch_id::VARCHAR, provider_id FROM sqlbatch.batches
+SELECT batch_id::VARCHAR, provider_id, requests, coalesce(opened_at, planned_at), job_id FROM sqlbatch.batches
 WHERE base_url = $base_url AND state = 'open' ORDER BY opened_at;
 
 -- saw: note what the provider says of a batch
@@ -55,7 +61,7 @@ WHERE batch_id = $batch_id::UUID AND state = 'open'
 RETURNING batch_id;
 
 -- fence: a batch that is not at the provider; its input file is about to be deleted
-UPDATE sqlbatch.batches SET state = 'fenced', fenced_at = NULL, lease_owner = NULL, lease_until = NULL
+UPDATE sqlbatch.batches SET state = 'fenced', fenced_at = NULL, grace_seconds = $grace, lease_owner = NULL, lease_until = NULL
 WHERE batch_id = $batch_id::UUID AND state = 'creating'
 RETURNING batch_id;
 

@@ -175,6 +175,10 @@ WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND
   AND (paused_until IS DISTINCT FROM TIMESTAMP '9999-12-31' OR blocked_code = 'budget')
 RETURNING job_id;
 
+-- sender: the open job that sent a batch
+SELECT j.job_id FROM sqlbatch.batches b JOIN sqlbatch.job_status j ON j.job_id = b.job_id
+WHERE b.batch_id = $batch_id::UUID AND j.status IN ('running', 'blocked');
+
 -- pause_seconds: how long a job's last pause was
 SELECT coalesce(pause_seconds, 0) FROM sqlbatch.jobs WHERE job_id = $job_id;
 

@@ -71,7 +71,7 @@ def enrich(
             _check_cost(ask.quote, max_cost, yes=yes)
             reach.check_provider(database, asked.provider)
         job = Job(database, run.start(database, ask))
-    if asked.provider.paid:
+    if not asked.provider.embedded:
         # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
         with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
             job.step()

@@ -20,7 +20,14 @@ from sqlbatch.errors import InvalidOption, InvalidSettings
 
 FILE = "sqlbatch.toml"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_KINDS = {list: "a list of texts", str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_KINDS = {
+    list: "a list of texts",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: 'a table, such as { name = "value" }',
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,12 @@ TABLES: dict[str, dict[str, type]] = {
         "purpose": str,
         "endpoint_prefix": str,
         "line_prefix": str,
+        "completion_window": str,
+        "upload_path": str,
+        "upload_fields": dict,
+        "create_query": dict,
+        "create_fields": dict,
+        "headers": dict,
         "max_requests": int,
         "max_bytes": int,
         "max_enqueued_tokens": int,

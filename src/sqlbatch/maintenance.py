@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.batches import plan, render, request_file
-from sqlbatch.batches.spool import batch_of, input_name
+from sqlbatch.batches.transfer import batch_of, input_name
 from sqlbatch.db import jobs, prices
 from sqlbatch.db.files import size_of
 from sqlbatch.errors import DatabaseError, JobError, SqlbatchError

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.batches import poll as polling
 from sqlbatch.batches import preview as previewing
-from sqlbatch.batches import refusals, step, submit
+from sqlbatch.batches import step, submit
 from sqlbatch.batches.budget import BUDGET
+from sqlbatch.batches.context import StepContext
 from sqlbatch.batches.events import Activity, Event, Loaded, Packed, Submitted, Waiting
 from sqlbatch.batches.plan import count_batches
 from sqlbatch.db import jobs
@@ -209,23 +210,21 @@ def run_job(
     with connect(database, provider) as api:
         spool = state_dir(database) / "spool"
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        work = step.Work(database, api, provider, job_id, new_owner(), spool, check_of)
-        with hold_leases(work.owner):
-            yield from _steps(work, job, once=once, poll=poll, keep_going=keep_going)
+        context = StepContext(database, api, provider, job_id, new_owner(), spool, check_of)
+        with hold_leases(context.owner):
+            yield from _steps(context, job, once=once, poll=poll, keep_going=keep_going)
 
 
-def _steps(work: step.Work, job: JobRow, *, once: bool, poll: float | None, keep_going: bool) -> Iterator[Event]:
-    backoff = clock.Backoff(work.provider.first_poll, work.provider.slowest_poll, poll)
+def _steps(context: StepContext, job: JobRow, *, once: bool, poll: float | None, keep_going: bool) -> Iterator[Event]:
+    backoff = clock.Backoff(context.provider.first_poll, context.provider.slowest_poll, poll)
     # Someone who waits wants to see at once whether what blocked the job has passed; `sync` comes again by itself.
     resuming = job.open and not once
     while True:
         try:
             if resuming:
-                if keep_going:
-                    submit.keep_going(work.database, work.job_id)
-                work.database.write(lambda session: session.run("submit.resume", {"job_id": work.job_id}))
+                submit.resume(context.database, context.job_id, keep_going=keep_going)
                 resuming = False
-            result = yield from _step_open(work, once=once) if job.open else _step_closed(work, once=once)
+            result = yield from _step_open(context, once=once) if job.open else _step_closed(context, once=once)
             if result.done:
                 return
             if result.moved:
@@ -237,7 +236,7 @@ def _steps(work: step.Work, job: JobRow, *, once: bool, poll: float | None, keep
             if isinstance(error, ProviderRefused):
                 # Another process that asks for the job must see why nothing happens.
                 with contextlib.suppress(DatabaseError):
-                    submit.looks_refused(work.database, job.job_id, str(error))
+                    submit.looks_refused(context.database, job.job_id, str(error))
             if once:
                 raise
             if job.failing and not keep_going and not isinstance(error, DatabaseError):
@@ -247,49 +246,49 @@ def _steps(work: step.Work, job: JobRow, *, once: bool, poll: float | None, keep
         clock.sleep(seconds)
 
 
-def _step_open(work: step.Work, *, once: bool) -> Generator[Event, None, StepResult]:
+def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
     """Do one step of an open job, and write its target where nothing is left to do."""
     moved = False
-    for event in step.step(work):
+    for event in step.step(context):
         moved = moved or isinstance(event, Packed | Submitted | Loaded)
         yield event
-    unsettled, seconds = polling.left(work.database, work.provider, work.job_id)
+    unsettled, seconds = polling.left(context)
     if not unsettled:
         yield Activity("writing the target")
-        ended = finish(work.database, work.job_id) is not None
-        step.tidy(work.database, work.spool)
-        sweep(work.database)
+        ended = finish(context.database, context.job_id) is not None
+        step.tidy(context.database, context.spool)
+        sweep(context.database)
         if ended:
             return StepResult(done=True)
-    now = work.database.read(lambda session: jobs.find(session, str(work.job_id)))
+    now = context.database.read(lambda session: jobs.find(session, str(context.job_id)))
     if not now.open:
         return StepResult(done=True)
-    progress = polling.progress(work.database, work.job_id)
+    progress = polling.progress(context.database, context.job_id)
     yield progress
     if now.blocked_code == "looks_refused":
-        submit.looked(work.database, work.job_id)
+        submit.looked(context.database, context.job_id)
     if now.failing and not once:
         raise _failing(now)
     if now.blocked_code == BUDGET and not once:
         raise JobError(f"job {now.job_id} is blocked by its {now.blocked}")
     # The local server works only while this process does, so one step of it is all that it can do.
-    ends = once and (bool(now.failing) or now.blocked_code == BUDGET or work.provider.paid)
+    ends = once and (bool(now.failing) or now.blocked_code == BUDGET or not context.provider.embedded)
     if now.refused:
         # Batches at the provider were accepted before, and are followed to their end.
         under_way = any(status not in {"planned", "uploading"} for status, _ in progress.statuses)
         if not under_way and not once:
-            raise JobError(f"job {now.job_id} is {refusals.in_words(now)}")
-        yield Waiting(refusals.in_words(now))
+            raise JobError(f"job {now.job_id} is {submit.refusal_in_words(now)}")
+        yield Waiting(submit.refusal_in_words(now))
         ends = ends or not under_way
     return StepResult(ends, moved, seconds)
 
 
-def _step_closed(work: step.Work, *, once: bool) -> Generator[Event, None, StepResult]:
+def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
     """Do one step of a job that was cancelled or superseded: load what is at the provider, send nothing."""
-    yield from step.step(work, sending=False)
-    progress = polling.progress(work.database, work.job_id)
+    yield from step.step(context, sending=False)
+    progress = polling.progress(context.database, context.job_id)
     yield progress
-    return StepResult(done=not progress.batches or (once and work.provider.paid))
+    return StepResult(done=not progress.batches or (once and not context.provider.embedded))
 
 
 def _failing(job: JobRow) -> JobError:

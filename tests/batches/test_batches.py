@@ -10,6 +10,7 @@ import pytest
 from sqlbatch import run
 from sqlbatch.batches import arrivals, request_file
 from sqlbatch.batches.events import Loaded, Submitted, Waiting
+from sqlbatch.batches.replies import ProviderFile
 from sqlbatch.batches.step import KEPT_FILES, WAVE
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable
 
@@ -230,7 +231,7 @@ def test_a_download_cut_in_silence_is_noticed(bench: Bench, size: int) -> None:
 def test_a_cut_is_noticed_by_its_last_line_where_the_provider_tells_no_size(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sqlbatch.batches.client.BatchAPI._size_of", lambda *_: None)
+    monkeypatch.setattr("sqlbatch.batches.client.BatchAPI._file", lambda _, file: ProviderFile(file, None, None, None))
     bench.control.faults({"name": "cut_silently", "bytes": 700, "count": 1})
     bench.enrich(10)
     assert "was cut at 700 bytes" in bench.held

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sqlbatch import clock, paths
-from sqlbatch.batches import submit
+from sqlbatch.batches import replies, submit
 from sqlbatch.batches.client import BatchAPI
+from sqlbatch.batches.providers import KNOWN
 from sqlbatch.db import jobs
 from sqlbatch.db.session import Session
 from sqlbatch.errors import DatabaseLocked, JobError, ProviderError, ProviderRefused, ProviderUnreachable
@@ -22,7 +23,7 @@ from .bench import SPEED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlbatch.batches.dialects import ProviderBatch
+    from sqlbatch.batches.replies import ProviderBatch
 
     from .bench import Bench
 
@@ -53,7 +54,7 @@ def test_a_page_in_the_place_of_a_reply_is_a_lost_reply(bench: Bench, monkeypatc
         create(api, *arguments)
         monkeypatch.setattr(BatchAPI, "create", create)
         with api._errors("create a batch"):
-            return "<html>Sign in</html>".id  # type: ignore[attr-defined,no-any-return]
+            replies.parsed(b"<html>Sign in</html>")
         raise AssertionError("the page was taken for a batch")
 
     monkeypatch.setattr(BatchAPI, "create", paged)
@@ -410,7 +411,7 @@ def test_the_key_is_nowhere(bench: Bench) -> None:
 
 
 def test_the_sdk_sends_no_post_twice(bench: Bench) -> None:
-    api = BatchAPI(bench.base_url, "sk-test", "the provider", loopback=True)
+    api = BatchAPI(bench.base_url, "sk-test", "the provider", KNOWN["openai"], loopback=True)
     for place, post in (
         (UPLOAD, lambda: api.upload(bench.path, lambda _: None)),
         (CREATE, lambda: api.create("file-x", "/v1/chat/completions", "x")),
@@ -424,7 +425,7 @@ def test_the_sdk_sends_no_post_twice(bench: Bench) -> None:
 
 def test_the_create_is_given_up_long_before_its_lease_ends() -> None:
     """Else another process could fence a create that is still under way."""
-    api = BatchAPI("http://127.0.0.1:9/v1", "sk-test", "the provider", loopback=True)
+    api = BatchAPI("http://127.0.0.1:9/v1", "sk-test", "the provider", KNOWN["openai"], loopback=True)
     assert isinstance(api._once.timeout, object)
     assert getattr(api._once.timeout, "read", None) == 600
     assert submit.CREATE_LEASE > 600 + 60

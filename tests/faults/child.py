@@ -263,9 +263,9 @@ def _watch_network(points: Points) -> None:
 def _watch_files(points: Points) -> None:
     from pathlib import Path  # noqa: PLC0415
 
-    from sqlbatch.batches import request_file, streams  # noqa: PLC0415
+    from sqlbatch.batches import request_file, transfer  # noqa: PLC0415
 
-    write_file, save, unlink = request_file.write, streams.save, Path.unlink
+    write_file, save, unlink = request_file.write, transfer.save, Path.unlink
 
     def writing(*arguments: Any) -> None:
         write_file(*arguments)
@@ -283,5 +283,5 @@ def _watch_files(points: Points) -> None:
         unlink(path, missing_ok=missing_ok)
 
     request_file.write = writing  # type: ignore[assignment]
-    streams.save = saving  # type: ignore[assignment]
+    transfer.save = saving  # type: ignore[assignment]
     Path.unlink = unlinking  # type: ignore[method-assign, assignment]

@@ -37,7 +37,7 @@ CALLS = {
 FILES = {
     "batches/arrivals.py: _load": "the input file is deleted",
     "batches/arrivals.py: _wave": "a result file is deleted",
-    "batches/streams.py: save": "a result file was written",
+    "batches/transfer.py: save": "a result file was written",
     "batches/request_file.py: write": "the input file was written",
     "batches/step.py: send_ready": "the input file is deleted",
     "batches/step.py: poll_open": "the input file is deleted",
@@ -51,6 +51,7 @@ ELSEWHERE = {
     "batches/preview.py: store": "batches/test_preview.py kills a preview",
     "batches/preview.py: recover_interrupted": "batches/test_preview.py kills a preview",
     "batches/repair.py: _write": "a copy within the transaction that loads a batch, swept by tidy",
+    "cancel.give_up": "one statement a batch, noted or not: batches/test_given_up.py",
     "budget.allow": "one statement, noted or not: money/test_budget.py",
     "budget.block": "one statement, noted or not: money/test_budget.py",
     "run.py: prepared": "the scratch folder of a killed process is swept like any other (tidy)",
@@ -92,9 +93,18 @@ def statements() -> set[str]:
 def calls() -> set[str]:
     """Return the calls of the provider, as they are on the wire; one that nobody knows by the SDK's name for it."""
     tree = ast.parse((_source() / "batches" / "client.py").read_text())
-    chains = {_chain(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    uploads = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and each.name == "upload"]
+    of_uploads = {node for upload in uploads for node in ast.walk(upload)}
+    chains = {
+        "_once.files.create" if node in of_uploads and _chain(node.func) == "_once.post" else _chain(node.func)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    }
     ours = {chain.partition(".")[2] for chain in chains if re.match(r"(_client|_once|with_options)\.", chain)}
-    names = {name.removeprefix("with_options.") for name in ours} - {"close", "with_options"}
+    names = {name.removeprefix("with_options.").replace("with_raw_response.", "") for name in ours} - {
+        "close",
+        "with_options",
+    }
     return {CALLS.get(name, name) for name in names}
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sqlbatch.batches import fetch, results
 from sqlbatch.batches.events import Activity, Transferring
-from sqlbatch.batches.spool import input_name
-from sqlbatch.batches.transfer import transfers
+from sqlbatch.batches.transfer import input_name, transfers
 from sqlbatch.db.files import size_of
 from sqlbatch.errors import DatabaseError, DatabaseLocked
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlbatch.batches.client import BatchAPI
-    from sqlbatch.batches.dialects import ProviderBatch
+    from sqlbatch.batches.replies import ProviderBatch
     from sqlbatch.db.database import Database
 
 Check: TypeAlias = "Callable[[str, str], str]"

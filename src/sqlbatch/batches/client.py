@@ -1,6 +1,7 @@
-"""The Files and Batches API through the official SDK: the only importer of openai.
+"""The provider's Files and Batches API through the official SDK: the only importer of openai.
 
-Replies become frozen records in one spelling, errors become ours, and nothing is sent twice behind our back.
+The SDK builds and sends requests; `replies` reads what comes back. What goes wrong becomes one of our errors, and
+nothing is sent twice behind our back.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import httpx2
 import openai
 
 from sqlbatch import trace
-from sqlbatch.batches import streams
-from sqlbatch.batches.dialects import ProviderBatch, field, normalised
+from sqlbatch.batches import replies, transfer
 from sqlbatch.batches.providers import BLOCKING_CODES
 from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
 
@@ -26,15 +26,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from sqlbatch.batches.providers import Provider
+    from sqlbatch.batches.replies import ProviderBatch, ProviderFile
+
 _PASSING = frozenset({408, 409, 425, 429})
+# Where a provider has no list of batches, it answers with one of these.
+_NO_LIST = frozenset({404, 405, 501})
 _CHUNK = 1 << 20
 # Seconds in which a provider that is there answers a first, small question.
 CHECK_TIMEOUT = 20.0
 # Seconds in which a model answers one request; one that reasons takes minutes.
 ASK_TIMEOUT = 600.0
-_PAGE, _PAGES_AT_MOST = 100, 1_000
-# Seconds: what a provider asks us to wait for is believed up to a day.
+_PAGE, _FILES_PAGE, _PAGES_AT_MOST = 100, 1_000, 1_000
+# Seconds: a provider may ask us to wait for up to a day.
 _LONGEST_WAIT = 86_400.0
+# A key shorter than this may be part of a word, so it is removed only where it stands alone.
+_SHORT_KEY = 16
 
 
 @dataclass(frozen=True)
@@ -48,18 +55,24 @@ class Reply:
 
 
 class BatchAPI:
-    """One provider's Files and Batches; what goes wrong is ProviderUnreachable or ProviderRefused, no other error."""
+    """One provider's Files and Batches API.
+
+    Every method raises ProviderUnreachable where nothing is certain and ProviderRefused for a certain no, no other
+    error.
+    """
 
     def __init__(
-        self, base_url: str, key: str | None, name: str, *, loopback: bool = False, purpose: str = "batch"
+        self, base_url: str, key: str | None, name: str, provider: Provider, *, loopback: bool = False
     ) -> None:
         self.name = name
-        self._purpose: Any = purpose
+        self._provider = provider
         self._key = key
-        # What is on this machine is not behind a proxy of the environment's.
-        hooks: Any = {"request": [_begun], "response": [_answered]}
-        client = openai.DefaultHttpxClient(verify=_trusted(), trust_env=not loopback, event_hooks=hooks)
-        self._client = openai.OpenAI(base_url=base_url, api_key=key or "none", http_client=client)
+        # A proxy of the environment is no way to this machine itself.
+        hooks: Any = {"request": [_note_start], "response": [_trace_reply]}
+        self._http = openai.DefaultHttpxClient(verify=_trusted(), trust_env=not loopback, event_hooks=hooks)
+        self._client = openai.OpenAI(
+            base_url=base_url, api_key=key or "none", http_client=self._http, default_headers=dict(provider.headers)
+        )
         # A POST whose reply was lost must be looked up, not repeated: the SDK resends it without an idempotency key.
         self._once = self._client.with_options(max_retries=0)
 
@@ -68,9 +81,20 @@ class BatchAPI:
         self._client.close()
 
     def check(self) -> None:
-        """Ask for one batch, to learn whether the provider is there and takes the key."""
-        with self._errors("list batches"):
-            self._client.with_options(max_retries=1).batches.list(limit=1, timeout=CHECK_TIMEOUT)
+        """Ask for one batch, to learn whether the provider is there and takes the key.
+
+        Only a refused key and a connection that cannot be made are raised: all else passes by itself, or is no
+        evidence.
+        """
+        try:
+            with self._errors("list batches"):
+                self._client.with_options(max_retries=1).batches.with_raw_response.list(limit=1, timeout=CHECK_TIMEOUT)
+        except ProviderUnreachable as error:
+            if error.status is None:
+                raise
+        except ProviderRefused as error:
+            if error.status in {401, 403} or error.code in BLOCKING_CODES:
+                raise
 
     def ask(self, endpoint: str, body: str) -> Reply:
         """Post one request to its ordinary endpoint, once, and return the reply, whatever its status."""
@@ -83,81 +107,97 @@ class BatchAPI:
                     options={"headers": {"Content-Type": "application/json"}, "timeout": ASK_TIMEOUT},
                 )
             except openai.APIStatusError as error:
+                _, code = replies.error_words(error.response.content)
                 text = self._scrubbed(error.response.text)
-                return Reply(error.status_code, text, _retry_after(error), error.code in BLOCKING_CODES)
+                return Reply(error.status_code, text, _retry_after(error), code in BLOCKING_CODES)
             return Reply(reply.status_code, reply.text)
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> str:
-        """Upload a file as a stream and return its id; `progress` is told the bytes read so far."""
-        with self._errors(f"upload {path.name}"), streams.Counted(path, progress) as handle:
-            reply = self._once.files.create(file=(path.name, handle), purpose=self._purpose, timeout=1800)
-            return reply.id
+        """Upload a file as a stream and return its id; `progress` is called with the bytes read so far.
+
+        A reply without an id raises ProviderRefused where the file is not in the provider's list of files either: what
+        cannot be named cannot be run.
+        """
+        fields = {"purpose": self._provider.purpose}
+        fields |= {name: value.replace("{name}", path.name) for name, value in self._provider.upload_fields.items()}
+        doing = f"upload {path.name}"
+        with self._errors(doing), transfer.Counted(path, progress) as handle:
+            reply = self._once.post(
+                self._provider.upload_path,
+                cast_to=httpx2.Response,
+                body=fields,
+                files=[("file", (path.name, handle))],
+                options={"headers": {"Content-Type": "multipart/form-data"}, "timeout": 1800},
+            )
+        try:
+            return replies.read_file(replies.parsed(reply.content)).file_id
+        except replies.NotUnderstood as began:
+            with contextlib.suppress(ProviderError):
+                found = self.find_upload(path.name, path.stat().st_size)
+                if found is not None:
+                    return found
+            words = self._scrubbed(f"{self.name} gave no file id in its reply to the upload: {began}")
+            raise ProviderRefused(words, reply.status_code, "no_file_id") from None
 
     def find_upload(self, name: str, size: int) -> str | None:
         """Return the id of a whole upload of this name whose reply was lost, or None."""
-        with self._errors("list files"):
-            page = self._client.files.list(purpose=self._purpose, limit=1000)
-            for file in page.data or []:
-                if file.filename == name and file.bytes == size:
-                    return file.id
+        for entries in self._pages("list files", self._files_page, _FILES_PAGE, needs_end=False):
+            for file in map(replies.read_file, entries):
+                if file.name == name and file.bytes == size:
+                    return file.file_id
         return None
 
     def create(self, input_file_id: str, endpoint: str, batch_id: str) -> ProviderBatch:
         """Create a batch, once, with our id in its metadata."""
         with self._errors("create a batch"):
-            reply = self._once.batches.create(
+            reply = self._once.batches.with_raw_response.create(
                 input_file_id=input_file_id,
                 endpoint=endpoint,  # type: ignore[arg-type]
-                completion_window="24h",
-                metadata={"sqlbatch_batch_id": batch_id},
+                completion_window=self._provider.completion_window,  # type: ignore[arg-type]
+                metadata={replies.OUR_ID: batch_id},
+                extra_query=dict(self._provider.create_query) or None,
+                extra_body=dict(self._provider.create_fields) or None,
             )
-            return normalised(reply)
+            return replies.read_batch(replies.parsed(reply.content))
 
     def retrieve(self, provider_id: str) -> ProviderBatch:
         """Return one batch as it is now."""
         with self._errors(f"retrieve {provider_id}"):
-            return normalised(self._client.batches.retrieve(provider_id))
+            reply = self._client.batches.with_raw_response.retrieve(provider_id)
+            return replies.read_batch(replies.parsed(reply.content))
 
-    def batches(self, *, whole: bool = False) -> Iterator[ProviderBatch]:
-        """Return the provider's batches, newest first; stops where a page brings nothing new.
+    def batches(self, *, whole: bool = False) -> Iterator[list[ProviderBatch]]:
+        """Return the provider's batches page by page, mostly newest first, until a page brings nothing new.
 
-        With `whole`, a list that cannot be read to its end is no evidence of what it lacks: raises ProviderUnreachable.
+        With `whole`, a list that cannot be read to its end, or has entries without an id, raises ProviderUnreachable:
+        it is no evidence of what it lacks. A provider that has no list raises NoList.
         """
-        seen: set[str] = set()
-        after: str | None = None
-        cursor: str | None = None
-        for _ in range(_PAGES_AT_MOST):
-            with self._errors("list batches"):
-                by_cursor = {"cursor": cursor} if cursor else None
-                page = self._client.batches.list(limit=_PAGE, after=after or openai.omit, extra_query=by_cursor)
-                batches = [normalised(each) for each in field(page, "data") or field(page, "value") or []]
-                # Most say whether there is more; Groq says by which cursor instead.
-                cursor = field(field(page, "paging"), "next_cursor")
-                more = True if cursor else field(page, "has_more")
-            fresh = [each for each in batches if each.provider_id not in seen]
-            yield from fresh
-            seen.update(each.provider_id for each in fresh)
-            if more is False or not batches or (not fresh and more is None and len(batches) < _PAGE):
-                return
-            if not fresh:
-                break
-            after = batches[-1].provider_id
-        if whole:
-            raise ProviderUnreachable(f"{self.name}: its list of batches cannot be read to the end")
+        for entries in self._pages("list batches", self._batches_page, _PAGE, needs_end=whole):
+            yield [replies.read_batch(each) for each in entries]
 
-    def cancel(self, provider_id: str) -> ProviderBatch:
+    def cancel(self, provider_id: str) -> None:
         """Ask the provider to stop a batch."""
         with self._errors(f"cancel {provider_id}"):
-            return normalised(self._once.batches.cancel(provider_id))
+            self._once.batches.with_raw_response.cancel(provider_id)
 
     def file_created_at(self, file_id: str) -> int | None:
-        """Return when a file was made, in the provider's seconds; None where it is not to be had with this key."""
+        """Return when a file was made, in the provider's seconds; None where this key cannot see it, 0 where unknown.
+
+        Some gateways have no metadata of a file whose content can be read: then its content says whether it is there.
+        """
         try:
-            with self._errors(f"retrieve {file_id}"):
-                # A file without a date is there all the same: the list is then read to its end.
-                return field(self._client.files.retrieve(file_id), "created_at") or 0
+            return self._file(file_id).created_at or 0
         except ProviderRefused as error:
-            if error.status == 404:
+            if error.status in {401, 403}:
+                raise
+        except ProviderUnreachable as error:
+            if error.status is None:
+                raise
+        try:
+            with self._errors(f"download {file_id}"), self._client.files.with_streaming_response.content(file_id):
+                return 0
+        except ProviderRefused as error:
+            if error.status in {404, 410}:
                 return None
             raise
 
@@ -165,7 +205,7 @@ class BatchAPI:
         """Delete a file; a file that is gone already is no error."""
         try:
             with self._errors(f"delete {file_id}"):
-                self._client.files.delete(file_id)
+                self._client.files.with_raw_response.delete(file_id)
         except ProviderRefused as error:
             if error.status not in {404, 410}:
                 raise
@@ -173,43 +213,103 @@ class BatchAPI:
     def download(self, file_id: str, path: Path, progress: Callable[[int], None]) -> int:
         """Write a file's content to `path` as a stream and return its bytes; what was cut is ProviderUnreachable.
 
-        Raises SqlbatchError where the disk does not take it.
+        An id that is an address, as SiliconFlow gives, is fetched from there without the key. Raises SqlbatchError
+        where the disk does not take it.
         """
-        with self._errors(f"download {file_id}"), self._client.files.with_streaming_response.content(file_id) as reply:
-            announced = reply.headers.get("content-length")
+        short = file_id.partition("?")[0]
+        with self._errors(f"download {short}"), self._content(file_id) as reply:
+            announced = reply.headers.get("content-length", "")
             encoded = reply.headers.get("content-encoding", "identity") != "identity"
-            size = streams.save(reply.iter_bytes(_CHUNK), path, progress)
-            expected = int(announced) if announced is not None and not encoded else None
-        if expected is None:
+            size = transfer.save(reply.iter_bytes(_CHUNK), path, progress)
+            expected = int(announced) if announced.isdecimal() and not encoded else None
+        if expected is None and not _is_address(file_id):
             # Without a length a cut looks like an end, so the provider is asked how long the file is.
-            expected = self._size_of(file_id)
-        if size < expected if expected is not None else not streams.ends_whole(path):
+            with contextlib.suppress(ProviderError):
+                expected = self._file(file_id).bytes
+        if size < expected if expected is not None else not transfer.ends_whole(path):
             whole = f" of {expected:,}" if expected is not None else ""
-            raise ProviderUnreachable(f"{self.name}: {file_id} was cut at {size:,}{whole} bytes")
+            raise ProviderUnreachable(f"{self.name}: {short} was cut at {size:,}{whole} bytes")
         return size
 
-    def _size_of(self, file_id: str) -> int | None:
-        """Return a file's bytes as the provider knows them, None where it does not."""
-        try:
-            with self._errors(f"retrieve {file_id}"):
-                return int(self._client.files.retrieve(file_id).bytes or 0) or None
-        except ProviderRefused:
-            return None
+    @contextlib.contextmanager
+    def _content(self, file_id: str) -> Iterator[Any]:
+        if not _is_address(file_id):
+            with self._client.files.with_streaming_response.content(file_id) as reply:
+                yield reply
+            return
+        with self._http.stream("GET", file_id, timeout=600.0, follow_redirects=True) as response:
+            if response.is_error:
+                response.read()
+                raise openai.APIStatusError(f"error {response.status_code}", response=response, body=None)
+            yield response
+
+    def _file(self, file_id: str) -> ProviderFile:
+        with self._errors(f"retrieve {file_id}"):
+            return replies.read_file(replies.parsed(self._client.files.with_raw_response.retrieve(file_id).content))
+
+    def _files_page(self, after: str | None, cursor: str | None) -> bytes:
+        return self._client.files.with_raw_response.list(
+            purpose=self._provider.purpose,
+            limit=_FILES_PAGE,
+            after=after or openai.omit,
+            extra_query={"cursor": cursor} if cursor else None,
+        ).content
+
+    def _batches_page(self, after: str | None, cursor: str | None) -> bytes:
+        return self._client.batches.with_raw_response.list(
+            limit=_PAGE, after=after or openai.omit, extra_query={"cursor": cursor} if cursor else None
+        ).content
+
+    def _pages(
+        self, doing: str, ask: Callable[[str | None, str | None], bytes], size: int, *, needs_end: bool
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Follow a list page by page, by `after` or by a cursor, as long as pages bring what was not seen before."""
+        seen: set[str] = set()
+        after: str | None = None
+        cursor: str | None = None
+        unread = 0
+        for _ in range(_PAGES_AT_MOST):
+            try:
+                with self._errors(doing):
+                    page = replies.read_page(replies.parsed(ask(after, cursor)))
+            except ProviderRefused as error:
+                if error.status in _NO_LIST:
+                    raise replies.NoList(str(error), error.status, error.code) from None
+                raise
+            unread += page.unread
+            fresh = [each for each in page.entries if each["id"] not in seen]
+            if fresh:
+                yield fresh
+            seen.update(each["id"] for each in fresh)
+            # A list that ignores `after` shows the same again: it is whole unless it stopped at just our limit.
+            repeated = not fresh and page.more is None and len(page.entries) != size
+            if page.more is False or not page.entries or repeated:
+                if needs_end and unread:
+                    break
+                return
+            if not fresh:
+                break
+            after, cursor = page.entries[-1]["id"], page.cursor
+        if needs_end:
+            why = f"{unread:,} of its entries have no id" if unread else "it cannot be read to the end"
+            raise ProviderUnreachable(f"{self.name}: its list of batches is no evidence: {why}")
 
     @contextlib.contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
+        """Turn what the SDK raises, and odd replies, into our errors; our own mistakes stay visible."""
         began = trace.now()
         try:
             yield
+        except replies.NotUnderstood as start:
+            # A proxy's page in the place of an answer: whatever was asked for may have been done.
+            words = self._scrubbed(f"{self.name} answered something else than was asked for to {doing}: {start}")
+            raise ProviderUnreachable(words, 200) from None
         except openai.APIStatusError as error:
             raise self._refusal(error, doing) from None
         except (openai.APITimeoutError, httpx2.TimeoutException):
             trace.told("http", f"no answer in time to: {doing}", began)
             raise ProviderUnreachable(f"{self.name}: no answer in time to: {doing}") from None
-        except (AttributeError, KeyError, TypeError, ValueError):
-            # A proxy's page in the place of an answer: whatever was asked for may have been done.
-            raise ProviderUnreachable(f"{self.name} answered something else than was asked for to {doing}") from None
-        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError) as error:
             if isinstance(error, OSError) and error.filename:
                 raise ProviderError(f"{error.filename}: {error.strerror}") from None
             reason = self._scrubbed(str(error.__cause__ or error) or type(error).__name__)
@@ -217,8 +317,8 @@ class BatchAPI:
             raise ProviderUnreachable(f"{self.name} cannot be reached to {doing}: {reason}") from None
 
     def _refusal(self, error: openai.APIStatusError, doing: str) -> ProviderError:
-        code = error.code if isinstance(error.code, str) else None
-        message = self._scrubbed(_message_of(error))
+        words, code = replies.error_words(_body(error.response))
+        message = self._scrubbed(words)
         told = f"{self.name} said {error.status_code} to {doing}: {message}"
         if code not in BLOCKING_CODES and (error.status_code in _PASSING or error.status_code >= 500):
             return ProviderUnreachable(told, error.status_code, _retry_after(error))
@@ -229,34 +329,38 @@ class BatchAPI:
     def _scrubbed(self, text: str) -> str:
         """Return a text without our key, whole or as the provider masks it, and without line breaks."""
         if self._key:
-            text = text.replace(self._key, "(the key)")
+            key = re.escape(self._key)
+            text = re.sub(rf"(?<![\w-]){key}(?![\w-])" if len(self._key) < _SHORT_KEY else key, "(the key)", text)
         return re.sub(r"\bsk-[\w*.-]+", "(the key)", " ".join(text.split()))
+
+
+def _is_address(file_id: str) -> bool:
+    return file_id.startswith(("https://", "http://"))
+
+
+def _body(response: httpx2.Response) -> bytes:
+    """Return an error's body; empty where the connection broke while it came, or it was never read."""
+    try:
+        return response.read()
+    except (httpx2.HTTPError, httpx2.StreamError):
+        return b""
 
 
 @functools.cache
 def _trusted() -> ssl.SSLContext:
-    """Return whom this computer trusts, which takes longer to read than many a step takes."""
+    """Return the certificates that this computer trusts: reading them takes longer than many a step."""
     return httpx2.create_ssl_context()
 
 
-def _begun(request: httpx2.Request) -> None:
+def _note_start(request: httpx2.Request) -> None:
     request.extensions["sqlbatch_began"] = trace.now()
 
 
-def _answered(response: httpx2.Response) -> None:
-    """Tell a call by its method, address and status; neither headers nor bodies, for they hold keys and rows."""
+def _trace_reply(response: httpx2.Response) -> None:
+    """Trace a call by its method, address and status; headers, bodies and signed addresses hold secrets."""
     request = response.request
-    trace.told("http", f"{request.method} {request.url} {response.status_code}", request.extensions["sqlbatch_began"])
-
-
-def _message_of(error: openai.APIStatusError) -> str:
-    body = error.body
-    if isinstance(body, dict):
-        inner = body.get("error", body)
-        message = inner.get("message") if isinstance(inner, dict) else inner
-        if isinstance(message, str):
-            return message
-    return error.message
+    url = str(request.url) if "authorization" in request.headers else str(request.url).partition("?")[0]
+    trace.told("http", f"{request.method} {url} {response.status_code}", request.extensions["sqlbatch_began"])
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.batches.spool import input_name, result_name
+from sqlbatch.batches.transfer import input_name, result_name
 from sqlbatch.errors import ProviderRefused, ProviderUnreachable
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlbatch.batches.client import BatchAPI
-    from sqlbatch.batches.dialects import ProviderBatch
+    from sqlbatch.batches.replies import ProviderBatch
     from sqlbatch.db.session import Session
 
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sqlbatch import config
 from sqlbatch.config import did_you_mean
 from sqlbatch.errors import InvalidOption, InvalidSettings
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # Codes that mean: no money, or no right, now and on the next try (contract, section 7, number 26).
 BLOCKING_CODES = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated", "invalid_api_key"}
 )
+# Headers that the SDK sets itself, or that would carry a key out of a file.
+_OWN_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "content-type", "content-length", "host"})
 # What the endpoints of an enrichment begin with, whatever a provider calls them.
 _PREFIX = "/v1"
 _HERE = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -29,8 +35,10 @@ class Provider:
     `max_requests` and `max_bytes` bound one input file, `max_enqueued_tokens` what may wait there at a time (None: not
     known), `batches_per_hour` how many batches may be made. `batch_factor` is the part of the ordinary price that a
     batch costs (None: not known). `endpoint_prefix` is how it spells the `/v1` of an endpoint, `line_prefix` how in the
-    lines of a file. Graces are in seconds: how long a batch may still appear in the list after a create without a
-    reply, or after one with an error reply. Polls are the seconds between two looks, at first and at most.
+    lines of a file. `completion_window` is what a create asks for and `create_query` and `create_fields` are what else
+    it says; `upload_path` and `upload_fields` do the same for an upload, where `{name}` stands for the file's name;
+    `headers` go with every request. Graces are in seconds: how long a batch may still appear in the list after a create
+    without a reply, or after one with an error reply. Polls are the seconds between two looks, at first and at most.
     """
 
     name: str
@@ -43,6 +51,12 @@ class Provider:
     purpose: str = "batch"
     endpoint_prefix: str = _PREFIX
     line_prefix: str | None = None
+    completion_window: str = "24h"
+    upload_path: str = "/files"
+    upload_fields: Mapping[str, str] = field(default_factory=dict)
+    create_query: Mapping[str, str] = field(default_factory=dict)
+    create_fields: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     max_requests: int = 50_000
     max_bytes: int = 200_000_000
     max_enqueued_tokens: int | None = None
@@ -58,6 +72,17 @@ class Provider:
     def endpoint(self, endpoint: str) -> str:
         """Return how the provider spells an endpoint where a batch is made."""
         return self.endpoint_prefix + endpoint.removeprefix(_PREFIX)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether its server runs in this process, and so works only while this process does."""
+        return self.name == "local"
+
+    @property
+    def window(self) -> float | None:
+        """Seconds in which a batch ends one way or another; None where the window is not in hours or days."""
+        found = re.fullmatch(r"(\d+)([hd])", self.completion_window)
+        return None if found is None else int(found[1]) * (3_600.0 if found[2] == "h" else 86_400.0)
 
     def line_url(self, endpoint: str) -> str:
         """Return how the provider spells an endpoint in the lines of an input file."""
@@ -159,6 +184,25 @@ def _from_variable(provider: Provider) -> str | None:
     return address or None
 
 
+def _check_tables(name: str, where: str, values: Mapping[str, Any]) -> None:
+    """Check the keys of a provider that are tables of their own, and the path of an upload."""
+    for key in ("headers", "upload_fields", "create_query"):
+        for each, value in values.get(key, {}).items():
+            if not isinstance(value, str) or not value.isprintable():
+                raise InvalidSettings(f"{where}: {each} in {key} of [providers.{name}] must be a text on one line")
+    for each in values.get("headers", {}):
+        if each.lower() in _OWN_HEADERS or not re.fullmatch(r"[A-Za-z0-9-]+", each):
+            reason = "the key comes from key_variable" if each.lower() in _OWN_HEADERS else "use letters, digits and -"
+            raise InvalidSettings(f"{where}: [providers.{name}] cannot set the header {each}: {reason}")
+    taken = {"input_file_id", "endpoint", "completion_window", "metadata"} & values.get("create_fields", {}).keys()
+    taken |= {"file", "purpose"} & values.get("upload_fields", {}).keys()
+    if taken:
+        raise InvalidSettings(f"{where}: [providers.{name}] cannot set {min(taken)}: sqlbatch says it itself")
+    path = values.get("upload_path", "/")
+    if not re.fullmatch(r"/[\w/.-]*", path) or ".." in path:
+        raise InvalidSettings(f'{where}: upload_path of [providers.{name}] must be a path such as "/files/upload"')
+
+
 def _defined(entry: config.Entry, before: Provider | None) -> Provider:
     """Return a provider as an entry defines or changes it."""
     name, where, values = entry.name, entry.where, dict(entry.values)
@@ -170,6 +214,7 @@ def _defined(entry: config.Entry, before: Provider | None) -> Provider:
     for key, value in values.items():
         if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < float("inf"):
             raise InvalidSettings(f"{where}: {key} of [providers.{name}] must be above 0")
+    _check_tables(name, where, values)
     if "base_url" in values:
         values["base_url"] = canonical(values["base_url"], f"{where}: base_url")
         if entry.shared and "key_variable" not in values:

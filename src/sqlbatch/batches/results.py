@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from sqlbatch.batches.dialects import BatchError, ProviderBatch
     from sqlbatch.batches.fetch import Ended, Fetched
+    from sqlbatch.batches.replies import BatchError, ProviderBatch
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
 

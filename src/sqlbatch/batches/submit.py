@@ -1,4 +1,7 @@
-"""A batch's way to the provider: write its file, upload it, create the batch, each step committed before the next."""
+"""A batch's way to the provider: write its file, upload it, create the batch, each step committed before the next.
+
+Also what a refusal means: whether waiting can mend it, how long the job pauses, what its user can do.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.batches import budget, refusals, request_file
-from sqlbatch.batches.spool import input_name
-from sqlbatch.errors import ProviderError, ProviderUnreachable
+from sqlbatch.batches import budget, request_file
+from sqlbatch.batches.transfer import input_name
+from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
-    from sqlbatch.batches.client import BatchAPI
-    from sqlbatch.batches.dialects import ProviderBatch
-    from sqlbatch.batches.providers import Provider
+    from sqlbatch.batches.context import StepContext
+    from sqlbatch.batches.replies import ProviderBatch
     from sqlbatch.db.database import Database
+    from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
 
 # Seconds of the lease on an upload: 200 MB at 2 Mbit/s take 14 minutes.
@@ -27,9 +29,17 @@ UPLOAD_LEASE = 1800.0
 CREATE_LEASE = 900.0
 # Seconds of the first pause after a refusal that passes; each further one is twice as long, up to the last.
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 1800.0
-# Of all 4xx replies to a create these alone do not say that no batch was made: a proxy's time-out, and a conflict with
+# Only these two 4xx replies to a create leave open whether a batch was made: a proxy's time-out, and a conflict with
 # what is there already.
 _UNCERTAIN = frozenset({408, 409})
+# Codes of an account without money, which is topped up while the job waits.
+_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_REMEDIES = {
+    401: "set the right key",
+    403: "use a key that may do this, or let it be allowed there",
+    404: "see that the model, the endpoint and the base URL are right; to change them, run its enrich again",
+    413: "let [providers.NAME] of sqlbatch.toml say a smaller max_bytes",
+}
 
 
 @dataclass(frozen=True)
@@ -51,35 +61,27 @@ class Sent:
     blocks: bool = False
 
 
-def ready(session: Session, job_id: int, provider: Provider, owner: str) -> list[tuple[str, int, int, str | None]]:
-    """Return the batches that a job needs and that may be sent now: id, requests, bytes, who left its upload behind."""
-    asked = {"job_id": job_id, "base_url": provider.base_url, "owner": owner, "now": clock.now()}
+def ready(context: StepContext) -> list[tuple[str, int, int, str | None]]:
+    """Return the batches that the job needs and may send now: id, requests, bytes, who left its upload behind."""
+    provider = context.provider
+    asked = {"job_id": context.job_id, "base_url": provider.base_url, "owner": context.owner, "now": clock.now()}
     limits = {"most": provider.max_enqueued_tokens, "an_hour": provider.batches_per_hour}
-    return session.run("submit.ready", asked | limits)
+    return context.database.read(lambda session: session.run("submit.ready", asked | limits))
 
 
-def send(  # noqa: PLR0911 (one a way out)
-    database: Database,
-    api: BatchAPI,
-    provider: Provider,
-    job_id: int,
-    batch_id: str,
-    owner: str,
-    spool: Path,
-    progress: Callable[[int], None],
-) -> Sent | None:
-    """Send one batch, at the cost of a job; None where somebody else has it, or where it starts over at the next step.
+def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -> Sent | None:  # noqa: PLR0911 (one a way out)
+    """Send one batch, at the cost of the job; None where somebody else has it, or where the next step starts over.
 
     A problem with the provider is told in what is returned; only the database's own errors are raised.
     """
-    now = clock.now()
-    claim = {"batch_id": batch_id, "owner": owner, "now": now, "until": clock.after(UPLOAD_LEASE)}
+    database, provider, owner = context.database, context.provider, context.owner
+    claim = {"batch_id": batch_id, "owner": owner, "now": clock.now(), "until": clock.after(UPLOAD_LEASE)}
 
     def take(session: Session) -> tuple[int, int, str | None] | str | None:
-        reservation = budget.reserve(session, job_id, batch_id)
+        reservation = budget.reserve(session, context.job_id, batch_id)
         if reservation.held is not None:
             return reservation.held
-        found = session.run("submit.claim", claim | {"job_id": job_id, "reserved": reservation.dollars})
+        found = session.run("submit.claim", claim | {"job_id": context.job_id, "reserved": reservation.dollars})
         return (found[0][0], found[0][1], found[0][2]) if found else None
 
     claimed = database.write(take)
@@ -93,7 +95,7 @@ def send(  # noqa: PLR0911 (one a way out)
         if file_id is None:
             url = provider.line_url(endpoint)
             size += requests * (len(url) - len(endpoint))
-            path = spool / input_name(batch_id)
+            path = context.spool / input_name(batch_id)
             before = path.exists() and path.stat().st_size == size
             if not before:
                 left = request_file.make(database, batch_id, path, url)
@@ -101,52 +103,79 @@ def send(  # noqa: PLR0911 (one a way out)
                     requests, size = left
                 if not requests:
                     return None
-            file_id = _uploaded(api, path, progress, before=before)
+            if before:
+                # It may have been uploaded, and the reply lost. Where that cannot be told, to upload it again costs
+                # nothing.
+                with contextlib.suppress(ProviderError):
+                    file_id = context.api.find_upload(path.name, size)
+            file_id = file_id or context.api.upload(path, progress)
     except ProviderError as error:
         let_go = {"batch_id": batch_id, "owner": owner, "error": str(error)}
-        blocks = _given_up(database, job_id, error, "submit.let_go", let_go)
+        blocks = _end_attempt(context, error, "submit.let_go", let_go)
         return _problem(batch_id, requests, error, blocks=blocks)
     lease = clock.after(CREATE_LEASE)
     creating = {"batch_id": batch_id, "owner": owner, "input_file_id": file_id, "now": clock.now(), "until": lease}
     if not database.write(lambda session: session.run("submit.creating", creating)):
         return None
-    # Read back from the file before money is spent: what a faulty disk or lock has lost is not built upon.
+    # Read back from the file before money is spent: a faulty disk or lock may have lost the commit.
     if not database.read(lambda session: session.run("submit.is_creating", {"batch_id": batch_id, "owner": owner})):
         return None
     if clock.now() >= lease:
         # The computer slept since the commit: another process may have fenced this attempt.
-        database.write(lambda session: session.run("submit.start_over", {"batch_id": batch_id, "owner": owner}))
+        database.write(lambda session: session.run("submit.start_over", _start_over(context, batch_id)))
         return None
-    return _created(database, api, provider, job_id, batch_id, requests, file_id, endpoint)
+    return _create(context, batch_id, requests, file_id, endpoint)
 
 
-def pause(database: Database, job_id: int, reason: str, code: str | None, at_least: float | None = None) -> float:
-    """Pause a job, longer each time until something works again; return the seconds."""
+def pause(
+    database: Database,
+    job_id: int,
+    reason: str,
+    code: str | None,
+    at_least: float | None = None,
+    batch_id: str | None = None,
+) -> float:
+    """Pause the job that sent a batch, or else `job_id`, longer each time until something works again.
+
+    Returns the seconds of the pause, which are `at_least` so many.
+    """
 
     def note(session: Session) -> float:
-        last = float(session.run("submit.pause_seconds", {"job_id": job_id})[0][0])
+        whose = _sender(session, batch_id, job_id)
+        last = float(session.run("submit.pause_seconds", {"job_id": whose})[0][0])
         seconds = max(min(max(2 * last, FIRST_PAUSE), LONGEST_PAUSE), at_least or 0.0)
         until = clock.after(seconds)
-        fact = {"job_id": job_id, "reason": reason, "code": code, "seconds": seconds, "until": until}
+        fact = {"job_id": whose, "reason": reason, "code": code, "seconds": seconds, "until": until}
         session.run("submit.pause", fact)
         return seconds
 
     return database.write(note)
 
 
+def unpause(database: Database, job_id: int, batch_id: str) -> None:
+    """End the pause of the job that sent a batch, or else of `job_id`: the batch was answered."""
+    database.write(lambda session: session.run("submit.unpause", {"job_id": _sender(session, batch_id, job_id)}))
+
+
 def judge(database: Database, job_id: int, *, failing: bool, reason: str) -> bool:
-    """Note whether a job's first results are of use, for what fails sends no more; return whether nobody had before."""
+    """Note whether a job's first results can be used, and block it where not; False where that was noted before."""
     fact = {"job_id": job_id, "failing": failing, "reason": reason}
     return bool(database.write(lambda session: session.run("submit.judge", fact)))
 
 
-def keep_going(database: Database, job_id: int) -> None:
-    """Note that a job goes on, however many of its first results are of no use."""
-    database.write(lambda session: session.run("submit.keep_going", {"job_id": job_id}))
+def resume(database: Database, job_id: int, *, keep_going: bool) -> None:
+    """Let a job go on at its user's word; with `keep_going` also one whose first results are of no use."""
+
+    def note(session: Session) -> None:
+        if keep_going:
+            session.run("submit.keep_going", {"job_id": job_id})
+        session.run("submit.resume", {"job_id": job_id})
+
+    database.write(note)
 
 
 def looks_refused(database: Database, job_id: int, reason: str) -> None:
-    """Note that the provider does not let us look, so that who asks for the job is told."""
+    """Note that the provider does not let us look, so that whoever asks for the job learns it."""
     database.write(lambda session: session.run("submit.looks_refused", {"job_id": job_id, "reason": reason}))
 
 
@@ -155,34 +184,31 @@ def looked(database: Database, job_id: int) -> None:
     database.write(lambda session: session.run("submit.looked", {"job_id": job_id}))
 
 
-def _uploaded(api: BatchAPI, path: Path, progress: Callable[[int], None], *, before: bool) -> str:
-    """Upload a file and return its id; one that was written `before` may have been uploaded with its reply lost."""
-    found = api.find_upload(path.name, path.stat().st_size) if before else None
-    return found or api.upload(path, progress)
+def refusal_in_words(job: JobRow) -> str:
+    """Return that a job is blocked by a refusal that waiting cannot mend, why, and how it goes on."""
+    return f"blocked: {job.blocked}; nothing more is sent until you say sqlbatch wait {job.job_id}"
 
 
-def _created(
-    database: Database,
-    api: BatchAPI,
-    provider: Provider,
-    job_id: int,
-    batch_id: str,
-    requests: int,
-    file_id: str,
-    endpoint: str,
-) -> Sent:
+def _create(context: StepContext, batch_id: str, requests: int, file_id: str, endpoint: str) -> Sent:
+    database = context.database
     try:
-        batch = api.create(file_id, provider.endpoint(endpoint), batch_id)
+        batch = context.api.create(file_id, context.provider.endpoint(endpoint), batch_id)
     except ProviderError as error:
-        status = getattr(error, "status", None)
+        status = _status(error)
         blocks = False
         if status is not None and 400 <= status < 500 and status not in _UNCERTAIN:
+            if _waiting_mends(error) and file_id not in str(error):
+                # Certainly no batch, and nothing wrong with the file: it is used again, not uploaded anew.
+                _end_attempt(context, error, "submit.start_over", _start_over(context, batch_id))
+                return _problem(batch_id, requests, error, blocks=False)
             fact = {"batch_id": batch_id, "now": clock.now(), "code": getattr(error, "code", None), "error": str(error)}
-            blocks = _given_up(database, job_id, error, "submit.abandon", fact, file_id)
+            blocks = _end_attempt(context, error, "submit.abandon", fact, file_id)
             with contextlib.suppress(ProviderError):
-                api.delete_file(file_id)
+                context.api.delete_file(file_id)
         else:
-            grace = provider.silence_grace if status is None else provider.error_grace
+            # An error of the server's comes when it is done with the create; silence, and a proxy's page, say nothing.
+            replied = status is not None and status >= 400
+            grace = context.provider.error_grace if replied else context.provider.silence_grace
             lost = {"batch_id": batch_id, "now": clock.now(), "grace": grace, "error": str(error)}
             database.write(lambda session: session.run("submit.unknown", lost))
         return _problem(batch_id, requests, error, blocks=blocks)
@@ -197,13 +223,18 @@ def _created(
     return Sent(batch_id, requests, batch.provider_id, late=None if known else batch)
 
 
-def _given_up(
-    database: Database,
-    job_id: int,
-    error: ProviderError,
-    how: str,
-    fact: Mapping[str, object],
-    file_id: str | None = None,
+def _start_over(context: StepContext, batch_id: str) -> dict[str, object]:
+    return {"batch_id": batch_id, "owner": context.owner}
+
+
+def _sender(session: Session, batch_id: str | None, job_id: int) -> int:
+    """Return the open job that sent a batch, or else the job that does the step."""
+    found = session.run("submit.sender", {"batch_id": batch_id}) if batch_id is not None else []
+    return int(found[0][0]) if found else job_id
+
+
+def _end_attempt(
+    context: StepContext, error: ProviderError, statement: str, fact: Mapping[str, object], file_id: str | None = None
 ) -> bool:
     """Note an attempt's end, by a named statement; return whether its job is blocked now, until its user goes on.
 
@@ -211,18 +242,44 @@ def _given_up(
     """
 
     def note(session: Session) -> bool:
-        session.run(how, fact)
-        last = float(session.run("submit.pause_seconds", {"job_id": job_id})[0][0])
+        session.run(statement, fact)
+        last = float(session.run("submit.pause_seconds", {"job_id": context.job_id})[0][0])
         # The provider may not be done with a file that it names; it is not waited for without end.
-        if refusals.waiting_mends(error, file_id if last < LONGEST_PAUSE else None):
+        if _waiting_mends(error, file_id if last < LONGEST_PAUSE else None):
             return False
-        told = {"job_id": job_id, "reason": refusals.reason(error), "code": refusals.code_of(error)}
+        told = {"job_id": context.job_id, "reason": _reason(error), "code": _code_of(error)}
         return bool(session.run("submit.block", told))
 
-    return database.write(note)
+    return context.database.write(note)
 
 
 def _problem(batch_id: str, requests: int, error: ProviderError, *, blocks: bool) -> Sent:
     retry_after = error.retry_after if isinstance(error, ProviderUnreachable) else None
-    code = refusals.code_of(error)
-    return Sent(batch_id, requests, problem=str(error), code=code, retry_after=retry_after, blocks=blocks)
+    return Sent(batch_id, requests, problem=str(error), code=_code_of(error), retry_after=retry_after, blocks=blocks)
+
+
+def _status(error: ProviderError) -> int | None:
+    status = getattr(error, "status", None)
+    return status if isinstance(status, int) else None
+
+
+def _code_of(error: ProviderError) -> str | None:
+    """Return the provider's code for an error, or its HTTP status as one; None where there is neither."""
+    status = _status(error)
+    return getattr(error, "code", None) or (f"http_{status}" if status else None)
+
+
+def _waiting_mends(error: ProviderError, file_id: str | None = None) -> bool:
+    """Whether what was refused may go well later, with nobody doing anything but to pay.
+
+    A refusal that names the input file (`file_id`) may be one that the provider is not done with, or has lost.
+    """
+    if not isinstance(error, ProviderRefused):
+        return True
+    return error.status == 402 or error.code in _MONEY or (file_id is not None and file_id in str(error))
+
+
+def _reason(error: ProviderError) -> str:
+    """Return why a job sends nothing more, and what its user can do."""
+    remedy = _REMEDIES.get(_status(error) or 0)
+    return str(error).rstrip(". ") + (f" ({remedy})" if remedy else "")

@@ -1,22 +1,87 @@
-"""Several transfers at a time, in threads that an interrupt does not wait for, with their progress told meanwhile."""
+"""Files on their way: their names, how they are read and written a piece at a time, several of them at once."""
 
 from __future__ import annotations
 
+import io
+import os
 import queue
+import re
+import secrets
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sqlbatch.batches.events import Transferring
+from sqlbatch.errors import SqlbatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
 Result = TypeVar("Result")
 # Uploads and downloads at a time: enough to fill a line, few enough to keep each file's data in memory small.
 AT_ONCE = 4
-# Seconds between two tellings of the progress.
+# Seconds between two reports of the progress.
 _TELL = 0.2
+
+
+def input_name(batch_id: str) -> str:
+    """Return the name of a batch's input file."""
+    return f"sqlbatch-{batch_id}.jsonl"
+
+
+def result_name(batch_id: str, kind: str) -> str:
+    """Return a name for a download of a batch's `output` or `error` file that no other download has."""
+    return f"sqlbatch-{batch_id}.{secrets.token_hex(4)}.{kind}.jsonl"
+
+
+def batch_of(name: str) -> str | None:
+    """Return the batch that a file in the spool belongs to; None for a file that is not ours."""
+    found = re.match(r"sqlbatch-([0-9a-f-]{36})\.", name)
+    return found[1] if found else None
+
+
+class Counted(io.BufferedReader):
+    """A file that reports how much of it was read; the SDK rewinds it where it starts over."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path, "rb"))
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes, and report how many there have been."""
+        data = super().read(size)
+        self._progress(self.tell())
+        return data
+
+
+def save(chunks: Iterable[bytes], path: Path, progress: Callable[[int], None]) -> int:
+    """Write chunks to a file that only its owner can read, down to the disk, and return their bytes.
+
+    `progress` is called with the bytes written so far. Raises SqlbatchError where the disk does not take them.
+    """
+    size = 0
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            for chunk in chunks:
+                out.write(chunk)
+                size += len(chunk)
+                progress(size)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise SqlbatchError(
+            f"{path} cannot be written: {error.strerror}; see to it, then run sqlbatch wait: nothing is lost"
+        ) from error
+    return size
+
+
+def ends_whole(path: Path) -> bool:
+    """Whether a file of JSON lines ends where a line may end."""
+    with path.open("rb") as handle:
+        handle.seek(max(os.fstat(handle.fileno()).st_size - 64, 0))
+        tail = handle.read()
+    return not tail or tail.endswith(b"\n") or tail.rstrip().endswith(b"}")
 
 
 @dataclass(frozen=True)
@@ -32,9 +97,10 @@ def transfers(
     tasks: Sequence[Callable[[Callable[[int], None]], Result]],
     total: int | None,
 ) -> Iterator[Transferring | Done[Result]]:
-    """Run tasks, a few at a time; yield the progress of all together, and each task's end as it comes.
+    """Run tasks, a few at a time, in threads that an interrupt does not wait for.
 
-    A task is called with a function to tell how many bytes it has moved so far.
+    Yields the progress of all together, and each task's end as it comes. A task is called with a function that takes
+    how many bytes it has moved so far.
     """
     ends: queue.SimpleQueue[Done[Result]] = queue.SimpleQueue()
     waiting: queue.SimpleQueue[tuple[int, Callable[[Callable[[int], None]], Result]]] = queue.SimpleQueue()

@@ -99,9 +99,9 @@ def follow(
         raise DatabaseLocked(f"{error}; {again}", error.pid) from error
     except KeyboardInterrupt:
         back = f"{reach.coming_back(provider)}sqlbatch {back} {job_id}{at(database)}"
-        if provider.paid and not _any_submitted(database, job_id):
+        if not provider.embedded and not _any_submitted(database, job_id):
             message = f"interrupted: nothing was submitted yet; go on with: {back}"
-        elif provider.paid:
+        elif not provider.embedded:
             goes_on = f"what was submitted goes on at {label(provider.name, provider.base_url)} without this computer"
             message = f"interrupted: {goes_on}; come back with: {back}"
         else:

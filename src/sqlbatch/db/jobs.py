@@ -261,4 +261,4 @@ def finish(session: Session, job_id: int, error: str | None = None) -> None:
 
 def left_over(session: Session) -> list[int]:
     """Return the jobs that are not open and still have batches at the provider."""
-    return [int(job_id) for (job_id,) in session.run("cancel.left_over")]
+    return [int(job_id) for (job_id,) in session.run("cancel.left_over", {"now": clock.now()})]

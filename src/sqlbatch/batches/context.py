@@ -1,0 +1,46 @@
+"""What every stage of a job's step works with, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from sqlbatch.batches.client import BatchAPI
+    from sqlbatch.batches.providers import Provider
+    from sqlbatch.db.database import Database
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step works with, the same for all steps of one run of one job.
+
+    `owner` names this run in leases. `spool` is the folder of files on their way. `check` makes, of an endpoint and the
+    returned columns, the SQL that says what is wrong with an answer. `started` is when this run started, `looked` has
+    the batches that it has looked up although they should not be at the provider, `told` what it has told its reader
+    once.
+    """
+
+    database: Database
+    api: BatchAPI
+    provider: Provider
+    job_id: int
+    owner: str
+    spool: Path
+    check: Callable[[str, str], str]
+    started: datetime = field(default_factory=clock.now)
+    looked: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+
+    def first_time(self, what: str) -> bool:
+        """Whether this run tells something for the first time; it counts as told from now on."""
+        if what in self.told:
+            return False
+        self.told.add(what)
+        return True
