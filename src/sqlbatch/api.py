@@ -33,6 +33,7 @@ def enrich(
     instructions: str | None = None,
     returns: str | None = None,
     json_schema: str | Mapping[str, Any] | None = None,
+    structured: str | None = None,
     image: str | Sequence[str] | None = None,
     image_detail: str | None = None,
     model: str | None = None,
@@ -57,8 +58,9 @@ def enrich(
     """
     database = database_of(db)
     asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
-                 json_schema=json_schema, image=image, image_detail=image_detail, params=params, endpoint=endpoint,
-                 provider=provider, base_url=base_url, limit=limit, max_attempts=max_attempts)  # fmt: skip
+                 json_schema=json_schema, structured=structured, image=image, image_detail=image_detail, params=params,
+                 endpoint=endpoint, provider=provider, base_url=base_url, limit=limit,
+                 max_attempts=max_attempts)  # fmt: skip
     if asked.provider.paid and paths.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
     max_cost = config.max_cost(max_cost)
@@ -88,6 +90,7 @@ def plan(
     instructions: str | None = None,
     returns: str | None = None,
     json_schema: str | Mapping[str, Any] | None = None,
+    structured: str | None = None,
     image: str | Sequence[str] | None = None,
     image_detail: str | None = None,
     model: str | None = None,
@@ -101,8 +104,8 @@ def plan(
 ) -> Quote:
     """Return the quote of an enrichment; sends nothing, writes nothing. Arguments and errors as for `enrich`."""
     asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
-                 json_schema=json_schema, image=image, image_detail=image_detail, params=params, endpoint=endpoint,
-                 provider=provider, base_url=base_url, limit=limit)  # fmt: skip
+                 json_schema=json_schema, structured=structured, image=image, image_detail=image_detail, params=params,
+                 endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
     with _prepared(database_of(db), query, asked, fresh=fresh, replace=replace) as ask:
         return Quote.of(ask.quote)
 
@@ -118,6 +121,7 @@ def preview(
     instructions: str | None = None,
     returns: str | None = None,
     json_schema: str | Mapping[str, Any] | None = None,
+    structured: str | None = None,
     image: str | Sequence[str] | None = None,
     image_detail: str | None = None,
     model: str | None = None,
@@ -136,8 +140,8 @@ def preview(
     """
     database = database_of(db)
     asked = _ask(query, input, prompt=prompt, instructions=instructions, returns=returns, model=model, params=params,
-                 json_schema=json_schema, image=image, image_detail=image_detail, endpoint=endpoint,
-                 provider=provider, base_url=base_url, limit=limit)  # fmt: skip
+                 json_schema=json_schema, structured=structured, image=image, image_detail=image_detail,
+                 endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
     if asked.provider.paid and paths.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
     run.recover_interrupted(database)

@@ -52,6 +52,7 @@ OPTIONS: dict[str, Option] = {
     "base_url": Option(str, "another address of the provider", "the provider's", in_files=False),
     "model": Option(str, "the model", "none: each enrich names it"),
     "endpoint": Option(str, "which API of the model", "/v1/chat/completions"),
+    "structured": Option(str, "how the model is held to JSON: json_schema, json_object or prompt", "json_schema"),
     "max_attempts": Option(int, "how often a request is sent, at most", "3", counted=True),
     "max_cost": Option(float, "dollars that a job may cost at most", "none", counted=True),
     "max_enqueued_tokens": Option(
@@ -70,6 +71,7 @@ TABLES: dict[str, dict[str, type]] = {
     "providers": {
         "base_url": str,
         "key_variable": str,
+        "structured": str,
         "purpose": str,
         "endpoint_prefix": str,
         "line_prefix": str,

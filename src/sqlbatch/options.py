@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock, reach
 from sqlbatch.batches.providers import Provider, find_provider
-from sqlbatch.config import OPTIONS, configured, lookup, named
+from sqlbatch.config import OPTIONS, configured, did_you_mean, lookup, named
 from sqlbatch.db.database import Attached, Database
 from sqlbatch.errors import InvalidOption, InvalidPrompt, InvalidQuery, InvalidReturns, InvalidSettings, InvalidTarget
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
 from sqlbatch.query.pictures import check_detail
 from sqlbatch.query.request import check_params, find_endpoint, returns_of
-from sqlbatch.returns import Returns, returns_from_schema
+from sqlbatch.returns import Returns, Structured, returns_from_schema
 from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
     check_detail(endpoint, detail)
     enrichment = Enrichment(
         query=source.query,
-        returns=returns_of(endpoint, _returns(source, given), model, values).text,
+        returns=returns_of(endpoint, _returns(source, given), model, values, _structured(provider, source, given)).text,
         prompt=prompt,
         instructions=instructions,
         inputs=tuple(option("input", ())),
@@ -119,19 +119,35 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
     return EnrichOptions(enrichment, provider, option("into") or source.stem, attempts)
 
 
+def _structured(provider: Provider, source: Source, given: Mapping[str, Any]) -> Structured:
+    """Return how the model is held to JSON; a provider's own line goes over the line of sqlbatch.toml for all."""
+    option, setting = given.get("structured") or source.options.get("structured"), lookup("structured")
+    if option is None and setting is not None and setting.origin.startswith("SQLBATCH_"):
+        option = setting.value
+    for value, where in (
+        (option, named("structured", given.get("structured"))),
+        (provider.structured, f"{provider.defined or provider.name}: structured"),
+        (setting and setting.value, named("structured")),
+    ):
+        if value is not None and value not in list(Structured):
+            raise InvalidOption(f"{where} {value}: {did_you_mean(str(value), list(Structured))}")
+        if value is not None:
+            return Structured(value)
+    return Structured.JSON_SCHEMA
+
+
 def _returns(source: Source, given: Mapping[str, Any]) -> str | None:
-    """Return the column list that is asked for: as it is, or of a JSON Schema."""
+    """Return the column list that is asked for: as it is, or of a JSON Schema, or with one's parts for JSON columns."""
     # What the command line says stands in the place of either in the file.
     said = {name: given.get(name) for name in ("returns", "json_schema")}
     folder = None
     if all(value is None for value in said.values()):
         said = {name: source.options.get(name) for name in said}
         folder = source.folder
-    if all(value is not None for value in said.values()):
-        raise InvalidReturns("--returns and --json-schema are two ways to say what comes back: give one of them")
+    columns = read_text_option(said["returns"], "--returns", folder)
     if said["json_schema"] is not None:
-        return read_json_schema(said["json_schema"], folder).text
-    return read_text_option(said["returns"], "--returns", folder)
+        return read_json_schema(said["json_schema"], folder, columns).text
+    return columns
 
 
 def _model(provider: Provider, given: str | None, model: str | None) -> str:
@@ -189,13 +205,15 @@ def _refuse_rows(query: str) -> None:
             raise InvalidQuery(f"{query} is a file, but no .sql file: give a query of its rows, \"FROM '{query}'\"")
 
 
-def read_json_schema(value: str | Mapping[str, Any], folder: Path | None) -> Returns:
+def read_json_schema(value: str | Mapping[str, Any], folder: Path | None, columns: str | None = None) -> Returns:
     """Return the returned columns of a JSON Schema, in a file (relative to a folder) or as it is.
+
+    Where a column list is given too, it says the columns, and the schema what is in those of type JSON.
 
     Raises InvalidReturns, which names the file and the place in it.
     """
     if not isinstance(value, str):
-        return returns_from_schema(dict(value))
+        return returns_from_schema(dict(value), columns)
     path = Path(folder or ".", value)
     try:
         schema = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -210,7 +228,7 @@ def read_json_schema(value: str | Mapping[str, Any], folder: Path | None) -> Ret
     if not isinstance(schema, dict):
         raise InvalidReturns(f"--json-schema {value}: $: expected an object, the schema")
     try:
-        return returns_from_schema(schema)
+        return returns_from_schema(schema, columns)
     except InvalidReturns as error:
         raise InvalidReturns(str(error).replace("--json-schema", f"--json-schema {value}", 1)) from None
 

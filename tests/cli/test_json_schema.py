@@ -88,6 +88,7 @@ def test_an_error_names_the_file_and_the_place_in_it(
 
 
 def test_one_of_returns_and_schema_is_enough(here: Command, tmp_path: Path) -> None:
+    (tmp_path / "film.json").write_text(json.dumps(SCHEMA))
     made = here("plan", *ASK, "--json-schema", "film.json", "--returns", "a DATE")
     assert "give one of them" in made.error
     given = {"endpoint": "moderations", "input": ["a"], "json_schema": SCHEMA, "model": "m"}

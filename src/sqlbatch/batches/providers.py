@@ -62,6 +62,7 @@ class Provider:
     max_enqueued_tokens: int | None = None
     batches_per_hour: int | None = None
     batch_factor: float | None = None
+    structured: str | None = None
     silence_grace: float = 900.0
     error_grace: float = 60.0
     first_poll: float = 2.0

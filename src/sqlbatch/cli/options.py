@@ -113,6 +113,15 @@ JsonSchema = Annotated[
         "--json-schema", metavar="FILE", help="A JSON Schema, in the place of --returns.", rich_help_panel=RARELY
     ),
 ]
+Structured = Annotated[
+    str | None,
+    typer.Option(
+        "--structured",
+        metavar="HOW",
+        help="For models without JSON schemas: json_object or prompt.  \\[default: json_schema]",
+        rich_help_panel=RARELY,
+    ),
+]
 Image = Annotated[
     list[str] | None,
     typer.Option(
@@ -214,6 +223,7 @@ class Asking:
     instructions: Instructions = None
     returns: Returns = None
     json_schema: JsonSchema = None
+    structured: Structured = None
     image: Image = None
     image_detail: ImageDetail = None
     model: Model = None

@@ -25,6 +25,7 @@ FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
     "instructions": str,
     "returns": str,
     "json_schema": str,
+    "structured": str,
     "image": (list, str),
     "image_detail": str,
     "model": str,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidPrompt, InvalidReturns, InvalidSettings
-from sqlbatch.returns import Returns, ReturnsMode, json_returns, parse_returns, vector_returns
+from sqlbatch.returns import Returns, ReturnsMode, Structured, json_returns, parse_returns, vector_returns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,9 @@ LENGTHS = {
     "text-embedding-ada-002": 1536,
     "offline": 256,
 }
+
+
+_ONE_OBJECT = "Answer with one JSON object and nothing else. It must match this JSON Schema:"
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,20 @@ def endpoint_of(path: str) -> Endpoint:
     return ENDPOINTS[_name(path)]
 
 
-def returns_of(path: str, text: str | None, model: str, params: Mapping[str, object]) -> Returns:
-    """Return what comes back from an endpoint, for what `--returns` says (None: nothing).
+def returns_of(
+    path: str,
+    text: str | None,
+    model: str,
+    params: Mapping[str, object],
+    structured: Structured = Structured.JSON_SCHEMA,
+) -> Returns:
+    """Return what comes back from an endpoint, for what `--returns` (None: nothing) and `--structured` say.
 
     Raises InvalidReturns for returned columns that it cannot give, and for vectors whose length nothing says.
     """
     endpoint = endpoint_of(path)
     if endpoint.talks:
-        return parse_returns(text)
+        return parse_returns(text, structured)
     if endpoint.name == "embeddings":
         return vector_returns(_length(text, model, params))
     returns = parse_returns(text)
@@ -231,13 +240,19 @@ def _conversation(
     system = enrichment.instructions
     tail: dict[str, Any] = {}
     wanted: dict[str, object] | None = None
-    if returns.mode is ReturnsMode.JSON:
+    if returns.structured is Structured.JSON_OBJECT or returns.mode is ReturnsMode.JSON:
         wanted = {"type": "json_object"}
+    if returns.structured is Structured.PROMPT:
+        wanted = None
+    if returns.mode is ReturnsMode.JSON:
         # The provider refuses JSON mode where no message has the word.
         if "json" not in (system or "").lower():
             system = f"{system}\n\nAnswer with one JSON object." if system else "Answer with one JSON object."
+    elif returns.mode is ReturnsMode.COLUMNS and returns.structured is not Structured.JSON_SCHEMA:
+        told = f"{_ONE_OBJECT}\n{_json(returns.json_schema())}"
+        system = f"{system}\n\n{told}" if system else told
     elif returns.mode is ReturnsMode.COLUMNS:
-        schema = {"name": "row", "strict": True, "schema": returns.json_schema()}
+        schema = {"name": "row", "strict": returns.is_strict(), "schema": returns.json_schema()}
         nested = endpoint.name == "chat/completions"
         wanted = {"type": "json_schema", **({"json_schema": schema} if nested else schema)}
     if endpoint.name == "chat/completions":

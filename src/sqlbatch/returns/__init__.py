@@ -5,11 +5,12 @@ STRUCT, which take NOT NULL, CHECK and COMMENT as columns do. The elements of a 
 nothing leaves an element out, and `len` counts what there is. What a CHECK demands is said by a keyword of the schema
 where there is one, and in the description where there is none. VARCHAR(10) is VARCHAR, as in DuckDB.
 
-What is taken. Keys that were not asked for are ignored; one of ours that occurs twice is not. Nothing is converted:
+What is accepted. Keys that were not asked for are ignored; one of ours that occurs twice is not. Nothing is converted:
 `"3"`, `true` and 3.7 are no INTEGER, though 3.0 is one, as in JSON Schema. A DECIMAL of up to 15 digits is a JSON
 number, which carries so many exactly; a wider one is a string. Digits beyond its scale are refused, not rounded.
-TIMESTAMP and TIME take the clock as written and ignore an offset; with TIME ZONE the offset must be there. Text around
-the JSON, Markdown fences, and a comma before a closing bracket are refused, not repaired.
+TIMESTAMP and TIME take the clock as written and ignore an offset; with TIME ZONE the offset must be there. A comma
+before a closing bracket is refused. Text around the JSON is refused as well, unless `--structured json_object` or
+`prompt` says that the model may write some. A JSON column takes any value.
 """
 
 from __future__ import annotations

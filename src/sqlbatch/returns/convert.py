@@ -28,13 +28,14 @@ def literals(texts: Iterable[str]) -> str:
 def json_in_text(content: str) -> str:
     """Return SQL of the JSON object in a text, for models that write more than it; without one, the text as it is.
 
-    What stands before `</think>` is left out. The object reaches from the first brace to the last, or fills a Markdown
-    fence. A text with two different objects has none, for nothing says which one is the answer.
+    What stands before `</think>` is left out, and all of a thought that does not end. The object reaches from the first
+    brace to the last, or fills a Markdown fence. A text with two different objects has none, for nothing says which one
+    is the answer.
     """
     braces = r"[regexp_extract(sqlbatch_rest, '(?s)\{.*\}')]"
     fenced = r"regexp_extract_all(sqlbatch_rest, '(?s)```\w*\s*(\{[^`]*\})\s*```', 1)"
     objects = f"list_distinct(list_filter({braces} || {fenced}, lambda sqlbatch_part: json_valid(sqlbatch_part)))"
-    thought = "regexp_replace(sqlbatch_said, '(?s)^.*</think(ing)?>', '')"
+    thought = "regexp_replace(sqlbatch_said, '(?s)^.*</think(ing)?>|^\\s*<think.*', '')"
     found = f"list_transform([{thought}], lambda sqlbatch_rest: {objects})[1]"
     only = (
         f"list_transform([{found}], lambda sqlbatch_found: CASE len(sqlbatch_found) WHEN 1 THEN sqlbatch_found[1] END)"

@@ -7,14 +7,15 @@ and the description of the root, which belongs in the instructions.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
 
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidReturns
-from sqlbatch.returns.definition import Returns, parse_returns
-from sqlbatch.returns.types import INTEGERS, Check, Column, Enum, List, Scalar, Struct, Type
+from sqlbatch.returns.definition import Returns, ReturnsMode, parse_returns
+from sqlbatch.returns.types import INTEGERS, Check, Column, Enum, Json, List, Scalar, Struct, Type
 
 _ABOUT = frozenset(
     [
@@ -48,19 +49,23 @@ _OPERATORS = {
     "minItems": "len({x}) >= {v}",
     "maxItems": "len({x}) <= {v}",
 }
+_OR_JSON = ", or name it in --returns as a column of type JSON, beside --json-schema"
 _DEEPEST = 100
 
 Schema = dict[str, Any]
 
 
-def returns_from_schema(schema: dict[str, Any]) -> Returns:
+def returns_from_schema(schema: dict[str, Any], columns: str | None = None) -> Returns:
     """Derive returned columns from a JSON Schema, or from the `response_format` of a request around one.
 
+    Where a column list is given, that says the columns, and the schema's properties go unchanged into its JSON columns.
     Raises InvalidReturns that names the path, where the schema asks for what columns cannot say.
     """
     for wrapper in ("json_schema", "schema"):
         if isinstance(schema.get(wrapper), dict) and "properties" not in schema:
             schema = schema[wrapper]
+    if columns is not None:
+        return _with_json_columns(columns, schema)
     struct = _Converter(schema).kind(schema, "$", 0)[0]
     if not isinstance(struct, Struct):
         raise _error("$", "the root must be an object with properties; each becomes a column")
@@ -68,6 +73,29 @@ def returns_from_schema(schema: dict[str, Any]) -> Returns:
         return parse_returns(", ".join(column.definition for column in struct.fields))
     except InvalidReturns as error:
         raise InvalidReturns(str(error).replace("--returns", "--json-schema", 1)) from error
+
+
+def _with_json_columns(text: str, schema: Schema) -> Returns:
+    """Return a column list whose JSON columns are described by the properties of a schema that have their names."""
+    returns, properties = parse_returns(text), schema.get("properties")
+    if not any(column.type == Json() for column in returns.columns) or returns.mode is not ReturnsMode.COLUMNS:
+        raise InvalidReturns(
+            "--returns and --json-schema are two ways to say what comes back: give one of them, or name in --returns a "
+            "column of type JSON for the schema to describe"
+        )
+    definitions = []
+    for column in returns.columns:
+        if column.type == Json():
+            part = properties.get(column.name) if isinstance(properties, dict) else None
+            if not isinstance(part, dict):
+                raise _error("$", f"it has no property {column.name}, a JSON column of --returns")
+            if "#/" in json.dumps(part):
+                part = part | {word: schema[word] for word in ("$defs", "definitions") if word in schema}
+            whole = json.dumps(part, ensure_ascii=False, separators=(",", ":"))
+            definitions.append(dataclasses.replace(column, type=Json(whole)).definition)
+        else:
+            definitions.append(column.definition)
+    return parse_returns(", ".join([*definitions, *(f"CHECK ({check.text})" for check in returns.checks)]))
 
 
 class _Converter:
@@ -138,7 +166,7 @@ class _Converter:
         values = [schema["const"]] if "const" in schema else schema.get("enum")
         word = schema.get("type") or _type_of(values, schema)
         if word not in _TYPES:
-            raise _error(path, f"type {json.dumps(word)}; use one of {', '.join(_TYPES)}")
+            raise _error(path, f"type {json.dumps(word)}; use one of {', '.join(_TYPES)}{_OR_JSON}")
         unknown = sorted(schema.keys() - _ABOUT - _EVERYWHERE - _TYPES[word])
         if unknown:
             raise _error(path, f"{unknown[0]} cannot be said by a column of type {word}; leave it away")
@@ -173,7 +201,8 @@ class _Converter:
     def _struct(self, schema: Schema, path: str, depth: int) -> Struct:
         properties, required = schema.get("properties"), schema.get("required", [])
         if schema.get("additionalProperties", False) is not False:
-            raise _error(path, "additionalProperties; a strict schema names every key: use a list of key and value")
+            reason = "a strict schema names every key: use a list of key and value"
+            raise _error(path, f"additionalProperties; {reason}{_OR_JSON}")
         if not isinstance(properties, dict) or not properties:
             raise _error(path, "an object without properties; name its fields")
         return Struct(
@@ -207,9 +236,11 @@ def _integer(bounds: Schema) -> tuple[Type, Schema]:
 def _one_of(values: Any, kind: Type, column: str, path: str) -> tuple[Type, list[str]]:
     if kind == Scalar("VARCHAR") and values and all(isinstance(value, str) for value in values):
         return Enum(tuple(dict.fromkeys(values))), []
+    if kind == Scalar("BOOLEAN") and values and all(isinstance(value, bool) for value in values):
+        return kind, [f"{column} = {json.dumps(values[0])}"] if len(set(values)) == 1 else []
     if str(kind) in {*INTEGERS, "DOUBLE"} and values:
         return kind, [f"{column} IN ({', '.join(_number(value, path, 'enum') for value in values)})"]
-    raise _error(path, f"enum {json.dumps(values)}; values are all texts or all numbers, as the type says")
+    raise _error(path, f"enum {json.dumps(values)}; values are all texts, all numbers or true and false")
 
 
 def _number(value: Any, path: str, key: str) -> str:
@@ -222,6 +253,8 @@ def _type_of(values: Any, schema: Schema) -> str | None:
     """Return the type of a schema that leaves it to be understood."""
     if values and all(isinstance(value, str) for value in values):
         return "string"
+    if values and all(isinstance(value, bool) for value in values):
+        return "boolean"
     if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
         return "integer"
     return "object" if "properties" in schema else "array" if "items" in schema else None

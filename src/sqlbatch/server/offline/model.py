@@ -7,6 +7,7 @@ dates found in the text. It is for trying things out, for tests and for load. It
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -220,6 +221,10 @@ def _content(asked: Asked, wanted: object, name: str, settings: object) -> str:
         raise invalid_type(name, "an object", wanted)
     text = Text("\n".join(part for part in (" ".join(map(str, asked.pictures)), asked.text) if part))
     kind, chat = wanted.get("type"), name == "response_format"
+    described = _schema_in_words(asked) if kind in {"text", "json_object"} else None
+    if described is not None:
+        with contextlib.suppress(InvalidSchema):
+            return _ENCODE(make_value(described, text, strict=False)[0])
     if kind == "text":
         return text.first_sentence
     if kind == "json_object":
@@ -241,6 +246,15 @@ def _content(asked: Asked, wanted: object, name: str, settings: object) -> str:
         param = name if chat else f"{name}.schema"
         raise ApiError(400, message, param=param, code="invalid_json_schema") from error
     return _ENCODE(value)
+
+
+def _schema_in_words(asked: Asked) -> dict[str, Any] | None:
+    """Return the JSON Schema that ends a message, as for models that take it in no other way; None where none does."""
+    for part in asked.everything:
+        if "JSON Schema:" in part and (described := re.search(r"JSON Schema:\s*(\{.*\})\s*\Z", part, re.DOTALL)):
+            with contextlib.suppress(ValueError):
+                return dict(json.loads(described[1]))
+    return None
 
 
 def _needed(body: dict[str, Any], name: str) -> Any:
