@@ -7,7 +7,7 @@ where there is one, and in the description where there is none. VARCHAR(10) is V
 
 What is accepted. Keys that were not asked for are ignored; one of ours that occurs twice is not. Nothing is converted:
 `"3"`, `true` and 3.7 are no INTEGER, though 3.0 is one, as in JSON Schema. A DECIMAL of up to 15 digits is a JSON
-number, which carries so many exactly; a wider one is a string. Digits beyond its scale are refused, not rounded.
+number, which carries these digits exactly; a wider one is a string. Digits beyond its scale are refused, not rounded.
 TIMESTAMP and TIME take the clock as written and ignore an offset; with TIME ZONE the offset must be there. A comma
 before a closing bracket is refused. Text around the JSON is refused as well, unless `--structured json_object` or
 `prompt` says that the model may write some. A JSON column takes any value.
