@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any
-
-import duckdb
 
 from sqlbatch import config, options, paths, previews, reach, run
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
-from sqlbatch.job import Db, Job, Quote, database_of
+from sqlbatch.job import Db, Job, Quote, database_of, speaking_python
+from sqlbatch.query.rows import described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from sqlbatch.query import quote as quotes
     from sqlbatch.run import Prepared
 
-Query = str | duckdb.DuckDBPyRelation
+# One SELECT, the Path of a .sql file, or rows: a DuckDB relation, a DataFrame (pandas, polars), an Arrow table or
+# reader, a list of dicts.
+Query = Any
 
 
+@speaking_python
 def enrich(
     query: Query,
     *,
@@ -50,11 +53,12 @@ def enrich(
 ) -> Job:
     """Submit an enrichment and return its Job; `.wait()` follows it until its table is written.
 
-    `query` is one SELECT, or a DuckDB relation (which may read DataFrames). `db` is a path, or a connection of yours,
-    which is used through cursors and not closed. You are never prompted: what may cost more than a dollar, or has no
-    known price, needs `max_cost`, the dollars that the job may cost at most with its retries, or `yes=True`. Raises
-    InvalidSettings where it needs them or may cost more, InvalidEnrichment where the ask is wrong, ProviderError where
-    the provider cannot be reached.
+    `query` is one SELECT, the Path of a .sql file, or rows: a DuckDB relation, a DataFrame (pandas, polars), an Arrow
+    table or RecordBatchReader, a list of dicts. `db` is a path, or a connection of yours, which is not closed; the
+    query then finds its temporary tables and registered DataFrames. You are never prompted: what may cost more than a
+    dollar, or has no known price, needs `max_cost`, the dollars that the job may cost at most with its retries, or
+    `yes=True`. Raises InvalidSettings where it needs them or may cost more, InvalidEnrichment where the ask is wrong,
+    ProviderError where the provider cannot be reached.
     """
     database = database_of(db)
     asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
@@ -80,6 +84,7 @@ def enrich(
     return job
 
 
+@speaking_python
 def plan(
     query: Query,
     *,
@@ -110,6 +115,7 @@ def plan(
         return Quote.of(ask.quote)
 
 
+@speaking_python
 def preview(
     query: Query,
     *,
@@ -145,9 +151,8 @@ def preview(
     if asked.provider.paid and paths.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
     run.recover_interrupted(database)
-    relation = None if isinstance(query, str) else query
     with previews.prepared(
-        database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, relation=relation
+        database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, handed_over=_rows(query)
     ) as ready:
         if ready.known.to_send:
             if ready.cost.must_be_agreed and not yes:
@@ -174,8 +179,10 @@ def _check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> No
 
 
 def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> options.EnrichOptions:
-    text = query if isinstance(query, str) else query.sql_query()
-    source = options.read_source(text) if isinstance(query, str) else options.Source(text, {}, None)
+    if isinstance(query, str | os.PathLike):
+        source = options.read_source(query)
+    else:
+        source = options.Source(described(query), {}, None)
     columns = [inputs] if isinstance(inputs, str) else list(inputs or ())
     params = given.pop("params") or {}
     asked = dict(source.options)
@@ -183,6 +190,11 @@ def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> opti
     image = given.pop("image") or ()
     given |= {"input": columns or None, "image": [image] if isinstance(image, str) else list(image) or None}
     return options.enrich_options(options.Source(source.query, asked, source.stem, source.folder), given)
+
+
+def _rows(query: Query) -> object:
+    """Return the rows that are handed over in a query's place, None where it is a query."""
+    return None if isinstance(query, str | os.PathLike) else query
 
 
 def _prepared(
@@ -203,5 +215,5 @@ def _prepared(
         replacing=replace,
         max_attempts=asked.max_attempts,
         max_cost=max_cost,
-        relation=None if isinstance(query, str) else query,
+        handed_over=_rows(query),
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import signal
 import threading
 from collections import deque
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import duckdb
 
@@ -28,8 +30,38 @@ if TYPE_CHECKING:
     from sqlbatch.batches.events import Event
     from sqlbatch.db.jobs import JobRow
 
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+# A command that a message tells to type in a terminal, and an option that a message names.
+_COMMAND = re.compile(r"(sqlbatch [a-z]+(?: (?:\d+|'[^']*'|--?[a-z][a-z-]*))*)")
+_OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)(?: (?=[\d'\"]|[a-z]+-|[A-Z]+\b|[^\s:]+:))?(?=(:)?)")
+
 # A database of the user's: a path, a connection, or None for the one that is configured.
 Db = str | os.PathLike[str] | duckdb.DuckDBPyConnection | None
+
+
+def speaking_python(call: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """Have the errors of a function name its arguments (`input=`), not the options of the command (`--input`)."""
+
+    @functools.wraps(call)
+    def called(*given: Given.args, **named: Given.kwargs) -> Returned:
+        try:
+            return call(*given, **named)
+        except SqlbatchError as error:
+            error.args = tuple(in_python(each) if isinstance(each, str) else each for each in error.args)
+            raise
+
+    return called
+
+
+def in_python(message: str) -> str:
+    """Return a message with the command's options as Python's arguments; commands to type are left as they are."""
+    parts = _COMMAND.split(message)
+    for number in range(0, len(parts), 2):
+        part = re.sub(r"--param (\w+)", r'params["\1"]', parts[number])
+        part = re.sub(r"--(fresh|replace|yes)\b", r"\1=True", part)
+        parts[number] = _OPTION.sub(lambda found: found[1].replace("-", "_") + "=" * (found[2] != ":"), part)
+    return "".join(parts)
 
 
 class Job:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -174,8 +175,14 @@ class Source:
     folder: Path | None = None
 
 
-def read_source(argument: str) -> Source:
-    """Return the query of QUERY|FILE|-; raise InvalidQuery for a file that cannot be read."""
+def read_source(argument: str | os.PathLike[str]) -> Source:
+    """Return the query of QUERY|FILE|-, or of a Path; raise InvalidQuery for a file that cannot be read."""
+    if not isinstance(argument, str):
+        argument = os.fspath(argument)
+        if not argument.casefold().endswith(".sql"):
+            raise InvalidQuery(
+                f"{argument} is a file, but no .sql file: give a query of its rows, \"FROM '{argument}'\""
+            )
     if argument == "-":
         try:
             text = sys.stdin.read().removeprefix("\ufeff")

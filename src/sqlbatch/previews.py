@@ -18,17 +18,16 @@ from sqlbatch.errors import InvalidOption
 from sqlbatch.leases import new_owner
 from sqlbatch.paths import scratch_folder, state_dir
 from sqlbatch.query import pictures
-from sqlbatch.query.compile import Compiled, compile_query, store_requests, written
+from sqlbatch.query.compile import Compiled, compile_query, store_requests
 from sqlbatch.query.cost import find_price, ordinary_cost
 from sqlbatch.query.quote import Known, count_known, to_send
 from sqlbatch.query.request import check_of, read_returns
+from sqlbatch.query.rows import query_of
 from sqlbatch.reach import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import duckdb
 
     from sqlbatch.batches.events import Event
     from sqlbatch.batches.providers import Provider
@@ -73,7 +72,7 @@ def prepared(
     rows: int | None = None,
     sample: int | None = None,
     fresh: bool = False,
-    relation: duckdb.DuckDBPyRelation | None = None,
+    handed_over: object = None,
 ) -> Iterator[PreparedPreview]:
     """Compile the first `rows` of a query, or a random `sample`; writes nothing but a scratch file, deleted at the end.
 
@@ -86,9 +85,9 @@ def prepared(
     folder = scratch_folder(database)
     scratch = folder / "scratch.duckdb"
     try:
+        query = query_of(database, enrichment.query, handed_over, scratch)
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             name = scratch_name(scratch)
-            query = enrichment.query if relation is None else written(relation, folder)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
             known = count_known(session, compiled, fresh=fresh)
             spends = bool(known.to_send) and provider.paid

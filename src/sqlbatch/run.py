@@ -33,10 +33,11 @@ from sqlbatch.errors import (
 from sqlbatch.leases import hold_leases, new_owner
 from sqlbatch.paths import scratch_folder, state_dir, sweep
 from sqlbatch.query import pictures, target
-from sqlbatch.query.compile import Compiled, compile_query, store, written
+from sqlbatch.query.compile import Compiled, compile_query, store
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.quote import Quote, make_quote, with_cost
 from sqlbatch.query.request import check_of, read_returns
+from sqlbatch.query.rows import query_of
 from sqlbatch.query.target import Target, parse_target
 from sqlbatch.reach import connect, provider_of
 from sqlbatch.trace import masked
@@ -44,8 +45,6 @@ from sqlbatch.trace import masked
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
-
-    import duckdb
 
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.jobs import JobRow
@@ -84,22 +83,22 @@ def prepared(
     replacing: bool = False,
     max_attempts: int = 3,
     max_cost: float | None = None,
-    relation: duckdb.DuckDBPyRelation | None = None,
+    handed_over: object = None,
 ) -> Iterator[Prepared]:
     """Compile and quote an enrichment for the block; the scratch file is deleted at its end.
 
-    `relation` gives the rows instead of the query. Raises InvalidEnrichment where the request is wrong, DatabaseError
-    where the database cannot be read.
+    `handed_over` are rows instead of the query's: a relation, a DataFrame and the like (`sqlbatch.query.rows`).
+    Raises InvalidEnrichment where the request is wrong, DatabaseError where the database cannot be read.
     """
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     folder = scratch_folder(database)
     scratch = folder / "scratch.duckdb"
     try:
+        query = query_of(database, enrichment.query, handed_over, scratch)
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             target = parse_target(into, session.catalog if database.exists() else None) if into else None
             named = target or Target("main", "enriched_<job>")
             name = scratch_name(scratch)
-            query = enrichment.query if relation is None else written(relation, folder)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes)
             quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
             factor = provider.batch_factor if provider.paid else 0.0

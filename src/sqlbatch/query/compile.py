@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from sqlbatch.db.duckdb_errors import is_full_disk
-from sqlbatch.db.sql import quote_identifier, quote_literal
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
 from sqlbatch.query import pictures
 from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
@@ -190,10 +190,3 @@ def _refuse_invalid(session: Session, sight: PromptSql, scratch: str) -> None:
         row, reason, count = found[0]
         more = f" ({count:,} such rows)" if count > 1 else ""
         raise InvalidPrompt(f"row {row}: {reason}{more}; mend it in the query, or make it NULL to skip the row")
-
-
-def written(relation: duckdb.DuckDBPyRelation, folder: Path) -> str:
-    """Write a relation's rows to a file and return a query of it: the relation belongs to another connection."""
-    path = folder / "relation.parquet"
-    relation.write_parquet(str(path))
-    return f"SELECT * FROM read_parquet({quote_literal(str(path))})"

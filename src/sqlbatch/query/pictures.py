@@ -62,10 +62,17 @@ def check_columns(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> Non
     for number, column in enumerate(columns):
         if column in columns[:number]:
             raise InvalidPrompt(f"--image names {column.name} twice: name each column once")
+        if _holds_bytes(column):
+            continue
         if column.type.removesuffix("[]") not in {"VARCHAR", "BLOB"}:
             raise InvalidPrompt(
                 f"--image {column.name}: the column is {column.type}; a picture is a VARCHAR (a path or URL) or a BLOB"
             )
+
+
+def _holds_bytes(column: QueryColumn) -> bool:
+    """Whether a column has pictures as Hugging Face's data sets have them: STRUCT(bytes BLOB, path VARCHAR)."""
+    return re.match(r'STRUCT\((.*, )?"?bytes"? BLOB\b', column.type) is not None and not column.type.endswith("[]")
 
 
 def look(session: Session, scratch: str, columns: Sequence[QueryColumn], folder: Path, line_limit: int) -> None:
@@ -79,9 +86,11 @@ def look(session: Session, scratch: str, columns: Sequence[QueryColumn], folder:
     session.run("pictures.begin", scratch=scratch)
     for place, column in enumerate(columns):
         name = quote_identifier(column.name)
+        if _holds_bytes(column):
+            name = f"struct_extract({name}, 'bytes')"
         values = name if column.type.endswith("[]") else f"[{name}]"
         places = {"scratch": scratch, "place": str(place), "values": values}
-        binary = column.type.removesuffix("[]") == "BLOB"
+        binary = column.type.removesuffix("[]") == "BLOB" or _holds_bytes(column)
         if not binary:
             session.run("pictures.named", **places)
         content, which = ("value", "octet_length(value) > 0") if binary else (_DECODED, _IS_DATA)

@@ -26,6 +26,10 @@ class QueryColumn:
     type: str
 
 
+# A value that a message of DuckDB's quotes.
+_VALUE = re.compile(r"""(?s)(string |format: |value |Input: )(['"])(?:.*\2(?= to |, expected| according |$|\.)|.*$)""")
+
+
 def one_select(session: Session, query: str) -> str:
     """Return the query as one SELECT without its terminator, checked to write nothing; raise InvalidQuery otherwise."""
     try:
@@ -99,9 +103,17 @@ def _operators(plan: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def invalid_query(
     error: duckdb.Error, query: str, shift: int = 0, what: str = "the query", hint: str = ""
 ) -> InvalidQuery:
-    """Return DuckDB's error about the user's SQL as one line, and the place in it; `shift`: lines we put before it."""
+    """Return DuckDB's error about the user's SQL as one line, and the place in it; `shift`: lines we put before it.
+
+    What rows hold is left out: DuckDB quotes the value that it cannot convert, and the line of a file.
+    """
     text = masked(str(error).strip())
     message, _, place = text.partition("\nLINE ")
+    if "CSV Error on Line" in message:
+        return InvalidQuery(f"{what}: {_csv_problem(message)}")
+    if isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException | duckdb.OutOfRangeException):
+        message = _VALUE.sub(r"\1'…'", message.partition("\n")[0])
+        message = re.sub(r"(Overflow in [\w ]+?) \(.*\)", r"\1", message)
     message = re.sub(r"^\w+( \w+)* Error: ", "", " ".join(message.split()))
     message = message.replace("Candidate bindings: :", "Candidate bindings:")
     # DuckDB's own catalogue is nothing that a person meant.
@@ -118,6 +130,27 @@ def invalid_query(
     label = f"line {int(number) - shift}: "
     pointer = caret[len(f"LINE {number}: ") :]
     return InvalidQuery(f"{what}: {message}\n  {label}{line}\n  {' ' * len(label)}{pointer}".rstrip())
+
+
+def _csv_problem(message: str) -> str:
+    """Return what is wrong with a CSV file: where, why, and what to write, without the line itself."""
+    line = re.search(r"CSV Error on Line: (\d+)", message)
+    name = re.search(r"^\s*file = (.*)$", message, re.MULTILINE)
+    file = name[1].strip() if name else "the file"
+    where = f"{file}, line {line[1]}" if line else file
+    if "not utf-8 encoded" in message or "Invalid unicode" in message:
+        return f"{where}: it is not UTF-8: name its encoding, as in read_csv('{file}', encoding = 'latin-1')"
+    if "Maximum line size" in message:
+        return f"{where}: the line is longer than 2 MB: write read_csv('{file}', max_line_size = 100000000)"
+    column = re.search(r'Error when converting column "(.*?)"\..*? to \'(\w+)\'', message, re.DOTALL)
+    if column:
+        return (
+            f"{where}: the value of {column[1]} is not {column[2]}, the type that DuckDB found for the column: write "
+            f"read_csv('{file}', types = {{'{column[1]}': 'VARCHAR'}})"
+        )
+    reason = re.search(r"Expected Number of Columns: \d+ Found: \d+|unterminated quote", message)
+    told = {"unterminated quote": "a quote is never closed"}
+    return f"{where}: {told.get(reason[0], reason[0]) if reason else 'it cannot be read'}; see DuckDB's read_csv"
 
 
 def without_terminator(query: str) -> str:

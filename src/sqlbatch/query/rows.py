@@ -1,0 +1,141 @@
+"""Rows that are handed over instead of queried: relations, DataFrames, Arrow data, lists of dicts, a pipe.
+
+They are written once to the scratch database, where DuckDB keeps every type as it is. So a request has the same id
+whether the command or Python asks for it, and what can be read only once is read only once.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sqlbatch.db.database import Database, scratch_name
+from sqlbatch.db.session import Session
+from sqlbatch.db.sql import quote_identifier, quote_literal
+from sqlbatch.errors import InvalidQuery
+from sqlbatch.query.select import bind, invalid_query, one_select
+
+# The name of an attached scratch file, and of the view of a relation, on the connection that the relation belongs to.
+_CATALOG, _VIEW = "sqlbatch_handed_over", "sqlbatch_relation"
+# Files that can be read only once: a query is read when it is bound, and again when it runs.
+_PIPE = re.compile(r"'(/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+)'")
+
+
+def described(rows: object) -> str:
+    """Return the text that is kept as the query of rows that are handed over; the same for the same kind of rows."""
+    if rows is None:
+        raise InvalidQuery("None cannot be read as rows: give a SELECT, a DataFrame, a relation")
+    if isinstance(rows, duckdb.DuckDBPyRelation):
+        # A relation over a DataFrame has the address of it.
+        return re.sub(r"\b(0x[0-9a-fA-F]+|\d{10,})\b", "…", rows.sql_query())
+    kind = f"{type(rows).__module__.partition('.')[0]} {type(rows).__name__}".removeprefix("builtins ")
+    names: Any = _names(rows) if isinstance(rows, Sequence) else getattr(getattr(rows, "schema", None), "names", None)
+    if names is None or callable(names):
+        # DataFrames have their names in `columns`.
+        names = getattr(rows, "columns", ())
+    return f"{kind} ({', '.join(map(str, names))})"
+
+
+def query_of(database: Database, query: str, rows: object, scratch: Path) -> str:
+    """Return a query that can be run more than once, with rows that are handed over already in the scratch file.
+
+    `rows` are those rows; None where the query itself is to be read. Raises InvalidQuery where rows cannot be read.
+    """
+    con = database.connection
+    if rows is None and con is not None and _has_temporary(con):
+        # Only the connection itself sees its temporary tables and the DataFrames that are registered on it.
+        select = one_select(Session(con, "", owned=False), query)
+        bind(Session(con, "", owned=False), select)
+        rows = con.sql(select)
+    if rows is None:
+        return _without_pipes(query, scratch.parent)
+    try:
+        if isinstance(rows, duckdb.DuckDBPyRelation):
+            _write_relation(rows, scratch)
+        else:
+            _write_data(rows, scratch)
+    except duckdb.Error as error:
+        raise invalid_query(error, query, what="the rows") from error
+    return f"FROM {scratch_name(scratch)}.main.handed_over"
+
+
+def _has_temporary(con: duckdb.DuckDBPyConnection) -> bool:
+    found = con.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE temporary UNION ALL "
+        "SELECT 1 FROM duckdb_views() WHERE temporary AND NOT internal LIMIT 1"
+    )
+    return bool(found.fetchall())
+
+
+def _write_relation(relation: duckdb.DuckDBPyRelation, scratch: Path) -> None:
+    """Write a relation's rows on its own connection, which Python does not tell: it runs SQL through the relation."""
+
+    def run(sql: str) -> list[Any]:
+        result = relation.query(_VIEW, sql)
+        return result.fetchall() if result is not None else []
+
+    # Outside of a transaction each statement is one of its own; to write in the user's own would abort it.
+    if run("SELECT txid_current()") == run("SELECT txid_current()"):
+        raise InvalidQuery("the relation's connection has an open transaction: commit it first")
+    run(f"ATTACH {quote_literal(str(scratch))} AS {_CATALOG}")
+    try:
+        run(f"CREATE TABLE {_CATALOG}.main.handed_over AS FROM {_VIEW}")
+    finally:
+        run(f"DETACH {_CATALOG}")
+        # DuckDB 1.5 leaves the view behind.
+        run(f"DROP VIEW IF EXISTS temp.{_VIEW}")
+
+
+def _write_data(rows: Any, scratch: Path) -> None:
+    with duckdb.connect(str(scratch)) as con:
+        if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
+            names = _names(rows)
+            # A list a column: DuckDB finds one type for its values, and a dict with other keys has NULL there.
+            values = {f"c{number}": [row.get(name) for row in rows] for number, name in enumerate(names)}
+            columns = [f"unnest(${each}) AS {quote_identifier(str(n))}" for each, n in zip(values, names, strict=True)]
+            con.execute(f"CREATE TABLE handed_over AS SELECT {', '.join(columns)}", values)
+            return
+        sqlbatch_rows = rows
+        try:
+            con.execute("CREATE TABLE handed_over AS FROM sqlbatch_rows")
+        except (duckdb.InvalidInputException, duckdb.CatalogException) as error:
+            if "sqlbatch_rows" not in str(error):
+                raise
+            kind = type(sqlbatch_rows).__name__
+            hint = " (DuckDB reads it with pyarrow: install that)" if "pyarrow" in str(error) else ""
+            raise InvalidQuery(
+                f"a {kind} cannot be read as rows{hint}: give a SELECT, the Path of a .sql file, a DuckDB relation, a "
+                "DataFrame (pandas, polars), an Arrow table or reader, or a list of dicts"
+            ) from error
+
+
+def _names(rows: Sequence[Any]) -> list[object]:
+    """Return the keys of dicts in the order in which they first occur."""
+    if not rows or not all(isinstance(row, Mapping) for row in rows):
+        what = "it is empty" if not rows else "an element is not a dict"
+        raise InvalidQuery(f"a list of rows has a dict a row, and {what}")
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _without_pipes(query: str, folder: Path) -> str:
+    """Return a query with the pipes it reads copied to files, for DuckDB reads a query's files more than once."""
+
+    def copied(found: re.Match[str]) -> str:
+        copy = folder / f"piped-{re.sub(r'[^0-9a-z]', '', found[1])}"
+        try:
+            if stat.S_ISREG(Path(found[1]).stat().st_mode):
+                return found[0]
+            if not copy.exists():
+                with Path(found[1]).open("rb") as source, copy.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+        except OSError as error:
+            raise InvalidQuery(f"the query reads {found[1]}, which cannot be read: {error.strerror}") from None
+        return quote_literal(str(copy))
+
+    return _PIPE.sub(copied, query)
