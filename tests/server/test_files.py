@@ -71,7 +71,7 @@ def test_an_expired_file_is_gone(faulty_client: openai.OpenAI, control: Any) -> 
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("a.json", LINE), ("a.jsonl", b""), ("a.jsonl", b"not json\n"), ("upload", LINE), ("a.jsonl", b"\xff\n")],
+    [("a.json", LINE), ("a.jsonl", b""), ("a.jsonl", b"not json\n"), ("upload", b"not json\n"), ("a.jsonl", b"\xff\n")],
 )
 def test_what_is_no_json_lines_file_is_refused_with_the_extra_detail(
     shared_client: openai.OpenAI, name: str, data: bytes

@@ -194,6 +194,10 @@ def serve(
     upstream_key_env: Annotated[
         str | None, typer.Option(metavar="NAME", help="The variable with the upstream's key.")
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name that the offline model answers to; repeatable."),
+    ] = None,
     upstream_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long one request may take upstream.", rich_help_panel=RARELY)
     ] = 600.0,
@@ -237,6 +241,7 @@ def serve(
             faults=faults,
             clock_speed=clock_speed,
             window=window,
+            models=tuple(model or ()),
         )
     )
     return display.Exit.DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import json
 import logging
 import os
 import secrets
@@ -14,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import Route
+from starlette.responses import StreamingResponse
+from starlette.routing import Match, Route
 
 from sqlbatch.server import batches, files
 from sqlbatch.server.batches import ENDPOINTS
 from sqlbatch.server.http import ApiError, Json, as_object, missing_parameter, read_bytes
-from sqlbatch.server.offline.model import OFFLINE, answer
+from sqlbatch.server.offline.model import OFFLINE, answer, stream
 from sqlbatch.server.testing import control
 from sqlbatch.server.testing.replies import FaultyHttp
 from sqlbatch.server.validation import MAX_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -93,7 +95,7 @@ class Gate:
             # A web page must not reach this server by a name of its own that leads to this computer.
             host = headers.get(b"host", b"").decode("latin-1").strip()
             name = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
-            if name and name not in _LOOPBACK:
+            if name and name.lower() not in _LOOPBACK:
                 return ApiError(403, f"This server answers on this computer only, not as '{name}'.")
         if self._key is None:
             return None
@@ -119,7 +121,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     message = error.detail
     if error.status_code in {404, 405}:
         message = f"Invalid URL ({request.method} {request.url.path})"
-    return Json(ApiError(error.status_code, message).body, status_code=error.status_code)
+    return Json(ApiError(error.status_code, message).body, status_code=error.status_code, headers=error.headers)
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
@@ -180,27 +182,49 @@ async def call(request: Request) -> Response:
     """POST to a model endpoint: answered as one line of a batch would be."""
     endpoint = request.url.path
     upstream = _context(request).upstream
-    if request.method != "POST":
-        raise ApiError(404, f"Invalid URL ({request.method} {endpoint})")
-    if endpoint not in ENDPOINTS:
-        if upstream is None:
-            raise ApiError(404, f"Invalid URL (POST {endpoint})")
-        return await upstream.forward(request, await read_bytes(request, MAX_LINE))
+    if allowed := _allowed(request):
+        raise HTTPException(405, headers={"allow": ", ".join(allowed)})
+    if request.method != "POST" or (endpoint not in ENDPOINTS and upstream is None):
+        raise HTTPException(404)
     raw = await read_bytes(request, MAX_LINE)
+    if upstream and endpoint not in ENDPOINTS:
+        return await upstream.forward(request, raw)
     body = as_object(raw)
     if not body.get("model"):
         raise missing_parameter("model")
     if upstream and body["model"] not in _names(request):
         return await upstream.forward(request, raw)
     _check_model(request, body["model"])
-    if body.get("stream"):
-        message = "The offline model does not stream; leave 'stream' out."
-        raise ApiError(400, message, param="stream", code="unsupported_value")
     ledger = _context(request).ledger
     if ledger:
         ledger.add(endpoint)
     status, reply = answer(endpoint, body)
+    if status == 200 and body.get("stream") and endpoint != "/v1/embeddings":
+        options = body.get("stream_options")
+        usage = isinstance(options, dict) and bool(options.get("include_usage"))
+        return StreamingResponse(
+            _events(endpoint, stream(endpoint, reply, usage=usage)), media_type="text/event-stream"
+        )
     return Json(reply, status_code=status)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of an endpoint that exists, but not with this one; none where it does not exist."""
+    if request.url.path in ENDPOINTS:
+        return [] if request.method == "POST" else ["POST"]
+    named = [route for route in request.app.routes if isinstance(route, Route) and route.endpoint is not call]
+    known = [route for route in named if route.matches(request.scope)[0] != Match.NONE]
+    return sorted({method for route in known for method in route.methods or ()})
+
+
+async def _events(endpoint: str, events: Iterator[dict[str, Any]]) -> AsyncIterator[str]:
+    """Yield server-sent events as the endpoint's clients read them."""
+    chat = endpoint == "/v1/chat/completions"
+    for event in events:
+        data = json.dumps(event, separators=(",", ":"))
+        yield f"data: {data}\n\n" if chat else f"event: {event['type']}\ndata: {data}\n\n"
+    if chat:
+        yield "data: [DONE]\n\n"
 
 
 async def list_models(request: Request) -> Response:

@@ -11,7 +11,16 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.responses import FileResponse
 
-from sqlbatch.server.http import ApiError, Json, invalid_value, listing, missing_parameter, new_id, page_size
+from sqlbatch.server.http import (
+    ApiError,
+    Json,
+    invalid_type,
+    invalid_value,
+    listing,
+    missing_parameter,
+    new_id,
+    page_size,
+)
 from sqlbatch.server.storage import beside
 
 if TYPE_CHECKING:
@@ -150,6 +159,14 @@ def _existing(context: Context, file_id: str) -> FileRecord:
 
 def _lifetime(fields: dict[str, str], purpose: str) -> int | None:
     """Return after how many seconds the file expires; batch files do by themselves after 30 days."""
+    if "expires_after" in fields:  # one field of JSON, as some clients send it
+        try:
+            told = json.loads(fields["expires_after"])
+        except (ValueError, RecursionError):
+            told = None
+        if not isinstance(told, dict):
+            raise invalid_type("expires_after", "an object", fields["expires_after"])
+        return expiry_seconds("expires_after", told.get("anchor"), told.get("seconds"))
     anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return BATCH_LIFETIME if purpose == "batch" else None
@@ -158,8 +175,12 @@ def _lifetime(fields: dict[str, str], purpose: str) -> int | None:
 
 
 def _check_batch_file(upload: Upload) -> None:
-    """Refuse what is no JSON Lines file by its name or its first line."""
-    if not (upload.filename or "").endswith(".jsonl"):
+    """Refuse what is no JSON Lines file by its first line, or by its name where that has an ending.
+
+    A client that uploads bytes gives no name: the SDK sends `upload` then.
+    """
+    name = upload.filename or ""
+    if "." in name and not name.lower().endswith(".jsonl"):
         raise ApiError(400, _BAD_FORMAT, detail=True)
     try:
         json.loads(upload.first_line(_FIRST_LINE).decode("utf-8-sig"))
@@ -187,8 +208,8 @@ class Upload:
         self._handle = os.fdopen(
             os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b", buffering=1 << 18
         )
-        self._header = b""
-        self._headers: dict[str, str] = {}
+        self._header = self._header_value = b""
+        self._disposition = b""
         self._name = ""
         self._value: bytearray | None = None
         self._ended = False
@@ -205,7 +226,6 @@ class Upload:
                 "on_end": self._on_end,
             },
         )
-        self._header_value = b""
 
     @property
     def limit(self) -> int:
@@ -248,8 +268,7 @@ class Upload:
         self.path.unlink(missing_ok=True)
 
     def _on_part_begin(self) -> None:
-        self._headers = {}
-        self._header = self._header_value = b""
+        self._disposition = b""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -258,11 +277,12 @@ class Upload:
         self._header_value += data[start:end]
 
     def _on_header_end(self) -> None:
-        self._headers[self._header.decode("latin-1").lower()] = self._header_value.decode("utf-8", "replace")
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._header_value
         self._header = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get("content-disposition", ""))
+        _, options = parse_options_header(self._disposition)  # bytes: text would have to be latin-1
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
         self._value = None
         if self._name != "file":
