@@ -33,11 +33,20 @@ WHERE batch_id = $batch_id::UUID AND state IN ('planned', 'uploading')
 RETURNING batch_id;
 
 -- stuck: batches that carry what a job wants and may be at the provider, whatever became of them there
-SELECT b.batch_id::VARCHAR, b.provider_id, b.input_file_id, b.requests
+SELECT b.batch_id::VARCHAR, b.provider_id, b.input_file_id, b.requests, b.tokens, b.batch_factor IS DISTINCT FROM 0 AS paid
 FROM sqlbatch.batches b
 WHERE b.state IN ('creating', 'open', 'ended', 'fenced') AND b.batch_id IN (
   SELECT m.batch_id FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id WHERE w.job_id = $job_id)
 ORDER BY b.planned_at, b.batch_id;
+
+-- also_waiting: other open jobs that want requests of what a job has at the provider
+SELECT DISTINCT j.job_id
+FROM sqlbatch.job_status j
+JOIN sqlbatch.wanted o ON o.job_id = j.job_id
+JOIN sqlbatch.wanted w ON w.custom_id = o.custom_id AND w.job_id = $job_id
+JOIN sqlbatch.in_flight f ON f.custom_id = w.custom_id
+WHERE j.status IN ('running', 'blocked') AND j.job_id <> $job_id
+ORDER BY j.job_id;
 
 -- give_up: a batch is no longer waited for, and its requests are due again; its results are loaded if they appear later
 UPDATE sqlbatch.batches SET state = 'abandoned', abandoned_at = $now::TIMESTAMP, lease_owner = NULL, lease_until = NULL,

@@ -93,7 +93,7 @@ WHERE job_id = $job_id;
 SELECT b.batch_id::VARCHAR, b.state, b.status, b.provider_id, b.requests, a.answered, a.failed, a.released, a.open,
   b.bytes, b.planned_at, b.opened_at, b.ended_at, b.loaded_at, b.adopted, b.error, b.error_code,
   coalesce(b.completed, 0) + coalesce(b.failed, 0) AS done, coalesce(r.again, 0) AS again, coalesce(r.gone, 0) AS gone,
-  CASE WHEN b.state = 'fenced' THEN b.fenced_at + coalesce(b.grace_seconds, 0) * INTERVAL 1 SECOND END AS fenced_until,
+  CASE WHEN b.state = 'fenced' THEN b.fenced_at + coalesce(b.grace_seconds, 900) * INTERVAL 1 SECOND END AS fenced_until,
   b.taken_from, coalesce(b.doubled, 0) AS doubled
 FROM sqlbatch.batches b JOIN sqlbatch.audit a ON a.batch_id = b.batch_id
 LEFT JOIN (

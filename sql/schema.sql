@@ -100,6 +100,7 @@ CREATE TABLE wanted (
 --   loaded     its results are in                                       <- one transaction with the results
 --   fenced     not found at the provider; its input file is deleted     <- evidence of absence
 --   abandoned  certainly never made; its requests are due again         <- a 4xx reply, or absent after the grace
+--              error_code is given_up: nobody waits for it any more     <- `cancel --give-up`; open again if it ends after all
 CREATE TABLE batches (
   batch_id       UUID NOT NULL,
   state          VARCHAR NOT NULL,
@@ -359,7 +360,9 @@ SELECT *, listed = sent AND strangers = 0 AND repeated = 0 AND sent = answered +
 FROM (
   SELECT b.batch_id, b.state, b.requests AS sent, coalesce(m.listed, 0) AS listed,
     coalesce(r.answered, 0) AS answered, coalesce(r.failed, 0) AS failed,
-    CASE WHEN b.state = 'abandoned' THEN b.requests ELSE coalesce(r.released, 0) END AS released,
+    -- What was given up after a part of it was loaded by hand: the rest counts as released.
+    CASE WHEN b.state = 'abandoned' THEN b.requests - coalesce(r.results, 0) + coalesce(r.released, 0)
+      ELSE coalesce(r.released, 0) END AS released,
     CASE WHEN b.state IN ('loaded', 'abandoned') THEN 0 ELSE b.requests - coalesce(r.results, 0) END AS open,
     coalesce(r.strangers, 0) AS strangers, coalesce(r.results - r.ids, 0) AS repeated
   FROM batches b

@@ -173,13 +173,15 @@ class Job:
         job_actions.retry(self._database, self.job_id, only)
         return self
 
-    def cancel(self, *, progress: bool | None = None) -> Job:
-        """Give the job up, stop its batches unless another job needs them, and return the job itself.
+    def cancel(self, *, give_up: bool = False, progress: bool | None = None) -> Job:
+        """Cancel the job, stop its batches unless another job needs them, and return the job itself.
 
-        What was answered is kept and loaded. Raises JobError where the job is done.
+        What was answered is kept and loaded. With `give_up`, batches that do not end, or that the provider no longer
+        knows, are not waited for: their requests can be sent, and paid, again. Raises JobError where the job is done.
         """
         job_actions.cancel(self._database, self.job_id)
-        self._follow(run.run_job(self._database, self.job_id), progress=progress)
+        steps = run.give_up if give_up else run.run_job
+        self._follow(steps(self._database, self.job_id), progress=progress)
         return self
 
     def _follow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
@@ -114,6 +115,33 @@ def retry_cost(session: Session, job: JobRow, provider: Provider, code: str | No
     price, _ = find_price(session, enrichment)
     failed = Requests("sqlbatch_failed", call_id)
     return count, estimate_cost(session, enrichment, failed, price, provider.batch_factor)
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """What a job has at the provider that has not come back: batches, requests, estimated input tokens.
+
+    `waiting` are the other open jobs that want some of it; `paid` says whether it may be billed.
+    """
+
+    batches: int
+    requests: int
+    tokens: int
+    paid: bool
+    waiting: tuple[int, ...]
+
+
+def stuck(session: Session, job_id: int) -> Stuck:
+    """Return what `give_up` would free."""
+    found = session.run("cancel.stuck", {"job_id": job_id})
+    waiting = session.run("cancel.also_waiting", {"job_id": job_id})
+    return Stuck(
+        len(found),
+        sum(row[3] for row in found),
+        sum(row[4] for row in found),
+        any(row[5] for row in found),
+        tuple(row[0] for row in waiting),
+    )
 
 
 def cancel(database: Database, job_id: int) -> bool:

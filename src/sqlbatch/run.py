@@ -27,6 +27,7 @@ from sqlbatch.errors import (
     DatabaseLocked,
     InvalidTarget,
     JobError,
+    ProviderError,
     ProviderRefused,
     ProviderUnreachable,
 )
@@ -288,6 +289,25 @@ def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, 
     progress = polling.progress(context.database, context.job_id)
     yield progress
     return StepResult(done=not progress.batches or (once and not context.provider.embedded))
+
+
+def give_up(database: Database, job_id: int) -> Iterator[Event]:
+    """Look once more at what a cancelled job has at the provider, then free the requests of all that has not ended.
+
+    The provider need not answer. Results that appear later are loaded by any later step of a job there.
+    """
+    job = database.read(lambda session: jobs.find(session, str(job_id)))
+    provider = provider_of(job)
+    with connect(database, provider) as api:
+        spool = state_dir(database) / "spool"
+        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        context = StepContext(database, api, provider, job_id, new_owner(), spool, check_of)
+        with hold_leases(context.owner):
+            try:
+                yield from step.step(context, sending=False)
+            except ProviderError as error:
+                yield Waiting(str(error))
+            yield from polling.give_up(context)
 
 
 def _failing(job: JobRow) -> JobError:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
+from sqlbatch.batches.client import BatchAPI
 from sqlbatch.batches.providers import KNOWN, find_provider
+from sqlbatch.errors import InvalidSettings
 
 from .bench import KEY, numbered
 from .dialects import DIALECTS, Gateway
@@ -92,3 +97,55 @@ def test_of_the_limit_told_and_the_one_configured_the_smaller_holds(bench: Bench
     assert bench.sql(told) == [(1,)]
     assert [batch["request_counts"]["total"] for batch in bench.control.batches()] == [2, 2, 2, 0]
     bench.check(6)
+
+
+def test_a_provider_of_ones_own_says_what_its_requests_carry(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "sqlbatch.toml").write_text(
+        f"""
+        [providers.gateway]
+        base_url = "{bench.base_url}"
+        completion_window = "24h"
+        headers = {{ X-Team = "films" }}
+        upload_fields = {{ project = "p-{{name}}" }}
+        create_query = {{ "api-version" = "7" }}
+        create_fields = {{ priority = 1 }}
+        """
+    )
+    provider = replace(find_provider("gateway"), first_poll=0.1)
+    seen: list[httpx2.Request] = []
+    send = httpx2.Client.send
+
+    def sending(client: httpx2.Client, request: httpx2.Request, **more: Any) -> httpx2.Response:
+        if client.headers.get("user-agent", "").startswith("python-httpx2") and request.method == "POST":
+            request.read()
+            seen.append(request)
+        return send(client, request, **more)
+
+    bench.monkeypatch.setattr(httpx2.Client, "send", sending)
+    api = BatchAPI(provider.base_url, None, provider.name, provider, loopback=True)
+    file = tmp_path / "sqlbatch-x.jsonl"
+    file.write_text('{"custom_id": "1"}\n')
+    file_id = api.upload(file, lambda _: None)
+    api.create(file_id, "/v1/chat/completions", "x")
+    api.close()
+    upload, create = seen[-2:]
+    assert b'name="project"\r\n\r\np-sqlbatch-x.jsonl' in upload.content
+    assert (upload.headers["x-team"], create.headers["x-team"]) == ("films", "films")
+    assert create.url.params["api-version"] == "7"
+    assert json.loads(create.content)["priority"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('headers = { Authorization = "Bearer sk-1" }', "cannot set the header Authorization: the key comes from"),
+        ("headers = { X-Team = 7 }", "X-Team in headers of [providers.gateway] must be a text"),
+        ('headers = "X-Team"', "headers must be a table, such as"),
+        ('create_fields = { metadata = "x" }', "cannot set metadata: sqlbatch says it itself"),
+        ('upload_path = "https://elsewhere.example"', "upload_path of [providers.gateway] must be a path"),
+    ],
+)
+def test_a_provider_cannot_carry_a_key_or_break_what_sqlbatch_says(tmp_path: Path, line: str, told: str) -> None:
+    (tmp_path / "sqlbatch.toml").write_text(f'[providers.gateway]\nbase_url = "http://127.0.0.1:1/v1"\n{line}\n')
+    with pytest.raises(InvalidSettings, match=re.escape(told)):
+        find_provider("gateway")

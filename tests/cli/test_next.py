@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sqlbatch import job_actions
+from sqlbatch.batches import plan
+from sqlbatch.batches.providers import KNOWN
 from sqlbatch.db.jobs import JobRow
 from sqlbatch.display import next_step
 from tests.query.support import Failure, begin, content, database, enrich
@@ -108,3 +110,22 @@ def test_the_step_of_what_is_done_runs_as_it_is_told(here: Command) -> None:
     words = shlex.split(told)
     assert words[0] == "sqlbatch"
     assert "answered" in here(*words[1:]).out
+
+
+def test_cancel_without_a_job_cancels_nothing_unasked(here: Command) -> None:
+    begin(database("enriched.duckdb"), "SELECT 'a' AS x", into="tags")
+    unnamed = here("cancel")
+    assert unnamed.code == 2
+    assert unnamed.error.startswith("name the job to cancel; the newest is job 1 (tags, 0 of 1 requests answered)")
+    assert "sqlbatch wait 1" in here("jobs").err
+
+
+def test_giving_up_what_may_have_been_paid_asks_first(here: Command) -> None:
+    db = database("enriched.duckdb")
+    job_id = begin(db, "SELECT 'a' AS x", into="tags")
+    plan.pack(db, job_id, KNOWN["openai"])
+    db.write(lambda session: session.sql("UPDATE sqlbatch.batches SET state = 'open', provider_id = 'batch_1'"))
+    asked = here("cancel", "1", "--give-up")
+    assert (asked.code, "add --yes to do it without being asked" in asked.error) == (1, True)
+    assert "1 request in 1 batch" in asked.err
+    assert db.read(lambda session: session.sql("SELECT state FROM sqlbatch.batches")) == [("open",)]

@@ -211,7 +211,7 @@ def _load_again(ground: Ground, bench: Bench) -> str:
 
 def _cancel_again(ground: Ground, bench: Bench) -> str:
     """Cancel again, then ask for the same anew: what was answered by then is kept and not paid again."""
-    right(ground.run(bench, ["cancel", "--poll", "60"], limits=LIMITS))
+    right(ground.run(bench, ["cancel", "1", "--poll", "60"], limits=LIMITS))
     hold_leases = {"validating", "in_progress", "finalizing", "cancelling"}
     ours = {row[0] for row in bench.sql("SELECT provider_id FROM sqlbatch.batches")}
     running = [one for one in bench.control.batches() if one["id"] in ours and one["status"] in hold_leases]
@@ -259,8 +259,8 @@ SCENARIOS = [
     Scenario("wait", ["wait", "--poll", "60"], _sent, _wait),
     Scenario("retry", ["retry", "--yes", "--poll", "60"], _failed, _wait_and_retry, retried=1),
     Scenario("load, a file fetched by hand", ["load", "answers", FETCHED], _fetched, _load_again),
-    Scenario("cancel", ["cancel", "--poll", "60"], _half_stuck, _cancel_again, cancels=True),
-    Scenario("cancel, nothing sent yet", ["cancel", "--poll", "60"], _planned_only, _cancel_again, cancels=True),
+    Scenario("cancel", ["cancel", "1", "--poll", "60"], _half_stuck, _cancel_again, cancels=True),
+    Scenario("cancel, nothing sent yet", ["cancel", "1", "--poll", "60"], _planned_only, _cancel_again, cancels=True),
     Scenario("the final join", ["wait", "--poll", "60"], _before_join, _wait),
 ]
 

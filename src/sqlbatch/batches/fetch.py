@@ -82,6 +82,10 @@ def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progre
         except ProviderRefused as error:
             if error.status not in {404, 410}:
                 raise
+            if kind == "error" and paths[:-1] and _lines(paths[0]) >= batch.requests:
+                # Some gateways name an error file that never exists: nothing of the batch can be in it.
+                paths.remove(path)
+                continue
             if error.status == 404 and clock.now() < batch.ended_at + GONE_AFTER:
                 raise ProviderUnreachable(f"{api.name} does not have {file_id} yet; it is asked for again") from None
             # With the key of another project nothing of the batch can be seen, and nothing is known of its files.
@@ -89,6 +93,12 @@ def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progre
             paths.remove(path)
             gone = True
     return Fetched(tuple(paths), gone)
+
+
+def _lines(path: Path) -> int:
+    """Return how many lines a file has."""
+    with path.open("rb") as handle:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: handle.read(1 << 20), b""))
 
 
 def fetch_input(api: BatchAPI, batch: Ended, told: ProviderBatch, spool: Path) -> Path:

@@ -204,7 +204,7 @@ def give_up(context: StepContext) -> Iterator[Event]:
     are loaded all the same, for given-up batches are looked up once a run.
     """
     asked = {"job_id": context.job_id}
-    for batch_id, provider_id, file_id, requests in context.database.read(lambda s: s.run("cancel.stuck", asked)):
+    for batch_id, provider_id, file_id, requests, _, _ in context.database.read(lambda s: s.run("cancel.stuck", asked)):
         with contextlib.suppress(ProviderError):
             if provider_id is not None:
                 context.api.cancel(provider_id)

@@ -33,7 +33,7 @@ BRIEFLY = {
     "wait": "Steps until the job is done, with progress.",
     "sync": "One step of every open job, fit for cron.",
     "retry": "Ask again for what failed.",
-    "cancel": "Give a job up; what was answered is kept.",
+    "cancel": "Cancel a job; what was answered is kept.",
     "load": "The target from what is there; files fetched by hand.",
     "query": "Any SQL of yours on the database.",
     "prune": "Give up what ended jobs need no longer.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ from sqlbatch.cli.app import Interrupted, app
 from sqlbatch.cli.follow import at, confirmed, ending, existing, follow, patiently, seen
 from sqlbatch.db import jobs as state
 from sqlbatch.display.status import GOING_ON
-from sqlbatch.errors import InvalidSettings, SqlbatchError
+from sqlbatch.errors import InvalidOption, InvalidSettings, SqlbatchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,19 +220,80 @@ def retry(
 
 
 @app.command()
-def cancel(job: opt.JobArgument = None, db: opt.Db = None, poll: opt.Poll = None, as_json: opt.Json = False) -> int:
-    """Give a job up: its batches are stopped, unless another job needs them; what was answered is kept.
+def cancel(
+    job: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="JOB",
+            help="A job's number or its target's name. Without one, it asks whether to cancel the newest.",
+            show_default=False,
+            autocompletion=complete.jobs,
+        ),
+    ] = None,
+    db: opt.Db = None,
+    give_up: Annotated[
+        bool,
+        typer.Option(
+            "--give-up", help="Do not wait for batches that never end or that the provider forgot; asks first."
+        ),
+    ] = False,
+    yes: opt.Yes = False,
+    poll: opt.Poll = None,
+    as_json: opt.Json = False,
+) -> int:
+    """Cancel a job: its batches are stopped, unless another job needs them; what was answered is kept.
 
     Example: sqlbatch cancel movie_tags
     """
     database = existing(db)
     with database.session() as session:
         found = state.find(session, job)
+    if job is None and not yes:
+        newest = f"job {found.job_id} ({found.target}, {found.answered:,} of {found.requests:,} requests answered)"
+        if not sys.stdin.isatty():
+            raise InvalidOption(f"name the job to cancel; the newest is {newest}: sqlbatch cancel {found.job_id}")
+        if not display.confirm(f"Cancel {newest}?"):
+            display.info("nothing cancelled")
+            return display.Exit.ERROR
+    if give_up:
+        return _give_up(database, found, yes=yes, as_json=as_json)
     if not job_actions.cancel(database, found.job_id):
         display.info(f"job {found.job_id} was cancelled before; waiting for what it left at the provider")
     follow(database, found.job_id, reach.provider_of(found), once=False, poll=config.poll(poll), back="cancel")
+    return _cancelled(database, found.job_id, as_json=as_json)
+
+
+def _give_up(database: Database, job: JobRow, *, yes: bool, as_json: bool) -> int:
+    """Free the requests of a job's batches that do not come back, after asking: they may have been paid."""
     with database.session() as session:
-        after, billed = state.find(session, str(found.job_id)), state.billed(session, found.job_id)
+        stuck = job_actions.stuck(session, job.job_id)
+    if stuck.batches:
+        others = f", also for {display.counted(len(stuck.waiting), 'other job')}" if stuck.waiting else ""
+        paid = (
+            "may have been answered and billed, and are paid again when they are sent again"
+            if stuck.paid
+            else "are free"
+        )
+        with seen(asked=not yes):
+            display.info(
+                f"job {job.job_id} waits at {label(job.provider, job.base_url)} for "
+                f"{display.counted(stuck.requests, 'request')} in "
+                f"{display.counted(stuck.batches, 'batch', 'batches')}, "
+                f"about {stuck.tokens:,} tokens of input. They {paid}{others}"
+            )
+        if not yes and not sys.stdin.isatty():
+            raise InvalidSettings("giving up may pay the same requests twice: add --yes to do it without being asked")
+        if not yes and not display.confirm("Give them up?"):
+            display.info("nothing given up, nothing changed")
+            return display.Exit.ERROR
+    job_actions.cancel(database, job.job_id)
+    display.follow(run.give_up(database, job.job_id))
+    return _cancelled(database, job.job_id, as_json=as_json)
+
+
+def _cancelled(database: Database, job_id: int, *, as_json: bool) -> int:
+    with database.session() as session:
+        after, billed = state.find(session, str(job_id)), state.billed(session, job_id)
     if as_json:
         display.print_json(display.job_json(after, at(database), billed))
     display.info(
