@@ -1,0 +1,122 @@
+"""The macros that stand for calls in planned SQL: what a call asks, and what its answer is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sqlbatch.functions.collect import ASK
+from sqlbatch.functions.find import VALUE
+from sqlbatch.functions.syntax import columns_in
+from sqlbatch.query.bodies import call_of, input_of
+from sqlbatch.query.endpoints import endpoint_of, read_returns, returns_of
+from sqlbatch.query.enrichment import CHAT, parameters
+from sqlbatch.store.queries import quote_literal
+
+if TYPE_CHECKING:
+    from sqlbatch.functions.catalogue import Ask
+    from sqlbatch.functions.find import Call
+    from sqlbatch.query import bodies
+    from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.query.returns import Returns
+
+EMBEDDINGS = "/v1/embeddings"
+# In an explained plan this names a call on whose answers the plan rests.
+PROBE = "sqlbatch_probe_{}:"
+# A list or a struct is shown to the model as JSON, anything else as DuckDB prints it: the same rule as for --input.
+TEXT = r"""CREATE OR REPLACE TEMP MACRO sqlbatch_text(sqlbatch_x) AS
+  CASE WHEN regexp_matches(typeof(sqlbatch_x), '(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$')
+    THEN to_json(sqlbatch_x)::VARCHAR ELSE CAST(sqlbatch_x AS VARCHAR) END"""
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """One call in terms of the Batch API: the constant side of its requests, and how an answer becomes a value."""
+
+    number: int
+    ask: Ask
+    call: bodies.Call
+    returns: Returns
+    constant: bool
+
+    @property
+    def value_type(self) -> str:
+        """Return the SQL type of the call."""
+        return self.ask.value_type(self.returns)
+
+    @property
+    def answers(self) -> str:
+        """Return the name of the temporary table with its answers; equal asks share one."""
+        kind = f"{self.call.call_id.hex}_{self.ask.question.shape}_{self.ask.on_error}"
+        return f"sqlbatch_answers_{kind}"
+
+    def probe_macros(self) -> list[str]:
+        """Return macros by which an explained plan shows whether it rests on the call's answers."""
+        mark = quote_literal(PROBE.format(self.number))
+        salt = ", random()" if self.constant else ""
+        return [
+            f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS "
+            f"TRY_CAST(concat({mark}, sqlbatch_text(sqlbatch_x){salt}) AS {self.value_type})",
+            f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS sqlbatch_text(sqlbatch_x)",
+        ]
+
+    def symbolic_macro(self) -> str:
+        """Return a macro for bounds: every filter passes, and a text stands for itself."""
+        kind = self.value_type
+        value = "true" if kind == "BOOLEAN" else "sqlbatch_text(sqlbatch_x)" if kind == "VARCHAR" else "NULL"
+        return (
+            f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS "
+            f"CASE WHEN sqlbatch_x IS NOT NULL THEN CAST({value} AS {kind}) END"
+        )
+
+    def null_macro(self) -> str:
+        """Return the macro of a call that nothing rests on: it has no answers."""
+        return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS CAST(NULL AS {self.value_type})"
+
+    def ask_macro(self) -> str:
+        """Return the macro of the varying part of a request's body, from the call's input."""
+        return f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS {self._input()}"
+
+    def value_macro(self) -> str:
+        """Return the macro that looks an answer up."""
+        return (
+            f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS ("
+            f"SELECT sqlbatch_value FROM {self.answers} WHERE sqlbatch_key = {custom_id(self.call.call_id, self._input())})"
+        )
+
+    def value_sql(self, content: str, vector: str, error: str) -> str:
+        """Return SQL of a value from an answer's text and vector, and of what went wrong."""
+        return self.ask.value_sql(self.returns, content, vector, error)
+
+    def _input(self) -> str:
+        shown = input_of(self.call.endpoint, "sqlbatch_text(sqlbatch_x)")
+        empty = " AND sqlbatch_text(sqlbatch_x) <> ''" if self.ask.embeds else ""
+        return f"CASE WHEN sqlbatch_x IS NOT NULL{empty} THEN {shown} END"
+
+
+def custom_id(call_id: UUID, shown: str) -> str:
+    """Return SQL of a request's id, from its call and SQL of its input: the rule that all requests follow."""
+    return f"left(sha256(concat_ws(chr(31), {quote_literal(str(call_id))}, {shown})), 32)::UUID"
+
+
+def lookup(call: Call, enrichment: Enrichment) -> Lookup:
+    """Return a call in terms of the Batch API; model, parameters and address are the enrichment's where it has none.
+
+    Raises InvalidEnrichment for a model or parameters that do not go with it.
+    """
+    ask = call.ask
+    own = dict(ask.params)
+    model = ask.model or enrichment.model
+    if ask.embeds:
+        returns = returns_of(EMBEDDINGS, None, model, own)
+        asked = replace(enrichment, endpoint=EMBEDDINGS, instructions=None, model=model, params=parameters(own))
+    else:
+        returns = read_returns(CHAT, ask.question.returns)
+        endpoint = enrichment.endpoint if endpoint_of(enrichment.endpoint).talks else CHAT
+        merged = {**dict(enrichment.params), **dict(parameters(own))}
+        asked = replace(enrichment, endpoint=endpoint, instructions=ask.question.instructions, model=model,
+                        params=tuple(sorted(merged.items())))  # fmt: skip
+    asked = replace(asked, returns=returns.text, prompt=None, inputs=(), images=())
+    source = call.node["arguments"][0]["expression"]
+    return Lookup(call.number, ask, call_of(asked, returns), returns, not any(columns_in(source)))

@@ -1,0 +1,251 @@
+"""The sources of a query, each kept as it was when the query was planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch.functions.find import VALUE
+from sqlbatch.functions.syntax import (
+    Node,
+    Syntax,
+    children,
+    conjuncts,
+    is_query,
+    point,
+    walk,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlbatch.functions.find import Found
+
+# A pinned source is named like this in the planned SQL, with its number between the signs.
+NAME = "@sqlbatch_source_{}@"
+# What gives another value at another time, in one query the same for all rows: it is fixed when the query is planned.
+CLOCK = frozenset({
+    "now", "current_timestamp", "current_date", "current_time", "today", "localtime", "localtimestamp",
+    "get_current_timestamp", "get_current_time", "transaction_timestamp", "current_localtime", "current_localtimestamp",
+})  # fmt: skip
+# What gives another value for each row and each time.
+RANDOM = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "setseed", "hash_random"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """A relation of the query that calls no function: `query` is the SQL that gives its rows."""
+
+    number: int
+    relation: str
+    query: str
+
+    @property
+    def name(self) -> str:
+        """Return its name in the planned SQL."""
+        return NAME.format(self.number)
+
+
+def has_calls(value: Any) -> bool:
+    """Whether a part of a planned tree calls an AI function."""
+    return any(str(node.get("function_name", "")).startswith(VALUE) for node in walk(value))
+
+
+def fix_clock(value: Any, constant: Callable[[str], Node]) -> Any:
+    """Return a tree with now() and the like replaced by what `constant` gives for them."""
+    if isinstance(value, list):
+        return [fix_clock(each, constant) for each in value]
+    if not isinstance(value, dict):
+        return value
+    name = ""
+    if value.get("class") == "FUNCTION" and not value["arguments"]:
+        name = str(value["function_name"]).casefold()
+    elif value.get("class") == "COLUMN_REF" and len(value["column_names"]) == 1:
+        name = str(value["column_names"][0]).casefold()
+        # A column may have the name of one that is called with parentheses.
+        name = name if name.startswith(("current_", "local")) else ""
+    if name in CLOCK:
+        return constant(name) | {"alias": value["alias"] or name if value["class"] == "COLUMN_REF" else value["alias"]}
+    return {key: fix_clock(each, constant) for key, each in value.items()}
+
+
+def pin_sources(syntax: Syntax, found: Found, binds: Callable[[str], bool]) -> tuple[Source, ...]:
+    """Replace the relations of a query that call nothing by pinned ones, in place, and return these.
+
+    `binds` says whether DuckDB accepts a query as it stands. Raises InvalidQuery for what is random outside of them.
+    """
+    pinning = _Pinning(syntax, found, binds)
+    pinning.query(found.root, frozenset())
+    for node in walk(found.root):
+        name = str(node.get("function_name", "")).casefold()
+        if node.get("class") == "FUNCTION" and name in RANDOM:
+            raise point(found.query, node, f"{name}() gives another value in each stage: compute it in a table first")
+    return tuple(pinning.sources)
+
+
+class _Pinning:
+    def __init__(self, syntax: Syntax, found: Found, binds: Callable[[str], bool]) -> None:
+        self.syntax = syntax
+        self.found = found
+        self.binds = binds
+        self.sources: list[Source] = []
+        self._known: dict[str, Source] = {}
+        self._names, self._wholes, self._all = _mentioned(found.root)
+
+    def query(self, node: Node, ctes: frozenset[str]) -> None:
+        """Pin the sources of a query node; `ctes` are the names that are CTEs there."""
+        for entry in node["cte_map"]["map"]:
+            inner = entry["value"]["query_node"]
+            name = entry["key"].casefold()
+            whole = self.syntax.in_from(inner, entry["key"])
+            if inner["type"] == "RECURSIVE_CTE_NODE" or has_calls(inner) or _reads(inner, ctes):
+                self.query(inner, ctes | {name} if inner["type"] == "RECURSIVE_CTE_NODE" else ctes)
+            elif (pinned := self._pinned(whole, None, every=bool(entry["value"]["aliases"]))) is not whole:
+                everything = self.syntax.query("FROM t")
+                entry["value"]["query_node"] = {**everything, "from_table": pinned}
+            ctes |= {name}
+        for part in [*(node.get("children") or ()), node.get("left"), node.get("right")]:
+            if part:
+                self.query(part, ctes)
+        if node["type"] != "SELECT_NODE":
+            return
+        node["from_table"] = self._relation(node["from_table"], node, ctes)
+        for key, value in node.items():
+            if key not in {"from_table", "cte_map"} and isinstance(value, dict | list):
+                self._subqueries(value, ctes)
+
+    def _subqueries(self, value: Any, ctes: frozenset[str]) -> None:
+        if is_query(value):
+            self.query(value, ctes)
+            return
+        for child in children(value):
+            self._subqueries(child, ctes)
+
+    def _relation(self, relation: Node, select: Node, ctes: frozenset[str]) -> Node:
+        kind = relation["type"]
+        if kind == "JOIN":
+            # In place, for calls in ON remember their join.
+            for side in ("left", "right"):
+                relation[side] = self._relation(relation[side], select, ctes)
+            if relation["condition"] is not None:
+                self._subqueries(relation["condition"], ctes)
+            return relation
+        if kind == "EMPTY" or has_calls(relation) or _reads(relation, ctes):
+            if kind == "SUBQUERY":
+                self.query(relation["subquery"]["node"], ctes)
+            elif kind == "TABLE_FUNCTION":
+                self._subqueries(relation["function"], ctes)
+            return relation
+        return self._pinned(relation, select)
+
+    def _pinned(self, relation: Node, select: Node | None, *, every: bool = False) -> Node:
+        whole = self.syntax.select(
+            [self.syntax.expression("*")], like=self.syntax.query("FROM t") | {"from_table": relation}
+        )
+        if not self.binds(self.syntax.write(whole)):
+            # It takes columns from the relations before it (LATERAL), or is unknown, which the query's check tells.
+            if relation["type"] == "SUBQUERY":
+                self.query(relation["subquery"]["node"], frozenset())
+            return relation
+        alias = relation["alias"] or _default_alias(relation, len(self.sources))
+        pinned = whole if every else whole | {"select_list": self._columns(whole, alias)}
+        for condition in self._conditions(relation, select) if select else ():
+            narrower = pinned | {"where_clause": self.syntax.all_of([*conjuncts(pinned["where_clause"]), condition])}
+            if self.binds(self.syntax.write(narrower)):
+                pinned = narrower
+        sql = self.syntax.write(pinned)
+        if sql not in self._known:
+            source = Source(len(self.sources) + 1, alias, sql)
+            self.sources.append(source)
+            self._known[sql] = source
+        return self.syntax.table(self._known[sql].name, alias)
+
+    def _conditions(self, relation: Node, select: Node) -> list[Node]:
+        """Return the conditions of WHERE that only read, and may hold for the rows of one relation by itself."""
+        joins = select["from_table"]
+        alone = joins is relation
+        if not alone and not _all_inner(joins):
+            return []
+        found = []
+        for part in conjuncts(select["where_clause"]):
+            plain = all(not is_query(node) and node.get("class") not in {"SUBQUERY", "WINDOW"} for node in walk(part))
+            fixed = not any(str(n.get("function_name", "")).casefold() in RANDOM for n in walk(part))
+            if plain and fixed and not has_calls(part) and any(n.get("class") == "COLUMN_REF" for n in walk(part)):
+                found.append(part)
+        return found
+
+    def _columns(self, whole: Node, alias: str) -> list[Node]:
+        """Return the columns to keep: those that the query names anywhere, or all of them."""
+        if self._all or alias.casefold() in self._wholes:
+            return list(whole["select_list"])
+        pattern = self.syntax.expression("COLUMNS(lambda c: list_contains(names, lower(c)))",
+                                         names=_names_list(self.syntax, self._names))  # fmt: skip
+        kept = whole | {"select_list": [pattern]}
+        if self.binds(self.syntax.write(kept)):
+            return [pattern]
+        none = [self.syntax.expression("1 AS sqlbatch_one")]
+        return none if self.binds(self.syntax.write(whole | {"select_list": none})) else list(whole["select_list"])
+
+
+def _names_list(syntax: Syntax, names: frozenset[str]) -> Node:
+    shape = syntax.expression("['x']")
+    return {**shape, "arguments": [{"name": "", "expression": syntax.text(name)} for name in sorted(names)]}
+
+
+def _mentioned(root: Node) -> tuple[frozenset[str], frozenset[str], bool]:
+    """Return every name in the query, in small letters, those that stand alone, and whether it may mean other columns.
+
+    A name alone may be a whole row: SELECT m FROM movies m.
+    """
+    names: set[str] = set()
+    alone: set[str] = set()
+    everything = False
+    for node in walk(root):
+        if node.get("class") == "COLUMN_REF":
+            parts = [str(name).casefold() for name in node["column_names"]]
+            names.update(parts)
+            alone.update(parts[:1] if len(parts) == 1 else ())
+        elif node.get("class") in {"STAR", "POSITIONAL_REFERENCE"} or node.get("ref_type") == "NATURAL":
+            everything = True
+        elif node.get("type") == "JOIN":
+            names.update(str(name).casefold() for name in node["using_columns"])
+        elif node.get("type") == "PIVOT":
+            everything = True
+    return frozenset(names), frozenset(alone), everything
+
+
+def _reads(relation: Node, ctes: frozenset[str]) -> bool:
+    """Whether a relation reads a CTE, which is pinned where it is defined."""
+    return any(
+        node.get("type") == "BASE_TABLE" and not node["schema_name"] and str(node["table_name"]).casefold() in ctes
+        for node in walk(relation)
+    )
+
+
+def _all_inner(relation: Node) -> bool:
+    return all(
+        node.get("type") != "JOIN" or (node["join_type"] == "INNER" and node["ref_type"] in {"REGULAR", "CROSS"})
+        for node in walk(relation)
+        if not is_query(node)
+    )
+
+
+def _default_alias(relation: Node, number: int) -> str:
+    if relation["type"] == "TABLE_FUNCTION":
+        return str(relation["function"]["function_name"])
+    if relation["type"] == "BASE_TABLE":
+        name = str(relation["table_name"])
+        # A file in FROM is named by its stem.
+        return PurePath(name).name.split(".")[0] if "/" in name or "." in name else name
+    return f"sqlbatch_unnamed_{number}"
+
+
+def row_orders(syntax: Syntax, relation: Node) -> list[Node] | None:
+    """Return the row numbers of all pinned sources in FROM, which put its rows in one order; None where it has others."""
+    if relation["type"] == "BASE_TABLE" and str(relation["table_name"]).startswith("@sqlbatch_source_"):
+        return [syntax.column(relation["alias"], "rowid")]
+    if relation["type"] == "JOIN" and relation["ref_type"] in {"REGULAR", "CROSS"} and relation["join_type"] == "INNER":
+        left, right = row_orders(syntax, relation["left"]), row_orders(syntax, relation["right"])
+        return None if left is None or right is None else left + right
+    return None

@@ -1,0 +1,209 @@
+"""DuckDB's own syntax tree of a query, as dictionaries: read, walked, built and written back as SQL."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from sqlbatch.errors import InvalidQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Node = dict[str, Any]
+
+# The location that DuckDB gives to a node that stands nowhere in the text.
+NOWHERE = 2**64 - 1
+
+
+@functools.cache
+def _aggregates() -> frozenset[str]:
+    """Return the names of DuckDB's aggregate functions, in small letters."""
+    with duckdb.connect() as con:
+        found = con.execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
+        ).fetchall()
+    return frozenset(name.casefold() for (name,) in found)
+
+
+class Syntax:
+    """Reads SQL into DuckDB's syntax tree and writes it back, on a connection of its own that holds no data."""
+
+    def __init__(self) -> None:
+        self._con = duckdb.connect()
+        self.aggregates = _aggregates()
+        self._templates: dict[str, Node] = {}
+
+    def read(self, query: str) -> Node:
+        """Return the query node of one SELECT; raise InvalidQuery for what DuckDB cannot read."""
+        found = self._con.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchall()[0][0]
+        tree = json.loads(found)
+        if tree.get("error"):
+            raise InvalidQuery(f"the query: {tree.get('error_message', 'DuckDB cannot read it')}")
+        node: Node = tree["statements"][0]["node"]
+        return node
+
+    def write(self, node: Node) -> str:
+        """Return the SQL of a query node."""
+        tree = {"error": False, "statements": [{"node": node, "named_param_map": []}]}
+        found = self._con.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchall()
+        return str(found[0][0])
+
+    def write_expression(self, expression: Node) -> str:
+        """Return the SQL of an expression."""
+        return self.write(self.select([expression | {"alias": ""}])).removeprefix("SELECT ")
+
+    def expression(self, sql: str, **parts: Node) -> Node:
+        """Return the tree of an expression, its columns named like `parts` replaced by those."""
+        if sql not in self._templates:
+            self._templates[sql] = self.read(f"SELECT {sql}")["select_list"][0]
+        return _filled(self._templates[sql], parts) if parts else self._templates[sql]
+
+    def select(self, items: list[Node], like: Node | None = None) -> Node:
+        """Return a SELECT of these items; FROM, WHERE and the rest are those of `like`, without its modifiers."""
+        base = like if like is not None else self._bare()
+        return base | {"select_list": items, "modifiers": []}
+
+    def query(self, sql: str) -> Node:
+        """Return the query node of SQL of ours."""
+        if sql not in self._templates:
+            self._templates[sql] = self.read(sql)
+        return self._templates[sql]
+
+    def table(self, name: str, alias: str) -> Node:
+        """Return a reference to a table in FROM."""
+        return {**self.query("FROM t AS a")["from_table"], "table_name": name, "alias": alias,
+                "qualified_name": {"path": [name]}}  # fmt: skip
+
+    def in_from(self, node: Node, alias: str) -> Node:
+        """Return a query as a relation in FROM."""
+        shape = self.query("FROM (SELECT 1) AS a")["from_table"]
+        return {**shape, "alias": alias, "subquery": {"node": node, "named_param_map": []}}
+
+    def scalar(self, node: Node) -> Node:
+        """Return a query as an expression."""
+        shape = self.expression("(SELECT 1)")
+        return {**shape, "alias": "", "subquery": {"node": node, "named_param_map": []}}
+
+    def column(self, *names: str) -> Node:
+        """Return a reference to a column."""
+        return {**self.expression("x"), "column_names": list(names)}
+
+    def text(self, value: str) -> Node:
+        """Return a text as a literal."""
+        return {**self.expression("'x'"), "literal": {"kind": "STRING", "text": value}}
+
+    def all_of(self, conditions: Iterable[Node]) -> Node | None:
+        """Return conditions joined by AND; None where there is none."""
+        parts = list(conditions)
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        return {**self.expression("a AND b"), "children": parts}
+
+    def compute(self, sql: str) -> Any:
+        """Return the one value of a query that reads no tables; raise duckdb.Error where it cannot be computed."""
+        return self._con.execute(sql).fetchall()[0][0]
+
+    def _bare(self) -> Node:
+        return self.query("SELECT 1")
+
+
+def _filled(value: Any, parts: dict[str, Node]) -> Any:
+    if isinstance(value, list):
+        return [_filled(each, parts) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class") == "COLUMN_REF" and len(value["column_names"]) == 1 and value["column_names"][0] in parts:
+        return parts[value["column_names"][0]]
+    return {key: _filled(each, parts) for key, each in value.items()}
+
+
+def is_expression(value: Any) -> bool:
+    """Whether a part of the tree is an expression."""
+    return isinstance(value, dict) and "class" in value
+
+
+def is_query(value: Any) -> bool:
+    """Whether a part of the tree is a query node: a SELECT, a set operation or a recursive CTE."""
+    return isinstance(value, dict) and str(value.get("type", "")).endswith("_NODE") and "modifiers" in value
+
+
+def children(value: Any) -> Iterator[Node]:
+    """Return the next expressions, relations and queries below a part of the tree."""
+    parts = value.values() if isinstance(value, dict) else value
+    for part in parts:
+        if isinstance(part, dict) and (is_expression(part) or is_query(part) or is_relation(part)):
+            yield part
+        elif isinstance(part, dict | list):
+            yield from children(part)
+
+
+def is_relation(value: Any) -> bool:
+    """Whether a part of the tree is a relation in FROM."""
+    return isinstance(value, dict) and "sample" in value and "alias" in value and "class" not in value
+
+
+def walk(value: Any) -> Iterator[Node]:
+    """Return a part of the tree and all that is below it."""
+    if isinstance(value, dict) and (is_expression(value) or is_query(value) or is_relation(value)):
+        yield value
+    for child in children(value) if isinstance(value, dict | list) else ():
+        yield from walk(child)
+
+
+def without_subqueries(expression: Node) -> Iterator[Node]:
+    """Return an expression and all that is below it, but for what stands in subqueries."""
+    yield expression
+    for child in children(expression):
+        if not is_query(child):
+            yield from without_subqueries(child)
+
+
+def conjuncts(condition: Node | None) -> list[Node]:
+    """Return the parts that AND joins in a condition."""
+    if condition is None:
+        return []
+    if condition.get("type") == "CONJUNCTION_AND":
+        return [part for child in condition["children"] for part in conjuncts(child)]
+    return [condition]
+
+
+def columns_in(value: Any) -> Iterator[Node]:
+    """Return the references to columns in a part of the tree."""
+    return (node for node in walk(value) if node.get("class") == "COLUMN_REF")
+
+
+def replaced(value: Any, old: Node, new: Any) -> Any:
+    """Return a part of the tree with one node (told by identity) replaced; what has it not is shared."""
+    if value is old:
+        return new
+    if isinstance(value, dict):
+        changed = {key: replaced(each, old, new) for key, each in value.items()}
+        return changed if any(changed[key] is not value[key] for key in value) else value
+    if isinstance(value, list):
+        items = [replaced(each, old, new) for each in value]
+        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    return value
+
+
+def point(query: str, node: Node | None, message: str) -> InvalidQuery:
+    """Return an error about a place in the user's SQL: the line, and carets below the place."""
+    at = node.get("query_location", NOWHERE) if node else NOWHERE
+    if at == NOWHERE:
+        return InvalidQuery(f"the query: {message}")
+    encoded = query.encode()
+    length = node.get("query_location_length", 1) if node else 1
+    before = encoded[:at].decode(errors="replace")
+    start = before.rfind("\n") + 1
+    line = query[start:].split("\n", 1)[0]
+    marked = encoded[at : at + length].decode(errors="replace").split("\n", 1)[0]
+    label = f"line {before.count(chr(10)) + 1}: "
+    column = len(before) - start
+    # A long line is cut around the place.
+    cut = max(0, column - 60)
+    shown = ("…" if cut else "") + line[cut : cut + 120]
+    caret = " " * (len(label) + column - cut + bool(cut)) + "^" * max(1, min(len(marked), 120 - (column - cut)))
+    return InvalidQuery(f"the query: {message}\n  {label}{shown}\n  {caret}")
