@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+from duckdb.func import SPECIAL
 
+from sqlbatch.db.sql import statement
 from sqlbatch.functions import catalogue
+from sqlbatch.functions.collect import Policy
 from sqlbatch.functions.lookups import custom_id
-from sqlbatch.functions.stages import Plan, Policy, make_plan, with_sources
+from sqlbatch.functions.stages import Plan, make_plan, with_sources
 from sqlbatch.query.enrichment import CHAT, Enrichment
-from sqlbatch.query.returns import parse_returns
-from sqlbatch.query.returns.kinds import Enum, List, Scalar, Struct, Type
-from sqlbatch.store.queries import statement
+from sqlbatch.returns import parse_returns
+from sqlbatch.returns.types import Enum, List, Scalar, Struct, Type
 
 if TYPE_CHECKING:
     from sqlbatch.functions.catalogue import Question
@@ -63,7 +65,7 @@ class Model:
     def _number(self, *parts: object) -> int:
         return int(hashlib.sha256(repr((self.seed, *parts)).encode()).hexdigest()[:12], 16)
 
-    def _value(self, kind: Type, number: int, not_null: bool) -> Any:
+    def _value(self, kind: Type, number: int, not_null: bool) -> Any:  # noqa: PLR0911 (one for each type)
         number = self._number(number)
         if not not_null and number % 9 == 0:
             return None
@@ -116,7 +118,7 @@ class Direct:
         self.con = connect()
         self.model = Model()
         parameters: list[Any] = ["VARCHAR", "VARCHAR"]
-        self.con.create_function("sqlbatch_answer", self._answer, parameters, "VARCHAR", null_handling="special")  # type: ignore[arg-type]
+        self.con.create_function("sqlbatch_answer", self._answer, parameters, "VARCHAR", null_handling=SPECIAL)
         self.con.execute("CREATE MACRO sqlbatch_error(a, b) AS NULL::VARCHAR")
         for block in ("text", "value", "macros"):
             self.con.execute(statement(f"functions.{block}", "memory", temporary="", schema=""))
@@ -181,7 +183,8 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
         content = [model.answer(found.ask.question, json.loads(shown)["content"]) for _, shown in inputs]
         value = found.value_sql("c", "NULL::FLOAT[]", "NULL::VARCHAR")
         con.execute(
-            f"INSERT INTO {found.answers} SELECT k, {value} FROM (SELECT unnest($k::UUID[]) AS k, unnest($c::VARCHAR[]) AS c)",
+            f"INSERT INTO {found.answers} SELECT k, {value} "
+            "FROM (SELECT unnest($k::UUID[]) AS k, unnest($c::VARCHAR[]) AS c)",
             {"k": [str(custom) for custom, _ in inputs], "c": content},
         )
     return result(con.execute(named(plan.query)), model)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidEnrichment
-from sqlbatch.query.returns import parse_returns
-from sqlbatch.store.queries import quote_identifier, quote_literal
+from sqlbatch.returns import parse_returns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlbatch.query.returns import Returns
+    from sqlbatch.returns import Returns
 
 # Arguments that every function takes, always by name.
 COMMON = ("model", "on_error", "params")
@@ -56,7 +56,7 @@ class Ask:
     signature: str = ""
 
     def value_sql(self, returns: Returns, content: str, vector: str, error: str) -> str:
-        """Return SQL of the value, from SQL of a checked answer's text and vector (NULL: no answer) and of the error."""
+        """Return SQL of the value, from SQL of an answer's text and vector (NULL: none) and of what went wrong."""
         typed = returns.typed_sql(content, vector)
         if self.question.shape == "struct":
             value = f"struct_pack({', '.join(f'{quote_identifier(name)} := {sql}' for name, sql in typed)})"
@@ -300,7 +300,8 @@ FUNCTIONS = {
     each.name: each
     for each in (
         Function("ai_filter", ("predicate",), 0, _filter, "BOOLEAN", "Whether a statement is true of the input."),
-        Function("ai_classify", ("labels", "multi", "instructions", "examples"), 1, _classify, "VARCHAR, or VARCHAR[] with multi",
+        Function("ai_classify", ("labels", "multi", "instructions", "examples"), 1, _classify,
+                 "VARCHAR, or VARCHAR[] with multi",
                  "The label that fits the input best, or all that fit.", trailing="labels"),
         Function("ai_extract", ("fields", "instructions"), 1, _extract, "STRUCT", "Named fields that the input gives."),
         Function("ai_complete", ("instructions", "returns"), 0, _complete, "VARCHAR, or what returns says",
@@ -310,9 +311,11 @@ FUNCTIONS = {
         Function("ai_summarize", ("max_words",), 0, _summarize, _TEXT, "A summary of the input."),
         Function("ai_translate", ("to", "then"), 1, _translate, _TEXT, "The input in another language."),
         Function("ai_redact", ("kinds",), 0, _redact, _TEXT, "The input without personal details."),
-        Function("ai_fix_grammar", (), 0, lambda _: Question("Correct the grammar and spelling of the input. Return only "
+        Function("ai_fix_grammar", (), 0,
+                 lambda _: Question("Correct the grammar and spelling of the input. Return only "
                  "the corrected text."), _TEXT, "The input in correct grammar."),
-        Function("ai_embed", ("dimensions",), 0, lambda _: Question(None), "FLOAT[n]", "The vector of the input.", embeds=True),
+        Function("ai_embed", ("dimensions",), 0, lambda _: Question(None), "FLOAT[n]",
+                 "The vector of the input.", embeds=True),
         Function("ai_agg", ("instructions",), 1, _agg, _TEXT, "An answer about all texts of a group.", aggregates=True),
         Function("ai_summarize_agg", (), 0, lambda _: _agg({"instructions": "Summarize the texts together."}), _TEXT,
                  "A summary of all texts of a group.", aggregates=True),

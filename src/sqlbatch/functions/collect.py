@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sqlbatch.functions.find import CLAUSES
-from sqlbatch.functions.sources import has_calls, row_orders
-from sqlbatch.functions.syntax import (
-    Node,
-    Syntax,
-    conjuncts,
-    point,
-    replaced,
-    walk,
-    without_subqueries,
+from sqlbatch.functions.clauses import (
+    group_keys,
+    guards_of,
+    is_aggregate,
+    joins_around,
+    left_out,
+    makes_groups,
+    names,
+    resolved_order,
+    stands_before,
+    whole_number,
+    with_ctes,
 )
+from sqlbatch.functions.sources import has_calls
+from sqlbatch.functions.syntax import Node, Syntax, conjuncts, point, replaced, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 # The rendered input of a call, and the column that a collection gives.
 ASK = "sqlbatch_ask_"
 INPUT = "sqlbatch_input"
-_BARE = {
+BARE: Node = {
     "group_expressions": [],
     "group_sets": [],
     "aggregate_handling": "STANDARD_HANDLING",
@@ -79,19 +84,23 @@ class Collector:
         ask = {**call.node, "function_name": f"{ASK}{call.number}", "alias": "",
                "qualified_name": {"path": [f"{ASK}{call.number}"]}}  # fmt: skip
         spot = Spot(call.scope, call.clause, call.path, ask, many=False, name=call.name)
-        lifted = self._lifted(spot, policy) if policy is not Policy.FUSE else None
+        lifted = self.lifted(spot) if policy is not Policy.FUSE else None
         if lifted is not None:
             return lifted
         while True:
             copy, many = self._copy(spot, policy)
-            whole = self._alone(copy, spot.scope.environment, many=many)
+            whole = self.alone(copy, spot.scope.environment, many=many)
             if self.binds(whole):
                 return whole
             outer = self._outside(spot.scope, copy, many=many, name=call.name)
             if outer is None:
-                raise point(self.found.query, call.location, f"{call.ask.function} cannot be planned in this place: put what "
-                            "is around it into a subquery")  # fmt: skip
+                why = f"{call.ask.function} cannot be planned in this place: put what is around it into a subquery"
+                raise point(self.found.query, call.location, why)
             spot = outer
+
+    def lifted(self, spot: Spot) -> Node | None:  # noqa: ARG002 (lift.LiftingCollector says more)
+        """Return a collection from the SELECT that reads the one of the spot, where that asks less."""
+        return None
 
     def _outside(self, scope: Scope, copy: Node, *, many: bool, name: str) -> Spot | None:
         """Return the spot in the SELECT around a correlated subquery that stands for the subquery."""
@@ -104,7 +113,7 @@ class Collector:
             return Spot(scope.parent, scope.clause, scope.path, asked, many=True, name=name)
         return Spot(scope.parent, "table", (scope.position,), asked, many=True, name=name)
 
-    def _alone(self, copy: Node, environment: Sequence[tuple[str, Node]], *, many: bool) -> Node:
+    def alone(self, copy: Node, environment: Sequence[tuple[str, Node]], *, many: bool) -> Node:
         """Return a copy of a SELECT as a query by itself, with the CTEs that it reads."""
         inner = self.syntax.in_from(copy, "sqlbatch_inner")
         column = self.syntax.column(INPUT)
@@ -119,31 +128,31 @@ class Collector:
 
     # One SELECT, with the asked expression as its only column, or as one more.
 
-    def _copy(self, spot: Spot, policy: Policy) -> tuple[Node, bool]:
+    def _copy(self, spot: Spot, policy: Policy) -> tuple[Node, bool]:  # noqa: PLR0911 (one for each kind of clause)
         node = spot.scope.node
         if spot.clause == "on":
             return self._copy_on(spot, policy), spot.many
         if spot.clause == "table":
             return self._copy_table(spot), spot.many
-        where = self._where(spot, policy)
-        if spot.clause == "where" or spot.clause == "group":
-            return self._rows(spot, where, self._guarded(spot, policy)), spot.many
-        inside, windowed = self._boundary(spot)
-        if _aggregates(node, self.syntax) and not self._is_group_key(spot):
+        where = self.where(spot, policy)
+        if spot.clause in {"where", "group"}:
+            return self._rows(spot, where, self.guarded(spot, policy)), spot.many
+        inside, windowed = self.boundary(spot)
+        if makes_groups(node, self.syntax) and not self._is_group_key(spot):
             if inside is None:
                 # What a group is made of is part of the question, so no condition on its rows may be left out.
                 return self._groups(spot, node["where_clause"], policy, windowed=windowed)
             return self._in_aggregate(spot, where, inside)
-        if _aggregates(node, self.syntax):
-            return self._rows(spot, where, self._guarded(spot, policy, inside)), spot.many
+        if makes_groups(node, self.syntax):
+            return self._rows(spot, where, self.guarded(spot, policy, inside)), spot.many
         return self._after_rows(spot, where, policy, windowed=windowed)
 
     def _rows(self, spot: Spot, where: Node | None, asked: Node) -> Node:
         """Return the rows of FROM and WHERE, whatever is made of them later."""
         node = spot.scope.node
         asked = asked | {"alias": INPUT}
-        copy = node | _BARE | {"select_list": [asked], "where_clause": where, "modifiers": []}
-        if _aggregates(node, self.syntax) or self._bound(copy, spot.scope):
+        copy = node | BARE | {"select_list": [asked], "where_clause": where, "modifiers": []}
+        if makes_groups(node, self.syntax) or self._bound(copy, spot.scope):
             return copy
         # A name of the SELECT list is used, so the list stays.
         return copy | {"select_list": [*node["select_list"], asked]}
@@ -151,13 +160,13 @@ class Collector:
     def _in_aggregate(self, spot: Spot, where: Node | None, inside: Node) -> tuple[Node, bool]:
         """Return the inputs inside an aggregate: of all rows, or of the groups that a cheap HAVING keeps."""
         node = spot.scope.node
-        asked = self._guarded(spot, Policy.FUSE, inside)
+        asked = self.guarded(spot, Policy.FUSE, inside)
         having = [part for part in conjuncts(node["having"]) if not has_calls(part)]
-        if _left_out(where, node["where_clause"]):
+        if left_out(where, node["where_clause"]):
             # Of more rows than the query groups, a condition on groups would say something else.
             having = []
         keys_call = any(has_calls(key) for key in group_keys(node, self.syntax))
-        plain = node | _BARE | {"select_list": [asked | {"alias": INPUT}], "where_clause": where, "modifiers": []}
+        plain = node | BARE | {"select_list": [asked | {"alias": INPUT}], "where_clause": where, "modifiers": []}
         if not having and self._bound(plain, spot.scope):
             return plain, spot.many
         listed = self.syntax.expression("flatten(list(x))" if spot.many else "list(DISTINCT x)", x=asked) | {
@@ -175,18 +184,24 @@ class Collector:
         """Return the inputs that are made of whole groups."""
         node = spot.scope.node
         having = self._others(node["having"], spot, policy, own=spot.clause == "having")
-        asked = self._guarded(spot, policy) | {"alias": INPUT}
-        early = windowed or spot.clause == "having" or _left_out(having, node["having"])
+        asked = self.guarded(spot, policy) | {"alias": INPUT}
+        early = windowed or spot.clause == "having" or left_out(having, node["having"])
         qualify = None if early else self._others(node["qualify"], spot, policy, own=spot.clause == "qualify")
-        copy = node | {"select_list": [*node["select_list"], asked], "where_clause": where, "modifiers": [], "having": having,
-                       "qualify": qualify}  # fmt: skip
+        items = [*node["select_list"], asked]
+        copy = node | {
+            "select_list": items,
+            "where_clause": where,
+            "modifiers": [],
+            "having": having,
+            "qualify": qualify,
+        }
         return self._limited(copy, spot, policy), spot.many
 
     def _after_rows(self, spot: Spot, where: Node | None, policy: Policy, *, windowed: bool) -> tuple[Node, bool]:
         """Return the inputs of a SELECT that makes no groups: its rows, those that QUALIFY and LIMIT keep."""
         node = spot.scope.node
-        asked = self._guarded(spot, policy) | {"alias": INPUT}
-        early = windowed or _left_out(where, node["where_clause"])
+        asked = self.guarded(spot, policy) | {"alias": INPUT}
+        early = windowed or left_out(where, node["where_clause"])
         qualify = None if early else self._others(node["qualify"], spot, policy, own=spot.clause == "qualify")
         if qualify is None and self._limits(spot) is None:
             return self._rows(spot, where, asked), spot.many
@@ -202,19 +217,19 @@ class Collector:
         """Return the pairs of rows that a join compares: as of an inner join, without the condition itself."""
         node, join = spot.scope.node, spot.path[0]
         others = self._others(join["condition"], spot, policy, own=True)
-        asked = self._guarded(spot, policy) | {"alias": INPUT}
+        asked = self.guarded(spot, policy) | {"alias": INPUT}
         inner = join | {"condition": others, "join_type": "INNER", "ref_type": "REGULAR"}
         if others is None:
             inner |= {"ref_type": "CROSS"}
-        around = _joins_around(node["from_table"], join)
+        around = joins_around(node["from_table"], join)
         plain = join["join_type"] == "INNER"
         if plain and all(each["join_type"] == "INNER" and each["ref_type"] in {"REGULAR", "CROSS"} for each in around):
-            copy = node | _BARE | {"select_list": [asked], "modifiers": [], "from_table": inner, "where_clause": None}
-            kept = inner
+            copy = node | BARE | {"select_list": [asked], "modifiers": [], "from_table": inner, "where_clause": None}
+            kept: Node | None = inner
         else:
             side = {"LEFT": "left", "SEMI": "left", "ANTI": "left", "RIGHT": "right"}.get(join["join_type"])
             kept = join[side] if side and all(each["join_type"] == "INNER" for each in around) else None
-            copy = node | _BARE | {"select_list": [asked], "modifiers": [], "from_table": inner, "where_clause": None}
+            copy = node | BARE | {"select_list": [asked], "modifiers": [], "from_table": inner, "where_clause": None}
         if kept is None:
             return copy
         return copy | {"where_clause": self._binding(conjuncts(node["where_clause"]), kept, spot.scope)}
@@ -222,12 +237,12 @@ class Collector:
     def _copy_table(self, spot: Spot) -> Node:
         """Return the rows before a relation in FROM that is made anew for each of them (LATERAL)."""
         node = spot.scope.node
-        before = _before(node["from_table"], spot.path[0])
+        before = stands_before(node["from_table"], spot.path[0])
         if before is None:
             before = self.syntax.query("SELECT 1")["from_table"]
         asked = spot.asked | {"alias": INPUT}
-        copy = node | _BARE | {"select_list": [asked], "modifiers": [], "from_table": before, "where_clause": None}
-        if any(each["join_type"] != "INNER" for each in _joins_around(node["from_table"], spot.path[0])):
+        copy = node | BARE | {"select_list": [asked], "modifiers": [], "from_table": before, "where_clause": None}
+        if any(each["join_type"] != "INNER" for each in joins_around(node["from_table"], spot.path[0])):
             return copy
         return copy | {"where_clause": self._binding(conjuncts(node["where_clause"]), before, spot.scope)}
 
@@ -241,7 +256,8 @@ class Collector:
 
     # Which conditions the asked rows already satisfy.
 
-    def _where(self, spot: Spot, policy: Policy) -> Node | None:
+    def where(self, spot: Spot, policy: Policy) -> Node | None:
+        """Return the conditions of WHERE that the asked rows satisfy already."""
         return self._others(spot.scope.node["where_clause"], spot, policy, own=spot.clause == "where")
 
     def _others(self, condition: Node | None, spot: Spot, policy: Policy, *, own: bool) -> Node | None:
@@ -250,7 +266,7 @@ class Collector:
         seen = False
         for part in conjuncts(condition):
             mine = own and any(part is node for node in spot.path)
-            mine = mine or _names(part, spot.name)
+            mine = mine or names(part, spot.name)
             seen = seen or mine
             if mine:
                 continue
@@ -264,14 +280,14 @@ class Collector:
 
     def _rests_on_calls(self, condition: Node, scope: Scope) -> bool:
         node = scope.node
-        shape = node | _BARE | {"select_list": [self.syntax.expression("1")], "modifiers": []}
+        shape = node | BARE | {"select_list": [self.syntax.expression("1")], "modifiers": []}
         with_it = with_ctes(shape | {"where_clause": condition}, scope.environment)
         if not self.binds(with_it):
             return False
         without = with_ctes(shape | {"where_clause": None}, scope.environment)
         return bool(self.needs(with_it) - self.needs(without))
 
-    def _guarded(self, spot: Spot, policy: Policy, inside: Node | None = None) -> Node:
+    def guarded(self, spot: Spot, policy: Policy, inside: Node | None = None) -> Node:
         """Return the asked expression, NULL where CASE, COALESCE, AND or OR around it do not look at it."""
         path = list(spot.path)
         if inside is not None:
@@ -281,69 +297,25 @@ class Collector:
             path = path[window + 1 :]
         guards: list[Node] = []
         top = inside is None and spot.clause in {"where", "having", "qualify", "on"}
-        for parent, child in zip(path, path[1:], strict=False):
+        for parent, child in pairwise(path):
             if top and (parent.get("type") == "CONJUNCTION_AND" or "class" not in parent):
                 continue
             top = False
-            guards += self._guards_of(parent, child, policy)
+            guards += guards_of(self.syntax, parent, child, bold=policy is not Policy.FUSE, lean=policy is Policy.LEAN)
         whole = self.syntax.all_of(guards)
         if whole is None:
             return spot.asked
         return self.syntax.expression("CASE WHEN g THEN x END", g=whole, x=spot.asked)
 
-    def _guards_of(self, parent: Node, child: Node, policy: Policy) -> list[Node]:
-        kind = parent.get("type")
-        said: list[tuple[str, Node]] = []
-        if kind == "CASE_EXPR":
-            for check in parent["case_checks"]:
-                if check["when_expr"] is child:
-                    break
-                if check["then_expr"] is child:
-                    said.append(("g", check["when_expr"]))
-                    break
-                said.append(("g IS DISTINCT FROM true", check["when_expr"]))
-            return [
-                self.syntax.expression(sql, g=node)
-                for sql, node in said
-                if policy is not Policy.FUSE or not has_calls(node)
-            ]
-        if kind == "OPERATOR_COALESCE" or _calls(parent, "ifnull"):
-            for each in parent.get("children") or [each["expression"] for each in parent["arguments"]]:
-                if each is child:
-                    break
-                said.append(("g IS NULL", each))
-            return [
-                self.syntax.expression(sql, g=node)
-                for sql, node in said
-                if policy is not Policy.FUSE or not has_calls(node)
-            ]
-        if _calls(parent, "if") and len(parent["arguments"]) == 3:
-            test, then, _ = (each["expression"] for each in parent["arguments"])
-            sql = "g" if child is then else "g IS DISTINCT FROM true"
-            return (
-                []
-                if child is test or (policy is Policy.FUSE and has_calls(test))
-                else [self.syntax.expression(sql, g=test)]
-            )
-        if kind in {"CONJUNCTION_AND", "CONJUNCTION_OR"}:
-            sql = f"g IS DISTINCT FROM {'false' if kind == 'CONJUNCTION_AND' else 'true'}"
-            before = True
-            for each in parent["children"]:
-                if each is child:
-                    before = False
-                elif not has_calls(each) or (policy is Policy.LEAN and before):
-                    said.append((sql, each))
-        return [self.syntax.expression(sql, g=node) for sql, node in said]
-
     # Groups and windows.
 
-    def _boundary(self, spot: Spot) -> tuple[Node | None, bool]:
+    def boundary(self, spot: Spot) -> tuple[Node | None, bool]:
         """Return the aggregate that the spot is an argument of, and whether it is one of a window function."""
         inside, windowed = None, False
         for node in spot.path:
             if node.get("class") == "WINDOW":
                 windowed = True
-            if _is_aggregate(node, self.syntax):
+            if is_aggregate(node, self.syntax):
                 inside = node
         return inside, windowed
 
@@ -371,38 +343,20 @@ class Collector:
             return None
         if limit.get("limit_type", "ROW_COUNT") != "ROW_COUNT" or limit["limit"] is None:
             return None
-        count = _whole(limit["limit"])
-        skip = 0 if limit["offset"] is None else _whole(limit["offset"])
-        orders = [self._resolved(order, node) for order in kinds["ORDER_MODIFIER"]["orders"]]
+        count = whole_number(limit["limit"])
+        skip = 0 if limit["offset"] is None else whole_number(limit["offset"])
+        orders = [resolved_order(order, node) for order in kinds["ORDER_MODIFIER"]["orders"]]
         if count is None or skip is None or any(order is None for order in orders):
             return None
         known = [order for order in orders if order is not None]
-        if any(_names(order["expression"], spot.name) for order in known):
+        if any(names(order["expression"], spot.name) for order in known):
             return None
         return count, skip, known
-
-    def _resolved(self, order: Node, node: Node) -> Node | None:
-        """Return an order by the expression that its position or its alias means."""
-        expression = order["expression"]
-        position = _whole(expression)
-        if position is not None:
-            stars = any(item["class"] == "STAR" for item in node["select_list"])
-            if stars or not 0 < position <= len(node["select_list"]):
-                return None
-            return order | {"expression": node["select_list"][position - 1] | {"alias": ""}}
-        if expression["class"] in {"STAR", "CONSTANT"}:
-            return None
-        if expression["class"] == "COLUMN_REF" and len(expression["column_names"]) == 1:
-            name = expression["column_names"][0].casefold()
-            for item in node["select_list"]:
-                if str(item["alias"]).casefold() == name:
-                    return order | {"expression": item | {"alias": ""}}
-        return order
 
     def _limited(self, copy: Node, spot: Spot, policy: Policy) -> Node:
         limits = self._limits(spot)
         node = spot.scope.node
-        dropped = any(_left_out(copy[key], node[key]) for key in ("where_clause", "having", "qualify"))
+        dropped = any(left_out(copy[key], node[key]) for key in ("where_clause", "having", "qualify"))
         if limits is None or dropped:
             # The first rows of more than the query looks at may be others.
             return copy
@@ -424,84 +378,6 @@ class Collector:
         }
         return whole if self._bound(whole, spot.scope) else copy
 
-    # Lifting: what the reader of a subquery does not keep, is not asked.
-
-    def _lifted(self, spot: Spot, policy: Policy) -> Node | None:
-        """Return the collection of a call in a plain subquery in FROM or a CTE that is read once, as its reader sees it."""
-        scope = spot.scope
-        inside, windowed = self._boundary(spot)
-        if (
-            spot.clause != "select"
-            or scope.place not in {"from", "cte"}
-            or inside
-            or windowed
-            or not _is_plain(scope.node, self.syntax)
-        ):
-            return None
-        reader, relation, environment = self._reader(scope)
-        if reader is None or relation is None:
-            return None
-        where = self._where(spot, policy)
-        asked = self._guarded(spot, policy) | {"alias": INPUT}
-        inner = scope.node | {"select_list": [*scope.node["select_list"], asked], "where_clause": where}
-        alias = relation["alias"] or (scope.cte or "sqlbatch_read")
-        carried = self.syntax.in_from(inner, alias) | {"column_name_alias": []}
-        if relation.get("column_name_alias"):
-            return None
-        shape = (
-            reader.node
-            | _BARE
-            | {
-                "select_list": [self.syntax.column(alias, INPUT) | {"alias": INPUT}],
-                "modifiers": [],
-                "from_table": replaced(reader.node["from_table"], relation, carried),
-                "where_clause": None,
-            }
-        )
-        own = spot.name.rpartition("_")[2]
-        base = self._alone(shape, environment, many=False)
-        if not self.binds(base) or int(own) in self.needs(base):
-            return None
-        kept: list[Node] = []
-        for part in conjuncts(reader.node["where_clause"]):
-            tried = shape | {"where_clause": self.syntax.all_of([*kept, part])}
-            whole = self._alone(tried, environment, many=False)
-            if not has_calls(part) and self.binds(whole) and int(own) not in self.needs(whole):
-                kept.append(part)
-        if not kept and reader.node["from_table"] is relation:
-            return None
-        return self._alone(shape | {"where_clause": self.syntax.all_of(kept)}, environment, many=False)
-
-    def _reader(self, scope: Scope) -> tuple[Scope | None, Node | None, tuple[tuple[str, Node], ...]]:
-        """Return the one SELECT that reads a subquery or CTE, the relation by which it does, and the CTEs it sees."""
-        nothing = (None, None, ())
-        if scope.place == "from":
-            parent, relation = scope.parent, scope.position
-            if parent is None or relation is None or not _reads_rows(parent.node["from_table"], relation):
-                return nothing
-            return parent, relation, parent.environment
-        name = (scope.cte or "").casefold()
-        readers = [
-            (each, node)
-            for each in self.found.scopes
-            for node in _relations(each.node["from_table"])
-            if node["type"] == "BASE_TABLE" and not node["schema_name"] and node["table_name"].casefold() == name
-        ]
-        others = sum(
-            node.get("type") == "BASE_TABLE" and str(node["table_name"]).casefold() == name
-            for node in walk(self.found.root)
-        )
-        if len(readers) != 1 or others != 1:
-            return nothing
-        reader, relation = readers[0]
-        in_query = reader.clause or (reader.parent is not None and reader.place == "expression")
-        if in_query or not _reads_rows(reader.node["from_table"], relation):
-            return nothing
-        value = next((value for key, value in reversed(reader.environment) if key.casefold() == name), None)
-        if value is None or value["query_node"] is not scope.node or value["aliases"]:
-            return nothing
-        return reader, relation, reader.environment
-
     def _bound(self, copy: Node, scope: Scope) -> bool:
         """Whether a copy binds, by itself or (for a correlated subquery) where the original stands."""
         if self.binds(with_ctes(copy, scope.environment)):
@@ -512,148 +388,5 @@ class Collector:
         exists = self.syntax.expression("EXISTS (SELECT 1)")
         tried = {**exists, "subquery": {"node": copy, "named_param_map": []}}
         parent = scope.parent
-        outer = parent.node | _BARE | {"select_list": [tried], "where_clause": None, "modifiers": []}
+        outer = parent.node | BARE | {"select_list": [tried], "where_clause": None, "modifiers": []}
         return self._bound(outer, parent)
-
-
-def with_ctes(node: Node, environment: Sequence[tuple[str, Node]]) -> Node:
-    """Return a query with the CTEs of its surroundings that it reads, directly or by way of others."""
-    named = {key.casefold(): (key, value) for key, value in environment}
-    own = {entry["key"].casefold() for entry in node["cte_map"]["map"]}
-    wanted: set[str] = set()
-    todo = [node]
-    while todo:
-        for part in walk(todo.pop()):
-            name = str(part.get("table_name", "")).casefold()
-            if part.get("type") == "BASE_TABLE" and name in named and name not in wanted and name not in own:
-                wanted.add(name)
-                todo.append(named[name][1]["query_node"])
-    kept = [{"key": key, "value": value} for name, (key, value) in named.items() if name in wanted]
-    return node | {"cte_map": {"map": [*kept, *node["cte_map"]["map"]]}}
-
-
-def group_keys(node: Node, syntax: Syntax) -> list[Node]:
-    """Return the expressions that a SELECT groups by: positions and names of its list by what they mean."""
-    items = node["select_list"]
-    keys: list[Node] = []
-    for key in node["group_expressions"]:
-        position = _whole(key)
-        name = (
-            key["column_names"][0].casefold()
-            if key["class"] == "COLUMN_REF" and len(key["column_names"]) == 1
-            else None
-        )
-        if position is not None and 0 < position <= len(items):
-            keys.append(items[position - 1])
-        elif name is not None and (same := [item for item in items if str(item["alias"]).casefold() == name]):
-            keys += same
-        keys.append(key)
-    if node["aggregate_handling"] == "FORCE_AGGREGATES":
-        keys += [item for item in items if not any(_is_aggregate(part, syntax) for part in without_subqueries(item))]
-    return keys
-
-
-def merge_equal(found: Found, syntax: Syntax) -> Found:
-    """Let equal calls of one SELECT be one call, where DuckDB must see that they are equal (GROUP BY, DISTINCT)."""
-    kept: list[Call] = []
-    for call in sorted(found.calls, key=lambda each: CLAUSES.index(each.clause)):
-        source = syntax.write_expression(call.node["arguments"][0]["expression"])
-        if call.clause not in {"on", "table", "where"}:
-            same = next(
-                (o for o in kept if o.scope is call.scope and o.ask == call.ask and o.clause not in {"on", "table", "where"}
-                 and syntax.write_expression(o.node["arguments"][0]["expression"]) == source), None)  # fmt: skip
-            if same is not None:
-                call.node["function_name"] = same.name
-                call.node["qualified_name"] = {"path": [same.name]}
-                # What guards one place says nothing of the other.
-                boundary = [node for node in same.path if node.get("class") == "WINDOW" or _is_aggregate(node, syntax)]
-                same.path = (*boundary, same.node)
-                continue
-        kept.append(call)
-    return type(found)(found.query, found.root, tuple(sorted(kept, key=lambda each: each.number)), found.scopes)
-
-
-def order_rows(found: Found, syntax: Syntax) -> None:
-    """Give the query, where it has no ORDER BY, the order of its sources' rows; so LIMIT takes the same ones each time."""
-    for scope in found.scopes:
-        node = scope.node
-        kinds = {modifier["type"] for modifier in node["modifiers"]}
-        wanted = node is found.root or "LIMIT_MODIFIER" in kinds
-        if not wanted or kinds & {"ORDER_MODIFIER", "DISTINCT_MODIFIER"} or _aggregates(node, syntax):
-            continue
-        orders = row_orders(syntax, node["from_table"])
-        if orders:
-            shape = syntax.query("FROM t ORDER BY x")["modifiers"][0]
-            by = [shape["orders"][0] | {"expression": each} for each in orders]
-            node["modifiers"] = [shape | {"orders": by}, *node["modifiers"]]
-
-
-def _left_out(kept: Node | None, condition: Node | None) -> bool:
-    return len(conjuncts(kept)) < len(conjuncts(condition))
-
-
-def _aggregates(node: Node, syntax: Syntax) -> bool:
-    """Whether a SELECT makes groups."""
-    if node["group_expressions"] or node["aggregate_handling"] == "FORCE_AGGREGATES" or node["having"] is not None:
-        return True
-    orders = [order["expression"] for modifier in node["modifiers"] for order in modifier.get("orders", ())]
-    parts = [*node["select_list"], *orders, *([node["qualify"]] if node["qualify"] else [])]
-    return any(_is_aggregate(each, syntax) for part in parts for each in without_subqueries(part))
-
-
-def _is_aggregate(node: Node, syntax: Syntax) -> bool:
-    return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() in syntax.aggregates
-
-
-def _calls(node: Node, name: str) -> bool:
-    return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() == name
-
-
-def _names(value: Node, name: str) -> bool:
-    return any(node.get("function_name") == name for node in walk(value))
-
-
-def _whole(expression: Node) -> int | None:
-    literal = expression.get("literal") if expression.get("class") == "CONSTANT" else None
-    return int(literal["text"]) if literal and literal["kind"] == "INTEGER" and literal["text"].isdigit() else None
-
-
-def _is_plain(node: Node, syntax: Syntax) -> bool:
-    """Whether a SELECT gives one row for each row of its FROM and WHERE, each by itself."""
-    parts = [part for item in node["select_list"] for part in without_subqueries(item)]
-    return (
-        not node["modifiers"]
-        and node["qualify"] is None
-        and not _aggregates(node, syntax)
-        and not any(part.get("class") == "WINDOW" or part.get("function_name") == "unnest" for part in parts)
-    )
-
-
-def _relations(relation: Node) -> list[Node]:
-    if relation["type"] == "JOIN":
-        return [relation, *_relations(relation["left"]), *_relations(relation["right"])]
-    return [relation]
-
-
-def _joins_around(whole: Node, relation: Node) -> list[Node]:
-    """Return the joins that a relation is part of, without itself."""
-    return [join for join in _relations(whole) if join["type"] == "JOIN" and join is not relation
-            and any(each is relation for each in _relations(join))]  # fmt: skip
-
-
-def _reads_rows(whole: Node, relation: Node) -> bool:
-    """Whether every row of a relation stands by itself in FROM: only plain joins are around it."""
-    return all(
-        join["join_type"] in {"INNER", "LEFT", "RIGHT", "OUTER"} and join["ref_type"] in {"REGULAR", "CROSS"}
-        for join in _joins_around(whole, relation)
-    )
-
-
-def _before(relation: Node, lateral: Node) -> Node | None:
-    """Return what stands before a relation in FROM."""
-    if relation is lateral or relation["type"] != "JOIN":
-        return None
-    if any(each is lateral for each in _relations(relation["right"])):
-        rest = _before(relation["right"], lateral)
-        return relation["left"] if rest is None else relation | {"right": rest}
-    return _before(relation["left"], lateral)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from dataclasses import dataclass, field
@@ -15,17 +14,14 @@ from sqlbatch.functions.catalogue import Ask, BadArgument
 from sqlbatch.functions.syntax import (
     Node,
     Syntax,
-    children,
     columns_in,
-    is_expression,
     is_query,
-    is_relation,
     point,
     walk,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
 # The clauses of a SELECT, those first whose expressions are computed of the most rows.
 CLAUSES = ("on", "table", "where", "group", "having", "qualify", "distinct", "order", "select")
@@ -106,28 +102,12 @@ def find_calls(syntax: Syntax, query: str, own: frozenset[str] = frozenset()) ->
     return Found(query, root, tuple(finder.calls), ())
 
 
-def place_calls(syntax: Syntax, found: Found, root: Node, is_column: Callable[[Node, Node], bool]) -> Found:
-    """Return the calls of a query with their places in its tree `root`, which names them as `found` does.
-
-    `is_column` says whether a name means a column of what a SELECT reads; an alias that means a call is written out.
-    Raises InvalidQuery, pointing at the place, for a call that cannot be planned there.
-    """
-    finder = _Finder(syntax, found.query, frozenset())
-    finder.calls = list(found.calls)
-    finder.by_name = {call.name: call for call in finder.calls}
-    for select in [node for node in walk(root) if node.get("type") == "SELECT_NODE"]:
-        finder.write_out(select, is_column)
-    finder.visit(root, None, "root", ())
-    return Found(found.query, root, found.calls, tuple(finder.scopes))
-
-
 class _Finder:
     def __init__(self, syntax: Syntax, query: str, own: frozenset[str]) -> None:
         self.syntax = syntax
         self.query = query
         self.own = own
         self.calls: list[Call] = []
-        self.scopes: list[Scope] = []
         self.by_name: dict[str, Call] = {}
 
     def keep_names(self, items: Sequence[Node]) -> None:
@@ -135,33 +115,6 @@ class _Finder:
         for item in items:
             if not item["alias"] and item["class"] != "STAR" and any(self._function(node) for node in walk(item)):
                 item["alias"] = self.syntax.write_expression(item)
-
-    def write_out(self, select: Node, is_column: Callable[[Node, Node], bool]) -> None:
-        """Replace, in place, the names of columns that call functions by what they mean, where they are used again."""
-        items = select["select_list"]
-        # Each name means an earlier column of the list, in which names are written out already.
-        for number, item in enumerate(items):
-            meant = {str(each["alias"]).casefold(): each for each in items[:number] if any(self._calls_in(each))}
-            if meant:
-                items[number] = self._written_out(item, meant, select, is_column)
-        meant = {str(each["alias"]).casefold(): each for each in items if each["alias"] and any(self._calls_in(each))}
-        for key in ("where_clause", "having", "qualify"):
-            if meant and select[key] is not None:
-                select[key] = self._written_out(select[key], meant, select, is_column)
-
-    def _written_out(
-        self, value: Any, meant: Mapping[str, Node], select: Node, is_column: Callable[[Node, Node], bool]
-    ) -> Any:
-        if isinstance(value, list):
-            return [self._written_out(each, meant, select, is_column) for each in value]
-        if not isinstance(value, dict) or is_query(value):
-            return value
-        if value.get("class") == "COLUMN_REF" and len(value["column_names"]) == 1:
-            item = meant.get(str(value["column_names"][0]).casefold())
-            if item is not None and not is_column(value, select):
-                return copy.deepcopy(item) | {"alias": value["alias"]}
-            return value
-        return {key: self._written_out(each, meant, select, is_column) for key, each in value.items()}
 
     def _function(self, node: Node) -> catalogue.Function | str | None:
         """Return the AI function that a node calls, its name where it is unknown, None for any other node."""
@@ -233,12 +186,11 @@ class _Finder:
         if len(path) > 1 and str(path[0]).casefold() != "ai":
             # x.ai_filter('…') is read as a function of the schema x.
             given.insert(0, ("", self.syntax.column(*path[:-1])))
-        if node["filter"] or node["distinct"] or node["order_bys"]["orders"]:
-            if not function.aggregates:
-                raise self.error(node, f"{function.name} is no aggregate: it takes no DISTINCT, ORDER BY or FILTER")
         if function.aggregates:
-            raise self.error(node, f"{function.name} is not supported yet: collect the group's texts and ask about them, "
-                             "ai_complete(string_agg(text, chr(10) ORDER BY text), 'instructions')")  # fmt: skip
+            raise self.error(node, f"{function.name} is not supported yet: join the texts of a group and ask about "
+                             "them, ai_complete(string_agg(text, chr(10) ORDER BY text), 'instructions')")  # fmt: skip
+        if node["filter"] or node["distinct"] or node["order_bys"]["orders"]:
+            raise self.error(node, f"{function.name} is no aggregate: it takes no DISTINCT, ORDER BY or FILTER")
         inputs = [expression for name, expression in given if not name]
         named = {name: expression for name, expression in given if name}
         if "input" in named:
@@ -305,13 +257,12 @@ class _Finder:
                 raise self.error(node, f"{function.name} over a window function: compute the window in a subquery, and "
                                  "call the function outside of it")  # fmt: skip
             if node.get("class") == "STAR":
-                raise self.error(node, f"{function.name} takes one input, not * or COLUMNS: name the column, or several "
-                                 "as {'a': a, 'b': b}")  # fmt: skip
-            if node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() in ORDERED:
-                if not node["order_bys"]["orders"] and not node["distinct"]:
-                    name = node["function_name"]
-                    raise self.error(node, f"{name} inside {function.name} gives another text each time, for it has no "
-                                     f"order: write {name}(… ORDER BY …)")  # fmt: skip
+                raise self.error(node, f"{function.name} takes one input, not * or COLUMNS: name the column, or "
+                                 "several as {'a': a, 'b': b}")  # fmt: skip
+            name = str(node.get("function_name", "")).casefold() if node.get("class") == "FUNCTION" else ""
+            if name in ORDERED and not node["order_bys"]["orders"]:
+                raise self.error(node, f"{name} inside {function.name} gives another text each time, for it has no "
+                                 f"order: write {name}(… ORDER BY …)")  # fmt: skip
 
     def _constant(self, function: catalogue.Function, expression: Node, name: str | None = None) -> Any:
         what = f"{function.name}: {name}" if name else f"{function.name}: every argument but the input"
@@ -325,134 +276,3 @@ class _Finder:
             first = str(error).split("\n")[0]
             raise self.error(expression, f"{what} cannot be computed: {first}") from error
         return None if found is None else json.loads(found)
-
-    # Places: scopes, clauses and paths.
-
-    def visit(
-        self,
-        node: Node,
-        parent: Scope | None,
-        place: str,
-        environment: tuple[tuple[str, Node], ...],
-        **more: Any,
-    ) -> None:
-        """Note the scopes and the calls of a query node."""
-        for entry in node["cte_map"]["map"]:
-            value = entry["value"]
-            if value["query_node"]["type"] == "RECURSIVE_CTE_NODE":
-                self._recursive(value["query_node"], entry["key"], parent, (*environment, (entry["key"], value)))
-            else:
-                self.visit(value["query_node"], parent, "cte", environment, cte=entry["key"])
-            environment = (*environment, (entry["key"], value))
-        kind = node["type"]
-        if kind == "SELECT_NODE":
-            self._select(node, Scope(node, parent, place, environment, **more))
-            return
-        if kind in {"SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"}:
-            self._refuse_in(node["modifiers"], "in ORDER BY or LIMIT of a set operation: put the set operation into a subquery "
-                            "and call the function outside of it")  # fmt: skip
-            for part in [*(node.get("children") or ()), node.get("left"), node.get("right")]:
-                if part:
-                    # A subquery of an expression stays one, so that what it takes from outside is found.
-                    self.visit(part, parent, "set" if place != "expression" else place, environment, **more)
-            return
-        self._refuse_in(node, f"in a {kind.replace('_NODE', '').lower()} that cannot be planned: use a SELECT")
-
-    def _recursive(
-        self, node: Node, name: str, parent: Scope | None, environment: tuple[tuple[str, Node], ...]
-    ) -> None:
-        self._refuse_in(node["right"], "in the recursive part of a CTE: build the rows first, and call the function in "
-                        "the SELECT that reads them")  # fmt: skip
-        self.visit(node["left"], parent, "cte", environment[:-1], cte=name)
-
-    def _refuse_in(self, value: Any, why: str) -> None:
-        for call in self._calls_in(value):
-            raise self.error(call.location, f"{call.ask.function} {why}")
-
-    def _calls_in(self, value: Any) -> Iterator[Call]:
-        for node in walk(value):
-            if node.get("class") == "FUNCTION" and node["function_name"] in self.by_name:
-                yield self.by_name[node["function_name"]]
-
-    def _select(self, node: Node, scope: Scope) -> None:
-        self.scopes.append(scope)
-        if node["sample"] is not None:
-            self._refuse_in({k: v for k, v in node.items() if k != "sample"}, "beside USING SAMPLE: take the sample into a "
-                            "table first")  # fmt: skip
-        self._from(node["from_table"], scope)
-        for item in node["select_list"]:
-            self._expression(item, scope, "select", ())
-        for clause, key in (("where", "where_clause"), ("having", "having"), ("qualify", "qualify")):
-            if node[key] is not None:
-                self._expression(node[key], scope, clause, ())
-        for item in node["group_expressions"]:
-            self._expression(item, scope, "group", ())
-        for modifier in node["modifiers"]:
-            if modifier["type"] == "LIMIT_MODIFIER" or modifier["type"] == "LIMIT_PERCENT_MODIFIER":
-                self._refuse_in(modifier, "in LIMIT: give a number")
-            for order in modifier.get("orders", ()):
-                self._expression(order["expression"], scope, "order", ())
-            for target in modifier.get("distinct_on_targets", ()):
-                self._expression(target, scope, "distinct", ())
-
-    def _from(self, relation: Node, scope: Scope) -> None:
-        kind = relation["type"]
-        if kind == "JOIN":
-            if any(True for _ in self._calls_in(relation["condition"] or {})):
-                if relation["ref_type"] in {"ASOF", "POSITIONAL"}:
-                    self._refuse_in(relation["condition"], f"in the ON of an {relation['ref_type']} JOIN: join first, and call "
-                                    "the function in WHERE of a query around it")  # fmt: skip
-            self._from(relation["left"], scope)
-            self._from(relation["right"], scope)
-            if relation["condition"] is not None:
-                self._expression(relation["condition"], scope, "on", (relation,))
-        elif kind == "SUBQUERY":
-            self.visit(relation["subquery"]["node"], scope, "from", scope.environment, position=relation)
-        elif kind == "TABLE_FUNCTION":
-            self._expression(relation["function"], scope, "table", (relation,))
-        elif kind not in {"BASE_TABLE", "EMPTY"}:
-            names = {"PIVOT": "inside PIVOT: build the pivoted table in a subquery first, without the call",
-                     "EXPRESSION_LIST": "in VALUES: write SELECT … UNION ALL SELECT …"}  # fmt: skip
-            self._refuse_in(relation, names.get(kind, "in this relation: use a subquery"))
-
-    def _expression(self, node: Node, scope: Scope, clause: str, path: tuple[Node, ...]) -> None:
-        path = (*path, node)
-        call = self.by_name.get(node.get("function_name", "")) if node.get("class") == "FUNCTION" else None
-        if call is not None:
-            self._place(call, scope, clause, path)
-        for child in children(node):
-            if is_query(child):
-                self.visit(child, scope, "expression", scope.environment, position=node, clause=clause, path=path)
-            elif is_expression(child):
-                self._expression(child, scope, clause, path)
-            elif is_relation(child):
-                self._refuse_in(child, "in this place: use a subquery")
-
-    def _place(self, call: Call, scope: Scope, clause: str, path: tuple[Node, ...]) -> None:
-        first = not hasattr(call, "scope")
-        if first or CLAUSES.index(clause) < CLAUSES.index(call.clause):
-            # By way of an alias a call may stand in several clauses; the first of them looks at the most rows.
-            call.scope, call.clause, call.node = scope, clause, path[-1]
-            call.path = path
-        if not first:
-            call.path = tuple(part for part in call.path if part.get("class") == "WINDOW" or part is call.node)
-        self._check_path(call)
-
-    def _check_path(self, call: Call) -> None:
-        name = call.ask.function
-        for node in call.path[:-1]:
-            if node.get("class") == "LAMBDA":
-                raise self.error(call.location, f"{name} in a lambda or list comprehension: unnest the list, call the "
-                                 "function on each element, and collect them with list(… ORDER BY …)")  # fmt: skip
-            if node.get("type") == "OPERATOR_TRY":
-                raise self.error(call.location, f"{name} inside TRY: take the call out of it; it never raises")
-            if node.get("class") == "STAR" and node.get("columns"):
-                raise self.error(call.location, f"{name} beside COLUMNS(): name the columns")
-            if (
-                node.get("class") == "FUNCTION"
-                and node["function_name"].casefold() == "unnest"
-                and call.clause == "select"
-            ):
-                if call.ask.question.shape == "struct":
-                    raise self.error(call.location, f"unnest of {name} in SELECT makes columns of a struct: name the fields, "
-                                     "(x).field")  # fmt: skip

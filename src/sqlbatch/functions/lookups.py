@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from uuid import UUID
 
+from sqlbatch.db.sql import quote_literal
 from sqlbatch.functions.collect import ASK
 from sqlbatch.functions.find import VALUE
 from sqlbatch.functions.syntax import columns_in
-from sqlbatch.query.bodies import call_of, input_of
-from sqlbatch.query.endpoints import endpoint_of, read_returns, returns_of
 from sqlbatch.query.enrichment import CHAT, parameters
-from sqlbatch.store.queries import quote_literal
+from sqlbatch.query.request import call_of, endpoint_of, input_of, read_returns, returns_of
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from sqlbatch.functions.catalogue import Ask
     from sqlbatch.functions.find import Call
-    from sqlbatch.query import bodies
+    from sqlbatch.query import request
     from sqlbatch.query.enrichment import Enrichment
-    from sqlbatch.query.returns import Returns
+    from sqlbatch.returns import Returns
 
 EMBEDDINGS = "/v1/embeddings"
 # In an explained plan this names a call on whose answers the plan rests.
@@ -36,7 +36,7 @@ class Lookup:
 
     number: int
     ask: Ask
-    call: bodies.Call
+    call: request.Call
     returns: Returns
     constant: bool
 
@@ -48,16 +48,16 @@ class Lookup:
     @property
     def answers(self) -> str:
         """Return the name of the temporary table with its answers; equal asks share one."""
-        kind = f"{self.call.call_id.hex}_{self.ask.question.shape}_{self.ask.on_error}"
+        kind = f"{self.call.call_id.hex}_{self.ask.function}_{self.ask.on_error}"
         return f"sqlbatch_answers_{kind}"
 
     def probe_macros(self) -> list[str]:
         """Return macros by which an explained plan shows whether it rests on the call's answers."""
         mark = quote_literal(PROBE.format(self.number))
         salt = ", random()" if self.constant else ""
+        value = f"TRY_CAST(concat({mark}, sqlbatch_text(sqlbatch_x){salt}) AS {self.value_type})"
         return [
-            f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS "
-            f"TRY_CAST(concat({mark}, sqlbatch_text(sqlbatch_x){salt}) AS {self.value_type})",
+            f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS {value}",
             f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS sqlbatch_text(sqlbatch_x)",
         ]
 
@@ -82,7 +82,8 @@ class Lookup:
         """Return the macro that looks an answer up."""
         return (
             f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS ("
-            f"SELECT sqlbatch_value FROM {self.answers} WHERE sqlbatch_key = {custom_id(self.call.call_id, self._input())})"
+            f"SELECT sqlbatch_value FROM {self.answers} "
+            f"WHERE sqlbatch_key = {custom_id(self.call.call_id, self._input())})"
         )
 
     def value_sql(self, content: str, vector: str, error: str) -> str:

@@ -242,7 +242,7 @@ def _default_alias(relation: Node, number: int) -> str:
 
 
 def row_orders(syntax: Syntax, relation: Node) -> list[Node] | None:
-    """Return the row numbers of all pinned sources in FROM, which put its rows in one order; None where it has others."""
+    """Return the row numbers of all sources in FROM, which put its rows in one order; None where it has others."""
     if relation["type"] == "BASE_TABLE" and str(relation["table_name"]).startswith("@sqlbatch_source_"):
         return [syntax.column(relation["alias"], "rowid")]
     if relation["type"] == "JOIN" and relation["ref_type"] in {"REGULAR", "CROSS"} and relation["join_type"] == "INNER":

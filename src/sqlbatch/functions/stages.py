@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from sqlbatch.errors import InvalidQuery
-from sqlbatch.functions.collect import Collector, Policy, merge_equal, order_rows
-from sqlbatch.functions.find import VALUE, find_calls, place_calls
+from sqlbatch.functions.clauses import merge_equal, order_rows
+from sqlbatch.functions.collect import Policy
+from sqlbatch.functions.find import VALUE, find_calls
+from sqlbatch.functions.lift import LiftingCollector
 from sqlbatch.functions.lookups import PROBE, TEXT, Lookup, lookup
+from sqlbatch.functions.places import place_calls
 from sqlbatch.functions.sources import Source, fix_clock, pin_sources
 from sqlbatch.functions.syntax import Node, Syntax, point
 
@@ -99,7 +102,7 @@ def make_plan(
         for macro in each.probe_macros():
             con.execute(macro)
     root = fix_clock(found.root, constant) if _has_clock(query) else found.root
-    found = place_calls(syntax, found, root, lambda name, select: _is_column(con, syntax, name, select))
+    found = place_calls(found, root, lambda name, select: _is_column(con, syntax, name, select))
     sources = pin_sources(syntax, found, lambda sql: _binds(con, sql))
     found = merge_equal(found, syntax)
     order_rows(found, syntax)
@@ -178,8 +181,8 @@ class _Planner:
             again = {number for number in stuck if made[number].collection != made[number].bound}
             if not again:
                 call = by_number[min(stuck)]
-                raise point(self.found.query, call.location, f"{call.ask.function} waits for its own answers: put it into "
-                            "a subquery")  # fmt: skip
+                why = f"{call.ask.function} waits for its own answers: put it into a subquery"
+                raise point(self.found.query, call.location, why)
             for number in again:
                 made[number] = self._planned(by_number[number], lookups[number], Policy.FUSE)
         return tuple(
@@ -187,7 +190,7 @@ class _Planner:
         )
 
     def _planned(self, call: Call, found: Lookup, policy: Policy) -> PlannedCall:
-        collector = Collector(self.syntax, self.found, self.binds, self.needs, policy)
+        collector = LiftingCollector(self.syntax, self.found, self.binds, self.needs, policy)
         widest = collector.collect(call, Policy.FUSE)
         node = widest if policy is Policy.FUSE else collector.collect(call)
         clause = {"table": "from", "on": "join"}.get(call.clause, call.clause)
@@ -206,8 +209,8 @@ class _Planner:
     def _explain(self, node: Node) -> str | None:
         """Return the optimized plan of a query, None where DuckDB does not accept it.
 
-        EXPLAIN does not show what is behind a column's name, so the plan is written as JSON; what DuckDB cannot write is
-        taken to rest on every call in the text.
+        EXPLAIN does not show what is behind a column's name, so the plan is written as JSON. What DuckDB cannot write
+        is taken to rest on every call in the text.
         """
         sql = self.named(self.syntax.write(node))
         if sql not in self._explained:

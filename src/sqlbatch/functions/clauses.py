@@ -1,0 +1,220 @@
+"""What the clauses of one SELECT mean: groups, orders, joins, and when an expression looks at one of its parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlbatch.functions.find import CLAUSES
+from sqlbatch.functions.sources import has_calls, row_orders
+from sqlbatch.functions.syntax import Node, Syntax, conjuncts, walk, without_subqueries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlbatch.functions.find import Call, Found
+
+
+def with_ctes(node: Node, environment: Sequence[tuple[str, Node]]) -> Node:
+    """Return a query with the CTEs of its surroundings that it reads, directly or by way of others."""
+    named = {key.casefold(): (key, value) for key, value in environment}
+    own = {entry["key"].casefold() for entry in node["cte_map"]["map"]}
+    wanted: set[str] = set()
+    todo = [node]
+    while todo:
+        for part in walk(todo.pop()):
+            name = str(part.get("table_name", "")).casefold()
+            if part.get("type") == "BASE_TABLE" and name in named and name not in wanted and name not in own:
+                wanted.add(name)
+                todo.append(named[name][1]["query_node"])
+    kept = [{"key": key, "value": value} for name, (key, value) in named.items() if name in wanted]
+    return node | {"cte_map": {"map": [*kept, *node["cte_map"]["map"]]}}
+
+
+def group_keys(node: Node, syntax: Syntax) -> list[Node]:
+    """Return the expressions that a SELECT groups by: positions and names of its list by what they mean."""
+    items = node["select_list"]
+    keys: list[Node] = []
+    for key in node["group_expressions"]:
+        position = whole_number(key)
+        name = (
+            key["column_names"][0].casefold()
+            if key["class"] == "COLUMN_REF" and len(key["column_names"]) == 1
+            else None
+        )
+        if position is not None and 0 < position <= len(items):
+            keys.append(items[position - 1])
+        elif name is not None and (same := [item for item in items if str(item["alias"]).casefold() == name]):
+            keys += same
+        keys.append(key)
+    if node["aggregate_handling"] == "FORCE_AGGREGATES":
+        keys += [item for item in items if not any(is_aggregate(part, syntax) for part in without_subqueries(item))]
+    return keys
+
+
+def merge_equal(found: Found, syntax: Syntax) -> Found:
+    """Let equal calls of one SELECT be one call, where DuckDB must see that they are equal (GROUP BY, DISTINCT)."""
+    kept: list[Call] = []
+    for call in sorted(found.calls, key=lambda each: CLAUSES.index(each.clause)):
+        source = syntax.write_expression(call.node["arguments"][0]["expression"])
+        if call.clause not in {"on", "table", "where"}:
+            same = next(
+                (o for o in kept if o.scope is call.scope and o.ask == call.ask
+                 and o.clause not in {"on", "table", "where"}
+                 and syntax.write_expression(o.node["arguments"][0]["expression"]) == source), None)  # fmt: skip
+            if same is not None:
+                call.node["function_name"] = same.name
+                call.node["qualified_name"] = {"path": [same.name]}
+                # What guards one place says nothing of the other.
+                boundary = [node for node in same.path if node.get("class") == "WINDOW" or is_aggregate(node, syntax)]
+                same.path = (*boundary, same.node)
+                continue
+        kept.append(call)
+    return type(found)(found.query, found.root, tuple(sorted(kept, key=lambda each: each.number)), found.scopes)
+
+
+def order_rows(found: Found, syntax: Syntax) -> None:
+    """Give a query without ORDER BY the order of its sources' rows, so that LIMIT takes the same ones each time."""
+    for scope in found.scopes:
+        node = scope.node
+        kinds = {modifier["type"] for modifier in node["modifiers"]}
+        wanted = node is found.root or "LIMIT_MODIFIER" in kinds
+        if not wanted or kinds & {"ORDER_MODIFIER", "DISTINCT_MODIFIER"} or makes_groups(node, syntax):
+            continue
+        orders = row_orders(syntax, node["from_table"])
+        if orders:
+            shape = syntax.query("FROM t ORDER BY x")["modifiers"][0]
+            by = [shape["orders"][0] | {"expression": each} for each in orders]
+            node["modifiers"] = [shape | {"orders": by}, *node["modifiers"]]
+
+
+def left_out(kept: Node | None, condition: Node | None) -> bool:
+    """Whether a part of a condition is missing."""
+    return len(conjuncts(kept)) < len(conjuncts(condition))
+
+
+def makes_groups(node: Node, syntax: Syntax) -> bool:
+    """Whether a SELECT makes groups."""
+    if node["group_expressions"] or node["aggregate_handling"] == "FORCE_AGGREGATES" or node["having"] is not None:
+        return True
+    orders = [order["expression"] for modifier in node["modifiers"] for order in modifier.get("orders", ())]
+    parts = [*node["select_list"], *orders, *([node["qualify"]] if node["qualify"] else [])]
+    return any(is_aggregate(each, syntax) for part in parts for each in without_subqueries(part))
+
+
+def is_aggregate(node: Node, syntax: Syntax) -> bool:
+    """Whether an expression is the call of an aggregate function (and no window)."""
+    return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() in syntax.aggregates
+
+
+def calls(node: Node, name: str) -> bool:
+    """Whether an expression is the call of a function, whatever the case of its name."""
+    return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() == name
+
+
+def names(value: Node, name: str) -> bool:
+    """Whether a call of the plan stands anywhere in a part of the tree."""
+    return any(node.get("function_name") == name for node in walk(value))
+
+
+def whole_number(expression: Node) -> int | None:
+    """Return the value of a literal that is a whole number, None for anything else."""
+    literal = expression.get("literal") if expression.get("class") == "CONSTANT" else None
+    return int(literal["text"]) if literal and literal["kind"] == "INTEGER" and literal["text"].isdigit() else None
+
+
+def is_plain(node: Node, syntax: Syntax) -> bool:
+    """Whether a SELECT gives one row for each row of its FROM and WHERE, each by itself."""
+    parts = [part for item in node["select_list"] for part in without_subqueries(item)]
+    return (
+        not node["modifiers"]
+        and node["qualify"] is None
+        and not makes_groups(node, syntax)
+        and not any(part.get("class") == "WINDOW" or part.get("function_name") == "unnest" for part in parts)
+    )
+
+
+def relations(relation: Node) -> list[Node]:
+    """Return a relation in FROM, and for a join its sides too."""
+    if relation["type"] == "JOIN":
+        return [relation, *relations(relation["left"]), *relations(relation["right"])]
+    return [relation]
+
+
+def joins_around(whole: Node, relation: Node) -> list[Node]:
+    """Return the joins that a relation is part of, without itself."""
+    return [join for join in relations(whole) if join["type"] == "JOIN" and join is not relation
+            and any(each is relation for each in relations(join))]  # fmt: skip
+
+
+def reads_rows(whole: Node, relation: Node) -> bool:
+    """Whether every row of a relation stands by itself in FROM: only plain joins are around it."""
+    return all(
+        join["join_type"] in {"INNER", "LEFT", "RIGHT", "OUTER"} and join["ref_type"] in {"REGULAR", "CROSS"}
+        for join in joins_around(whole, relation)
+    )
+
+
+def stands_before(relation: Node, lateral: Node) -> Node | None:
+    """Return what stands before a relation in FROM."""
+    if relation is lateral or relation["type"] != "JOIN":
+        return None
+    if any(each is lateral for each in relations(relation["right"])):
+        rest = stands_before(relation["right"], lateral)
+        return relation["left"] if rest is None else relation | {"right": rest}
+    return stands_before(relation["left"], lateral)
+
+
+def guards_of(syntax: Syntax, parent: Node, child: Node, *, bold: bool, lean: bool) -> list[Node]:
+    """Return what must hold for an expression to look at one of its parts.
+
+    A condition that calls functions counts where `bold`; of AND and OR, one that stands before the part, where `lean`.
+    """
+    kind = parent.get("type")
+    said: list[tuple[str, Node]] = []
+    if kind == "CASE_EXPR":
+        for check in parent["case_checks"]:
+            if check["when_expr"] is child:
+                break
+            if check["then_expr"] is child:
+                said.append(("g", check["when_expr"]))
+                break
+            said.append(("g IS DISTINCT FROM true", check["when_expr"]))
+        return [syntax.expression(sql, g=node) for sql, node in said if bold or not has_calls(node)]
+    if kind == "OPERATOR_COALESCE" or calls(parent, "ifnull"):
+        for each in parent.get("children") or [each["expression"] for each in parent["arguments"]]:
+            if each is child:
+                break
+            said.append(("g IS NULL", each))
+        return [syntax.expression(sql, g=node) for sql, node in said if bold or not has_calls(node)]
+    if calls(parent, "if") and len(parent["arguments"]) == 3:
+        test, then, _ = (each["expression"] for each in parent["arguments"])
+        sql = "g" if child is then else "g IS DISTINCT FROM true"
+        return [] if child is test or (not bold and has_calls(test)) else [syntax.expression(sql, g=test)]
+    if kind in {"CONJUNCTION_AND", "CONJUNCTION_OR"}:
+        sql = f"g IS DISTINCT FROM {'false' if kind == 'CONJUNCTION_AND' else 'true'}"
+        before = True
+        for each in parent["children"]:
+            if each is child:
+                before = False
+            elif not has_calls(each) or (lean and before):
+                said.append((sql, each))
+    return [syntax.expression(sql, g=node) for sql, node in said]
+
+
+def resolved_order(order: Node, node: Node) -> Node | None:
+    """Return an order by the expression that its position or its alias means."""
+    expression = order["expression"]
+    position = whole_number(expression)
+    if position is not None:
+        stars = any(item["class"] == "STAR" for item in node["select_list"])
+        if stars or not 0 < position <= len(node["select_list"]):
+            return None
+        return order | {"expression": node["select_list"][position - 1] | {"alias": ""}}
+    if expression["class"] in {"STAR", "CONSTANT"}:
+        return None
+    if expression["class"] == "COLUMN_REF" and len(expression["column_names"]) == 1:
+        name = expression["column_names"][0].casefold()
+        for item in node["select_list"]:
+            if str(item["alias"]).casefold() == name:
+                return order | {"expression": item | {"alias": ""}}
+    return order
