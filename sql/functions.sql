@@ -7,6 +7,22 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_text(sqlbatch_x) AS
   CASE WHEN regexp_matches(typeof(sqlbatch_x), '(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$')
     THEN to_json(sqlbatch_x)::VARCHAR ELSE CAST(sqlbatch_x AS VARCHAR) END;
 
+-- answer: what is known of a question now: its answer as JSON, or why there is none
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_input) AS (
+  SELECT CASE WHEN sqlbatch_s.field IS NULL THEN sqlbatch_r.content
+              WHEN sqlbatch_s.field = '' THEN to_json(sqlbatch_r.content)::VARCHAR
+              ELSE json_extract(sqlbatch_r.content, '/' || sqlbatch_s.field)::VARCHAR END
+  FROM sqlbatch.ai_signatures sqlbatch_s
+  JOIN sqlbatch.ai_answers sqlbatch_r ON sqlbatch_r.custom_id = left(sha256(concat_ws(chr(31), sqlbatch_s.call_id::VARCHAR,
+    to_json(struct_pack(role := 'user', content := sqlbatch_input))::VARCHAR)), 32)::UUID
+  WHERE sqlbatch_s.signature = sqlbatch_signature);
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_error(sqlbatch_signature, sqlbatch_input) AS (
+  SELECT sqlbatch_r.error
+  FROM sqlbatch.ai_signatures sqlbatch_s
+  JOIN sqlbatch.ai_answers sqlbatch_r ON sqlbatch_r.custom_id = left(sha256(concat_ws(chr(31), sqlbatch_s.call_id::VARCHAR,
+    to_json(struct_pack(role := 'user', content := sqlbatch_input))::VARCHAR)), 32)::UUID
+  WHERE sqlbatch_s.signature = sqlbatch_signature);
+
 -- value: an answer as a value of the type that a specification names, with its error where on_error is capture
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_value(sqlbatch_signature, sqlbatch_input, sqlbatch_spec, sqlbatch_on_error) AS
   from_json(
@@ -52,3 +68,174 @@ CREATE OR REPLACE {temporary} MACRO {schema}ai_redact(input, kinds := NULL, mode
 CREATE OR REPLACE {temporary} MACRO {schema}ai_fix_grammar(input, model := NULL, on_error := 'null', params := NULL) AS
   {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_fix_grammar', model := model, params := params))::VARCHAR,
     {schema}sqlbatch_text(input), '"VARCHAR"', on_error);
+
+-- installed: the functions that the database has as macros
+SELECT DISTINCT function_name FROM duckdb_functions()
+WHERE database_name = $catalog AND schema_name = 'main' AND function_name LIKE 'ai\_%' ESCAPE '\'
+ORDER BY function_name;
+
+-- keep: a source of a query as it is now, in the scratch database
+CREATE TABLE {scratch}.main.src_{number} AS {query};
+
+-- count: the rows of a table
+SELECT count(*) FROM {table};
+
+-- views: the views of the database and their SQL, and its macros
+SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal
+UNION ALL
+SELECT lower(function_name), macro_definition FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT NULL;
+
+-- collected: the distinct requests of a call, with their sizes, those with like inputs beside each other
+CREATE OR REPLACE TEMP TABLE sqlbatch_collected AS
+SELECT {custom_id} AS custom_id, sqlbatch_input AS input, strlen(sqlbatch_input) + $constant::BIGINT AS bytes,
+  greatest(1, (strlen(sqlbatch_input) + $constant::BIGINT + $uncounted::BIGINT + $bytes_per_token::BIGINT - 1)
+    // $bytes_per_token::BIGINT) AS tokens
+FROM ({collection})
+ORDER BY input;
+
+-- longest: the largest request of a call
+SELECT coalesce(max(bytes), 0), count(*) FROM sqlbatch_collected;
+
+-- first: a table of the requests of the first stage, as the compiler makes one, in the scratch database
+CREATE TABLE {scratch}.main.requests (custom_id UUID, sqlbatch_row BIGINT, bytes BIGINT, tokens BIGINT);
+
+-- first_asks: what those ask, and which call asks for which, in the scratch database
+CREATE TABLE {scratch}.main.ai_requests (custom_id UUID, call_id UUID, input VARCHAR);
+CREATE TABLE {scratch}.main.ai_asks (call INTEGER, custom_id UUID);
+
+-- lay_down_asks: which requests a call of the first stage asks for, in the scratch database
+INSERT INTO {scratch}.main.ai_asks SELECT $call, custom_id FROM sqlbatch_collected;
+
+-- lay_down: the requests of a call of the first stage, in the scratch database
+INSERT INTO {scratch}.main.requests
+SELECT custom_id, row_number() OVER () + (SELECT count(*) FROM {scratch}.main.requests), bytes, tokens
+FROM sqlbatch_collected ANTI JOIN {scratch}.main.requests o USING (custom_id);
+
+-- lay_down_inputs: what those requests ask
+INSERT INTO {scratch}.main.ai_requests
+SELECT custom_id, $call_id::UUID, input FROM sqlbatch_collected ANTI JOIN {scratch}.main.ai_requests o USING (custom_id);
+
+-- of_call: what is to be sent of one call
+CREATE OR REPLACE TEMP TABLE sqlbatch_to_send AS
+SELECT s.* FROM {scratch}.main.to_send s JOIN {scratch}.main.ai_requests r USING (custom_id) WHERE r.call_id = $call_id::UUID;
+
+-- of_first: how many requests each call of the first stage has, and how many of them are to be sent
+SELECT a.call, count(*), count(s.custom_id)
+FROM {scratch}.main.ai_asks a LEFT JOIN {scratch}.main.to_send s USING (custom_id) GROUP BY a.call;
+
+-- add_plan: the plan of a job
+INSERT INTO sqlbatch.ai_plans (job_id, policy, stages, query) VALUES ($job_id, $policy, $stages, $query);
+
+-- add_source: a source, with its rows
+CREATE TABLE sqlbatch.src_{job}_{number} AS FROM {scratch}.main.src_{number};
+INSERT INTO sqlbatch.ai_sources (job_id, source, relation, query, "rows")
+SELECT {job}, {number}, {relation}, {text}, (SELECT count(*) FROM {scratch}.main.src_{number});
+
+-- add_call: a call
+INSERT INTO sqlbatch.ai_calls (job_id, call, call_id, function, text, clause, stage, collection, ask, "value", "type", answers, on_error, at_most)
+VALUES ($job_id, $call, $call_id::UUID, $function, $text, $clause, $stage, $collection, $ask, $value, $type, $answers, $on_error, $at_most);
+
+-- add_need: a call waits for another
+INSERT INTO sqlbatch.ai_needs (job_id, call, needs) VALUES ($job_id, $call, $needs);
+
+-- drop_signature: what a function with constant arguments asked before
+DELETE FROM sqlbatch.ai_signatures WHERE signature = $signature;
+
+-- add_signature: what a function with constant arguments asks now
+INSERT INTO sqlbatch.ai_signatures (signature, call_id, field) VALUES ($signature, $call_id::UUID, $field);
+
+-- add_first: what the first stage asks
+INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens)
+SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.sqlbatch_row), n.custom_id,
+  a.call_id, a.input, n.bytes, n.tokens
+FROM {scratch}.main.requests n JOIN {scratch}.main.ai_requests a ON a.custom_id = n.custom_id
+ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id;
+INSERT INTO sqlbatch.ai_asks (job_id, call, custom_id) SELECT {job}, call, custom_id FROM {scratch}.main.ai_asks;
+
+-- add_collected: a call's inputs are collected
+INSERT INTO sqlbatch.ai_collected (job_id, call, collected_at, asked)
+SELECT $job_id, $call, $now::TIMESTAMP, count(*) FROM sqlbatch.ai_asks WHERE job_id = $job_id AND call = $call;
+
+-- no_rows: a job of a plan has no rows of its own; its sources are its snapshot
+CREATE TABLE sqlbatch.rows_{job} (sqlbatch_row BIGINT);
+CREATE TABLE sqlbatch.asks_{job} (sqlbatch_row BIGINT, call_id UUID, custom_id UUID, skipped VARCHAR);
+
+-- is_planned: one row if a job has a plan
+SELECT 1 FROM sqlbatch.ai_plans WHERE job_id = $job_id;
+
+-- plan: the plan of a job
+SELECT policy, stages, query FROM sqlbatch.ai_plans WHERE job_id = $job_id;
+
+-- sources: the sources of a job
+SELECT source FROM sqlbatch.ai_sources WHERE job_id = $job_id ORDER BY source;
+
+-- calls: the calls of a job
+SELECT a.call, a.call_id::VARCHAR, a.function, a.text, a.clause, a.stage, a.collection, a.ask, a."value", a."type", a.answers,
+  a.on_error, a.at_most, c.base_url, c.endpoint, c.model, c.head, c.tail, c.returns,
+  (SELECT d.asked FROM sqlbatch.ai_collected d WHERE d.job_id = a.job_id AND d.call = a.call) AS asked,
+  (SELECT list(n.needs ORDER BY n.needs) FROM sqlbatch.ai_needs n WHERE n.job_id = a.job_id AND n.call = a.call) AS needs
+FROM sqlbatch.ai_calls a JOIN sqlbatch.calls c ON c.call_id = a.call_id
+WHERE a.job_id = $job_id ORDER BY a.stage, a.call;
+
+-- ready: the calls of a job that can be collected
+SELECT call FROM sqlbatch.ai_ready WHERE job_id = $job_id ORDER BY stage, call;
+
+-- uncollected: how many calls of a job are not collected yet
+SELECT count(*) FROM sqlbatch.ai_calls c
+WHERE c.job_id = $job_id AND c.stage > 0
+  AND NOT EXISTS (FROM sqlbatch.ai_collected d WHERE d.job_id = c.job_id AND d.call = c.call);
+
+-- decided: what each request of a job came to
+CREATE OR REPLACE TEMP TABLE sqlbatch_decided AS
+SELECT r.custom_id, q.call_id, r.settled,
+  CASE WHEN r.outcome = 'answered' THEN r.content END AS sqlbatch_content,
+  CASE WHEN r.outcome = 'answered' THEN r.vector END AS sqlbatch_vector,
+  CASE WHEN r.outcome <> 'answered' THEN concat_ws(': ', r.code, r.message) END AS sqlbatch_error
+FROM sqlbatch.responses r JOIN sqlbatch.requests q ON q.custom_id = r.custom_id
+WHERE r.job_id = $job_id;
+
+-- answers: the values of what a call asks
+CREATE OR REPLACE TEMP TABLE {answers} AS
+SELECT custom_id AS sqlbatch_key, {value} AS sqlbatch_value, sqlbatch_error AS sqlbatch_why
+FROM sqlbatch_decided WHERE call_id = $call_id::UUID;
+
+-- want_requests: what a call asks is kept where it is new
+INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens)
+SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.rowid), n.custom_id,
+  $call_id::UUID, n.input, n.bytes, n.tokens
+FROM (SELECT rowid, * FROM sqlbatch_collected) n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id;
+
+-- want_asks: which requests a call asks for
+INSERT INTO sqlbatch.ai_asks (job_id, call, custom_id) SELECT $job_id, $call, custom_id FROM sqlbatch_collected;
+
+-- want: the job waits for what a call asks
+INSERT INTO sqlbatch.wanted (job_id, custom_id, not_before)
+SELECT $job_id, n.custom_id, (SELECT not_before FROM sqlbatch.jobs WHERE job_id = $job_id)
+FROM sqlbatch_collected n
+ANTI JOIN (SELECT custom_id FROM sqlbatch.wanted WHERE job_id = $job_id) w ON w.custom_id = n.custom_id;
+
+-- count_wanted: the job has so many requests now
+UPDATE sqlbatch.jobs SET requests = (SELECT count(*) FROM sqlbatch.wanted WHERE job_id = $job_id) WHERE job_id = $job_id;
+
+-- count_rows: the rows of a job's target, which are not known before
+UPDATE sqlbatch.jobs SET "rows" = $rows WHERE job_id = $job_id;
+
+-- progress: the stages of a job: how many calls each has, the requests, those that are settled, and the functions
+SELECT c.stage, count(*), coalesce(sum(d.asked), 0)::BIGINT, count(d.asked), list(DISTINCT c.function ORDER BY c.function)
+FROM sqlbatch.ai_calls c LEFT JOIN sqlbatch.ai_collected d ON d.job_id = c.job_id AND d.call = c.call
+WHERE c.job_id = $job_id AND c.stage > 0 GROUP BY c.stage ORDER BY c.stage;
+
+-- hidden_rows: how many inputs of conditions have no answer, so that rows may be missing
+SELECT count(DISTINCT f.custom_id) FROM sqlbatch.ai_failures f
+WHERE f.job_id = $job_id AND f.clause IN ('where', 'having', 'qualify', 'join');
+
+-- held: calls that hold the target until they are answered (on_error fail), and have failed
+SELECT f.text, count(*) FROM sqlbatch.ai_failures f JOIN sqlbatch.ai_calls c ON c.job_id = f.job_id AND c.call = f.call
+WHERE f.job_id = $job_id AND c.on_error = 'fail' GROUP BY f.text ORDER BY f.text;
+
+-- write: the target: the query's columns, and what became of each row
+CREATE OR REPLACE TABLE {target} AS
+SELECT {columns}, CASE WHEN sqlbatch_failed IS NOT NULL THEN 'failed' ELSE 'answered' END AS ai_status, sqlbatch_failed AS ai_error
+FROM (
+{query}
+) AS sqlbatch_query;

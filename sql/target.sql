@@ -65,3 +65,10 @@ DROP TABLE IF EXISTS sqlbatch.rows_{job};
 
 -- drop_asks: drop which row asks which request
 DROP TABLE IF EXISTS sqlbatch.asks_{job};
+
+-- sources: the tables that keep the sources of a job's query with AI functions
+SELECT table_name FROM duckdb_tables()
+WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND starts_with(table_name, $prefix);
+
+-- drop_source: drop one of them
+DROP TABLE IF EXISTS sqlbatch.{source};

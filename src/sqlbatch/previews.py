@@ -89,7 +89,7 @@ def prepared(
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             name = scratch_name(scratch)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
-            known = count_known(session, compiled, fresh=fresh)
+            known = count_known(session, name, fresh=fresh, images=bool(compiled.sight.images))
             spends = bool(known.to_send) and provider.paid
             price, notes = find_price(session, enrichment) if spends else (None, ())
             cost = ordinary_cost(session, enrichment, to_send(compiled), price, paid=provider.paid)

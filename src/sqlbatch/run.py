@@ -31,6 +31,10 @@ from sqlbatch.errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
+from sqlbatch.functions.collect import Policy
+from sqlbatch.functions.jobs import collect_ready, held, is_planned, keep_plan, stages_in_words, uncollected
+from sqlbatch.functions.jobs import write_target as write_planned_target
+from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import hold_leases, new_owner
 from sqlbatch.paths import scratch_folder, state_dir, sweep
 from sqlbatch.query import pictures, target
@@ -64,7 +68,7 @@ class Prepared:
     returns: Returns
     provider: Provider
     target: Target | None
-    compiled: Compiled
+    compiled: Compiled | PlannedQuery
     quote: Quote
     scratch: Path
     fresh: bool
@@ -85,11 +89,13 @@ def prepared(
     max_attempts: int = 3,
     max_cost: float | None = None,
     handed_over: object = None,
+    policy: Policy = Policy.BALANCED,
 ) -> Iterator[Prepared]:
     """Compile and quote an enrichment for the block; the scratch file is deleted at its end.
 
-    `handed_over` are rows instead of the query's: a relation, a DataFrame and the like (`sqlbatch.query.rows`).
-    Raises InvalidEnrichment where the request is wrong, DatabaseError where the database cannot be read.
+    `handed_over` are rows instead of the query's: a relation, a DataFrame and the like (`sqlbatch.query.rows`). A query
+    that calls AI functions is planned by the policy. Raises InvalidEnrichment where the request is wrong, DatabaseError
+    where the database cannot be read.
     """
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     folder = scratch_folder(database)
@@ -100,10 +106,16 @@ def prepared(
             target = parse_target(into, session.catalog if database.exists() else None) if into else None
             named = target or Target("main", "enriched_<job>")
             name = scratch_name(scratch)
-            compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes)
-            quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
             factor = provider.batch_factor if provider.paid else 0.0
-            quote = with_cost(session, quote, enrichment, compiled, factor)
+            compiled: Compiled | PlannedQuery | None = None
+            if handed_over is None:
+                compiled = plan_query(session, enrichment, name, provider.max_bytes, policy, fresh=fresh)
+            if isinstance(compiled, PlannedQuery):
+                compiled, quote = quote_plan(session, enrichment, compiled, named, factor, replacing=replacing)
+            else:
+                compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes)
+                quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
+                quote = with_cost(session, quote, enrichment, compiled, factor)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
         quote = replace(quote, batches=batches, target=quote.target if target else "enriched_<job>")
         yield Prepared(
@@ -149,7 +161,10 @@ def start(database: Database, ask: Prepared) -> int:
         job_id = jobs.add(session, facts, not_before=not_before, scratch=scratch_name(ask.scratch))
         if ask.target is None:
             session.run("jobs.rename", {"job_id": job_id, "target": f"enriched_{job_id}"})
-        store(session, ask.compiled, job_id)
+        if isinstance(ask.compiled, PlannedQuery):
+            keep_plan(session, ask.compiled.plan, ask.compiled.scratch, job_id, ask.compiled.at_most)
+        else:
+            store(session, ask.compiled, job_id)
         due = session.run("jobs.due", {"job_id": job_id})[0][0] if ask.provider.paid else 0
         if due > quote.to_send:
             raise JobError(
@@ -248,10 +263,13 @@ def _steps(context: StepContext, job: JobRow, *, once: bool, poll: float | None,
 
 def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
     """Do one step of an open job, and write its target where nothing is left to do."""
-    moved = False
+    moved = yield from _collect(context)
     for event in step.step(context):
         moved = moved or isinstance(event, Packed | Submitted | Loaded)
         yield event
+    if (yield from _collect(context)):
+        # What the answers ask for now is sent by the next step.
+        return StepResult(moved=True, seconds=0)
     unsettled, seconds = polling.left(context)
     if not unsettled:
         yield Activity("writing the target")
@@ -283,7 +301,25 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
     return StepResult(ends, moved, seconds)
 
 
+<<<<<<< HEAD
 def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
+=======
+def _collect(context: StepContext) -> Generator[Event, None, bool]:
+    """Collect what the calls of AI functions ask, where all that they wait for is answered; each in a transaction."""
+    collected = False
+    while True:
+        call = context.database.write(
+            lambda session: collect_ready(session, context.job_id, context.provider.max_bytes)
+        )
+        if call is None:
+            return collected
+        collected = True
+        stage = context.database.read(lambda session: stages_in_words(session, context.job_id))
+        yield Activity(f"{stage}: {call.text}")
+
+
+def _step_closed(work: step.Work, *, once: bool) -> Generator[Event, None, StepResult]:
+>>>>>>> ac100bc (A query that calls AI functions is planned in stages, collected call by call and written as a target)
     """Do one step of a job that was cancelled or superseded: load what is at the provider, send nothing."""
     yield from step.step(context, sending=False)
     progress = polling.progress(context.database, context.job_id)
@@ -333,11 +369,15 @@ def finish(database: Database, job_id: int) -> target.Joined | None:
             return None
         if job.status == "superseded":
             return f"a newer job has the target {job.target}: job {job_id} leaves it alone"
-        if job.pending:
-            # A retry came since the last look.
+        if job.pending or uncollected(session, job_id):
+            # A retry came since the last look, or the answers ask for more.
             return None
+        problem = held(session, job_id)
+        if problem is not None:
+            jobs.finish(session, job_id, problem)
+            return problem
         joined = write_target(session, job, replacing=job.replacing)
-        if not joined.failed:
+        if not joined.failed and not job.failed:
             target.drop_snapshot(session, job_id)
         jobs.finish(session, job_id)
         if Enrichment.from_json(job.enrichment).images:
@@ -357,6 +397,8 @@ def finish(database: Database, job_id: int) -> target.Joined | None:
 
 def write_target(session: Session, job: JobRow, *, replacing: bool) -> target.Joined:
     """Write a job's target within the caller's transaction, from the answers that are there."""
+    if is_planned(session, job.job_id):
+        return write_planned_target(session, job, replace=replacing)
     enrichment = Enrichment.from_json(job.enrichment)
     return target.write_target(session, job, read_returns(enrichment.endpoint, enrichment.returns), replace=replacing)
 

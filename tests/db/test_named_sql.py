@@ -39,6 +39,11 @@ PLACES = {
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'",
     "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1", "past": "r.batch_id IS NULL",
     "chosen": "r.seq = 1",
+    "temporary": "", "schema": "", "number": "1", "table": "sqlbatch.jobs",
+    "collection": "SELECT 'x' AS sqlbatch_input",
+    "custom_id": "uuid()", "relation": "'t'", "text": "'SELECT 1'", "answers": "sqlbatch_answers_1",
+    "value": "sqlbatch_content",
+    "columns": "* EXCLUDE (sqlbatch_failed)",
     "extra": "0", "more": "", "look": "",
     "images": "NULL::VARCHAR[]", "picture_tokens": "0", "joined": "", "rendered": "r.input",
     "values": "[p]", "place": "0",
@@ -51,7 +56,8 @@ FIRST = (
     "render.needed", "render.kept", "render.inputs",
     "prices.known", "plan.choose", "plan.running", "plan.shards", "results.judged", "results.chosen",
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
-    "maintenance.past", "maintenance.past_batches", "cancel.failed",
+    "maintenance.past", "maintenance.past_batches", "cancel.failed", "functions.text", "functions.answer", "functions.value",
+    "functions.macros", "functions.first_asks", "functions.keep", "functions.collected", "functions.decided",
 )  # fmt: skip
 VALUES = {
     "given": "'[]'",
@@ -146,6 +152,10 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
     places["rows"] = f"{scratch}.main.rows"
     if name.startswith("pictures."):
         places["content"] = "value::BLOB" if name == "pictures.held" else "v.value::BLOB"
+    if name == "functions.write":
+        places["query"] = "SELECT 1 AS a, NULL::VARCHAR AS sqlbatch_failed"
+    if name == "target.drop_source":
+        places["source"] = "src_1_1"
     if name == "target.has_snapshot":
         places["rows"] = "rows_1"
     filled = statement(name, session.catalog, **places)

@@ -103,7 +103,9 @@ def test_sources_that_change_after_planning_change_nothing(direct: Direct) -> No
 
 
 def test_the_time_is_that_of_planning(con: duckdb.DuckDBPyConnection) -> None:
-    plan = plan_of(con, "SELECT now() AS a, current_date AS b, ai_complete(title) AS c FROM movies WHERE today() > '2000-01-01'")
+    plan = plan_of(
+        con, "SELECT now() AS a, current_date AS b, ai_complete(title) AS c FROM movies WHERE today() > '2000-01-01'"
+    )
     assert not re.search(r"now\(|current_date\b(?!\")|today\(", re.sub(r'AS "?\w+"?', "", plan.query))
 
 

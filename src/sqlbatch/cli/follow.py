@@ -13,6 +13,7 @@ from sqlbatch.cli.app import Interrupted
 from sqlbatch.cli.rows import head
 from sqlbatch.db import jobs as state
 from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, JobError
+from sqlbatch.functions.jobs import hidden_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,4 +152,9 @@ def _done(database: Database, job: JobRow, billed: Billed, *, show: bool) -> int
         + cost
         + (f"; {display.next_step(job, at(database))}" if job.failed else "")
     )
+    hidden = patiently(database, lambda session: hidden_rows(session, job.job_id)) if job.failed else 0
+    if hidden:
+        display.info(
+            f"up to {hidden:,} more row{'s' * (hidden > 1)} might be here: sqlbatch.ai_failures lists what failed"
+        )
     return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE

@@ -136,7 +136,7 @@ def write_fetched(columns: Sequence[str], rows: Sequence[Sequence[object]], form
 def head(session: Session, target: str, rows: int) -> None:
     """Print the first rows of a target: long values are cut on a terminal, long lists of numbers also in a pipe."""
     name = parse_target(target, session.catalog).qualified(session.catalog)
-    columns = "* EXCLUDE (custom_id, ai_error, ai_model)"
+    columns = "COLUMNS(lambda c: c NOT IN ('custom_id', 'ai_error', 'ai_model'))"
     first = f"({_shortened(session, f'SELECT {columns} FROM {name} LIMIT {rows}')})"
     if not sys.stdout.isatty():
         write_rows(session, f"FROM {first}", Format.CSV)

@@ -92,6 +92,8 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     """Return the facts of a quote by their names, for a terminal or a notebook."""
     offline = " (no language model: it answers from the text alone)" if quote.provider == "local" else ""
     facts = {"target": quote.target, "model": f"{quote.model} at {label(quote.provider, quote.base_url)}{offline}"}
+    if quote.stages:
+        return facts | stage_facts(quote)
     facts["rows"] = f"{quote.rows:,}" + "".join(f"; {count:,} skipped: {reason}" for reason, count in quote.skipped_why)
     # A reason names a file, and a thousand missing files have a thousand reasons.
     if quote.unsent:
@@ -117,6 +119,25 @@ def quote_facts(quote: Quote) -> dict[str, str]:
         facts["tokens"] = tokens(quote.cost)
     else:
         facts["to send"] = "nothing"
+    facts["cost"] = cost(quote.cost)
+    return facts
+
+
+def stage_facts(quote: Quote) -> dict[str, str]:
+    """Return the facts of a quote in stages: the first exactly, later ones at most."""
+    facts = {"rows": f"{quote.rows:,} in the sources, kept as they are now"}
+    for stage in quote.stages:
+        calls = ", ".join(dict.fromkeys(stage.calls))
+        most = "" if stage.number == 1 else "at most "
+        dollars = "" if stage.cost.free else f", {cost(stage.cost)}"
+        facts[f"stage {stage.number}"] = f"{most}{counted(stage.requests, 'request')}{dollars}: {calls}"
+    known = [f"{quote.answered:,} answered before"] if quote.answered else []
+    known += [f"{quote.failed_before:,} failed before, not sent (retry sends them)"] if quote.failed_before else []
+    known += [f"{quote.in_flight:,} in flight"] if quote.in_flight else []
+    sent = f"{counted(quote.to_send, 'request')} in {counted(quote.batches, 'batch', 'batches')}, {sized(quote.bytes)}"
+    facts["to send now"] = ", ".join([sent if quote.to_send else "nothing", *known])
+    rounds = counted(len(quote.stages), "round")
+    facts["rounds"] = f"{rounds} of batches" + ("" if quote.provider == "local" else ", each up to 24 h")
     facts["cost"] = cost(quote.cost)
     return facts
 

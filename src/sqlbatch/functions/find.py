@@ -227,10 +227,15 @@ class _Finder:
             "query_location": node["query_location"],
             "query_location_length": node["query_location_length"],
         }
-        call = Call(number, ask, planned, text, node)
+        call = Call(number, ask, planned, self._written(node) or text, node)
         self.calls.append(call)
         self.by_name[call.name] = call
         return planned
+
+    def _written(self, node: Node) -> str:
+        """Return a part of the query as its user wrote it, in one line."""
+        at, length = node["query_location"], node["query_location_length"]
+        return " ".join(self.query.encode()[at : at + length].decode(errors="replace").split()) if length else ""
 
     def _template(self, node: Node) -> Node:
         """Return the text of prompt('… {0} …', a, b) as an expression: NULL where a value is NULL."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlbatch.db.sql import quote_literal
+from sqlbatch.db.sql import quote_literal, statement
 from sqlbatch.functions.collect import ASK
 from sqlbatch.functions.find import VALUE
 from sqlbatch.functions.syntax import columns_in
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 EMBEDDINGS = "/v1/embeddings"
 # In an explained plan this names a call on whose answers the plan rests.
 PROBE = "sqlbatch_probe_{}:"
-# A list or a struct is shown to the model as JSON, anything else as DuckDB prints it: the same rule as for --input.
-TEXT = r"""CREATE OR REPLACE TEMP MACRO sqlbatch_text(sqlbatch_x) AS
-  CASE WHEN regexp_matches(typeof(sqlbatch_x), '(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$')
-    THEN to_json(sqlbatch_x)::VARCHAR ELSE CAST(sqlbatch_x AS VARCHAR) END"""
+# What the model is shown of a value.
+TEXT = statement("functions.text", "", temporary="TEMP", schema="")
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class Lookup:
     call: request.Call
     returns: Returns
     constant: bool
+    params: tuple[tuple[str, str], ...] = ()
 
     @property
     def value_type(self) -> str:
@@ -59,6 +58,7 @@ class Lookup:
         return [
             f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS {value}",
             f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS sqlbatch_text(sqlbatch_x)",
+            f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{self.number}(sqlbatch_x) AS sqlbatch_text(sqlbatch_x)",
         ]
 
     def symbolic_macro(self) -> str:
@@ -74,26 +74,28 @@ class Lookup:
         """Return the macro of a call that nothing rests on: it has no answers."""
         return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS CAST(NULL AS {self.value_type})"
 
+    @property
+    def ask_sql(self) -> str:
+        """Return SQL of the varying part of a request's body, from the call's input sqlbatch_x."""
+        shown = input_of(self.call.endpoint, "sqlbatch_text(sqlbatch_x)")
+        empty = " AND sqlbatch_text(sqlbatch_x) <> ''" if self.ask.embeds else ""
+        return f"CASE WHEN sqlbatch_x IS NOT NULL{empty} THEN {shown} END"
+
     def ask_macro(self) -> str:
-        """Return the macro of the varying part of a request's body, from the call's input."""
-        return f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS {self._input()}"
+        """Return the macro of the varying part of a request's body."""
+        return f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS {self.ask_sql}"
 
     def value_macro(self) -> str:
         """Return the macro that looks an answer up."""
         return (
             f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS ("
             f"SELECT sqlbatch_value FROM {self.answers} "
-            f"WHERE sqlbatch_key = {custom_id(self.call.call_id, self._input())})"
+            f"WHERE sqlbatch_key = {custom_id(self.call.call_id, self.ask_sql)})"
         )
 
     def value_sql(self, content: str, vector: str, error: str) -> str:
         """Return SQL of a value from an answer's text and vector, and of what went wrong."""
         return self.ask.value_sql(self.returns, content, vector, error)
-
-    def _input(self) -> str:
-        shown = input_of(self.call.endpoint, "sqlbatch_text(sqlbatch_x)")
-        empty = " AND sqlbatch_text(sqlbatch_x) <> ''" if self.ask.embeds else ""
-        return f"CASE WHEN sqlbatch_x IS NOT NULL{empty} THEN {shown} END"
 
 
 def custom_id(call_id: UUID, shown: str) -> str:
@@ -108,7 +110,8 @@ def lookup(call: Call, enrichment: Enrichment) -> Lookup:
     """
     ask = call.ask
     own = dict(ask.params)
-    model = ask.model or enrichment.model
+    # A model that is named in a query is meant for where it costs money.
+    model = enrichment.model if enrichment.provider == "local" else ask.model or enrichment.model
     if ask.embeds:
         returns = returns_of(EMBEDDINGS, None, model, own)
         asked = replace(enrichment, endpoint=EMBEDDINGS, instructions=None, model=model, params=parameters(own))
@@ -120,4 +123,4 @@ def lookup(call: Call, enrichment: Enrichment) -> Lookup:
                         params=tuple(sorted(merged.items())))  # fmt: skip
     asked = replace(asked, returns=returns.text, prompt=None, inputs=(), images=())
     source = call.node["arguments"][0]["expression"]
-    return Lookup(call.number, ask, call_of(asked, returns), returns, not any(columns_in(source)))
+    return Lookup(call.number, ask, call_of(asked, returns), returns, not any(columns_in(source)), asked.params)

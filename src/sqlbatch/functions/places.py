@@ -135,8 +135,10 @@ class _Placer:
         kind = relation["type"]
         if kind == "JOIN":
             if relation["ref_type"] in {"ASOF", "POSITIONAL"}:
-                self._refuse_in(relation["condition"] or {}, f"in the ON of an {relation['ref_type']} JOIN: join first, "
-                                "and call the function in WHERE of a query around it")  # fmt: skip
+                why = (
+                    f"in the ON of an {relation['ref_type']} JOIN: join first, and call the function in WHERE around it"
+                )
+                self._refuse_in(relation["condition"] or {}, why)
             self._from(relation["left"], scope)
             self._from(relation["right"], scope)
             if relation["condition"] is not None:

@@ -10,16 +10,16 @@ import duckdb
 
 from sqlbatch.errors import InvalidQuery
 from sqlbatch.functions.clauses import merge_equal, order_rows
-from sqlbatch.functions.collect import Policy
+from sqlbatch.functions.collect import Policy, Spot
 from sqlbatch.functions.find import VALUE, find_calls
 from sqlbatch.functions.lift import LiftingCollector
 from sqlbatch.functions.lookups import PROBE, TEXT, Lookup, lookup
 from sqlbatch.functions.places import place_calls
 from sqlbatch.functions.sources import Source, fix_clock, pin_sources
-from sqlbatch.functions.syntax import Node, Syntax, point
+from sqlbatch.functions.syntax import Node, Syntax, point, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlbatch.functions.find import Call, Found
     from sqlbatch.query.enrichment import Enrichment
@@ -110,9 +110,10 @@ def make_plan(
     planner = _Planner(con, syntax, found, tables, policy)
     columns = planner.check(syntax.write(found.root))
     planned = planner.calls(lookups)
+    final = planner.with_failures()
     asked = {call.number for call in planned}
     unasked = tuple(each for number, each in lookups.items() if number not in asked)
-    return Plan(sources, planned, syntax.write(found.root), columns, policy, unasked)
+    return Plan(sources, planned, final, columns, policy, unasked)
 
 
 def _has_clock(query: str) -> bool:
@@ -189,6 +190,43 @@ class _Planner:
             replace(made[number], stage=stages[number]) for number in sorted(made, key=lambda n: (stages[n], n))
         )
 
+    def with_failures(self) -> str:
+        """Return the query with a column `sqlbatch_failed`: which of a row's own calls have no answer, and why."""
+        root = self.found.root
+        nothing = self.syntax.expression("CAST(NULL AS VARCHAR) AS sqlbatch_failed")
+        kinds = {modifier["type"] for modifier in root["modifiers"]}
+        plain = root["type"] == "SELECT_NODE" and "DISTINCT_MODIFIER" not in kinds
+        if plain:
+            told = [part for item in root["select_list"] for part in self._failures_of(item)]
+            while told:
+                whole = self.syntax.expression("concat_ws('; ')") | {"alias": "sqlbatch_failed"}
+                whole["arguments"] = [*whole["arguments"], *({"name": "", "expression": each} for each in told)]
+                # concat_ws of nothing is a text, not NULL.
+                whole = self.syntax.expression("nullif(x, '')", x=whole | {"alias": ""}) | {"alias": "sqlbatch_failed"}
+                tried = root | {"select_list": [*root["select_list"], whole]}
+                if self.binds(tried):
+                    return self.syntax.write(tried)
+                # What an aggregate is made of is no row's own.
+                told.pop()
+            return self.syntax.write(root | {"select_list": [*root["select_list"], nothing]})
+        around = self.syntax.select([self.syntax.expression("*"), nothing], like=self.syntax.query("FROM t"))
+        return self.syntax.write(around | {"from_table": self.syntax.in_from(root, "sqlbatch_whole")})
+
+    def _failures_of(self, item: Node) -> Iterator[Node]:
+        """Return why calls of a column have no answer: of those that each row asks by itself."""
+        collector = LiftingCollector(self.syntax, self.found, self.binds, self.needs, self.policy)
+        name = item["alias"] or (item["column_names"][-1] if item["class"] == "COLUMN_REF" else "")
+        for call in self.found.calls:
+            mine = call.scope.node is self.found.root and call.clause == "select"
+            if not mine or not any(part is call.node for part in walk(item)):
+                continue
+            spot = Spot(call.scope, call.clause, call.path, _why(call), many=False, name=call.name)
+            inside, windowed = collector.boundary(spot)
+            if inside is None and not windowed:
+                why = collector.guarded(spot, Policy.BALANCED)
+                label = self.syntax.text(f"{name or call.ask.function}: ")
+                yield self.syntax.expression("a || b", a=label, b=why)
+
     def _planned(self, call: Call, found: Lookup, policy: Policy) -> PlannedCall:
         collector = LiftingCollector(self.syntax, self.found, self.binds, self.needs, policy)
         widest = collector.collect(call, Policy.FUSE)
@@ -225,6 +263,11 @@ class _Planner:
             except duckdb.Error:
                 self._explained[sql] = None
         return self._explained[sql]
+
+
+def _why(call: Call) -> Node:
+    name = f"sqlbatch_why_{call.number}"
+    return call.node | {"function_name": name, "qualified_name": {"path": [name]}, "alias": ""}
 
 
 def _stages(needs: Mapping[int, frozenset[int]]) -> tuple[dict[int, int], set[int]]:

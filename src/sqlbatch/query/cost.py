@@ -16,6 +16,8 @@ from sqlbatch.errors import InvalidSettings
 from sqlbatch.query.request import endpoint_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlbatch.db.prices import Price
     from sqlbatch.db.session import Session
     from sqlbatch.query.enrichment import Enrichment
@@ -183,6 +185,39 @@ def estimate_cost(
         dollars_largest=None if cap is None else factor * price.dollars(most, cap),
         dollars_ordinary=price.dollars(likely, output),
         dollars_cautious=factor * price.dollars(most, cautious),
+    )
+
+
+def add_costs(costs: Sequence[Cost]) -> Cost:
+    """Return the cost of several calls together; what is not known of one is not known of all."""
+    if not costs:
+        return NO_COST
+
+    def total(name: str) -> Any:
+        values = [getattr(cost, name) for cost in costs]
+        return None if None in values else sum(values)
+
+    largest = max(costs, key=lambda cost: cost.tokens)
+    caps = [cost.cap for cost in costs]
+    return replace(
+        largest,
+        free=all(cost.free for cost in costs),
+        cap=None if None in caps else max(cap for cap in caps if cap is not None),
+        **{
+            name: total(name)
+            for name in (
+                "tokens",
+                "tokens_largest",
+                "tokens_out",
+                "tokens_out_largest",
+                "dollars",
+                "dollars_largest",
+                "dollars_ordinary",
+            )
+        },
+        dollars_cautious=None
+        if any(cost.at_most is None for cost in costs)
+        else sum(cost.at_most for cost in costs if cost.at_most is not None),
     )
 
 

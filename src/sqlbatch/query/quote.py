@@ -19,6 +19,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One round of batches of a query with AI functions: its calls, and their requests.
+
+    Of the first stage all is exact; of later ones `requests`, `to_send` and `cost` are what it may be at most.
+    """
+
+    number: int
+    calls: tuple[str, ...]
+    requests: int
+    to_send: int
+    cost: Cost
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the stage as one JSON object."""
+        return asdict(self) | {"cost": self.cost.as_dict(), "exact": self.number == 1}
+
+
+@dataclass(frozen=True)
 class Quote:
     """The quote of an enrichment: counts of rows and requests, bytes of the lines to send, notes for the reader."""
 
@@ -45,11 +63,16 @@ class Quote:
     unsent: int = 0
     unsent_why: tuple[tuple[str, int], ...] = ()
     cost: Cost = NO_COST
+    stages: tuple[Stage, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return the quote as one JSON object."""
         whys = {"skipped_why": dict(self.skipped_why), "unsent_why": dict(self.unsent_why)}
-        return asdict(self) | whys | {"cost": self.cost.as_dict()}
+        values = asdict(self) | whys | {"cost": self.cost.as_dict()}
+        if not self.stages:
+            del values["stages"]
+            return values
+        return values | {"stages": [stage.as_dict() for stage in self.stages]}
 
 
 @dataclass(frozen=True)
@@ -71,7 +94,7 @@ def make_quote(
 
     `batches` is left 0 for the layer that packs. Raises InvalidTarget where the target may not be replaced.
     """
-    known = count_known(session, compiled, fresh=fresh)
+    known = count_known(session, compiled.scratch, fresh=fresh, images=bool(compiled.sight.images))
     existing = look_up(session, target)
     notes = check_existing(session, existing, enrichment, compiled.rows, target, replace=replace)
     if existing and not notes and known.to_send == compiled.distinct and compiled.distinct and not fresh:
@@ -152,11 +175,10 @@ def check_existing(
     return ()
 
 
-def count_known(session: Session, compiled: Compiled, *, fresh: bool) -> Known:
+def count_known(session: Session, scratch: str, *, fresh: bool, images: bool = False) -> Known:
     """Lay down, in the scratch database, which requests are `known` and which are `to_send`, and count them."""
-    scratch = compiled.scratch
     session.run("quote.known" if session.has_schema() and not fresh else "quote.unknown", scratch=scratch)
-    if compiled.sight.images:
+    if images:
         pictures.leave_out(session, scratch)
     session.run("quote.to_send", scratch=scratch)
     return Known(*session.run("quote.counts", scratch=scratch)[0])

@@ -153,13 +153,7 @@ def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bo
     Raises InvalidTarget where another than sqlbatch has made a table of that name meanwhile and `replace` is not set.
     """
     target, job_id = parse_target(job.target, session.catalog), job.job_id
-    existing = look_up(session, target)
-    if existing is not None and existing.job_id is None and not (replace and existing.kind == "table"):
-        raise InvalidTarget(
-            f"{target.sql} is a {existing.kind} that sqlbatch did not make: rename or drop it, then run "
-            f"sqlbatch load {job_id}"
-            + (" (or sqlbatch load --replace to put the result in its place)" if existing.kind == "table" else "")
-        )
+    check_ours(session, target, job_id, replace=replace)
     columns = returns.typed_sql("sqlbatch_content", "sqlbatch_vector")
     typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
     qualified = target.qualified(session.catalog)
@@ -170,6 +164,23 @@ def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bo
         for low in range(1, max(job.rows, 1) + 1, PART):
             session.run("target.write", {"low": low, "high": low + PART - 1}, begin=begin, **places)
             begin = f"INSERT INTO {qualified}"
+    return claim(session, target, job_id)
+
+
+def check_ours(session: Session, target: Target, job_id: int, *, replace: bool) -> None:
+    """Raise InvalidTarget where what has the target's name is not ours, and must not be replaced."""
+    existing = look_up(session, target)
+    if existing is not None and existing.job_id is None and not (replace and existing.kind == "table"):
+        raise InvalidTarget(
+            f"{target.sql} is a {existing.kind} that sqlbatch did not make: rename or drop it, then run "
+            f"sqlbatch load {job_id}"
+            + (" (or sqlbatch load --replace to put the result in its place)" if existing.kind == "table" else "")
+        )
+
+
+def claim(session: Session, target: Target, job_id: int) -> Joined:
+    """Say on a target which job wrote it, and count what became of its rows."""
+    qualified = target.qualified(session.catalog)
     session.run("target.comment", target=qualified, comment=quote_literal(comment_of(job_id)))
     rows, answered, failed, pending, skipped = session.run("target.counts", target=qualified)[0]
     return Joined(target.sql, rows, answered, failed, pending, skipped)
@@ -179,3 +190,5 @@ def drop_snapshot(session: Session, job_id: int) -> None:
     """Drop the job's rows and asks, which nothing needs once every row is answered or skipped."""
     session.run("target.drop_rows", job=str(job_id))
     session.run("target.drop_asks", job=str(job_id))
+    for (source,) in session.run("target.sources", {"catalog": session.catalog, "prefix": f"src_{job_id}_"}):
+        session.run("target.drop_source", source=source)

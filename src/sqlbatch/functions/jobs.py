@@ -1,0 +1,223 @@
+"""A job whose query calls AI functions: its plan kept, its calls collected stage by stage, its target written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sqlbatch import clock
+from sqlbatch.db.sql import quote_identifier, quote_literal
+from sqlbatch.errors import JobError
+from sqlbatch.functions.collect import ASK
+from sqlbatch.functions.find import VALUE
+from sqlbatch.functions.lookups import TEXT, custom_id
+from sqlbatch.functions.stages import names_of_calls, with_sources
+from sqlbatch.query import target
+from sqlbatch.query.compile import ENVELOPE
+from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
+from sqlbatch.query.request import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlbatch.db.jobs import JobRow
+    from sqlbatch.db.session import Session
+    from sqlbatch.functions.stages import Plan
+
+# Columns that sqlbatch adds to the target of a query with calls.
+ADDED = ("ai_status", "ai_error")
+
+
+@dataclass(frozen=True)
+class KeptCall:
+    """A call of a job's plan, as the database has it; `asked` is None until its inputs are collected."""
+
+    number: int
+    call: Call
+    function: str
+    text: str
+    clause: str
+    stage: int
+    collection: str
+    ask: str
+    value: str
+    type: str
+    answers: str
+    on_error: str
+    at_most: int | None
+    asked: int | None
+    needs: tuple[int, ...]
+
+
+def is_planned(session: Session, job_id: int) -> bool:
+    """Return whether a job's query calls AI functions."""
+    return session.has_schema() and bool(session.run("functions.is_planned", {"job_id": job_id}))
+
+
+def uncollected(session: Session, job_id: int) -> int:
+    """Return how many calls of a job are not collected yet; 0 for a job without a plan."""
+    return int(session.run("functions.uncollected", {"job_id": job_id})[0][0])
+
+
+def calls_of(session: Session, job_id: int) -> list[KeptCall]:
+    """Return the calls of a job in the order of their stages."""
+    found = []
+    for row in session.run("functions.calls", {"job_id": job_id}):
+        number, _, function, text, clause, stage, collection, ask, value, kind, answers, on_error, at_most = row[:13]
+        call = Call(*row[13:19])
+        found.append(KeptCall(number, call, function, text, clause, stage, collection, ask, value, kind, answers,
+                              on_error, at_most, row[19], tuple(row[20] or ())))  # fmt: skip
+    return found
+
+
+def keep_plan(session: Session, plan: Plan, scratch: str, job_id: int, at_most: dict[int, int]) -> None:
+    """Keep a plan, its sources and what its first stage asks as a job's: within the caller's transaction."""
+    of_job = {"job_id": job_id}
+    places = {"scratch": scratch, "job": str(job_id)}
+    session.run(
+        "functions.add_plan", of_job | {"policy": plan.policy.value, "stages": plan.stages, "query": plan.query}
+    )
+    session.run("functions.no_rows", job=str(job_id))
+    for source in plan.sources:
+        session.run("functions.add_source", number=str(source.number), relation=quote_literal(source.relation),
+                    text=quote_literal(source.query), **places)  # fmt: skip
+    by_number = {call.number: call for call in plan.calls}
+    for lookup in [*(call.lookup for call in plan.calls), *plan.unasked]:
+        call = by_number.get(lookup.number)
+        store_call(session, lookup.call)
+        session.run("functions.add_call", of_job | {
+            "call": lookup.number, "call_id": lookup.call.call_id, "function": lookup.ask.function,
+            "text": call.text if call else "", "clause": call.clause if call else "",
+            "stage": call.stage if call else 0,
+            "collection": call.collection if call else "", "ask": lookup.ask_sql,
+            "value": lookup.value_sql("sqlbatch_content", "sqlbatch_vector", "sqlbatch_error"),
+            "type": lookup.value_type, "answers": lookup.answers, "on_error": lookup.ask.on_error,
+            "at_most": at_most.get(lookup.number)})  # fmt: skip
+        for needed in sorted(call.needs) if call else ():
+            session.run("functions.add_need", of_job | {"call": lookup.number, "needs": needed})
+        if call and not lookup.ask.embeds:
+            field = None if lookup.ask.question.shape == "struct" else ""
+            if field == "" and lookup.ask.question.returns:
+                field = lookup.returns.columns[0].name
+            signed = {"signature": lookup.ask.signature, "call_id": lookup.call.call_id, "field": field}
+            session.run("functions.drop_signature", {"signature": lookup.ask.signature})
+            session.run("functions.add_signature", signed)
+    session.run("functions.add_first", **places)
+    for call in plan.calls:
+        if call.stage == 1:
+            session.run("functions.add_collected", of_job | {"call": call.number, "now": clock.now()})
+
+
+def store_call(session: Session, call: Call) -> None:
+    """Keep the constant side of a call, once."""
+    session.run("compile.store_call", {
+        "call_id": call.call_id, "base_url": call.base_url, "endpoint": call.endpoint, "model": call.model,
+        "head": call.head, "tail": call.tail, "returns": call.returns})  # fmt: skip
+
+
+def lay_down(session: Session, call: Call, collection: str, line_limit: int) -> int:
+    """Run a collection and lay its distinct requests down in sqlbatch_collected; return how many there are.
+
+    Raises JobError where one is above the provider's limit of `line_limit` bytes.
+    """
+    constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.tail))
+    sizes = {"constant": constant, "uncounted": bytes_of_no_account(call, constant), "bytes_per_token": BYTES_PER_TOKEN}
+    key = custom_id(UUID(str(call.call_id)), "sqlbatch_input")
+    session.run("functions.collected", sizes, custom_id=key, collection=collection)
+    longest, requests = session.run("functions.longest")[0]
+    if longest > line_limit:
+        raise JobError(
+            f"a request of {longest:,} bytes is above the provider's limit of {line_limit:,}: shorten the input in the "
+            "query, for example with left(column, 100000)"
+        )
+    return int(requests)
+
+
+def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | None:
+    """Collect the inputs of one call whose needs are settled, within the caller's transaction."""
+    ready = session.run("functions.ready", {"job_id": job_id})
+    if not ready:
+        return None
+    calls = calls_of(session, job_id)
+    call = next(each for each in calls if each.number == ready[0][0])
+    define(session, job_id, calls, names_of_calls(call.collection))
+    lay_down(session, call.call, with_sources(call.collection, _source(session, job_id)), line_limit)
+    asked = {"job_id": job_id, "call": call.number}
+    session.run("functions.want_requests", {"call_id": call.call.call_id})
+    session.run("functions.want_asks", asked)
+    session.run("functions.want", {"job_id": job_id})
+    session.run("functions.add_collected", asked | {"now": clock.now()})
+    session.run("functions.count_wanted", {"job_id": job_id})
+    return call
+
+
+def _source(session: Session, job_id: int) -> Callable[[int], str]:
+    return lambda number: f"{quote_identifier(session.catalog)}.sqlbatch.src_{job_id}_{number}"
+
+
+def define(session: Session, job_id: int, calls: Sequence[KeptCall], used: frozenset[int]) -> None:
+    """Make the macros of a plan's calls, and the answers of those that are used."""
+    session.sql(TEXT)
+    session.run("functions.decided", {"job_id": job_id})
+    made: set[str] = set()
+    for call in calls:
+        session.sql(f"CREATE OR REPLACE TEMP MACRO {ASK}{call.number}(sqlbatch_x) AS {call.ask}")
+        value = f"CAST(NULL AS {call.type})"
+        why = "CAST(NULL AS VARCHAR)"
+        if call.number in used and call.stage:
+            if call.answers not in made:
+                answers = {"answers": call.answers, "value": call.value}
+                session.run("functions.answers", {"call_id": call.call.call_id}, **answers)
+                made.add(call.answers)
+            where = f"FROM {call.answers} WHERE sqlbatch_key = {custom_id(UUID(str(call.call.call_id)), call.ask)}"
+            value, why = f"(SELECT sqlbatch_value {where})", f"(SELECT sqlbatch_why {where})"
+        session.sql(f"CREATE OR REPLACE TEMP MACRO {VALUE}{call.number}(sqlbatch_x) AS {value}")
+        session.sql(f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{call.number}(sqlbatch_x) AS {why}")
+
+
+def write_target(session: Session, job: JobRow, *, replace: bool) -> target.Joined:
+    """Write the target of a job with a plan anew from what is there, within the caller's transaction.
+
+    Raises InvalidTarget as target.claim does.
+    """
+    named = target.parse_target(job.target, session.catalog)
+    target.check_ours(session, named, job.job_id, replace=replace)
+    _, _, query = session.run("functions.plan", {"job_id": job.job_id})[0]
+    calls = calls_of(session, job.job_id)
+    define(session, job.job_id, calls, names_of_calls(query))
+    sql = with_sources(query, _source(session, job.job_id))
+    qualified = named.qualified(session.catalog)
+    with session.keeping_row_order(keep=True):
+        session.run("functions.write", target=qualified, query=sql, columns="* EXCLUDE (sqlbatch_failed)")
+    joined = target.claim(session, named, job.job_id)
+    session.run("functions.count_rows", {"job_id": job.job_id, "rows": joined.rows})
+    return joined
+
+
+def hidden_rows(session: Session, job_id: int) -> int:
+    """Return how many inputs of conditions have no answer, so that so many more rows might be in the target."""
+    return int(session.run("functions.hidden_rows", {"job_id": job_id})[0][0])
+
+
+def held(session: Session, job_id: int) -> str | None:
+    """Return why a job's target must wait: calls with on_error := 'fail' have failed; None where none has."""
+    found = session.run("functions.held", {"job_id": job_id})
+    if not found:
+        return None
+    text, failed = found[0]
+    return (
+        f"{failed:,} request{'s' * (failed > 1)} of {text} failed, and its on_error is 'fail', so the target is not "
+        f"written: sqlbatch retry {job_id} asks again"
+    )
+
+
+def stages_in_words(session: Session, job_id: int) -> str | None:
+    """Return where a job with a plan stands, `stage 2 of 3: ai_extract`; None for a job without one."""
+    stages = session.run("functions.progress", {"job_id": job_id})
+    if not stages:
+        return None
+    current = next((row for row in stages if row[3] < row[1]), stages[-1])
+    begun = max((row for row in stages if row[3]), default=current, key=lambda row: row[0])
+    stage, _, _, _, functions = begun
+    return f"stage {stage} of {len(stages)}: {', '.join(functions)}"

@@ -1,0 +1,27 @@
+"""AI functions as macros over the answers that are there, so that a query with calls runs in any client of the file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlbatch.db.sql import quote_identifier
+
+if TYPE_CHECKING:
+    from sqlbatch.db.session import Session
+
+BLOCKS = ("functions.text", "functions.answer", "functions.value", "functions.macros")
+
+
+def install(session: Session) -> list[str]:
+    """Make the macros in the database itself, in schema main, within the caller's transaction; return their names."""
+    schema = f"{quote_identifier(session.catalog)}.main."
+    for block in BLOCKS:
+        session.run(block, temporary="", schema=schema)
+    found = session.run("functions.installed", {"catalog": session.catalog})
+    return [name for (name,) in found]
+
+
+def provide(session: Session) -> None:
+    """Make the macros for this session alone."""
+    for block in BLOCKS:
+        session.run(block, temporary="TEMP", schema="")

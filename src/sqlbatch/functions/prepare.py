@@ -1,0 +1,199 @@
+"""A query with AI functions, planned and quoted against the database; the first stage's requests are laid down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from sqlbatch.errors import InvalidPrompt, InvalidQuery
+from sqlbatch.functions import catalogue
+from sqlbatch.functions.collect import Policy
+from sqlbatch.functions.find import mentions_calls
+from sqlbatch.functions.jobs import ADDED, lay_down
+from sqlbatch.functions.stages import Plan, make_plan, with_sources
+from sqlbatch.query.cost import Cost, Requests, add_costs, estimate_cost, find_price
+from sqlbatch.query.quote import Known, Quote, Stage, check_existing, count_known
+from sqlbatch.query.select import bind, one_select
+from sqlbatch.query.target import look_up
+
+if TYPE_CHECKING:
+    from sqlbatch.db.session import Session
+    from sqlbatch.functions.lookups import Lookup
+    from sqlbatch.functions.sources import Source
+    from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.query.target import Target
+
+
+@dataclass(frozen=True)
+class PlannedQuery:
+    """A planned query: its sources and what its first stage asks lie in the attached database `scratch`.
+
+    `at_most` are the requests that each call may have, as far as can be told before the answers; `rows` those of the
+    sources.
+    """
+
+    plan: Plan
+    scratch: str
+    known: Known
+    rows: int
+    distinct: int
+    at_most: dict[int, int]
+
+
+def check_options(enrichment: Enrichment) -> None:
+    """Raise InvalidPrompt for an option that says for all rows what a query with calls says itself."""
+    given = {
+        "--prompt": enrichment.prompt,
+        "--instructions": enrichment.instructions,
+        "--input": enrichment.inputs,
+        "--image": enrichment.images,
+        "--returns": enrichment.returns,
+        "--limit": enrichment.limit,
+    }
+    for name, value in given.items():
+        if value:
+            instead = "write LIMIT in the query" if name == "--limit" else "say it in the call"
+            raise InvalidPrompt(f"{name} does not go with a query that calls AI functions: {instead}")
+
+
+def plan_query(
+    session: Session,
+    enrichment: Enrichment,
+    scratch: str,
+    line_limit: int,
+    policy: Policy,
+    *,
+    fresh: bool = False,
+    sample: int | None = None,
+) -> PlannedQuery | None:
+    """Plan a query and lay down its sources and the requests of its first stage in the attached database `scratch`.
+
+    Returns None for a query without calls. With `sample` its largest source has no more rows than that. Raises
+    InvalidEnrichment for what cannot be planned.
+    """
+    if not mentions_calls(enrichment.query):
+        return None
+    if duckdb.__version__.split(".")[0] < "2":
+        raise InvalidQuery(f"AI functions in a query need DuckDB 2.0, and this is {duckdb.__version__}: upgrade duckdb")
+    check_options(enrichment)
+    select = one_select(session, enrichment.query)
+    rows: dict[int, int] = {}
+
+    def keep(source: Source) -> str:
+        # A write hidden in a source is refused before it runs.
+        bind(session, source.query)
+        query = source.query if sample is None else f"SELECT * FROM ({source.query}) LIMIT {sample}"
+        table = f"{scratch}.main.src_{source.number}"
+        with session.keeping_row_order(keep=True):
+            session.run("functions.keep", scratch=scratch, number=str(source.number), query=query)
+        rows[source.number] = session.run("functions.count", table=table)[0][0]
+        return table
+
+    hidden = dict(session.run("functions.views"))
+    own = frozenset(hidden) - frozenset(catalogue.FUNCTIONS) - frozenset(catalogue.OTHER_NAMES)
+    plan = make_plan(session.con, select, enrichment, keep, policy, own)
+    _check_names(plan)
+    session.run("functions.first", scratch=scratch)
+    session.run("functions.first_asks", scratch=scratch)
+    for call in plan.calls:
+        session.sql(call.lookup.ask_macro())
+    for call in plan.calls:
+        if call.stage == 1:
+            lay_down(session, call.lookup.call, _named(call.collection, scratch), line_limit)
+            asked = {"call": call.number}
+            session.run("functions.lay_down_asks", asked, scratch=scratch)
+            session.run("functions.lay_down", scratch=scratch)
+            session.run("functions.lay_down_inputs", {"call_id": call.lookup.call.call_id}, scratch=scratch)
+    known = count_known(session, scratch, fresh=fresh)
+    distinct = session.run("functions.count", table=f"{scratch}.main.requests")[0][0]
+    return PlannedQuery(plan, scratch, known, sum(rows.values()), distinct, {})
+
+
+def quote_plan(
+    session: Session,
+    enrichment: Enrichment,
+    planned: PlannedQuery,
+    target: Target,
+    batch_factor: float | None,
+    *,
+    replacing: bool,
+) -> tuple[PlannedQuery, Quote]:
+    """Return a planned query with its bounds, and its quote: the first stage exactly, later ones at most."""
+    notes = check_existing(session, look_up(session, target), enrichment, planned.rows, target, replace=replacing)
+    plan, scratch = planned.plan, planned.scratch
+    asked = {row[0]: row[1:] for row in session.run("functions.of_first", scratch=scratch)}
+    costs: dict[int, list[Cost]] = {}
+    at_most: dict[int, int] = {}
+    seen: set[str] = set()
+    for call in plan.calls:
+        if call.stage > 1 or call.lookup.call.call_id.hex in seen:
+            continue
+        seen.add(call.lookup.call.call_id.hex)
+        session.run("functions.of_call", {"call_id": call.lookup.call.call_id}, scratch=scratch)
+        cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_to_send", batch_factor)
+        costs.setdefault(1, []).append(cost)
+        notes += tuple(note for note in more if note not in notes)
+    for lookup in [*(call.lookup for call in plan.calls), *plan.unasked]:
+        session.sql(lookup.symbolic_macro())
+    for call in plan.calls:
+        if call.stage > 1:
+            at_most[call.number] = lay_down(session, call.lookup.call, _named(call.bound, scratch), 2**62)
+            cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_collected", batch_factor)
+            costs.setdefault(call.stage, []).append(cost)
+            notes += tuple(note for note in more if note not in notes)
+    stages = []
+    for number in range(1, plan.stages + 1):
+        calls = [call for call in plan.calls if call.stage == number]
+        requests = planned.distinct if number == 1 else sum(at_most[call.number] for call in calls)
+        stages.append(
+            Stage(
+                number,
+                tuple(_short(call.text) for call in calls),
+                requests,
+                sum(asked.get(call.number, (0, 0))[1] for call in calls) if number == 1 else requests,
+                add_costs(costs.get(number, [])),
+            )
+        )
+    known = planned.known
+    quote = Quote(
+        target=target.sql, provider=enrichment.provider, base_url=enrichment.base_url, model=enrichment.model,
+        rows=max(planned.rows, 1), skipped=0, distinct=planned.distinct, answered=known.answered,
+        failed_before=known.failed, in_flight=known.in_flight, to_send=known.to_send, batches=0, bytes=known.bytes,
+        tokens=known.tokens, sees=(), rides_along=(), skipped_why=(), notes=notes,
+        cost=add_costs([cost for each in costs.values() for cost in each]), stages=tuple(stages),
+    )  # fmt: skip
+    return replace(planned, at_most=at_most), quote
+
+
+def _named(sql: str, scratch: str) -> str:
+    return with_sources(sql, lambda number: f"{scratch}.main.src_{number}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _cost(
+    session: Session, enrichment: Enrichment, lookup: Lookup, table: str, batch_factor: float | None
+) -> tuple[Cost, tuple[str, ...]]:
+    asked = replace(enrichment, model=lookup.call.model, endpoint=lookup.call.endpoint, params=lookup.params)
+    count = session.run("functions.count", table=table)[0][0]
+    price, notes = find_price(session, asked) if count and batch_factor != 0 else (None, ())
+    return estimate_cost(session, asked, Requests(table, str(lookup.call.call_id)), price, batch_factor), notes
+
+
+def _check_names(plan: Plan) -> None:
+    """Raise InvalidQuery where the target would have a name twice."""
+    names = [name.casefold() for name, _ in plan.columns]
+    for name, _ in plan.columns:
+        if names.count(name.casefold()) > 1:
+            raise InvalidQuery(f"the query has two columns named {name}: give one another name with AS")
+        if name.casefold() in ADDED:
+            raise InvalidQuery(
+                f"the query's column {name} has the name of a column that sqlbatch adds: rename it with AS"
+            )
+
+
+__all__ = ["PlannedQuery", "Policy", "check_options", "plan_query", "quote_plan"]
