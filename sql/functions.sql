@@ -166,9 +166,6 @@ SELECT 1 FROM sqlbatch.ai_plans WHERE job_id = $job_id;
 -- plan: the plan of a job
 SELECT policy, stages, query FROM sqlbatch.ai_plans WHERE job_id = $job_id;
 
--- sources: the sources of a job
-SELECT source FROM sqlbatch.ai_sources WHERE job_id = $job_id ORDER BY source;
-
 -- calls: the calls of a job
 SELECT a.call, a.call_id::VARCHAR, a.function, a.text, a.clause, a.stage, a.collection, a.ask, a."value", a."type", a.answers,
   a.on_error, a.at_most, c.base_url, c.endpoint, c.model, c.head, c.tail, c.returns,
