@@ -56,8 +56,9 @@ FIRST = (
     "render.needed", "render.kept", "render.inputs",
     "prices.known", "plan.choose", "plan.running", "plan.shards", "results.judged", "results.chosen",
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
-    "maintenance.past", "maintenance.past_batches", "cancel.failed", "functions.text", "functions.answer", "functions.value",
-    "functions.macros", "functions.first_asks", "functions.keep", "functions.collected", "functions.decided",
+    "maintenance.past", "maintenance.past_batches", "cancel.failed", "functions.text", "functions.answer",
+    "functions.value", "functions.macros", "functions.first_asks", "functions.keep", "functions.collected",
+    "functions.decided",
 )  # fmt: skip
 VALUES = {
     "given": "'[]'",
