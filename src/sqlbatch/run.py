@@ -301,9 +301,6 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
     return StepResult(ends, moved, seconds)
 
 
-<<<<<<< HEAD
-def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
-=======
 def _collect(context: StepContext) -> Generator[Event, None, bool]:
     """Collect what the calls of AI functions ask, where all that they wait for is answered; each in a transaction."""
     collected = False
@@ -318,8 +315,7 @@ def _collect(context: StepContext) -> Generator[Event, None, bool]:
         yield Activity(f"{stage}: {call.text}")
 
 
-def _step_closed(work: step.Work, *, once: bool) -> Generator[Event, None, StepResult]:
->>>>>>> ac100bc (A query that calls AI functions is planned in stages, collected call by call and written as a target)
+def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
     """Do one step of a job that was cancelled or superseded: load what is at the provider, send nothing."""
     yield from step.step(context, sending=False)
     progress = polling.progress(context.database, context.job_id)
