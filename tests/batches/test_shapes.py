@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sqlbatch import reach
 from sqlbatch.batches import replies
 from sqlbatch.batches.client import BatchAPI
 from sqlbatch.batches.providers import KNOWN
-from sqlbatch.errors import JobError
+from sqlbatch.db import jobs
+from sqlbatch.errors import JobError, ProviderRefused
+
+from .bench import HTTP
 
 if TYPE_CHECKING:
     from .bench import Bench
@@ -93,6 +98,68 @@ def test_the_job_whose_batch_was_refused_pauses_not_the_one_that_looks(bench: Be
     bench.until_ended(ours)
     bench.sync(other)
     assert bench.sql("SELECT job_id FROM sqlbatch.jobs WHERE pause_seconds IS NOT NULL") == [(ours,)]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"name": "error", "status": 503},
+        {"name": "error", "status": 429},
+        {"name": "html_reply"},
+        {"name": "malformed_reply"},
+        {"name": "no_list"},
+        {"name": "error", "status": 404},
+    ],
+    ids=lambda fault: f"{fault['name']} {fault.get('status', '')}",
+)
+def test_the_first_look_ends_nothing_that_passes_by_itself(bench: Bench, fault: dict[str, Any]) -> None:
+    bench.control.faults({"on": "GET /v1/batches"} | fault)
+    reach.trust(bench.provider)
+    reach.check_provider(bench.database, bench.provider)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_the_first_look_tells_of_a_refused_key(bench: Bench, status: int) -> None:
+    bench.control.faults({"name": "error", "on": "GET /v1/batches", "status": status})
+    reach.trust(bench.provider)
+    with pytest.raises(ProviderRefused):
+        reach.check_provider(bench.database, bench.provider)
+
+
+def test_one_step_is_one_step_also_at_a_provider_that_is_free(bench: Bench) -> None:
+    bench.control.faults({"name": "stuck_in_progress"})
+    free = bench.within(paid=False)
+    job_id = free.begin(3)
+    free.sync(job_id)
+    free.sync(job_id)
+    assert free.job(job_id).status == "running"
+
+
+def test_an_upload_is_found_again_behind_the_first_page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlbatch.batches.client._FILES_PAGE", 2)
+    for number in range(5):
+        HTTP.post(
+            f"{bench.base_url}/files",
+            data={"purpose": "batch"},
+            files={"file": (f"{number}.jsonl", b'{"custom_id":"1"}\n')},
+        ).raise_for_status()
+    api = BatchAPI(bench.base_url, None, "the provider", bench.provider, loopback=True)
+    assert api.find_upload("0.jsonl", 18) is not None
+    assert api.find_upload("0.jsonl", 17) is None
+    api.close()
+
+
+def test_a_fenced_batch_is_shown_to_wait_for_as_long_as_it_does(bench: Bench) -> None:
+    bench.monkeypatch.setenv("SQLBATCH_CLOCK_SPEED", "1")
+    bench.control.faults({"name": "drop_before", "on": CREATE, "count": 1})
+    job_id = bench.begin(3)
+    bench.sync(job_id)
+    # A process that was killed has not noted how long to wait.
+    bench.sql("UPDATE sqlbatch.batches SET grace_seconds = NULL")
+    bench.sync(job_id)
+    shown = bench.database.read(lambda session: jobs.batches(session, job_id))[0]
+    (fenced_at,) = bench.sql("SELECT fenced_at FROM sqlbatch.batches")[0]
+    assert shown.fenced_until == fenced_at + timedelta(seconds=bench.provider.silence_grace)
 
 
 def test_a_short_key_is_removed_where_it_stands_alone() -> None:
