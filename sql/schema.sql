@@ -152,7 +152,7 @@ CREATE TABLE batch_requests (
 CREATE TABLE results (
   custom_id     UUID NOT NULL,
   batch_id      UUID,
-  source        VARCHAR NOT NULL,  -- batch, preview, load; unsent: it could not be sent
+  source        VARCHAR NOT NULL,  -- batch, preview, load; judged: a stored line judged again; unsent: it could not be sent
   outcome       VARCHAR NOT NULL,
   code          VARCHAR,
   message       VARCHAR,

@@ -146,13 +146,17 @@ class Job:
                 ) from None
             raise wrapped(error, self._database.name) from error
 
-    def load(self, *, replace: bool = False) -> Job:
+    def load(self, *, replace: bool = False, judge_again: bool = False, structured: str | None = None) -> Job:
         """Write the target from what is there so far, what is missing as `pending`, and return the job itself.
 
-        `replace` allows it to take the place of a table that sqlbatch did not make. Raises JobError where a newer job
-        has the target or the job's rows are no longer kept.
+        `replace` allows it to take the place of a table that sqlbatch did not make. `judge_again` judges stored answers
+        that were refused again, without paying; with `structured="prompt"` text around their JSON is accepted. Raises
+        JobError where a newer job has the target, the job's rows are no longer kept, or nothing is to be judged.
         """
-        job_actions.load(self._database, self.job_id, replacing=replace)
+        if judge_again:
+            job_actions.judge_again(self._database, self.job_id, structured, replacing=replace)
+        else:
+            job_actions.load(self._database, self.job_id, replacing=replace)
         return self
 
     def retry(self, *, only: str | None = None, yes: bool = False) -> Job:

@@ -6,19 +6,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
+from sqlbatch.batches import judge_again as again
 from sqlbatch.batches.import_files import Imported, read_files, readable
+from sqlbatch.config import did_you_mean
 from sqlbatch.db import jobs
-from sqlbatch.errors import JobError
+from sqlbatch.errors import InvalidOption, JobError
 from sqlbatch.query import target
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.query.request import check_of
+from sqlbatch.query.request import check_of, reading_of
+from sqlbatch.returns import Structured
 from sqlbatch.run import finish, write_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from sqlbatch.batches.judge_again import JudgedAgain
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
     from sqlbatch.db.jobs import JobRow
@@ -76,6 +80,31 @@ def import_files(
     return imported, joined or load(database, job_id, replacing=replacing)
 
 
+def judge_again(
+    database: Database, job_id: int, structured: str | None = None, *, replacing: bool = False
+) -> tuple[JudgedAgain, target.Joined]:
+    """Judge the stored answers of a job's failed requests again, without paying, and write the target.
+
+    `structured`, json_object or prompt, accepts text around their JSON. Raises InvalidOption where it is neither,
+    JobError where no answer was kept or a newer job has the target.
+    """
+    if structured is not None and structured not in list(Structured):
+        raise InvalidOption(f"--structured {structured}: {did_you_mean(structured, list(Structured))}")
+    how = Structured(structured or Structured.JSON_SCHEMA)
+
+    def write(session: Session) -> JudgedAgain:
+        job = jobs.find(session, str(job_id))
+        newest = jobs.find(session, job.target)
+        if newest.job_id != job_id:
+            raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
+        return again.judge_again(session, job_id, lambda endpoint, returns: reading_of(endpoint, returns, how))
+
+    judged = database.write(write)
+    job = database.read(lambda session: jobs.find(session, str(job_id)))
+    joined = finish(database, job_id) if job.open and not job.pending else None
+    return judged, joined or load(database, job_id, replacing=replacing)
+
+
 def retry(database: Database, job_id: int, code: str | None = None) -> int:
     """Make a job's failed requests due again, all or those of one code, and return how many; the job is open again.
 
@@ -89,15 +118,15 @@ def retry(database: Database, job_id: int, code: str | None = None) -> int:
         newest = jobs.find(session, job.target)
         if newest.job_id != job_id:
             raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch retry {newest.job_id}")
-        again = session.run("cancel.ask_again", {"job_id": job_id, "now": clock.now(), "code": code})
-        if not again:
+        asked = session.run("cancel.ask_again", {"job_id": job_id, "now": clock.now(), "code": code})
+        if not asked:
             known = ", ".join(f"{name} ({count:,})" for name, count, _ in jobs.failures(session, job_id))
             none = f"no request of job {job_id} failed"
             raise JobError(f"{none} with the code {code}; it has {known}" if code and known else none)
         if not target.has_snapshot(session, job_id):
             raise JobError(f"the rows of job {job_id} are no longer kept: run its enrich again with --fresh")
         session.run("cancel.reopen", {"job_id": job_id})
-        return len(again)
+        return len(asked)
 
     return database.write(write)
 

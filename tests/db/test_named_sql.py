@@ -47,7 +47,7 @@ PLACES = {
     "extra": "0", "more": "", "look": "",
     "images": "NULL::VARCHAR[]", "picture_tokens": "0", "joined": "", "rendered": "r.input",
     "values": "[p]", "place": "0",
-    "type": "'image/png'", "holds": "true", "unsupported": "'no'",
+    "type": "'image/png'", "kept": "j.content", "holds": "true", "unsupported": "'no'",
     "sample": "1", "shown": "a := 1", "answer": "b := sqlbatch_answer.content",
     **asdict(reader_of("/v1/responses")),
 }  # fmt: skip
@@ -58,7 +58,7 @@ FIRST = (
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
     "maintenance.past", "maintenance.past_batches", "cancel.failed", "functions.text", "functions.answer",
     "functions.value", "functions.macros", "functions.first_asks", "functions.keep", "functions.collected",
-    "functions.decided",
+    "functions.decided", "judge_again.kept",
 )  # fmt: skip
 VALUES = {
     "given": "'[]'",

@@ -138,6 +138,13 @@ def load(
     ] = None,
     db: opt.Db = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table that sqlbatch did not make.")] = False,
+    again: Annotated[
+        bool, typer.Option("--judge-again", help="Judge stored answers that were refused again, without paying.")
+    ] = False,
+    structured: Annotated[
+        str | None,
+        typer.Option("--structured", metavar="HOW", help="With --judge-again: prompt accepts text around the JSON."),
+    ] = None,
     threads: opt.Threads = None,
     memory_limit: opt.MemoryLimit = None,
     as_json: opt.Json = False,
@@ -152,20 +159,30 @@ def load(
     job, files = _job_and_files(what or [])
     with database.session() as session:
         found = state.find(session, job)
-    if files:
+    handed, judged = None, None
+    if again and files:
+        raise InvalidOption("--judge-again is about stored answers: leave the files out")
+    if structured is not None and not again:
+        raise InvalidOption("--structured goes with --judge-again here")
+    if again:
+        judged, joined = job_actions.judge_again(database, found.job_id, structured, replacing=replace)
+    elif files:
         handed, joined = job_actions.import_files(database, found.job_id, files, replacing=replace)
     else:
-        handed, joined = None, job_actions.load(database, found.job_id, replacing=replace)
+        joined = job_actions.load(database, found.job_id, replacing=replace)
     after = database.read(lambda session: state.find(session, str(found.job_id)))
-    again = GOING_ON if after.status == "cancelled" else display.next_step(after, at(database))
+    next_step = GOING_ON if after.status == "cancelled" else display.next_step(after, at(database))
     if as_json:
-        display.print_json(asdict(joined) | ({"files": asdict(handed)} if handed else {}) | {"next": again})
+        more = {"files": asdict(handed)} if handed else {"judged_again": asdict(judged)} if judged else {}
+        display.print_json(asdict(joined) | more | {"next": next_step})
         return display.Exit.DONE
     if handed is not None:
         display.show_handed(handed)
+    if judged is not None:
+        display.info(f"{judged.results:,} refused answers judged again: {judged.answered:,} can be used now")
     display.show_joined(joined)
     if joined.pending or joined.failed:
-        display.info(again)
+        display.info(next_step)
     return display.Exit.DONE
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidPrompt, InvalidReturns, InvalidSettings
 from sqlbatch.returns import Returns, ReturnsMode, Structured, json_returns, parse_returns, vector_returns
+from sqlbatch.returns.convert import json_in_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -287,6 +288,17 @@ def _object(*named: str) -> str:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def reading_of(endpoint: str, returns: str, structured: Structured) -> tuple[str, str]:
+    """Return SQL that says what is wrong with an answer, read in another way, and SQL over `j.content` of what to keep.
+
+    What is kept is the JSON alone, so that the columns that were asked for can read it.
+    """
+    found = read_returns(endpoint, returns)
+    if structured is Structured.JSON_SCHEMA or found.mode not in {ReturnsMode.COLUMNS, ReturnsMode.JSON}:
+        return found.check_sql("content", "vector"), "j.content"
+    return parse_returns(returns, structured).check_sql("content", "vector"), json_in_text("j.content")
 
 
 def check_of(endpoint: str, returns: str) -> str:

@@ -1,0 +1,25 @@
+-- Stored answers, judged again by the rules of today, without asking or paying.
+
+-- kept: the results of a job that are no answers, and whose line was kept
+CREATE OR REPLACE TEMP TABLE sqlbatch_refused AS
+SELECT r.custom_id, r.outcome, r.code, r.asked_at, r.raw
+FROM sqlbatch.decided d JOIN sqlbatch.results r ON r.rowid = d.place
+WHERE d.job_id = $job_id AND r.outcome IN ('failed', 'retryable') AND r.source <> 'preview' AND r.raw IS NOT NULL;
+
+-- lines: write them as a result file, which is then read like any other
+COPY (SELECT raw FROM sqlbatch_refused) TO {file}
+  (FORMAT CSV, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\x01', COMPRESSION none);
+
+-- results: add what is judged otherwise now; what it cost stands in the first result, and is not counted again
+-- What would be passing now stays final: to ask again, and pay, is for the user to say.
+INSERT INTO sqlbatch.results (custom_id, source, outcome, code, message, content, finish_reason, model, tier, asked_at,
+  received_at, raw, vector)
+SELECT k.custom_id, 'judged', j.outcome, j.code, j.message, CASE WHEN j.outcome = 'answered' THEN {kept} ELSE j.content END,
+  j.finish, j.model, j.tier, k.asked_at, $now::TIMESTAMP, j.raw, j.vector
+FROM sqlbatch_refused k JOIN sqlbatch_judged j ON j.custom_id = k.custom_id
+WHERE j.outcome = 'answered' OR (j.outcome = 'failed' AND (k.outcome <> 'failed' OR k.code IS DISTINCT FROM j.code));
+
+-- counts: how many results were judged again, and how many of them are answers now
+SELECT (SELECT count(*) FROM sqlbatch_refused), count(*)
+FROM sqlbatch_judged j SEMI JOIN sqlbatch_refused k ON k.custom_id = j.custom_id
+WHERE j.outcome = 'answered';
