@@ -5,14 +5,17 @@ SELECT max_cost, coalesce((quote->>'$.cost.estimate.slope')::DOUBLE, 1), coalesc
   coalesce((quote->>'$.cost.estimate.margin')::DOUBLE, 2), (quote->>'$.cost.cap')::BIGINT
 FROM sqlbatch.jobs WHERE job_id = $job_id AND max_cost IS NOT NULL;
 
--- weighed: the tokens of input that a batch has at most, those of requests beyond $long tokens, and how many those are
-SELECT count(*), coalesce(sum(most), 0)::BIGINT, coalesce(sum(most) FILTER (most > $long::BIGINT), 0)::BIGINT,
-  count(*) FILTER (most > $long::BIGINT)
-FROM (
+-- weighed: the tokens of input that a batch has at most, the dollars of all of it, and of one token of output of each request
+WITH sized AS (
   SELECT ceil($margin::DOUBLE * greatest(1, $intercept::DOUBLE + $slope::DOUBLE * r.tokens)) AS most
   FROM sqlbatch.batch_requests m JOIN sqlbatch.requests r ON r.custom_id = m.custom_id
   WHERE m.batch_id = $batch_id::UUID
-);
+), stepped AS (
+  SELECT most, greatest(1, len(list_filter($above::BIGINT[], lambda x: x < most))) AS step FROM sized
+)
+SELECT count(*), coalesce(sum(most), 0)::BIGINT, coalesce(sum(most * ($inputs::DOUBLE[])[step]), 0) / 1e6,
+  coalesce(sum(($outputs::DOUBLE[])[step]), 0) / 1e6
+FROM stepped;
 
 -- batch: what a batch is asked of, and at which part of the price
 SELECT base_url, model, batch_factor FROM sqlbatch.batches WHERE batch_id = $batch_id::UUID;

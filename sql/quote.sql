@@ -55,12 +55,18 @@ SELECT f.same, f.known, f.ratio, f.slope, f.intercept, f.output,
   (SELECT max(b.billed / (f.ratio * b.estimated)) FROM billed b WHERE b.same = f.same) AS worst
 FROM fitted f ORDER BY f.same DESC;
 
--- weighed: the tokens of input that are to be sent, as now estimated, and at most; of those, of requests beyond $long tokens
-SELECT count(*), coalesce(sum(likely), 0)::BIGINT, coalesce(sum(likely) FILTER (likely > $long::BIGINT), 0)::BIGINT,
-  count(*) FILTER (likely > $long::BIGINT), coalesce(sum(most), 0)::BIGINT,
-  coalesce(sum(most) FILTER (most > $long::BIGINT), 0)::BIGINT, count(*) FILTER (most > $long::BIGINT)
-FROM (
+-- weighed: the tokens of input that are to be sent, as now estimated and at most; of each the dollars of all input, and of one
+-- token of output of each request, by the rates for prompts of more than $above tokens
+WITH sized AS (
   SELECT greatest(1, $intercept::DOUBLE + $slope::DOUBLE * tokens) AS likely,
     ceil($margin::DOUBLE * greatest(1, $intercept::DOUBLE + $slope::DOUBLE * tokens)) AS most
   FROM {source}
-);
+), stepped AS (
+  SELECT likely, most, greatest(1, len(list_filter($above::BIGINT[], lambda x: x < likely))) AS step,
+    greatest(1, len(list_filter($above::BIGINT[], lambda x: x < most))) AS most_step
+  FROM sized
+)
+SELECT count(*), coalesce(sum(likely), 0)::BIGINT, coalesce(sum(likely * ($inputs::DOUBLE[])[step]), 0) / 1e6,
+  coalesce(sum(($outputs::DOUBLE[])[step]), 0) / 1e6, coalesce(sum(most), 0)::BIGINT,
+  coalesce(sum(most * ($dearest::DOUBLE[])[most_step]), 0) / 1e6, coalesce(sum(($outputs::DOUBLE[])[most_step]), 0) / 1e6
+FROM stepped;

@@ -166,7 +166,8 @@ CREATE TABLE results (
   asked_at      TIMESTAMP NOT NULL,
   received_at   TIMESTAMP NOT NULL,
   raw           VARCHAR,           -- the line, where it could not be used
-  vector        FLOAT[]            -- of an embedding, in the place of content
+  vector        FLOAT[],           -- of an embedding, in the place of content
+  tokens_cache_write BIGINT        -- of the tokens of input, those that were written to the prompt cache
 );
 
 -- Lines of result files that belong to no request of their batch.
@@ -177,39 +178,43 @@ CREATE TABLE quarantine (
   received_at TIMESTAMP NOT NULL
 );
 
--- What models cost, in dollars per million tokens. Rows of sqlbatch's own (origin shipped) are replaced by each version
--- of sqlbatch; yours (origin own) and those of sqlbatch.toml go before them, and also hold for what was spent earlier.
+-- What models cost, in dollars per million tokens. Rows from the price library (origin shipped) are replaced by each of its
+-- releases, those of sqlbatch.toml (origin toml) when it changes; yours (origin own) go before both. Prices also hold for
+-- what was spent earlier.
 CREATE TABLE prices (
-  model              VARCHAR NOT NULL,   -- also its dated versions: gpt-4o for gpt-4o-2024-08-06
-  "input"            DOUBLE,             -- NULL: not known
-  cached             DOUBLE,             -- of input that was cached; NULL: as the rest
-  "output"           DOUBLE,             -- NULL: not known, if anything comes out
-  batch_factor       DOUBLE,             -- the part of it that a batch costs; NULL: as the provider says
-  long_input_factor  DOUBLE NOT NULL DEFAULT 1,   -- for requests of more than 272,000 tokens of input
-  long_output_factor DOUBLE NOT NULL DEFAULT 1,
-  valid_from         DATE NOT NULL DEFAULT '2000-01-01',
-  shutdown           DATE,               -- the day from which the model is no longer served
-  successor          VARCHAR,            -- what to use then
-  base_url           VARCHAR,            -- NULL: wherever it is reached
-  origin             VARCHAR NOT NULL DEFAULT 'own',   -- own, toml (sqlbatch.toml), shipped
-  source             VARCHAR
+  model        VARCHAR NOT NULL,   -- also its dated versions: gpt-4o for gpt-4o-2024-08-06
+  tier         VARCHAR NOT NULL DEFAULT 'default',   -- default: an ordinary request; batch; flex
+  above        BIGINT NOT NULL DEFAULT 0,            -- for requests of more tokens of input than this
+  "input"      DOUBLE,             -- NULL: not known
+  cached       DOUBLE,             -- of input read from the prompt cache; NULL: as the rest
+  cache_write  DOUBLE,             -- of input written to the prompt cache; NULL: as the rest
+  "output"     DOUBLE,             -- NULL: not known, if anything comes out
+  batch_factor DOUBLE,             -- the part of the default price that a batch costs; NULL: as the provider says
+  valid_from   DATE NOT NULL DEFAULT '2000-01-01',
+  shutdown     DATE,               -- the day from which the model is no longer served
+  successor    VARCHAR,            -- what to use then
+  base_url     VARCHAR,            -- NULL: wherever it is reached
+  origin       VARCHAR NOT NULL DEFAULT 'own',   -- own, toml (sqlbatch.toml), shipped (the price library)
+  source       VARCHAR
 );
 
 -- What results cost whose rows are no longer kept: added up by `prune`.
 CREATE TABLE spent (
-  day           DATE NOT NULL,
-  job_id        INTEGER,
-  batch_id      UUID,
-  source        VARCHAR NOT NULL,
-  outcome       VARCHAR NOT NULL,
-  base_url      VARCHAR,
-  model         VARCHAR,
-  batch_factor  DOUBLE,
-  long          BOOLEAN NOT NULL,
-  results       BIGINT NOT NULL,
-  tokens_in     BIGINT NOT NULL,
-  tokens_cached BIGINT NOT NULL,
-  tokens_out    BIGINT NOT NULL
+  day                DATE NOT NULL,
+  job_id             INTEGER,
+  batch_id           UUID,
+  source             VARCHAR NOT NULL,
+  outcome            VARCHAR NOT NULL,
+  base_url           VARCHAR,
+  model              VARCHAR,
+  batch_factor       DOUBLE,
+  tier               VARCHAR NOT NULL,
+  above              BIGINT NOT NULL,   -- the longest prompt length of any price that these requests are beyond
+  results            BIGINT NOT NULL,
+  tokens_in          BIGINT NOT NULL,
+  tokens_cached      BIGINT NOT NULL,
+  tokens_cache_write BIGINT NOT NULL,
+  tokens_out         BIGINT NOT NULL
 );
 
 -- What was counted of a job's requests, and the state of all that it was counted from: while that is the same, so are the
@@ -308,17 +313,26 @@ SELECT custom_id, batch_id, source, outcome, code, message, raw, received_at
 FROM results
 WHERE outcome <> 'answered';
 
--- What was billed, one row a result: failed ones too. The job is the one that sent it, or the first that wants it.
+-- What was billed, one row a result: failed ones too. The job is the one that sent it, or the first that wants it. `above` is
+-- the longest prompt length of any price that the request is beyond.
 CREATE VIEW billed AS
-SELECT r.received_at::DATE AS day, b.job_id, r.batch_id, r.custom_id, r.source, r.outcome, b.base_url, b.model, b.batch_factor,
-  coalesce(r.tokens_in > 272000, false) AS long, 1::BIGINT AS results,
-  coalesce(r.tokens_in, 0) AS tokens_in, coalesce(r.tokens_cached, 0) AS tokens_cached, coalesce(r.tokens_out, 0) AS tokens_out
-FROM results r JOIN batches b ON b.batch_id = r.batch_id
-WHERE r.tokens_in IS NOT NULL OR r.tokens_out IS NOT NULL
+WITH paid AS (
+  SELECT r.*, b.job_id AS sender, b.base_url AS sent_to, b.model AS asked, b.batch_factor,
+    CASE WHEN r.source <> 'preview' THEN 'batch' WHEN r.tier = 'flex' THEN 'flex' ELSE 'default' END AS price_tier,
+    coalesce(list_max(list_filter((SELECT list(DISTINCT p.above) FROM prices p), lambda x: x < r.tokens_in)), 0) AS above
+  FROM results r LEFT JOIN batches b ON b.batch_id = r.batch_id
+  WHERE r.tokens_in IS NOT NULL OR r.tokens_out IS NOT NULL
+)
+SELECT r.received_at::DATE AS day, r.sender AS job_id, r.batch_id, r.custom_id, r.source, r.outcome, r.sent_to AS base_url,
+  r.asked AS model, r.batch_factor, r.price_tier AS tier, r.above, 1::BIGINT AS results, coalesce(r.tokens_in, 0) AS tokens_in,
+  coalesce(r.tokens_cached, 0) AS tokens_cached, coalesce(r.tokens_cache_write, 0) AS tokens_cache_write,
+  coalesce(r.tokens_out, 0) AS tokens_out
+FROM paid r WHERE r.batch_id IS NOT NULL
 UNION ALL
 SELECT r.received_at::DATE, w.job_id, NULL, r.custom_id, r.source, r.outcome, c.base_url, coalesce(c.model, r.model), NULL,
-  coalesce(r.tokens_in > 272000, false), 1, coalesce(r.tokens_in, 0), coalesce(r.tokens_cached, 0), coalesce(r.tokens_out, 0)
-FROM (FROM results WHERE batch_id IS NULL AND (tokens_in IS NOT NULL OR tokens_out IS NOT NULL)) r
+  r.price_tier, r.above, 1, coalesce(r.tokens_in, 0), coalesce(r.tokens_cached, 0), coalesce(r.tokens_cache_write, 0),
+  coalesce(r.tokens_out, 0)
+FROM (FROM paid WHERE batch_id IS NULL) r
 LEFT JOIN requests q ON q.custom_id = r.custom_id
 LEFT JOIN calls c ON c.call_id = q.call_id
 LEFT JOIN (
@@ -328,30 +342,32 @@ LEFT JOIN (
 
 -- What was spent, in dollars: a row a result, or a sum of those that are no longer kept (custom_id is NULL then). dollars
 -- is NULL where no price is known; a price that becomes known later prices what was spent earlier. The price is that of
--- the day; yours goes before sqlbatch's, a dated model's own before that of its family.
+-- the day, the tier and the length of the prompt; yours goes before sqlbatch's, a dated model's own before its family's.
 CREATE VIEW costs AS
 WITH all_billed AS (
   FROM billed
   UNION ALL BY NAME
   SELECT *, NULL::UUID AS custom_id FROM spent
 ), priced AS (
-  SELECT k.base_url, k.model, k.day, p.* EXCLUDE (base_url, model)
-  FROM (SELECT DISTINCT base_url, model, day FROM all_billed) k
-  JOIN prices p ON (p.base_url IS NULL OR p.base_url = k.base_url)
+  SELECT k.base_url, k.model, k.day, k.tier, k.above, p."input", p.cached, p.cache_write, p."output", p.batch_factor,
+    p.tier = k.tier AS same
+  FROM (SELECT DISTINCT base_url, model, day, tier, above FROM all_billed) k
+  JOIN prices p ON (p.base_url IS NULL OR p.base_url = k.base_url) AND p.above <= k.above AND p.tier IN (k.tier, 'default')
     AND lower(p.model) IN (lower(k.model), regexp_replace(lower(k.model), '-\d{4}-\d{2}-\d{2}$', ''))
-  QUALIFY row_number() OVER (PARTITION BY k.base_url, k.model, k.day ORDER BY p.valid_from <= k.day DESC,
-    lower(p.model) = lower(k.model) DESC, array_position(['own', 'toml', 'shipped'], p.origin),
-    abs(date_diff('day', p.valid_from, k.day)), p.rowid DESC) = 1
+  QUALIFY row_number() OVER (PARTITION BY k.base_url, k.model, k.day, k.tier, k.above
+    ORDER BY p."input" IS NULL AND p.origin = 'shipped', p.valid_from <= k.day DESC, lower(p.model) = lower(k.model) DESC, array_position(['own', 'toml', 'shipped'], p.origin), p.tier = k.tier DESC,
+    abs(date_diff('day', p.valid_from, k.day)), p.above DESC, p.rowid DESC) = 1
 )
 SELECT a.day, a.job_id, j.target, a.base_url, a.model, a.source, a.batch_id, a.custom_id, a.outcome, a.results,
-  a.tokens_in, a.tokens_cached, a.tokens_out,
+  a.tokens_in, a.tokens_cached, a.tokens_cache_write, a.tokens_out,
   CASE WHEN a.base_url = 'local' OR a.batch_factor = 0 THEN 0 ELSE (
-      ((a.tokens_in - a.tokens_cached) * p."input" + a.tokens_cached * coalesce(p.cached, p."input"))
-        * CASE WHEN a.long THEN p.long_input_factor ELSE 1 END
-      + CASE WHEN a.tokens_out = 0 THEN 0 ELSE a.tokens_out * p."output" END * CASE WHEN a.long THEN p.long_output_factor ELSE 1 END
-    ) * CASE WHEN a.source = 'preview' THEN 1 ELSE coalesce(p.batch_factor, a.batch_factor, 1) END / 1e6 END AS dollars
+      (a.tokens_in - a.tokens_cached - a.tokens_cache_write) * p."input" + a.tokens_cached * coalesce(p.cached, p."input")
+      + a.tokens_cache_write * coalesce(p.cache_write, p."input")
+      + CASE WHEN a.tokens_out = 0 THEN 0 ELSE a.tokens_out * p."output" END
+    ) * CASE WHEN p.same OR a.tier <> 'batch' THEN 1 ELSE coalesce(p.batch_factor, a.batch_factor, 1) END / 1e6 END AS dollars
 FROM all_billed a
-LEFT JOIN priced p ON p.base_url IS NOT DISTINCT FROM a.base_url AND p.model = a.model AND p.day = a.day
+LEFT JOIN priced p ON p.base_url IS NOT DISTINCT FROM a.base_url AND p.model = a.model AND p.day = a.day AND p.tier = a.tier
+  AND p.above = a.above
 LEFT JOIN jobs j ON j.job_id = a.job_id;
 
 -- Nothing is missing: every batch's requests are answered, failed, released or open. balanced is false for what is not so.

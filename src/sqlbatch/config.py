@@ -89,7 +89,7 @@ TABLES: dict[str, dict[str, type]] = {
         "slowest_poll": float,
         "paid": bool,
     },
-    "prices": {"input": float, "cached": float, "output": float, "batch_factor": float},
+    "prices": {"input": float, "cached": float, "cache_write": float, "output": float, "batch_factor": float},
 }
 
 

@@ -141,9 +141,9 @@ def retry_cost(session: Session, job: JobRow, provider: Provider, code: str | No
     if not count or not provider.paid:
         return count, NO_COST
     enrichment = Enrichment.from_json(job.enrichment)
-    price, _ = find_price(session, enrichment)
+    price, _ = find_price(session, enrichment, tier="batch", batch_factor=provider.batch_factor)
     failed = Requests("sqlbatch_failed", call_id)
-    return count, estimate_cost(session, enrichment, failed, price, provider.batch_factor)
+    return count, estimate_cost(session, enrichment, failed, price)
 
 
 @dataclass(frozen=True)

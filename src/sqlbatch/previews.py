@@ -19,7 +19,7 @@ from sqlbatch.leases import new_owner
 from sqlbatch.paths import scratch_folder, state_dir
 from sqlbatch.query import pictures
 from sqlbatch.query.compile import Compiled, compile_query, store_requests
-from sqlbatch.query.cost import find_price, ordinary_cost
+from sqlbatch.query.cost import estimate_cost, find_price
 from sqlbatch.query.quote import Known, count_known, to_send
 from sqlbatch.query.request import check_of, read_returns
 from sqlbatch.query.rows import query_of
@@ -92,7 +92,7 @@ def prepared(
             known = count_known(session, name, fresh=fresh, images=bool(compiled.sight.images))
             spends = bool(known.to_send) and provider.paid
             price, notes = find_price(session, enrichment) if spends else (None, ())
-            cost = ordinary_cost(session, enrichment, to_send(compiled), price, paid=provider.paid)
+            cost = estimate_cost(session, enrichment, to_send(compiled), price, free=not provider.paid)
         yield PreparedPreview(
             enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price, cost, notes
         )
@@ -106,8 +106,8 @@ def ask(database: Database, trial: PreparedPreview) -> Iterator[Event]:
 
     def commit(session: Session) -> list[str]:
         session.run("database.planner_lock")
-        prices.refresh(session)
         store_requests(session, trial.compiled)
+        prices.refresh(session)
         if trial.compiled.sight.images:
             unsent = pictures.unsent_requests(session, scratch_name(trial.scratch))
             trial.told[:] = [PreviewResult(each, "failed", code, why, False, 0, 0, 0) for each, code, why in unsent]
@@ -152,7 +152,7 @@ def _dollars(trial: PreparedPreview, billed: list[PreviewResult]) -> float | Non
         return 0.0
     if trial.price is None:
         return None
-    each = [trial.price.ordinary(one.tokens_in, one.tokens_cached, one.tokens_out) for one in billed]
+    each = [trial.price.dollars(one.tokens_in, one.tokens_cached, 0, one.tokens_out) for one in billed]
     return None if None in each else sum(dollars for dollars in each if dollars is not None)
 
 

@@ -19,7 +19,7 @@ from sqlbatch.batches.budget import BUDGET
 from sqlbatch.batches.context import StepContext
 from sqlbatch.batches.events import Activity, Event, Loaded, Packed, Submitted, Waiting
 from sqlbatch.batches.plan import count_batches
-from sqlbatch.db import jobs
+from sqlbatch.db import jobs, prices
 from sqlbatch.db.database import Database, scratch_name
 from sqlbatch.errors import (
     DatabaseConflict,
@@ -165,6 +165,7 @@ def start(database: Database, ask: Prepared) -> int:
             keep_plan(session, ask.compiled.plan, ask.compiled.scratch, job_id, ask.compiled.at_most)
         else:
             store(session, ask.compiled, job_id)
+        prices.refresh(session)
         due = session.run("jobs.due", {"job_id": job_id})[0][0] if ask.provider.paid else 0
         if due > quote.to_send:
             raise JobError(

@@ -37,7 +37,7 @@ PLACES = {
     "comment": "'ours'",
     "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2", "url": "'/v1/x'",
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'",
-    "file": quote_literal(str(sql_folder() / "prices.csv")), "which": "r.job_id = 1", "past": "r.batch_id IS NULL",
+    "which": "r.job_id = 1", "past": "r.batch_id IS NULL",
     "chosen": "r.seq = 1",
     "temporary": "", "schema": "", "number": "1", "table": "sqlbatch.jobs",
     "collection": "SELECT 'x' AS sqlbatch_input",
@@ -62,6 +62,11 @@ FIRST = (
 )  # fmt: skip
 VALUES = {
     "given": "'[]'",
+    "shipped": "'[]'",
+    "above": "[0]",
+    "inputs": "[1.0]",
+    "outputs": "[1.0]",
+    "dearest": "[1.0]",
     "catalog": "'work'",
     "jobs": "[1]",
     "keeping": "[1]",

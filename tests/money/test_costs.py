@@ -92,8 +92,8 @@ def test_the_price_of_the_day_holds_and_the_batch_factor_of_the_provider_where_t
 def test_a_request_of_more_than_272_000_tokens_costs_more_in_whole(bench: Bench) -> None:
     bench.enrich(4)
     bench.sql("""
-        INSERT INTO sqlbatch.prices (model, input, output, batch_factor, long_input_factor, long_output_factor)
-        VALUES ('offline', 1, 10, 0.5, 2, 1.5);
+        INSERT INTO sqlbatch.prices (model, above, input, output, batch_factor)
+        VALUES ('offline', 0, 1, 10, 0.5), ('offline', 272000, 2, 15, 0.5);
         UPDATE sqlbatch.results SET tokens_out = 1000, tokens_in = CASE rowid WHEN 0 THEN 272000 ELSE 272001 END""")
     prices_ = sorted({round(price * 2, 6) for (price,) in bench.sql("SELECT dollars FROM sqlbatch.costs")})
     assert prices_ == [0.282, 0.559002]
@@ -128,11 +128,12 @@ def test_the_view_and_the_quote_choose_the_same_price(bench: Bench) -> None:
     bench.enrich(1)
     bench.sql("UPDATE sqlbatch.batches SET base_url = 'https://api.openai.com/v1'")
     for model in ("gpt-4o-2024-08-06", "gpt-5.6-sol", "GPT-6-Luna", "gpt-4o-2024-05-13", "none"):
-        bench.sql(f"UPDATE sqlbatch.batches SET model = '{model}'")
+        bench.sql(f"UPDATE sqlbatch.batches SET model = '{model}', batch_factor = 0.5")
         day = bench.sql("SELECT day FROM sqlbatch.costs")[0][0]
         with bench.database.session() as session:
-            price = prices.find(session, "https://api.openai.com/v1", model, day)
-        per_million = "sum(dollars) / sum(tokens_in) * 2e6"
+            prices.refresh(session)
+            price = prices.find(session, "https://api.openai.com/v1", model, day, tier="batch", batch_factor=0.5)
+        per_million = "sum(dollars) / sum(tokens_in) * 1e6"
         bench.sql("UPDATE sqlbatch.results SET tokens_out = 0")
         found = spent(bench, per_million)
         assert (found is None) == (price is None or price.input is None)

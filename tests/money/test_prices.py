@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import re
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sqlbatch.batches.providers import KNOWN
-from sqlbatch.db import prices
+from sqlbatch.db import price_library, prices
 from sqlbatch.db.database import Database
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.named_sql import read_sql
@@ -36,49 +35,57 @@ def found(session: Session, model: str, day: date = TODAY, base_url: str = OPENA
     return prices.find(session, base_url, model, day)
 
 
-def test_the_shipped_list_is_right_in_form() -> None:
-    rows = list(csv.DictReader(read_sql("prices.csv").splitlines()))
-    assert len({(row["model"], row["valid_from"]) for row in rows}) == len(rows) >= 30
+def test_the_list_of_shutdowns_is_right_in_form() -> None:
+    rows = list(csv.DictReader(read_sql("shutdowns.csv").splitlines()))
+    assert len({row["model"] for row in rows}) == len(rows) >= 15
     for row in rows:
-        assert re.fullmatch(r"[a-z0-9.-]+", row["model"])
-        assert row["source"]
-        # A price is known whole or not at all; where none is known the row is there for the shutdown.
-        assert bool(row["input"]) == bool(row["output"])
-        assert row["input"] or row["shutdown"]
-        assert bool(row["shutdown"]) == bool(row["successor"])
-    models = {row["model"] for row in rows if not row["shutdown"]}
-    assert {row["successor"] for row in rows if row["shutdown"]} <= models
+        assert date.fromisoformat(row["shutdown"]) > date(2026, 1, 1)
+        assert row["successor"] not in {each["model"] for each in rows}
+        assert row["successor"] in price_library.models(OPENAI)
+    assert set(rows[0]) == {"model", "shutdown", "successor"}, "prices come from the library"
 
 
 @pytest.mark.parametrize(
-    ("model", "price"),
+    ("model", "ordinary", "batch"),
     [
-        ("gpt-6-luna", (0.1, 0.01, 0.5)),
-        ("GPT-6-Luna", (0.1, 0.01, 0.5)),
-        ("gpt-4o-2024-08-06", (2.5, 1.25, 10)),
-        ("text-embedding-3-small", (0.02, None, 0)),
-        # A dated version that was priced otherwise has a row of its own.
-        ("gpt-4o-2024-05-13", (None, None, None)),
+        ("gpt-6-luna", (0.1, 0.01, 0.125, 0.5), (0.05, 0.005, 0.0625, 0.25)),
+        ("GPT-6-Luna", (0.1, 0.01, 0.125, 0.5), (0.05, 0.005, 0.0625, 0.25)),
+        ("gpt-4o-2024-08-06", (2.5, 1.25, None, 10), (1.25, 1.25, None, 5)),
+        # A dated version that is priced otherwise than its family.
+        ("gpt-4o-2024-05-13", (5, None, None, 15), (2.5, None, None, 7.5)),
+        # What has no rate for batches costs the provider's part of the ordinary price.
+        ("text-embedding-3-small", (0.02, None, None, None), (0.01, None, None, None)),
+        ("omni-moderation-latest", (0, None, None, 0), (0, None, None, 0)),
     ],
 )
-def test_a_model_is_found_by_its_name_and_a_dated_one_by_its_family(
-    model: str, price: tuple[float | None, ...], session: Session
+def test_a_model_has_the_librarys_price_of_each_tier(
+    model: str, ordinary: tuple[float | None, ...], batch: tuple[float | None, ...], session: Session
 ) -> None:
-    found_ = found(session, model)
-    assert found_ is not None
-    assert (found_.input, found_.cached, found_.output) == price
-    assert found_.batch_factor == 0.5
+    for tier, rates in (("default", ordinary), ("batch", batch)):
+        price = prices.find(session, OPENAI, model, TODAY, tier=tier, batch_factor=0.5)
+        assert price is not None
+        rate = price.rates[0]
+        assert (rate.input, rate.cached, rate.cache_write, rate.output) == rates
 
 
-@pytest.mark.parametrize(
-    "model", ["gpt-6", "gpt-4o-mini-tts", "gpt-4o-audio-preview", "ft:gpt-4o-2024-08-06:me::x", "gpt-4o-2024", "", "'"]
-)
+def test_long_prompts_have_rates_of_their_own(session: Session) -> None:
+    price = prices.find(session, OPENAI, "gpt-5.4", TODAY, tier="batch")
+    assert price is not None
+    assert [(rate.above, rate.input, rate.cached, rate.output) for rate in price.rates] == [
+        (0, 1.25, 0.13, 7.5),
+        (272_000, 2.5, 0.25, 11.25),
+    ]
+
+
+@pytest.mark.parametrize("model", ["gpt-6", "gpt-4o-2024", "", "'", "gpt-6-lunna"])
 def test_a_name_that_only_looks_alike_has_no_price(model: str, session: Session) -> None:
-    assert found(session, model) is None
+    price = found(session, model)
+    assert price is None or price.input is None
 
 
-def test_the_shipped_prices_hold_at_openai_only(session: Session) -> None:
-    assert found(session, "gpt-6-luna", base_url="https://gateway.example/v1") is None
+def test_a_price_holds_at_its_providers_address_only(session: Session) -> None:
+    price = found(session, "gpt-6-luna", base_url="https://gateway.example/v1")
+    assert price is None or price.input is None
 
 
 def test_a_price_holds_from_its_day_and_the_first_one_also_before(session: Session) -> None:
@@ -106,18 +113,30 @@ def test_a_row_of_ones_own_goes_before_sqlbatch_toml_and_that_before_the_shipped
     assert getattr(found(session, "gpt-6-luna", tomorrow), "input", None) == 9
 
 
-def test_the_table_has_all_that_is_known_and_keeps_what_is_the_users(session: Session) -> None:
+def test_the_table_has_the_prices_of_the_models_that_were_asked_and_keeps_the_users_rows(session: Session) -> None:
     session.sql("INSERT INTO sqlbatch.prices (model, input, output) VALUES ('mine', 1, 2)")
-    session.sql("DELETE FROM sqlbatch.prices WHERE model = 'o3'; UPDATE sqlbatch.prices SET input = 7 WHERE model = 'gpt-5'")  # fmt: skip  # noqa: E501
+    session.sql(
+        "INSERT INTO sqlbatch.calls (call_id, base_url, endpoint, model, head, tail, returns) "
+        f"VALUES (uuid(), '{OPENAI}', '/v1/chat/completions', 'gpt-5', '', '', '')"
+    )
     Path("sqlbatch.toml").write_text('[prices."theirs"]\ninput = 0.2\noutput = 1\nbatch_factor = 1\n')
     prices.refresh(session)
-    Path("sqlbatch.toml").unlink()
-    prices.refresh(session)
-    shipped = len(read_sql("prices.csv").splitlines()) - 1
-    counts: list[tuple[Any, ...]] = session.sql("SELECT origin, count(*) FROM sqlbatch.prices GROUP BY ALL ORDER BY 1")
-    assert counts == [("own", 1), ("shipped", shipped), ("toml", 1)]
+    counts = "SELECT origin, count(DISTINCT model) FROM sqlbatch.prices GROUP BY ALL ORDER BY 1"
+    assert session.sql(counts) == [("own", 1), ("shipped", 1), ("toml", 1)]
+    session.sql("UPDATE sqlbatch.prices SET input = 7, source = 'an older release' WHERE model = 'gpt-5'")
     assert getattr(found(session, "gpt-5"), "input", None) == 1.25
-    assert getattr(found(session, "theirs"), "batch_factor", None) == 1
+    prices.refresh(session)
+    assert session.sql("SELECT max(input) FROM sqlbatch.prices WHERE model = 'gpt-5' AND tier = 'default'") == [(1.25,)]
+
+
+def test_a_price_that_sqlbatch_toml_no_longer_has_is_in_force_no_more(session: Session) -> None:
+    Path("sqlbatch.toml").write_text('[prices."theirs"]\ninput = 0.2\noutput = 1\n')
+    prices.refresh(session)
+    assert getattr(found(session, "theirs"), "input", None) == 0.2
+    Path("sqlbatch.toml").unlink()
+    assert getattr(found(session, "theirs"), "input", None) is None
+    prices.refresh(session)
+    assert session.sql("FROM sqlbatch.prices WHERE origin = 'toml'") == []
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf"])

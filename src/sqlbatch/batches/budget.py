@@ -37,15 +37,13 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
     base_url, model, factor = session.run("budget.batch", {"batch_id": batch_id})[0]
     if base_url == "local" or factor == 0:
         return Reservation(0.0)
-    price = prices.find(session, base_url, model, clock.now().date())
+    price = prices.find(session, base_url, model, clock.now().date(), tier="batch", batch_factor=factor)
     if price is None or price.input is None or (price.output is None and cap != 0):
         return Reservation(held=f"{BUDGET}: no price is known for {model}, so its cost cannot be kept under --max-cost")
     if cap is None:
         return Reservation(held=f"{BUDGET}: its answers have no limit of tokens, so no sum can be kept to")
-    fit = {"slope": slope, "intercept": intercept, "margin": margin, "long": prices.LONG_INPUT}
-    weight = prices.Weight(*session.run("budget.weighed", fit | {"batch_id": batch_id})[0])
-    factor = next((each for each in (price.batch_factor, factor) if each is not None), 1.0)
-    dollars = factor * price.dollars(weight, cap)
+    fit = {"slope": slope, "intercept": intercept, "margin": margin, **price.ladder(cache_writes=True)}
+    dollars = prices.Weight(*session.run("budget.weighed", fit | {"batch_id": batch_id})[0]).dollars(cap)
     used = session.run("budget.used", {"job_id": job_id, "batch_id": batch_id})[0][0]
     if used + dollars <= max_cost:
         return Reservation(dollars)

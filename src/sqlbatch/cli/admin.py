@@ -149,7 +149,7 @@ def _show_config(
     console.print(_config_table(("option", "value", "from"), [_option_row(each) for each in options]))
     console.print(_config_table(("provider", "address", "key"), [_provider_row(each) for each in providers]))
     if prices:
-        names = ("model", "input", "cached", "output", "batch_factor", "from")
+        names = ("model", "input", "cached", "cache_write", "output", "batch_factor", "from")
         console.print(_config_table(names, [["" if n not in each else str(each[n]) for n in names] for each in prices]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +11,7 @@ import typer  # noqa: TC002 (Typer reads the annotations of these functions)
 from sqlbatch import config, options
 from sqlbatch.batches.providers import known
 from sqlbatch.db import jobs as state
-from sqlbatch.named_sql import read_sql
+from sqlbatch.db import price_library
 from sqlbatch.query.request import ENDPOINTS
 
 if TYPE_CHECKING:
@@ -73,8 +72,8 @@ def providers(incomplete: str) -> Offered:
 def models(incomplete: str) -> Offered:
     """Offer the models whose price is known, those of sqlbatch.toml first."""
     own = [(each.name, "sqlbatch.toml") for each in config.entries("prices")]
-    shipped = csv.DictReader(read_sql("prices.csv").splitlines())
-    return _beginning([*own, *((row["model"], _price(row)) for row in shipped)], incomplete)
+    shipped = price_library.models(known()["openai"].base_url)
+    return _beginning([*own, *((model, "a price is known") for model in shipped)], incomplete)
 
 
 @_silently
@@ -90,11 +89,6 @@ def _read(context: typer.Context, work: Callable[[Session], Answer]) -> Answer |
         return None
     with database.session(migrate=False, patience=0.0) as session:
         return work(session)
-
-
-def _price(row: dict[str, str]) -> str:
-    prices = [f"${row[side]} {side}" for side in ("input", "output") if row.get(side)]
-    return f"{' and '.join(prices)} a million tokens" if prices else ""
 
 
 def _beginning(offered: Offered, incomplete: str) -> Offered:

@@ -1,4 +1,8 @@
-"""What models cost: the shipped list, sqlbatch.toml, and the user's own rows of sqlbatch.prices; sums of old costs."""
+"""What models cost: the user's own rows, sqlbatch.toml and the library; and sums of costs whose results are gone.
+
+Rows of `sqlbatch.prices` are dollars per million tokens. For one request the row is chosen by its address, model, day,
+tier (default, batch, flex) and length of prompt; the block `prices.find` and the view `sqlbatch.costs` choose alike.
+"""
 
 from __future__ import annotations
 
@@ -7,100 +11,125 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import config
-from sqlbatch.db.sql import quote_literal
+from sqlbatch.db import price_library
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.named_sql import sql_folder
 
 if TYPE_CHECKING:
     from datetime import date
 
     from sqlbatch.db.session import Session
 
-# A request of more tokens of input than this costs more in whole, with the models that have such a factor.
-LONG_INPUT = 272_000
+
+@dataclass(frozen=True)
+class Rate:
+    """Dollars per million tokens for requests of more than `above` tokens of input; None: not known."""
+
+    above: int
+    input: float | None
+    cached: float | None
+    cache_write: float | None
+    output: float | None
 
 
 @dataclass(frozen=True)
 class Price:
-    """A model's price in dollars per million tokens; `input` and `output` are None where they are not known.
+    """What a model costs on one day in one tier: `rates` by length of prompt, the shortest first.
 
-    `batch_factor` is the part of it that a batch costs (None: as the provider says), the long factors hold for requests
-    of more than LONG_INPUT tokens. From `shutdown` on the model is no longer served, and `successor` is to be used.
+    Rates of the tier `batch` that are not known themselves are the default ones times the batch factor of the price, or
+    of the provider. From `shutdown` on the model is no longer served, and `successor` is to be used.
     """
 
     model: str
-    input: float | None
-    cached: float | None
-    output: float | None
-    batch_factor: float | None
-    long_input_factor: float
-    long_output_factor: float
+    tier: str
+    rates: tuple[Rate, ...]
     shutdown: date | None
     successor: str | None
     origin: str
+    source: str | None
 
-    def ordinary(self, tokens_in: int, tokens_cached: int, tokens_out: int) -> float | None:
-        """Return what one request costs outside of batches, in dollars, as the view costs has it; None: not known."""
-        if self.input is None or (self.output is None and tokens_out):
+    @property
+    def input(self) -> float | None:
+        """Dollars per million tokens of input of a short request."""
+        return self.rates[0].input
+
+    @property
+    def cached(self) -> float | None:
+        """Dollars per million tokens of input of a short request that were read from the prompt cache."""
+        return self.rates[0].cached
+
+    @property
+    def output(self) -> float | None:
+        """Dollars per million tokens of output of a short request."""
+        return self.rates[0].output
+
+    @property
+    def writes_cache(self) -> bool:
+        """Whether writing the prompt cache has a rate of its own: such models write it unless told not to."""
+        return any(rate.cache_write is not None for rate in self.rates)
+
+    def dollars(self, tokens_in: int, tokens_cached: int, tokens_cache_write: int, tokens_out: int) -> float | None:
+        """Return what one request costs, in dollars, as the view costs has it; None where a rate is not known."""
+        rate = [each for each in self.rates if each.above == 0 or tokens_in > each.above][-1]
+        if rate.input is None or (rate.output is None and tokens_out):
             return None
-        cached = self.input if self.cached is None else self.cached
-        asked = (tokens_in - tokens_cached) * self.input + tokens_cached * cached
-        answered = tokens_out * (self.output or 0)
-        if tokens_in > LONG_INPUT:
-            return (asked * self.long_input_factor + answered * self.long_output_factor) / 1e6
-        return (asked + answered) / 1e6
+        cached = rate.input if rate.cached is None else rate.cached
+        write = rate.input if rate.cache_write is None else rate.cache_write
+        plain = tokens_in - tokens_cached - tokens_cache_write
+        dollars = plain * rate.input + tokens_cached * cached + tokens_cache_write * write
+        return (dollars + tokens_out * (rate.output or 0)) / 1e6
 
-    def dollars(self, weight: Weight, output: float) -> float:
-        """Return what requests cost at the ordinary price, with so many tokens of output each."""
-        tokens = weight.tokens + weight.long_tokens * (self.long_input_factor - 1)
-        answers = weight.requests + weight.long_requests * (self.long_output_factor - 1)
-        return (tokens * (self.input or 0.0) + answers * output * (self.output or 0.0)) / 1e6
+    def ladder(self, *, cache_writes: bool = False) -> dict[str, list[float]]:
+        """Return the rates as parameters of SQL; with `cache_writes`, all input as written if that costs more."""
+        inputs = [max(rate.input or 0.0, (rate.cache_write or 0.0) if cache_writes else 0.0) for rate in self.rates]
+        return {
+            "above": [rate.above for rate in self.rates],
+            "inputs": inputs,
+            "outputs": [rate.output or 0.0 for rate in self.rates],
+        }
 
 
 @dataclass(frozen=True)
 class Weight:
-    """Requests and their tokens of input; of those, of requests above LONG_INPUT, and how many those are."""
+    """Requests, their tokens of input, and in dollars: all their input, and one token of output of each."""
 
     requests: int
     tokens: int
-    long_tokens: int
-    long_requests: int
+    input_dollars: float
+    output_dollars: float
+
+    def dollars(self, output_tokens: float) -> float:
+        """Return what the requests cost with so many tokens of output each."""
+        return self.input_dollars + output_tokens * self.output_dollars
 
 
-def find(session: Session, base_url: str, model: str, day: date) -> Price | None:
-    """Return the price that holds for a model on a day, or None where the model is not known; writes nothing.
+def find(
+    session: Session, base_url: str, model: str, day: date, *, tier: str = "default", batch_factor: float | None = None
+) -> Price | None:
+    """Return the price that holds for a model on a day in a tier, or None where the model is not known; writes nothing.
 
-    Raises InvalidSettings where sqlbatch.toml has a price that is none.
+    `batch_factor` is the provider's part of the ordinary price for a batch, where the price itself says none. Raises
+    InvalidSettings where sqlbatch.toml has a price that is none.
     """
-    _know(session)
+    _know(session, {(base_url, model)})
     if session.run("prices.has_table", {"catalog": session.catalog}):
         session.run("prices.own")
-    found = session.run("prices.find", {"base_url": base_url, "model": model, "day": day})
-    return Price(*found[0]) if found else None
+    asked = {"base_url": base_url, "model": model, "day": day, "tier": tier, "batch_factor": batch_factor}
+    found = session.run("prices.find", asked)
+    if not found:
+        return None
+    _, shutdown, successor, origin, source = found[0][5:]
+    return Price(model, tier, tuple(Rate(*row[:5]) for row in found), shutdown, successor, origin, source)
 
 
 def refresh(session: Session) -> None:
-    """Bring the table sqlbatch.prices up to date with the shipped list and sqlbatch.toml, where it differs.
+    """Bring sqlbatch.prices up to date with sqlbatch.toml, and with the library for the models that calls name.
 
-    What sqlbatch.toml says no longer is kept, for what was spent at that price.
+    A price that sqlbatch.toml no longer names is removed: it is in force no more, also for what was spent.
     """
-    _know(session)
+    _know(session, {(base_url, model) for base_url, model in session.run("prices.called")})
     if session.run("prices.differ")[0][0]:
         session.run("prices.forget")
         session.run("prices.note")
-
-
-def _know(session: Session) -> None:
-    entries = {entry.name: _checked(entry) for entry in config.entries("prices")}
-    given = json.dumps([{"model": model} | values for model, values in entries.items()])
-    session.run("prices.known", {"given": given}, file=quote_literal(str(sql_folder() / "prices.csv")))
-
-
-def _checked(entry: config.Entry) -> dict[str, float]:
-    for name, value in entry.values.items():
-        if not 0 <= value < float("inf"):
-            raise InvalidSettings(f"{entry.where}: {name} = {value} is no price: give dollars per million tokens")
-    return entry.values
 
 
 def fold(session: Session, which: str) -> None:
@@ -109,3 +138,28 @@ def fold(session: Session, which: str) -> None:
     `which` is SQL over the view `billed` as `r` (job_id, batch_id, custom_id, day …): the same ones, and only those.
     """
     session.run("prices.fold", which=which)
+
+
+def _know(session: Session, models: set[tuple[str, str]]) -> None:
+    """Put the rows of sqlbatch.toml and of the library into a temporary table; the library is read only if needed."""
+    entries = {entry.name: _checked(entry) for entry in config.entries("prices")}
+    given = json.dumps([{"model": model} | values for model, values in entries.items()])
+    kept: set[tuple[str, str]] = set()
+    if session.run("prices.has_table", {"catalog": session.catalog}):
+        kept = set(session.run("prices.shipped", {"source": price_library.release()}))
+    rows = [
+        row
+        for base_url, model in sorted(models - kept)
+        if base_url != "local"
+        for row in price_library.rows_of(base_url, model)
+    ]
+    session.run("prices.known", {"given": given, "shipped": json.dumps(rows)})
+    if kept:
+        session.run("prices.kept", {"source": price_library.release()})
+
+
+def _checked(entry: config.Entry) -> dict[str, float]:
+    for name, value in entry.values.items():
+        if not 0 <= value < float("inf"):
+            raise InvalidSettings(f"{entry.where}: {name} = {value} is no price: give dollars per million tokens")
+    return entry.values

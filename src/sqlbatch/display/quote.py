@@ -69,7 +69,7 @@ def cost(cost: Cost) -> str:
         return f"unknown, for no price of the model is known: {HOW_TO_PRICE}"
     likely = in_dollars(cost.dollars)
     likely = likely if likely.startswith("under") else f"about {likely}"
-    if cost.dollars_ordinary is not None and cost.batch_factor != 1:
+    if cost.dollars_ordinary is not None and cost.dollars_ordinary != cost.dollars:
         likely += f" ({in_dollars(cost.dollars_ordinary)} outside of a batch)"
     if cost.dollars_largest is None:
         return f"{likely}; answers have no limit (--param {cost.cap_name}=N sets one)"

@@ -180,8 +180,13 @@ def _cost(
 ) -> tuple[Cost, tuple[str, ...]]:
     asked = replace(enrichment, model=lookup.call.model, endpoint=lookup.call.endpoint, params=lookup.params)
     count = session.run("functions.count", table=table)[0][0]
-    price, notes = find_price(session, asked) if count and batch_factor != 0 else (None, ())
-    return estimate_cost(session, asked, Requests(table, str(lookup.call.call_id)), price, batch_factor), notes
+    price, ordinary = None, None
+    notes: tuple[str, ...] = ()
+    if count and batch_factor != 0:
+        price, notes = find_price(session, asked, tier="batch", batch_factor=batch_factor)
+        ordinary, _ = find_price(session, asked)
+    requests = Requests(table, str(lookup.call.call_id))
+    return estimate_cost(session, asked, requests, price, free=batch_factor == 0, ordinary=ordinary), notes
 
 
 def _check_names(plan: Plan) -> None:

@@ -73,7 +73,6 @@ class Cost:
 
     estimate: Estimate
     price: Price | None = None
-    batch_factor: float = 1.0
     free: bool = False
     cap: int | None = None
     cap_name: str = CAPS[0]
@@ -124,7 +123,9 @@ class Cost:
         """Return what a quote's JSON has of it."""
         values = asdict(self)
         price = values.pop("price")
-        return values | {"price": price and {name: price[name] for name in ("input", "cached", "output", "origin")}}
+        if price is not None:
+            price = {**price["rates"][0], "tier": price["tier"], "origin": price["origin"], "source": price["source"]}
+        return values | {"price": price}
 
 
 @dataclass(frozen=True)
@@ -139,23 +140,19 @@ NO_COST = Cost(Estimate(), free=True, dollars=0.0, dollars_largest=0.0, dollars_
 
 
 def estimate_cost(
-    session: Session, enrichment: Enrichment, ask: Requests, price: Price | None, batch_factor: float | None
+    session: Session,
+    enrichment: Enrichment,
+    ask: Requests,
+    price: Price | None,
+    *,
+    free: bool = False,
+    ordinary: Price | None = None,
 ) -> Cost:
-    """Return the cost of requests in a batch.
-
-    `price` is the model's, `batch_factor` the provider's, which holds where the price has none; 0: it is free; None: it
-    gives no discount that is known.
-    """
+    """Return the cost of requests at a price; `ordinary` is the price outside of batches, to compare with."""
     estimate = calibrate(session, enrichment, ask.call_id)
     cap = output_cap(enrichment)
-    fit = {
-        "slope": estimate.slope,
-        "intercept": estimate.intercept,
-        "margin": estimate.margin,
-        "long": prices.LONG_INPUT,
-    }
-    requests, *weighed = session.run("quote.weighed", fit, source=ask.source)[0]
-    likely, most = prices.Weight(requests, *weighed[:3]), prices.Weight(requests, *weighed[3:])
+    likely, most = _weigh(session, ask, estimate, price)
+    requests = likely.requests
     output = LIKELY_OUTPUT if estimate.output is None else estimate.output
     cautious = 1.5 * output
     if estimate.output is None or estimate.known < ENOUGH_OF_A_MODEL:
@@ -172,19 +169,16 @@ def estimate_cost(
         tokens_out=round(requests * output),
         tokens_out_largest=None if cap is None else requests * cap,
     )
-    if batch_factor == 0 or not requests:
+    if free or not requests:
         return replace(cost, free=True, dollars=0.0, dollars_largest=0.0, dollars_ordinary=0.0)
     if price is None or price.input is None or (price.output is None and cap != 0):
         return cost
-    factor = price.batch_factor if price.batch_factor is not None else batch_factor
-    factor = 1.0 if factor is None else factor
     return replace(
         cost,
-        batch_factor=factor,
-        dollars=factor * price.dollars(likely, output),
-        dollars_largest=None if cap is None else factor * price.dollars(most, cap),
-        dollars_ordinary=price.dollars(likely, output),
-        dollars_cautious=factor * price.dollars(most, cautious),
+        dollars=likely.dollars(output),
+        dollars_largest=None if cap is None else most.dollars(cap),
+        dollars_ordinary=None if ordinary is None else _weigh(session, ask, estimate, ordinary)[0].dollars(output),
+        dollars_cautious=most.dollars(cautious),
     )
 
 
@@ -221,19 +215,28 @@ def add_costs(costs: Sequence[Cost]) -> Cost:
     )
 
 
-def ordinary_cost(session: Session, enrichment: Enrichment, ask: Requests, price: Price | None, *, paid: bool) -> Cost:
-    """Return the cost of requests outside of batches."""
-    ordinary = replace(price, batch_factor=1.0) if price is not None else None
-    return estimate_cost(session, enrichment, ask, ordinary, 1.0 if paid else 0.0)
+def _weigh(
+    session: Session, ask: Requests, estimate: Estimate, price: Price | None
+) -> tuple[prices.Weight, prices.Weight]:
+    """Return what requests weigh as estimated, and at most: where the prompt cache is written, at its rate."""
+    no_rates: dict[str, list[float]] = {"above": [0], "inputs": [0.0], "outputs": [0.0]}
+    ladder = no_rates if price is None else price.ladder()
+    dearest = ladder["inputs"] if price is None else price.ladder(cache_writes=True)["inputs"]
+    fit = {"slope": estimate.slope, "intercept": estimate.intercept, "margin": estimate.margin}
+    requests, *found = session.run("quote.weighed", {**fit, **ladder, "dearest": dearest}, source=ask.source)[0]
+    return prices.Weight(requests, *found[:3]), prices.Weight(requests, *found[3:])
 
 
-def find_price(session: Session, enrichment: Enrichment) -> tuple[Price | None, tuple[str, ...]]:
-    """Return the price of the enrichment's model today, and a note where the model is shut down soon.
+def find_price(
+    session: Session, enrichment: Enrichment, *, tier: str = "default", batch_factor: float | None = None
+) -> tuple[Price | None, tuple[str, ...]]:
+    """Return the price of the enrichment's model today in a tier, and a note where the model is shut down soon.
 
-    Raises InvalidSettings where it is shut down already.
+    `batch_factor` is the provider's part of the ordinary price for a batch. Raises InvalidSettings where the model is
+    shut down already.
     """
     today = clock.now().date()
-    price = prices.find(session, enrichment.base_url, enrichment.model, today)
+    price = prices.find(session, enrichment.base_url, enrichment.model, today, tier=tier, batch_factor=batch_factor)
     if price is None or price.shutdown is None or (price.shutdown - today).days >= SHUTDOWN_NEAR:
         return price, ()
     hint = f": {price.successor} comes after it" if price.successor else ""

@@ -138,8 +138,13 @@ def with_cost(
 
     Raises InvalidSettings where the model is shut down and something is to be sent to it.
     """
-    price, notes = find_price(session, enrichment) if quote.to_send and batch_factor != 0 else (None, ())
-    cost = estimate_cost(session, enrichment, to_send(compiled), price, batch_factor)
+    price, ordinary = None, None
+    notes: tuple[str, ...] = ()
+    if quote.to_send and batch_factor != 0:
+        price, notes = find_price(session, enrichment, tier="batch", batch_factor=batch_factor)
+        ordinary, _ = find_price(session, enrichment)
+    asked = to_send(compiled)
+    cost = estimate_cost(session, enrichment, asked, price, free=batch_factor == 0, ordinary=ordinary)
     return dataclasses.replace(quote, tokens=cost.tokens, cost=cost, notes=quote.notes + notes)
 
 
