@@ -9,8 +9,6 @@ import pytest
 from sqlbatch import config, options, reach
 from sqlbatch.batches.providers import KNOWN, find_provider
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.options import OFFLINE_ENDPOINTS
-from sqlbatch.server.batches import ENDPOINTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,10 +45,6 @@ def test_a_provider_that_a_variable_names_and_nobody_knows_is_told_so(
 def test_a_folder_of_the_configuration_s_name_is_told(tmp_path: Path, here: Command) -> None:
     (tmp_path / "sqlbatch.toml").mkdir()
     assert "sqlbatch.toml cannot be read: Is a directory" in here("config").err
-
-
-def test_the_local_provider_is_asked_for_what_its_server_has() -> None:
-    assert set(ENDPOINTS) == OFFLINE_ENDPOINTS
 
 
 def test_duckdb_takes_what_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:

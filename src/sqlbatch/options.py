@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock, reach
+from sqlbatch.batch_limits import OFFLINE_ENDPOINTS
 from sqlbatch.batches.providers import Provider, find_provider
 from sqlbatch.config import OPTIONS, configured, did_you_mean, lookup, named
 from sqlbatch.db.database import Attached, Database
@@ -27,9 +28,6 @@ from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-# What the server answers that runs in this process (its own list is in `sqlbatch.server.batches`).
-OFFLINE_ENDPOINTS = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/embeddings"})
 
 
 @dataclass(frozen=True)

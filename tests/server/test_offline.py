@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sqlbatch.server.offline.model import answer
-from sqlbatch.server.offline.schema import Pattern
+from sqlbatch.server.offline.patterns import Pattern
 
 CASABLANCA = (
     "In 1942 a cynical nightclub owner in Casablanca, Dr. Rick Blaine, meets a former lover who is married to a "

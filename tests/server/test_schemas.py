@@ -110,7 +110,7 @@ def test_answers_are_as_published(ask: Asking) -> None:
         ("POST", "/batches/batch_x/cancel", 404, {}),
         ("POST", "/batches", 400, {"json": {}}),
         ("POST", "/batches", 400, {"content": b"nonsense"}),
-        ("DELETE", "/batches", 404, {}),
+        ("DELETE", "/batches", 405, {}),
         ("GET", "/nonsense", 404, {}),
         ("POST", "/completions", 404, {"json": {}}),
         ("GET", "/models/gpt-9", 404, {}),

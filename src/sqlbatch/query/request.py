@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch.batch_limits import OFFLINE, OFFLINE_DIMENSIONS
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidPrompt, InvalidReturns, InvalidSettings
 from sqlbatch.returns import Returns, ReturnsMode, Structured, json_returns, parse_returns, vector_returns
@@ -25,7 +26,7 @@ LENGTHS = {
     "text-embedding-3-small": 1536,
     "text-embedding-3-large": 3072,
     "text-embedding-ada-002": 1536,
-    "offline": 256,
+    OFFLINE: OFFLINE_DIMENSIONS,
 }
 
 

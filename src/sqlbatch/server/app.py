@@ -1,4 +1,4 @@
-"""The server as an ASGI application: its routes, who may come in, and the model endpoints called directly."""
+"""The ASGI application: routes, access control, and the model endpoints called directly."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.routing import Match, Route
 
+from sqlbatch.batch_limits import OFFLINE, OFFLINE_ENDPOINTS
 from sqlbatch.server import batches, files
-from sqlbatch.server.batches import ENDPOINTS
 from sqlbatch.server.http import ApiError, Json, as_object, missing_parameter, read_bytes
-from sqlbatch.server.offline.model import OFFLINE, answer, stream
+from sqlbatch.server.offline.model import answer, stream
 from sqlbatch.server.testing import control
 from sqlbatch.server.testing.replies import FaultyHttp
 from sqlbatch.server.validation import MAX_LINE
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """One server's parts, as its routes use them (all on the event loop's thread)."""
+    """The parts of one server that its routes use (all on the event loop's thread)."""
 
     instance: str
     config: ServerConfig
@@ -63,7 +63,7 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 class Gate:
-    """Gives every reply its `x-request-id`, and lets only those in who may come in."""
+    """Middleware that gives every reply its `x-request-id` and refuses clients without access."""
 
     def __init__(self, app: ASGIApp, *, key_env: str | None, loopback: bool) -> None:
         self._app = app
@@ -90,7 +90,7 @@ class Gate:
             await Json(refusal.body, status_code=refusal.status)(scope, receive, send_with_id)
 
     def _refusal(self, headers: dict[bytes, bytes]) -> ApiError | None:
-        """Return why a request is not let in, or None."""
+        """Return the refusal of a client without access, or None."""
         if self._loopback:
             # A web page must not reach this server by a name of its own that leads to this computer.
             host = headers.get(b"host", b"").decode("latin-1").strip()
@@ -179,15 +179,15 @@ _MADE = 1_767_225_600  # 2026-01-01, the offline model's `created`
 
 
 async def call(request: Request) -> Response:
-    """POST to a model endpoint: answered as one line of a batch would be."""
+    """POST to a model endpoint: the same answer as for one line of a batch, streamed on demand."""
     endpoint = request.url.path
     upstream = _context(request).upstream
     if allowed := _allowed(request):
         raise HTTPException(405, headers={"allow": ", ".join(allowed)})
-    if request.method != "POST" or (endpoint not in ENDPOINTS and upstream is None):
+    if request.method != "POST" or (endpoint not in OFFLINE_ENDPOINTS and upstream is None):
         raise HTTPException(404)
     raw = await read_bytes(request, MAX_LINE)
-    if upstream and endpoint not in ENDPOINTS:
+    if upstream and endpoint not in OFFLINE_ENDPOINTS:
         return await upstream.forward(request, raw)
     body = as_object(raw)
     if not body.get("model"):
@@ -210,7 +210,7 @@ async def call(request: Request) -> Response:
 
 def _allowed(request: Request) -> list[str]:
     """Return the methods of an endpoint that exists, but not with this one; none where it does not exist."""
-    if request.url.path in ENDPOINTS:
+    if request.url.path in OFFLINE_ENDPOINTS:
         return [] if request.method == "POST" else ["POST"]
     named = [route for route in request.app.routes if isinstance(route, Route) and route.endpoint is not call]
     known = [route for route in named if route.matches(request.scope)[0] != Match.NONE]

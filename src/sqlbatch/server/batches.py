@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch.batch_limits import OFFLINE_ENDPOINTS
 from sqlbatch.server.files import expiry_seconds
 from sqlbatch.server.http import (
     ApiError,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from sqlbatch.server.app import Context
     from sqlbatch.server.storage import BatchRecord
 
-ENDPOINTS = ["/v1/responses", "/v1/chat/completions", "/v1/embeddings"]
 PASSED_ON = ["/v1/completions", "/v1/moderations", "/v1/images/generations", "/v1/images/edits", "/v1/videos"]
 _MAX_BODY = 1024 * 1024
 _MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512  # of metadata (contract section 2)
@@ -67,10 +67,10 @@ def batch_object(record: BatchRecord) -> dict[str, Any]:
 
 
 async def create_batch(request: Request) -> Response:
-    """POST /v1/batches: refuses what is wrong with the request itself; the input file is judged later."""
+    """POST /v1/batches: checks the request only; the input file is validated later."""
     context: Context = request.app.state.context
     body = await read_object(request, _MAX_BODY)
-    supported = [*ENDPOINTS, *PASSED_ON] if context.config.upstreams else ENDPOINTS
+    supported = [*OFFLINE_ENDPOINTS, *PASSED_ON] if context.config.upstreams else list(OFFLINE_ENDPOINTS)
     input_file_id = _text(body, "input_file_id")
     endpoint = _text(body, "endpoint")
     if endpoint not in supported:
@@ -115,7 +115,7 @@ async def list_batches(request: Request) -> Response:
 
 
 async def cancel_batch(request: Request) -> Response:
-    """POST /v1/batches/{id}/cancel; a batch that has ended otherwise answers 409."""
+    """POST /v1/batches/{id}/cancel; 409 for a batch that has ended otherwise."""
     context: Context = request.app.state.context
     batch_id = request.path_params["batch_id"]
     _existing(context, batch_id)

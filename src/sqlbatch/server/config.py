@@ -1,4 +1,4 @@
-"""What a server is told when it starts, and the clock it runs by."""
+"""The options of a server, and its clock."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlbatch.batch_limits import WINDOW
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class ServerConfig:
     api_key_env: str | None = None
     faults: Path | None = None
     clock_speed: float = 1.0
-    window: float = DAY
+    window: float = WINDOW
     models: tuple[str, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""One batch on its way: validating, in_progress, finalizing, completed; or failed, expired, cancelled."""
+"""The life of one batch: validating, in_progress, finalizing, completed; or failed, expired, cancelled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_ALARM = 3_600.0  # real seconds
 
 
 class BatchWork:
-    """Takes one batch from whatever state it is in to its end."""
+    """Runs one batch from its present status until it ends."""
 
     def __init__(self, batch_id: str, tools: Tools) -> None:
         self.batch_id = batch_id
@@ -41,7 +41,7 @@ class BatchWork:
         self._interrupted.set()
 
     def look_again(self) -> None:
-        """Find out whether the batch was cancelled or its window has closed."""
+        """Check whether the batch was cancelled or its window has closed."""
         record = self._record()
         clock = self._tools.clock
         if record.status == "cancelling":
@@ -82,7 +82,7 @@ class BatchWork:
         return record
 
     async def _hold(self, status: str) -> None:
-        """Stay in a status for a while, where a failure says so."""
+        """Stay in a status while a stuck_* fault says so."""
         faulty = self._faulty
         seconds = faulty.hold(status) if faulty else None
         if faulty is None or seconds is None:
@@ -176,7 +176,7 @@ class BatchWork:
             execution.close()
 
     async def _end_early(self, execution: Execution, error: dict[str, str], block: str) -> None:
-        """Write why each remaining line did not run, and end the batch by the statement `block`."""
+        """Write `error` for each remaining line, and end the batch with the statement `block`."""
         if await execution.give_up(error, lambda: self._reason == "stop"):
             await publish(self._tools, execution, block, self._faulty)
 
@@ -193,7 +193,7 @@ _CHECKPOINT = 0.3  # real seconds between two moments at which progress is made 
 
 
 class Execution:
-    """The lines of one batch and the files that their results go to; what these hold already is not run again."""
+    """Runs the lines of one batch; a line whose result is in the files already is not run again."""
 
     def __init__(self, tools: Tools, record: BatchRecord, faulty: FaultyBatch | None) -> None:
         if record.output_draft is None or record.error_draft is None:
@@ -251,7 +251,7 @@ class Execution:
         return False
 
     async def checkpoint(self) -> None:
-        """Make what has been written durable, and show it in the batch's counts."""
+        """Flush the results to disk and update the batch's counts."""
         reached = await self.results.make_durable()
         self._tools.state.run("mark_progress", id=self.record.id, **vars(reached))
 

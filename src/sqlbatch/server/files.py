@@ -11,6 +11,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.responses import FileResponse
 
+from sqlbatch.batch_limits import FILE_LIFETIME, MAX_BATCH_BYTES, MAX_FILE_BYTES
 from sqlbatch.server.http import (
     ApiError,
     Json,
@@ -21,7 +22,7 @@ from sqlbatch.server.http import (
     new_id,
     page_size,
 )
-from sqlbatch.server.storage import beside
+from sqlbatch.server.storage import in_thread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,14 +35,13 @@ if TYPE_CHECKING:
 
 
 PURPOSES = ["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
-BATCH_LIFETIME = 2_592_000  # seconds; 30 days (contract section 1)
 _SHORTEST, _LONGEST = 3_600, 2_592_000  # seconds of `expires_after` (contract section 1)
 _FIRST_LINE = 32 * 1024 * 1024  # bytes; as much as a line of a batch may have
 _BAD_FORMAT = "Invalid file format for Batch API. Must be .jsonl"
 
 
 class Content(FileResponse):
-    """A file's bytes, in pieces large enough that a download of 200 MB is not dominated by their number."""
+    """A download in large pieces, so that 200 MB do not take thousands of them."""
 
     chunk_size = 512 * 1024
 
@@ -86,9 +86,9 @@ async def create_file(request: Request) -> Response:
         if purpose == "batch":
             _check_batch_file(upload)
         file_id = new_id("file-")
-        await beside(upload.make_durable)
+        await in_thread(upload.make_durable)
         upload.path.replace(context.folder.content(file_id))
-        await beside(context.folder.sync)
+        await in_thread(context.folder.sync)
     finally:
         upload.discard()
     created = context.clock.seconds()
@@ -169,13 +169,13 @@ def _lifetime(fields: dict[str, str], purpose: str) -> int | None:
         return expiry_seconds("expires_after", told.get("anchor"), told.get("seconds"))
     anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
-        return BATCH_LIFETIME if purpose == "batch" else None
+        return FILE_LIFETIME if purpose == "batch" else None
     number = int(seconds) if seconds is not None and seconds.isascii() and seconds.isdigit() else seconds
     return expiry_seconds("expires_after", anchor, number)
 
 
 def _check_batch_file(upload: Upload) -> None:
-    """Refuse what is no JSON Lines file by its first line, or by its name where that has an ending.
+    """Refuse a file whose first line is no JSON, or whose name ends in something other than .jsonl.
 
     A client that uploads bytes gives no name: the SDK sends `upload` then.
     """
@@ -188,10 +188,8 @@ def _check_batch_file(upload: Upload) -> None:
         raise ApiError(400, _BAD_FORMAT, detail=True) from error
 
 
-MAX_FILE = 512 * 1024 * 1024  # bytes of any file (contract section 1)
-MAX_BATCH_FILE = 209_715_200  # bytes of a batch input file (contract section 1)
 _MAX_FIELD = 64 * 1024  # bytes of a form field that is no file
-_MAX_DRAINED = 2 * MAX_FILE  # a body beyond this is not even read to its end
+_MAX_DRAINED = 2 * MAX_FILE_BYTES  # a body beyond this is not even read to its end
 
 
 class Upload:
@@ -229,11 +227,11 @@ class Upload:
 
     @property
     def limit(self) -> int:
-        """The most bytes the file may have, for its purpose as far as it is known."""
-        return MAX_BATCH_FILE if self.fields.get("purpose") == "batch" else MAX_FILE
+        """The largest size of the file in bytes, by its purpose where that came first."""
+        return MAX_BATCH_BYTES if self.fields.get("purpose") == "batch" else MAX_FILE_BYTES
 
     async def receive(self, request: Request) -> None:
-        """Read the whole body; a file that is too large is read on without being kept, so that the client hears why."""
+        """Read the whole body. The rest of too large a file is read but not kept, so that the client gets a reply."""
         seen = 0
         async for chunk in request.stream():
             seen += len(chunk)
@@ -257,7 +255,7 @@ class Upload:
             return handle.readline(limit)
 
     def make_durable(self) -> None:
-        """See to it that the bytes are on disk."""
+        """Flush the bytes to disk."""
         self._handle.flush()
         os.fsync(self._handle.fileno())
         self._handle.close()

@@ -1,4 +1,4 @@
-"""What every endpoint shares: OpenAI's error envelope, ids, JSON bodies and pages of objects."""
+"""Shared by every endpoint: OpenAI's error envelope, ids, JSON bodies and pages of objects."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ _DECODER = json.JSONDecoder(parse_constant=_reject)
 
 
 def parse_json(data: bytes) -> Any:
-    """Return what a JSON text in UTF-8 says; raises ValueError for anything else, a byte order mark included."""
+    """Parse JSON in UTF-8; raises ValueError for anything else, a byte order mark included."""
     try:
         return _DECODER.decode(data.decode("utf-8"))
     except RecursionError as error:
@@ -129,7 +129,7 @@ def as_object(data: bytes) -> dict[str, Any]:
 
 
 def page_size(text: str | None, *, largest: int, default: int) -> int:
-    """Return the asked-for number of objects a page, or refuse one outside 1..`largest`."""
+    """Return the `limit` of a list request, or refuse one outside 1..`largest`."""
     if text is None:
         return default
     if not text.isascii() or not text.isdigit():
@@ -148,7 +148,7 @@ def page_size(text: str | None, *, largest: int, default: int) -> int:
 
 
 def listing(objects: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    """Return a page of at most `limit` of `objects`, which hold one more where there is a next page."""
+    """Return a page of `limit` objects; `objects` has one more where there is a next page."""
     page = objects[:limit]
     return {
         "object": "list",

@@ -41,7 +41,7 @@ _START_TIMEOUT = 30.0  # seconds; far more than a start takes
 
 
 class _Http(uvicorn.Server):
-    """Uvicorn, telling when it listens, and ending at once when told to rather than at its next look."""
+    """Uvicorn with an event that says when it listens, and a stop without delay."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -81,7 +81,7 @@ class Running:
             undo.pop_all()
 
     def _start(self, undo: contextlib.ExitStack) -> None:
-        """Start everything, leaving on `undo` what must be closed when a later part cannot be started."""
+        """Start every part; `undo` closes the earlier ones when a later one fails."""
         config = self._config
         faults = load(config.faults) if config.faults else None
         listener = _listen(config)
@@ -119,7 +119,7 @@ class Running:
         self._lock.announce(self.base_url)
 
     def stop(self) -> None:
-        """Answer what is under way for at most a second, keep what batches have reached, and give the folder back."""
+        """Finish open requests for at most a second, save the progress of batches, and release the folder."""
         if self._thread is None:
             return
         self._http.end()
@@ -241,7 +241,7 @@ class EmbeddedServer:
 
 
 def _answers(base_url: str) -> bool:
-    """Whether a server answers at `base_url`; that it asks for a key counts."""
+    """Return whether a server answers at `base_url`, be it only with 401."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(base_url.removesuffix("/v1") + "/health", timeout=2) as reply:

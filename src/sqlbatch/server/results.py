@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch.batch_limits import FILE_LIFETIME
 from sqlbatch.server.http import new_id, parse_json
-from sqlbatch.server.storage import UNFINISHED, beside
+from sqlbatch.server.storage import UNFINISHED, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ _ID = re.compile(rb'\{"id":"batch_req_([0-9a-f]{8})[0-9a-f]{24}"')
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back for one line: an HTTP status and its JSON body, or an error for a line that never ran.
+    """The reply to one line: an HTTP status and a JSON body, or an error for a line that never ran.
 
     `text` is the body as JSON text where it is at hand, so that it is not written out twice.
     """
@@ -59,7 +60,7 @@ def failed_line(line: Line, error: Exception) -> Reply:
 
 @dataclass
 class Progress:
-    """How far a batch is: the counts and tokens of what stands in its files, and the lengths of those."""
+    """The progress of a batch: counts and tokens of the lines in its files, and the files' lengths."""
 
     completed: int = 0
     failed: int = 0
@@ -90,7 +91,7 @@ class Progress:
 
 
 class Results:
-    """Appends results, each with one write: what a killed process had written is found again and not run twice."""
+    """The two result files. Each result is one write, so that a restart finds it and does not run the line again."""
 
     def __init__(self, output: Path, errors: Path, *, lines: int, durable: Progress) -> None:
         self.done = bytearray(lines + 1)
@@ -107,7 +108,7 @@ class Results:
             setattr(self.progress, name, getattr(self.progress, name) + getattr(durable, name))
 
     def append(self, number: int, custom_id: str, reply: Reply) -> None:
-        """Write the result of one line; it has left this process when this returns."""
+        """Write the result of one line; a kill of this process can no longer lose it."""
         if reply.error is not None:
             response, error = "null", json.dumps(reply.error)
         else:
@@ -137,9 +138,9 @@ class Results:
         return self.progress.completed + self.progress.failed
 
     async def make_durable(self) -> Progress:
-        """See to it that what has been written is on disk; return how far that is."""
+        """Flush both files to disk; return the progress that is now durable."""
         reached = Progress(**vars(self.progress))
-        await beside(self._sync)
+        await in_thread(self._sync)
         return reached
 
     def _sync(self) -> None:
@@ -157,7 +158,7 @@ class Results:
             path.unlink(missing_ok=True)
 
     def _recover(self, path: Path, descriptor: int, durable: int, *, succeeded: bool) -> None:
-        """Mark the lines that a file answers, and cut off a last line that was torn."""
+        """Mark the lines that have a result in a file, and cut off an incomplete last line."""
         end = 0
         for line in _whole_lines(path):
             match = _ID.match(line)
@@ -202,11 +203,8 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-_LIFETIME = 2_592_000  # seconds that output files are kept unless asked otherwise; 30 days (contract section 2)
-
-
 class Superseded(Exception):
-    """The batch has meanwhile gone another way; its owner cancelled it."""
+    """The status of the batch has changed meanwhile: it was cancelled."""
 
 
 async def publish(tools: Tools, execution: Execution, block: str, faulty: FaultyBatch | None) -> None:
@@ -221,8 +219,8 @@ async def publish(tools: Tools, execution: Execution, block: str, faulty: Faulty
         "error_file_id": (record.error_draft, progress.error_bytes, "error"),
     }
     if faulty and faulty.damages_files:
-        drafts = await beside(functools.partial(_damaged, tools, faulty, drafts))
-    await beside(tools.folder.sync)
+        drafts = await in_thread(functools.partial(_damaged, tools, faulty, drafts))
+    await in_thread(tools.folder.sync)
     now = tools.clock.seconds()
     published = {column: draft if size else None for column, (draft, size, _) in drafts.items()}
     with contextlib.suppress(Superseded), tools.state.transaction():
@@ -235,7 +233,7 @@ async def publish(tools: Tools, execution: Execution, block: str, faulty: Faulty
                     purpose="batch_output",
                     bytes=size,
                     created_at=now,
-                    expires_at=now + (record.output_expires_seconds or _LIFETIME),
+                    expires_at=now + (record.output_expires_seconds or FILE_LIFETIME),
                 )
         if not tools.state.run(block, id=record.id, now=now, **published):
             raise Superseded
@@ -251,7 +249,7 @@ async def publish(tools: Tools, execution: Execution, block: str, faulty: Faulty
 def _damaged(
     tools: Tools, faulty: FaultyBatch, drafts: dict[str, tuple[str | None, int, str]]
 ) -> dict[str, tuple[str | None, int, str]]:
-    """Write the output files again under other ids, as faults have them come out."""
+    """Write damaged copies of the result files under new ids, as the faults say."""
     damaged: dict[str, tuple[str | None, int, str]] = {}
     for column, (draft, size, name) in drafts.items():
         if not draft or not size:

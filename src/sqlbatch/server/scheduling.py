@@ -24,7 +24,7 @@ _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(slots=True)
 class Item:
-    """One line on its way to an upstream, with the attempts made so far."""
+    """One line to send, with its failed attempts."""
 
     job: Job
     line: Line
@@ -35,7 +35,7 @@ class Item:
 
 @dataclass(eq=False)
 class Job:
-    """The lines of one batch: not read yet, under way, or to be tried again at a time."""
+    """The lines of one batch: not read yet, in flight, or to be retried at a given time."""
 
     endpoint: str
     lines: Iterator[Line]
@@ -49,7 +49,7 @@ class Job:
 
 
 class Feed:
-    """Hands out the next line to whichever upstream is ready for one."""
+    """The queue of lines: gives the next one to whichever upstream is ready."""
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
@@ -63,14 +63,14 @@ class Feed:
         self._changed.set()
 
     def send_no_more(self, job: Job) -> None:
-        """Send nothing more of a batch; what is under way may still be delivered."""
+        """Send no more lines of a batch; replies in flight are still delivered."""
         job.exhausted = job.stopped = True
         later, job.later = job.later, []
         for _, _, item in later:
             self.drop(item)
 
     def close(self, job: Job) -> None:
-        """Give a batch up: nothing of it is sent or delivered any more."""
+        """Drop a batch: no more lines are sent, no more replies delivered."""
         self.send_no_more(job)
         job.closed = True
         if job in self._jobs:
@@ -152,7 +152,7 @@ _LONGEST_ASKED = 3_600.0  # seconds of a Retry-After that are honoured
 
 
 class Gauge:
-    """The load of one upstream. Requests of one burst slow it down once: only what began after the last time counts."""
+    """The load on one upstream. A burst of refusals counts once: only requests sent after the last slowdown count."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -186,7 +186,7 @@ class Gauge:
         self._changed.set()
 
     def succeeded(self) -> None:
-        """Take a success as a reason to send a little more at once."""
+        """Allow a little more at once after a success."""
         self._failures = 0
         if self.limit < self._most:
             self.limit = min(float(self._most), self.limit + 2 / self.limit)
@@ -207,7 +207,7 @@ class Gauge:
             self.limit = max(1.0, self.limit * _SHRINK)
 
     def down(self, begun: float) -> bool:
-        """Pause, for the upstream cannot be reached; return whether that is news."""
+        """Pause because the upstream cannot be reached; return whether it could be until now."""
         if begun < self._slowed:
             return False
         self._failures += 1

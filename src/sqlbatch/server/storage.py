@@ -50,11 +50,11 @@ class Folder:
         return self.files / file_id
 
     def input(self, batch_id: str) -> Path:
-        """Return where a batch keeps its input file, which it goes on reading when the file itself is deleted."""
+        """Return the batch's own link to its input file, which outlives the deletion of the file."""
         return self.inputs / batch_id
 
     def keep_input(self, file_id: str, batch_id: str) -> bool:
-        """Give a batch its own name for its input file; False when that has been deleted."""
+        """Link the input file under the batch's id; False when it was deleted."""
         kept = self.input(batch_id)
         kept.unlink(missing_ok=True)
         try:
@@ -69,11 +69,11 @@ class Folder:
         return True
 
     def forget_input(self, batch_id: str) -> None:
-        """Remove a batch's own name for its input file."""
+        """Delete a batch's link to its input file."""
         self.input(batch_id).unlink(missing_ok=True)
 
     def tidy(self, files: set[str], batches: set[str]) -> None:
-        """Remove what a killed process left: everything but the contents of `files` and the inputs of `batches`."""
+        """Delete leftovers of a killed process: all but the contents of `files` and the inputs of `batches`."""
         for folder, kept in ((self.files, files), (self.inputs, batches), (self.uploads, set[str]())):
             for path in folder.iterdir():
                 if path.name not in kept:
@@ -91,7 +91,7 @@ class Folder:
 
 
 class FolderLock:
-    """Who holds the folder: a lock that the system frees when its process dies, and beside it the holder's address."""
+    """The lock on the folder, which the system frees when its process dies, and a file with the holder's address."""
 
     def __init__(self, folder: Path) -> None:
         self._lock = folder / "server.lock"
@@ -224,7 +224,7 @@ class State:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make several statements one: all of them happen, or none."""
+        """Run statements in one transaction."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -294,8 +294,8 @@ def _batch(row: sqlite3.Row) -> BatchRecord:
 _Result = TypeVar("_Result")
 
 
-async def beside(function: Callable[[], _Result]) -> _Result:
-    """Return what a function returns that waits for the disk, without holding up the event loop."""
+async def in_thread(function: Callable[[], _Result]) -> _Result:
+    """Run a function that waits for the disk in another thread, so that the event loop goes on; return its result."""
     try:
         waiting = asyncio.get_running_loop().run_in_executor(None, function)
     except RuntimeError:  # the interpreter is ending and takes no more work for other threads

@@ -1,4 +1,4 @@
-"""OpenAI-compatible servers behind this one: lines of batches, and direct calls that go on to them as they are."""
+"""Clients of the OpenAI-compatible servers behind this one: for lines of batches, and for direct calls."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Upstream:
 
 
 class Upstreams:
-    """All upstreams of one server as a backend of batches; they are replicas, and each takes what it can."""
+    """The backend of batches with upstreams: replicas of each other that share the lines."""
 
     def __init__(self, config: ServerConfig) -> None:
         key = os.environ.get(config.upstream_key_env) if config.upstream_key_env else None
@@ -123,7 +123,7 @@ class Upstreams:
             stop.cancel()
 
     async def close(self) -> None:
-        """Give what is under way a moment to end, and break off the rest without delivering it."""
+        """Wait a moment for requests in flight, then cancel the rest; their lines run after the restart."""
         for task in self._tasks:
             task.cancel()
         if self._requests:
@@ -186,7 +186,7 @@ class Upstreams:
             self._feed.done(item, reply)
 
     def _fail(self, item: Item, reply: Reply) -> None:
-        """Try a line again after a while that grows, or let it fail with its last reply."""
+        """Retry a line after a growing pause, or fail it with its last reply."""
         item.failures += 1
         if item.failures < _FAILURES:
             spread = 0.5 + item.line.number * 0.618 % 1  # lines that failed together do not come back together
@@ -234,7 +234,7 @@ def _code(body: dict[str, Any] | None) -> object:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds an upstream asks to wait, said in any of three ways."""
+    """Return the seconds of `retry-after-ms` or `retry-after`, a number or a date; None where there are none."""
     try:
         if "retry-after-ms" in headers:
             return max(0.0, float(headers["retry-after-ms"]) / 1000)
@@ -269,7 +269,7 @@ class Passthrough:
         self._turn = 0
 
     async def forward(self, request: Request, body: bytes | None) -> Response:
-        """Send a request on, and the reply back as it comes."""
+        """Forward a request, and stream the reply back."""
         headers = {name: request.headers[name] for name in _PASSED if name in request.headers}
         headers["accept-encoding"] = request.headers.get("accept-encoding", "identity")
         if self._key:

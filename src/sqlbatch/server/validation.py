@@ -1,4 +1,4 @@
-"""Validation of a batch's input file: every line, with all that is wrong with it, before any is run."""
+"""Validation of a batch's input file: every line is checked, and every error kept, before any line runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch.batch_limits import MAX_REQUESTS
 from sqlbatch.server.http import parse_json, wrong_type
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-MAX_REQUESTS = 50_000  # of one batch; for embeddings also of inputs (contract section 3)
 MAX_ERRORS = 10_000  # kept of one batch: our own limit, so that the batch object stays readable
 _SLICE = 0.05  # seconds of work between looks at whether to stop
 _NEEDED = {"/v1/chat/completions": "messages", "/v1/responses": "input", "/v1/embeddings": "input"}
@@ -57,7 +57,7 @@ _STREAMING = {
 
 @dataclass
 class Report:
-    """What validation found: the number of requests, of lines, their model, and the errors in order."""
+    """The findings of validation: counts of requests and lines, the model, and the errors in order."""
 
     total: int = 0
     lines: int = 0
@@ -71,7 +71,7 @@ class Report:
 
 
 class Validator:
-    """Looks at the lines of one input file."""
+    """Checks the lines of one input file."""
 
     def __init__(self, endpoint: str, knows_model: Callable[[str], bool]) -> None:
         self.report = Report()
@@ -81,7 +81,7 @@ class Validator:
         self._inputs = 0
 
     async def read(self, path: Path, stopped: Callable[[], bool]) -> bool:
-        """Look at every line; False when `stopped` said so before the end. Raises FileNotFoundError."""
+        """Check every line; False when `stopped` said so before the end. Raises FileNotFoundError."""
         pause = time.monotonic() + _SLICE
         for number, raw in read_lines(path):
             self.look_at(number, raw)
@@ -94,7 +94,7 @@ class Validator:
         return True
 
     def look_at(self, number: int, raw: bytes) -> None:
-        """Look at one line."""
+        """Check one line."""
         report = self.report
         report.total += 1
         report.lines = number

@@ -1,4 +1,4 @@
-"""The thread that works on batches, beside the event loop that answers clients."""
+"""The thread that works on batches; the event loop that answers clients runs in another one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from sqlbatch.batch_limits import OFFLINE
 from sqlbatch.server.execution import BatchWork
 from sqlbatch.server.offline.model import answer
 from sqlbatch.server.results import Reply, failed_line
@@ -27,11 +28,8 @@ if TYPE_CHECKING:
     from sqlbatch.server.validation import Line
 
 
-OFFLINE = "offline"
-
-
 class Backend(Protocol):
-    """What runs the lines of a batch."""
+    """A model that answers the lines of a batch."""
 
     async def run(
         self, endpoint: str, lines: Iterator[Line], deliver: Callable[[Line, Reply], None], interrupted: asyncio.Event
@@ -54,13 +52,13 @@ class Tools:
     ledger: Ledger | None = None
 
     def backend(self, model: str | None) -> Backend:
-        """Return what answers for a model."""
+        """Return the backend of a model."""
         if self.upstreams is None or model == OFFLINE or model in self.config.models:
             return self.offline
         return self.upstreams
 
     def knows_model(self, model: str) -> bool:
-        """Whether there is anything that answers for a model; which names an upstream has is for it to say."""
+        """Return whether a model may be asked for; an upstream decides itself which names it knows."""
         return self.upstreams is not None or model == OFFLINE or model in self.config.models
 
 
@@ -98,7 +96,7 @@ _PATIENCE = 5.0  # real seconds that a stop waits for what is under way
 
 
 class Runner:
-    """Takes every unfinished batch to its end; `wake` and `stop` may be called from any thread."""
+    """Runs every unfinished batch until it ends; `wake` and `stop` may be called from any thread."""
 
     def __init__(
         self, config: ServerConfig, folder: Folder, clock: Clock, faults: Faults | None, ledger: Ledger | None
@@ -116,16 +114,16 @@ class Runner:
         self._tools: Tools | None = None
 
     def start(self) -> None:
-        """Begin, with the batches that an earlier process left unfinished."""
+        """Start the thread; it first takes up the batches that an earlier process left unfinished."""
         self._thread.start()
 
     def wake(self, batch_id: str) -> None:
-        """Say that a batch was created, or that its owner wants it stopped."""
+        """Announce that a batch was created or cancelled."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the next start finds the batch by itself
             self._loop.call_soon_threadsafe(self._attend, batch_id)
 
     def clock_moved(self) -> None:
-        """Say that the clock was moved, so that windows are looked at again."""
+        """Announce that the clock was moved, so that batches check their windows again."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._rearm)
 

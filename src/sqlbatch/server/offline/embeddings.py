@@ -11,7 +11,6 @@ import sys
 import zlib
 from collections import Counter
 
-DEFAULT_DIMENSIONS = 256
 MAX_DIMENSIONS = 4_096
 _WORD = re.compile(r"\w+")
 

@@ -13,8 +13,9 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch.batch_limits import OFFLINE, OFFLINE_DIMENSIONS
 from sqlbatch.server.http import ApiError, invalid_type, invalid_value, missing_parameter, new_id
-from sqlbatch.server.offline.embeddings import DEFAULT_DIMENSIONS, MAX_DIMENSIONS, as_base64, embed
+from sqlbatch.server.offline.embeddings import MAX_DIMENSIONS, as_base64, embed
 from sqlbatch.server.offline.messages import Asked, count_tokens, cut, read_messages
 from sqlbatch.server.offline.schema import make_value
 from sqlbatch.server.offline.strict import InvalidSchema
@@ -23,7 +24,6 @@ from sqlbatch.server.offline.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OFFLINE = "offline"
 _MAX_INPUTS = 2_048  # of one embeddings request (contract section 5)
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -192,7 +192,7 @@ def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
     if not inputs or len(inputs) > _MAX_INPUTS:
         message = f"Invalid 'input': expected between 1 and {_MAX_INPUTS} inputs, but got {len(inputs)}."
         raise ApiError(400, message, param="input", code="invalid_value")
-    dimensions = body.get("dimensions", DEFAULT_DIMENSIONS)
+    dimensions = body.get("dimensions", OFFLINE_DIMENSIONS)
     if not isinstance(dimensions, int) or isinstance(dimensions, bool) or not 1 <= dimensions <= MAX_DIMENSIONS:
         message = f"Invalid 'dimensions': expected an integer between 1 and {MAX_DIMENSIONS}."
         raise ApiError(400, message, param="dimensions", code="invalid_value")
@@ -221,7 +221,7 @@ def _content(asked: Asked, wanted: object, name: str, settings: object) -> str:
         raise invalid_type(name, "an object", wanted)
     text = Text("\n".join(part for part in (" ".join(map(str, asked.pictures)), asked.text) if part))
     kind, chat = wanted.get("type"), name == "response_format"
-    described = _schema_in_words(asked) if kind in {"text", "json_object"} else None
+    described = _schema_in_words(asked) if kind in ("text", "json_object") else None
     if described is not None:
         with contextlib.suppress(InvalidSchema):
             return _ENCODE(make_value(described, text, strict=False)[0])
@@ -252,7 +252,7 @@ def _schema_in_words(asked: Asked) -> dict[str, Any] | None:
     """Return the JSON Schema that ends a message, as for models that take it in no other way; None where none does."""
     for part in asked.everything:
         if "JSON Schema:" in part and (described := re.search(r"JSON Schema:\s*(\{.*\})\s*\Z", part, re.DOTALL)):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 return dict(json.loads(described[1]))
     return None
 

@@ -7,31 +7,26 @@ import json
 import marshal
 import math
 import operator
-import random
-import re
 from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import rstr
-
 from sqlbatch.server.offline.lexicon import UNDECIDED, indicators
 from sqlbatch.server.offline.messages import count_schema_tokens
+from sqlbatch.server.offline.patterns import read_pattern
 from sqlbatch.server.offline.strict import InvalidSchema, check_strict
 from sqlbatch.server.offline.text import FORMATS, Text, read_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from sqlbatch.server.offline.text import Name
 
 _DEEP = 3  # levels of recursion after which values are made as small as they may be
 _ITEMS = 3  # items of a list where the schema leaves it open
 _LONGEST = 100_000  # items or characters of a value; a schema that asks for more is refused or not kept
-_TRIES = 200  # texts made for a pattern before giving up
 _LONGEST_WORD = 100  # characters of a word of the text that is tried against a pattern
 _NOTHING = object()  # the text says nothing about this, where null may be answered
-_LOOKAROUND = re.compile(r"\(\?<?[=!](?:[^()\\]|\\.)*\)")
 _LIMITS = {
     "minimum": operator.ge,
     "exclusiveMinimum": operator.gt,
@@ -187,7 +182,7 @@ class Maker:
             value = text.say(asked, state.turn)
             found = bool(value)
         if "pattern" in schema:
-            pattern = _pattern(str(schema["pattern"]))
+            pattern = read_pattern(str(schema["pattern"]))
             fitting = pattern.find(
                 [value] if form in FORMATS else chain([value], _suggestions(text, asked, state.turn))
             )
@@ -263,62 +258,6 @@ class _Enum:
             elif not isinstance(value, str | bool) and value is not None and str(value) in text.numbers:
                 scores[number] += 1
         return [self.values[n] for n in sorted(range(len(scores)), key=lambda n: -scores[n]) if scores[n]]
-
-
-class _Texts(rstr.Rstr):
-    """Texts for patterns, the same in every process: rstr's own choice among excluded characters follows hash seeds."""
-
-    def _handle_in(self, value: Any) -> Any:
-        candidates = list(chain(*(self._handle_state(one) for one in value)))
-        if candidates[0] is False:
-            candidates = sorted({chr(code) for code in range(32, 127)}.difference(candidates[1:]))
-        return self._random.choice(candidates)
-
-
-class Pattern:
-    """One pattern of a schema, and a text made for it alone."""
-
-    def __init__(self, pattern: str) -> None:
-        self._safe = not _explosive(pattern)
-        python = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)  # named groups as Python writes them
-        try:
-            self._regex = re.compile(python, re.ASCII)
-            self.made = self._make(
-                re.sub(r"\(\?<?[=!](?:[^()\\]|\\.)*\)", "", python)
-            )  # what looks around adds nothing
-        except (re.error, OverflowError, RecursionError, KeyError, IndexError) as error:
-            raise InvalidSchema(f"the pattern {pattern} is not supported: {error}") from error
-
-    def find(self, suggestions: Iterable[str]) -> str | None:
-        """Return the first text that matches."""
-        return next((one for one in suggestions if self._safe and self._regex.search(one)), None)
-
-    def _make(self, pattern: str) -> str:
-        """Return a short one of several texts that match."""
-        texts = (_Texts(random.Random(seed)).xeger(pattern) for seed in range(_TRIES))  # noqa: S311 - no secret
-        fitting = (text for text in texts if not self._safe or self._regex.search(text))
-        found = [text for text, _ in zip(fitting, range(10), strict=False)]
-        if not found:
-            raise InvalidSchema(f"no text was found that matches the pattern {self._regex.pattern}")
-        return min(found, key=len)
-
-
-@functools.lru_cache(maxsize=256)
-def _pattern(pattern: str) -> Pattern:
-    return Pattern(pattern)
-
-
-def _explosive(pattern: str) -> bool:
-    """Return whether an endless repetition stands inside another, for which matching may take for ever."""
-    rest = re.sub(r"\[\^?\]?[^\]]*\]", "x", re.sub(r"\\.", "x", pattern))
-    while group := re.search(r"\(([^()]*)\)([+*]|\{\d+,\})?", rest):
-        if re.search(r"[+*]|\{\d+,\}", group[1]):
-            if group[2]:
-                return True
-            rest = f"{rest[: group.start()]}x+{rest[group.end() :]}"
-        else:
-            rest = f"{rest[: group.start()]}x{group[2] or ''}{rest[group.end() :]}"
-    return False
 
 
 def _suggestions(text: Text, asked: Name, turn: int) -> Iterator[str]:

@@ -94,7 +94,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def take(self, name: str, subject: str = "", key: str | None = None) -> Rule | None:
-        """Return the rule by which the fault `name` happens on this occasion, or None.
+        """Return the rule that makes the fault `name` happen on this occasion, or None.
 
         `key` decides for a share; by default each occasion has its own.
         """

@@ -43,7 +43,7 @@ ANSWERS: dict[str, Options] = {
     "reasoning_only": {"content": None, "reasoning_content": "{text}"},
     "lone_surrogate": {"content": "{surrogate}"},
 }
-# What becomes of the JSON of a line in a result file.
+# How a fault changes the JSON of a line in a result file.
 EDITS: dict[str, Callable[[Options, Options], Any]] = {
     "no_custom_id": lambda line, _: {**line, "custom_id": None},
     "no_line_id": lambda line, _: {key: value for key, value in line.items() if key != "id"},
@@ -58,20 +58,20 @@ EDITS: dict[str, Callable[[Options, Options], Any]] = {
     ),
     "edit_line": edited,
 }
-# What becomes of its text. U+DCFF stands for the one byte 0xff, which is in no text of UTF-8.
+# How a fault changes the text of a line. U+DCFF stands for the one byte 0xff, which is in no text of UTF-8.
 TEXTS: dict[str, Callable[[str], str]] = {
     "not_an_object": lambda text: json.dumps([json.loads(text)["custom_id"]]),
     "malformed_line": lambda text: text[: len(text) // 2],
     "invalid_utf8": lambda text: f"{text[:-20]}\udcff{text[-20:]}",
     "separators": lambda text: _with_separators(text),  # noqa: PLW0108 - defined below
 }
-# Further lines, told of the line as it was and as it came out.
+# Additional lines, made from the true line and from its changed text.
 EXTRAS: dict[str, Callable[[Options, str], str]] = {
     "duplicate_line": lambda _, text: text,
     "conflicting_line": lambda line, _: json.dumps(_conflicting(line)),
     "foreign_line": lambda line, _: json.dumps({**line, "custom_id": f"not-yours-{line['custom_id']}"}),
 }
-# Why validation fails a batch.
+# Reasons for which validation fails a batch.
 REASONS: dict[str, Options] = {
     "token_limit": {"code": "token_limit_exceeded"},
     "billing_limit": {"code": "billing_hard_limit_reached", "message": "Billing hard limit has been reached."},
@@ -86,7 +86,7 @@ NAMES = frozenset({*_REPLIES, *_LINES, *_FILES, *_STUCK, *REASONS, "expires"})
 
 
 class FaultyBatch:
-    """What goes wrong with one batch; made once for it, so that each fault is decided once."""
+    """The faults of one batch; one object for its whole life, so that each fault is decided once."""
 
     def __init__(self, faults: Faults, batch_id: str) -> None:
         self._faults = faults
@@ -132,7 +132,7 @@ class FaultyBatch:
         return float(rule.options.get("answered", 0.5)) if rule else None
 
     def reply(self, line: Line, reply: Reply) -> Reply:
-        """Return what becomes of the reply to a line."""
+        """Return the reply to a line, changed by its faults."""
         if not self._replies:
             return reply
         for rule in self._faults.firing(_REPLIES, line.custom_id, line.custom_id):
@@ -158,7 +158,7 @@ class FaultyBatch:
         return self._faults.any_of(_LINES | _FILES)
 
     def damage(self, source: Path, target: Path) -> int:
-        """Write an output file again as it comes out damaged; return its size."""
+        """Write a damaged copy of a result file; return its size."""
         with source.open("rb") as whole, target.open("wb") as damaged:
             target.chmod(0o600)
             ending = b"\r\n" if self._faults.take("crlf", self._id) else b"\n"
@@ -194,7 +194,7 @@ class FaultyBatch:
 
 
 def answered(body: Options, how: Options) -> Options:
-    """Return the body of an answer as a model gives it that answers in another shape."""
+    """Return the body of an answer with another content, refusal or finish reason."""
     if "choices" in body:
         choice = {**body["choices"][0]}
         text = choice["message"]["content"] if isinstance(choice["message"].get("content"), str) else ""

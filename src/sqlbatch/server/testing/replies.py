@@ -41,7 +41,7 @@ class Seen:
 
 
 class FaultyHttp:
-    """Stands before the whole application and acts faults out; remembers every request."""
+    """Middleware in front of the application that acts faults out; keeps a record of every request."""
 
     def __init__(self, app: ASGIApp, faults: Faults, clock: Clock) -> None:
         self._app = app
@@ -50,7 +50,7 @@ class FaultyHttp:
         self.seen: deque[Seen] = deque(maxlen=_KEPT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or not quite."""
+        """Pass a request on, with whatever faults apply to it."""
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self._app(scope, receive, send)
             return
@@ -163,7 +163,7 @@ class _Exchange:
         self.rewrite: Callable[[bytes], tuple[int, bytes]] | None = None
 
     async def run(self, app: ASGIApp) -> None:
-        """Let the application do the deed."""
+        """Run the application."""
         self._read = True
         await app(self.scope, self._receive, self._send if self.rewrite is None else self._send_rewritten)
 

@@ -74,7 +74,7 @@ def _with_iso_dates(shown: Options) -> Options:
     }
 
 
-# Refusals: nothing is done but for `error_after`. A rule's own options come before these.
+# Refused requests: nothing is done, except for `error_after`. The options of the rule override these.
 ERRORS: dict[str, Options] = {
     "error": _ERROR,
     "error_after": _ERROR,
@@ -95,7 +95,7 @@ ENVELOPES: dict[str, Callable[[int, str], Any]] = {
     "plain": lambda _, text: text,
     "empty": lambda *_: "",
 }
-# What becomes of the bytes of a 2xx reply.
+# How a fault changes the bytes of a 2xx reply.
 TEXTS: dict[str, Callable[[bytes, Options], bytes]] = {
     "html_reply": lambda *_: _HTML.format("Just a moment...").encode(),
     "malformed_reply": lambda body, _: body[: len(body) // 2],
@@ -110,7 +110,7 @@ TEXTS: dict[str, Callable[[bytes, Options], bytes]] = {
         body,
     ),
 }
-# What becomes of the JSON of a 2xx reply.
+# How a fault changes the JSON of a 2xx reply.
 SHAPES: dict[str, Callable[[Any, Options], Any]] = {
     "endless_list": lambda page, _: {"object": "list", "data": page["data"]},
     "list_lags": lambda page, how: {
@@ -130,7 +130,7 @@ _TIMES = (
 _NOT_BEGUN = {"status": "queued", "output_file_id": None, "error_file_id": None, "completed_at": None}
 _NOTHING_DONE = {"total": 0, "completed": 0, "failed": 0}
 _ODD_FIELDS = {"cancelling_by": None, "priority": {"tier": 1}, "blob": "https://example.com/blob"}
-# What becomes of a batch object in one of some statuses (None: any), wherever it is shown. None: it is forgotten.
+# How a fault changes a batch object that has one of these statuses (None: any), in every reply. Result None: 404.
 BATCHES: dict[str, tuple[set[str] | None, Callable[[Options, Options], Options | None]]] = {
     "empty_error_file_id": ({"completed"}, lambda batch, _: {**batch, "error_file_id": batch["error_file_id"] or ""}),
     "error_file_nowhere": ({"completed"}, lambda batch, _: {**batch, "error_file_id": "file-nowhere"}),

@@ -1,0 +1,76 @@
+"""The patterns of a schema: texts of the input that match, and a text made for the pattern alone."""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import rstr
+
+from sqlbatch.server.offline.strict import InvalidSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_TRIES = 200  # texts made for a pattern before giving up
+_LOOKAROUND = re.compile(r"\(\?<?[=!](?:[^()\\]|\\.)*\)")
+
+
+class _Texts(rstr.Rstr):
+    """Texts for patterns, the same in every process: rstr's own choice among excluded characters follows hash seeds."""
+
+    def _handle_in(self, value: Any) -> Any:
+        candidates = list(chain(*(self._handle_state(one) for one in value)))
+        if candidates[0] is False:
+            candidates = sorted({chr(code) for code in range(32, 127)}.difference(candidates[1:]))
+        return self._random.choice(candidates)
+
+
+class Pattern:
+    """One pattern of a schema, and a text made for it alone."""
+
+    def __init__(self, pattern: str) -> None:
+        self._safe = not _explosive(pattern)
+        python = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)  # named groups as Python writes them
+        try:
+            self._regex = re.compile(python, re.ASCII)
+            self.made = self._make(
+                re.sub(r"\(\?<?[=!](?:[^()\\]|\\.)*\)", "", python)
+            )  # what looks around adds nothing
+        except (re.error, OverflowError, RecursionError, KeyError, IndexError) as error:
+            raise InvalidSchema(f"the pattern {pattern} is not supported: {error}") from error
+
+    def find(self, suggestions: Iterable[str]) -> str | None:
+        """Return the first text that matches."""
+        return next((one for one in suggestions if self._safe and self._regex.search(one)), None)
+
+    def _make(self, pattern: str) -> str:
+        """Return a short one of several texts that match."""
+        texts = (_Texts(random.Random(seed)).xeger(pattern) for seed in range(_TRIES))  # noqa: S311 - no secret
+        fitting = (text for text in texts if not self._safe or self._regex.search(text))
+        found = [text for text, _ in zip(fitting, range(10), strict=False)]
+        if not found:
+            raise InvalidSchema(f"no text was found that matches the pattern {self._regex.pattern}")
+        return min(found, key=len)
+
+
+@functools.lru_cache(maxsize=256)
+def read_pattern(pattern: str) -> Pattern:
+    """Return a pattern of a schema; raises InvalidSchema for one that no text can be made for."""
+    return Pattern(pattern)
+
+
+def _explosive(pattern: str) -> bool:
+    """Return whether an endless repetition stands inside another, for which matching may take for ever."""
+    rest = re.sub(r"\[\^?\]?[^\]]*\]", "x", re.sub(r"\\.", "x", pattern))
+    while group := re.search(r"\(([^()]*)\)([+*]|\{\d+,\})?", rest):
+        if re.search(r"[+*]|\{\d+,\}", group[1]):
+            if group[2]:
+                return True
+            rest = f"{rest[: group.start()]}x+{rest[group.end() :]}"
+        else:
+            rest = f"{rest[: group.start()]}x{group[2] or ''}{rest[group.end() :]}"
+    return False
