@@ -1,4 +1,4 @@
-"""The releases that the checks are run with: one for every dependency, within its bounds, named and nothing more."""
+"""What CI runs: one release for every dependency, within its bounds, and tests that are there."""
 
 from __future__ import annotations
 
@@ -27,3 +27,10 @@ def test_every_dependency_has_a_constraint_within_its_bounds() -> None:
         version = pinned.get(canonicalize_name(wanted.name))
         assert version, f"write the release of {wanted.name} into tests/constraints.txt; its first lines say how"
         assert wanted.specifier.contains(version), (text, version)
+
+
+def test_the_tests_of_the_short_runs_are_there() -> None:
+    text = (ROOT / ".ci" / "run").read_text()
+    paths = re.findall(r"tests/[\w/]+\.py", text)
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
