@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 EVERY = 5
 # Fields about which not everything holds yet, and why.
 KNOWN = {
-    ("upload", "id"): "a reply without an id is taken for an upload",
-    ("upload", None): "a wrapped reply is taken for an upload",
     ("retrieve", "output_file_id"): "a batch that names no file is taken for one that was not answered",
-    ("list, entry", "output_file_id"): "a batch that names no file is taken for one that was not answered",
-    ("list of files, entry", "id"): "an entry without an id is taken for an upload",
-    ("list, entry", "created_at"): "a date of another type raises",
     ("content", None): "a file that is none is taken for requests that were not answered",
     ("line", "custom_id"): "a line that is not read is taken for a request that was not answered",
     ("line", "response"): "a line that is not read is taken for a request that was not answered",
