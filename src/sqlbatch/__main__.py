@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _too_early(number: int, frame: object) -> None:  # noqa: ARG001 (what a signal handler takes)
-    os.write(2, b"error: interrupted; nothing was begun\n")
+    os.write(2, b"error: interrupted; nothing was started\n")
     os._exit(4)
 
 

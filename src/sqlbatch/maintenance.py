@@ -14,6 +14,7 @@ from sqlbatch.batches import plan, render, request_file
 from sqlbatch.batches.transfer import batch_of, input_name
 from sqlbatch.db import jobs, prices
 from sqlbatch.db.files import size_of
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import DatabaseError, JobError, SqlbatchError
 from sqlbatch.paths import state_dir, sweep
 from sqlbatch.query import target
@@ -59,6 +60,40 @@ def failed_requests(session: Session, job: JobRow, most: int) -> list[Failure]:
     return [Failure(row[0], row[2], row[3], *asking.get(row[0], (None, None)), row[5]) for row in found]
 
 
+@dataclass(frozen=True)
+class Reason:
+    """Why requests failed: how many, one of them, and the rows that ask for them where those are kept.
+
+    `named` are the first few rows by the value of `column`, a column that tells them apart (`row`: by their number).
+    """
+
+    code: str
+    message: str | None
+    requests: int
+    custom_id: str
+    rows: int | None
+    column: str
+    named: tuple[str, ...]
+
+
+def failure_reasons(session: Session, job: JobRow) -> list[Reason]:
+    """Return why a job's requests failed, the most common reason first."""
+    column, rows = "row", {}
+    if target.has_snapshot(session, job.job_id):
+        table = f"{quote_identifier(session.catalog)}.sqlbatch.rows_{job.job_id}"
+        columns = [row[0] for row in session.sql(f"DESCRIBE {table}") if row[0] != "sqlbatch_row"]
+        label = target.label_column(session, table, columns)
+        column = label or column
+        named = quote_identifier(label or "sqlbatch_row")
+        found = session.run("maintenance.named", {"job_id": job.job_id}, job=str(job.job_id), column=named)
+        rows = {(code, message): (count, tuple(few or ())) for code, message, count, few in found}
+    reasons = session.run("maintenance.reasons", {"job_id": job.job_id})
+    return [
+        Reason(code, message, count, custom_id, (of := rows.get((code, message), (None, ())))[0], column, of[1])
+        for code, message, count, custom_id in reasons
+    ]
+
+
 def show_request(session: Session, job: JobRow, beginning: str) -> dict[str, object]:
     """Return a job's request of this custom_id, or of one that begins so, with its body and all that came back.
 
@@ -78,13 +113,14 @@ def show_request(session: Session, job: JobRow, beginning: str) -> dict[str, obj
     bodies, unreadable = render.bodies(session, [custom_id])
     if unreadable:
         raise JobError(f"the request {custom_id} cannot be written: {unreadable[custom_id]}")
-    _, endpoint, body = bodies[0]
+    # prune deletes the input of a request that no job can send again; what came back for it stays.
+    sent: dict[str, object] = {"body": None, "note": "prune deleted the input of this request"}
+    if bodies:
+        _, endpoint, body = bodies[0]
+        sent = {"method": "POST", "url": endpoint, "base_url": job.base_url, "body": json.loads(body)}
     return {
         "custom_id": custom_id,
-        "method": "POST",
-        "url": endpoint,
-        "base_url": job.base_url,
-        "body": json.loads(body),
+        **sent,
         "results": [_result(row) for row in session.run("maintenance.results", {"custom_id": custom_id})],
     }
 

@@ -47,18 +47,18 @@ def test_an_expired_batch_keeps_what_was_answered(bench: Bench, shown: Any) -> N
     bench.sync(job_id)
     text = shown()
     assert "expired after its 24 hours: 5 answered and kept, 5 not (sent again within the job's attempts)" in text
-    assert "not at once  5 for batch_expired (5 open); up to 3 attempts each" in text
+    assert "retried   5 for batch_expired (5 open); up to 3 attempts each" in text
     assert " 0/5 " in text
     bench.control.faults()
     bench.wait(job_id)
-    assert "not at once  5 for batch_expired (5 answered since); up to 3 attempts each" in shown()
+    assert "retried   5 for batch_expired (5 answered since); up to 3 attempts each" in shown()
 
 
 def test_what_failed_too_often_was_given_up(bench: Bench, shown: Any) -> None:
     bench.control.faults({"name": "line_error", "status": 503})
     bench.wait(bench.begin(2))
     text = shown()
-    assert "not at once  2 for server_error (2 given up after 3 attempts)" in text
+    assert "retried   2 for server_error (2 given up after 3 attempts)" in text
     assert "done, 2 requests failed\n" in text
 
 

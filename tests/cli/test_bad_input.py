@@ -325,8 +325,14 @@ def test_a_plan_needs_no_key(here: Command, tmp_path: Path) -> None:
     before = Unchanged(tmp_path)
     ran = here("plan", MOVIES, "--instructions", "Say it.", "--model", "gpt-6-luna", "--input", "title")
     assert ran.code == 0
-    assert "3 requests in 1 batch" in ran.err
+    assert "3 requests in 1 batch" in ran.out
     before.check()
+    # A name that looks mistyped is said, not refused: the model may be newer than the list of prices.
+    typo = here("plan", MOVIES, "--instructions", "Say it.", "--model", "gpt-6-lunna")
+    assert (typo.code, "note: no price is known for gpt-6-lunna: did you mean gpt-6-luna?" in typo.err) == (0, True)
+    wrong = here("plan", MOVIES, "--instructions", "Say it.", "--model", "gpt-6-luna", "--param", "temprature=1")
+    assert wrong.error == "--param temprature: did you mean temperature?"
+    assert here("plan", MOVIES, "--instructions", "x", "--model", "m", "--param", "top_n_sigma=1").code == 0
 
 
 @pytest.mark.parametrize(
@@ -334,8 +340,14 @@ def test_a_plan_needs_no_key(here: Command, tmp_path: Path) -> None:
     [
         (["enrich"], "Missing argument"),
         (["frobnicate"], "No such command 'frobnicate'"),
-        (["enrich", "SELECT 1 a", "--intoo", "x"], "No such option: --intoo"),
+        (["enrich", "SELECT 1 a", "--intoo", "x"], "enrich has no option --intoo: did you mean --into?"),
         (["enrich", "SELECT 1 a", "--limit", "many"], "--limit"),
+        (
+            ["enrich", "SELECT 1 a", "--threads", "x"],
+            "--threads: it must be a whole number (see sqlbatch enrich ",
+        ),
+        (["show", "--limit", "0"], "--limit: it must be 1 or more"),
+        (["retry", "1", "--model", "gpt-6"], "retry asks as the job asked: for another --model, run enrich"),
         (["query", "SELECT 1", "--format", "xml"], "--format"),
         (["plan", "-- a comment\nSELECT 1 a"], "a comment looks like an option: write a lone -- before it"),
         (["wait", "--poll", "0"], "--poll"),

@@ -218,7 +218,7 @@ def test_a_database_file_may_have_the_name_of_our_schema_or_any_other(name: str,
     assert here("query", "SELECT title FROM tags", "--format", "csv", *db).out == "title\nAlien\n"
     assert here("show", "tags", *db).code == 0
     assert here("sync", *db).code == 0
-    assert "to send         nothing" in here("plan", "SELECT 'Alien' AS title", *FREE, "--into", "tags", *db).err
+    assert "to send        nothing" in here("plan", "SELECT 'Alien' AS title", *FREE, "--into", "tags", *db).out
 
 
 @pytest.mark.parametrize("command", ["jobs", "show", "wait", "sync", "load"])

@@ -179,7 +179,7 @@ def test_the_main_job_end_to_end_and_again_for_nothing(cli: Command, here: Comma
     assert "offline" in ran.err
     again = here(*arguments)
     assert again.code == 0
-    assert "to send         nothing" in again.err
+    assert "to send        nothing" in again.err
     assert "submitted" not in again.err
     assert "ai_status" in again.out
     ten_more = here(*arguments[:1], f"{QUERY} UNION ALL SELECT 'n' || i, i FROM range(10) AS r(i)", *arguments[2:])

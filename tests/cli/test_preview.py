@@ -40,7 +40,7 @@ def test_what_was_answered_is_shown_again_and_not_sent(here: Command) -> None:
     again = here("preview", QUERY, *FREE)
     assert again.out.count(", kept") == 3
     assert "nothing sent" in again.err
-    assert "2 answered before" in here("plan", QUERY, *FREE).err
+    assert "2 answered before" in here("plan", QUERY, *FREE).out
     assert "2 requests sent" in here("preview", QUERY, *FREE, "--fresh").err
 
 

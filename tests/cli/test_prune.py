@@ -21,15 +21,15 @@ ASK = ("enrich", QUERY, "--provider", "local", "--instructions", "Say it.", "--i
 
 def test_prune_asks_first_and_says_what_is_gone(here: Command) -> None:
     assert here(*ASK).code == 0
-    assert here("prune", "--dry-run").err.startswith("would go: the inputs of 2 requests (")
-    assert "there is nobody to ask: --yes prunes" in here("prune").error
+    assert here("prune", "--dry-run").err.startswith("would be deleted: the inputs of 2 requests (")
+    assert "there is no terminal to ask on: --yes deletes" in here("prune").error
     planned = json.loads(here("prune", "--dry-run", "--json").out)
     assert (planned["inputs"], planned["provider_files"], planned["problems"]) == (2, 2, [])
     gone = here("prune", "--yes", "--job", "t")
-    assert (gone.code, gone.err.startswith("gone: the inputs of 2 requests")) == (0, True)
+    assert (gone.code, gone.err.startswith("deleted: the inputs of 2 requests")) == (0, True)
     assert "nothing to prune" in here("prune").err
     again = here(*ASK)
-    assert "to send         nothing" in again.err
+    assert "to send        nothing" in again.err
     assert here("prune", "--job", "7").error.startswith("there is no job 7")
 
 
@@ -39,9 +39,9 @@ def test_in_a_terminal_it_says_what_would_go_before_it_asks(here: Command, monke
     monkeypatch.setattr("sqlbatch.cli.admin.sys", terminal)
     kept = here("prune", "--quiet", stdin="n\n")
     assert kept.code == 1
-    assert kept.err.index("would go: the inputs of 2 requests") < kept.err.index("Delete it? [y/N]")
+    assert kept.err.index("would be deleted: the inputs of 2 requests") < kept.err.index("Delete it? [y/N]")
     gone = here("prune", stdin="y\n")
-    assert (gone.code, "gone: the inputs of 2 requests" in gone.err) == (0, True)
+    assert (gone.code, "deleted: the inputs of 2 requests" in gone.err) == (0, True)
 
 
 def test_prune_of_results_says_what_it_costs_to_ask_again(here: Command) -> None:

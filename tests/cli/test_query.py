@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -62,7 +61,8 @@ def test_json_never_has_what_json_does_not_have(here: Command) -> None:
 @pytest.mark.parametrize("name", ["rows.csv", "rows.json", "rows.md", "rows.parquet"])
 def test_a_file_is_written_whole_in_the_format_of_its_name(name: str, here: Command, tmp_path: Path) -> None:
     ran = here("query", "SELECT 7 AS n", "--output", name)
-    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.startswith(f"wrote {name} ({name.partition('.')[2].replace('md', 'markdown')}, 0.0 kB)"[:-8])
     text = (tmp_path / name).read_bytes()
     if name == "rows.parquet":
         with duckdb.connect() as con:
@@ -297,7 +297,8 @@ def test_a_transaction_that_is_never_ended_is_refused_before_it_begins(here: Com
 def test_a_vector_is_shown_by_its_first_numbers_and_written_whole(here: Command) -> None:
     ran = here("enrich", "SELECT 'a' AS x", "--provider", "local", "--endpoint", "embeddings", "--into", "t")
     assert ran.code == 0, ran.err
-    assert re.search(r'a,"\[[^,]+, [^,]+, [^,]+, … \d+ in all\]",answered', ran.out)
+    assert "in all" not in ran.out
+    assert ran.out.count(",") >= 255
     shown = here("query", "SELECT embedding, [1, 2] AS few, 'a' AS few FROM t", "--format", "table")
     assert " in all]" in shown.out
     assert "[1, 2]" in shown.out

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.query.support import Failure, begin, content, database, enrich, rows
+from tests.conftest import Ran
+from tests.query.support import Failure, answer, begin, content, database, enrich, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,14 +40,69 @@ def test_failures_say_why_and_which_rows_ask_for_them(here: Command) -> None:
     assert (found[0]["raw"], found[1]["raw"]) == (LINE, None)
     plain = here("show", "tags", "--failures")
     heading, first, second = plain.out.splitlines()
-    assert heading.split() == ["custom_id", "code", "rows", "message", "line"]
-    assert "refusal  1, 3, 5, 6, 7 and 1 more  I would rather not." in first
-    assert first.endswith("…")
-    assert second.startswith(found[1]["custom_id"])
+    assert heading.split() == ["failed", "for", "requests", "rows", "row", "message", "custom_id"]
+    assert first.split()[:4] == ["length", "1", "1", "4"]
+    assert re.match(r"refusal +1 +6 +1; 3; 5; and 3 more +I would rather not\. +[0-9a-f-]{36}$", second)
     assert "--request CUSTOM_ID" in plain.err
     few = here("show", "--failures", "--limit", "1")
     assert len(few.out.splitlines()) == 2
-    assert "1 more: --limit 2 shows all" in few.err
+    assert "1 more reason: --limit 2 shows all" in few.err
+
+
+def test_one_reason_of_many_requests_is_told_once_and_at_the_end_of_the_command(here: Command) -> None:
+    query = "SELECT 'film ' || i AS title, i % 2 AS odd FROM range(40) t(i)"
+    wrong = Failure("model_not_found")
+    enrich(database("enriched.duckdb"), query, lambda _: wrong, into="tags", input=["title"])
+    done = here("wait")
+    assert done.code == 3
+    assert "0 of 40 requests answered, 40 failed (model_not_found: the model would not); " in done.err
+    shown = here("show", "--failures").out.splitlines()
+    assert len(shown) == 2
+    assert "title" in shown[0]
+    assert re.search(r"model_not_found +40 +40 +film 0; film 1; film 2; and 37 more +the model would not", shown[1])
+
+
+def test_a_pruned_job_still_shows_its_failures_and_requests(here: Command) -> None:
+    enrich(database("enriched.duckdb"), "SELECT 'a' AS x", lambda _: Failure("refusal"), into="tags")
+    (custom_id,) = rows(database("enriched.duckdb"), "SELECT custom_id::VARCHAR FROM tags")[0]
+    assert here("prune", "--yes").code == 0
+    assert "refusal" in here("show", "--failures").out
+    assert [each["code"] for each in json.loads(here("show", "--failures", "--json").out)] == ["refusal"]
+    found = json.loads(here("show", "--request", custom_id).out)
+    assert (found["body"], found["results"][0]["code"]) == (None, "refusal")
+    assert "prune" in found["note"]
+
+
+def test_a_target_with_a_number_for_a_name_is_found(here: Command) -> None:
+    enrich(database("enriched.duckdb"), "SELECT 'a' AS x", content, into='"2024"')
+    assert json.loads(here("show", "2024", "--json").out)["job_id"] == 1
+    assert here("show", "7").error == "there is no job 7: sqlbatch jobs lists them"
+    assert here("show", "99999999999999").error.startswith("there is no job 99999999999999")
+
+
+def test_sync_tells_of_failed_rows_also_when_it_is_quiet(here: Command) -> None:
+    db = database("enriched.duckdb")
+    answer(db, begin(db, "SELECT 'a' AS x", into="tags"), lambda _: Failure("refusal"))
+    ran = here("sync", "--quiet")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith(
+        "job 1 tags: done, 0 of 1 requests answered, 1 failed (refusal: the model would not); "
+        "sqlbatch show 1 --failures says why"
+    )
+    assert here("sync", "--quiet") == Ran(0, "", "")
+
+
+def test_a_pipe_gets_every_row_in_full(here: Command) -> None:
+    words = " ".join(["word"] * 40)
+    enrich(
+        database("enriched.duckdb"), f"SELECT i, '{words}' AS x FROM range(12) t(i)", content, into="tags", input=["x"]
+    )
+    begin(database("enriched.duckdb"), f"SELECT i, '{words}' AS x FROM range(12) t(i)", into="tags", input=["x"])
+    ran = here("wait")
+    lines = ran.out.splitlines()
+    assert lines[0] == "i,x,response,custom_id,ai_status,ai_error,ai_model"
+    assert len(lines) == 13
+    assert all(line.split(",")[1] == words for line in lines[1:])
 
 
 @pytest.mark.usefixtures("failing")
@@ -58,7 +114,7 @@ def test_failures_are_told_also_where_the_rows_are_no_longer_kept(here: Command)
         ("refusal", None, None),
         ("length", None, None),
     ]
-    assert here("show", "--failures").out.count("no longer kept") == 2
+    assert "prune deleted the rows" in here("show", "--failures").err
 
 
 def test_a_job_without_failures_says_so(here: Command) -> None:

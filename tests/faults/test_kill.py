@@ -148,4 +148,4 @@ def test_an_interrupt_while_python_imports_is_quiet(tmp_path: Path) -> None:
         "from sqlbatch.__main__ import main; main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (4, "error: interrupted; nothing was begun\n")
+    assert (done.returncode, done.stderr) == (4, "error: interrupted; nothing was started\n")

@@ -37,17 +37,17 @@ def prune(
         typer.Option("--job", metavar="JOB", help="Only of this job.", autocompletion=complete.jobs),
     ] = None,
     results: Annotated[
-        bool, typer.Option("--results", help="Also results that no target shows any more; their costs stay.")
+        bool, typer.Option("--results", help="Also delete results that no target shows any more; their costs stay.")
     ] = False,
     db: opt.Db = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be deleted, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: opt.Json = False,
 ) -> int:
-    """Give up what ended jobs need no longer: kept rows, inputs, files here and at the provider.
+    """Delete data that finished jobs no longer need: kept rows, inputs, files here and at the provider.
 
-    Results and costs stay: no answer is paid for twice. A pruned job cannot be retried; enrich asks again. With
-    --results the answers of earlier prompts go, which no target shows any more: to ask for them again is to pay again.
+    Results and costs stay, so no answer is paid for twice. A pruned job cannot be retried; run its enrich again. With
+    --results, answers that no target shows any more are deleted too: asking for them again costs money again.
 
     Example: sqlbatch prune --dry-run
     """
@@ -63,20 +63,20 @@ def prune(
         elif found.nothing:
             display.info("nothing to prune")
         else:
-            display.info("would go: " + display.prunable(found))
+            display.info("would be deleted: " + display.prunable(found))
         return display.Exit.DONE
     if not yes:
         if not sys.stdin.isatty():
-            raise InvalidSettings("there is nobody to ask: --yes prunes, --dry-run only says what would go")
+            raise InvalidSettings("there is no terminal to ask on: --yes deletes, --dry-run only says what it would be")
         with display.always_print():
-            display.info("would go: " + display.prunable(found))
+            display.info("would be deleted: " + display.prunable(found))
         if not display.confirm("Delete it?"):
             display.info("nothing deleted")
             return display.Exit.ERROR
     done = maintenance.prune(database, job_id, results=results)
     if as_json:
         display.print_json(asdict(done))
-    display.info("gone: " + display.prunable(done))
+    display.info("deleted: " + display.prunable(done))
     for problem in done.problems:
         display.error(problem)
     return display.Exit.ERROR if done.problems else display.Exit.DONE
@@ -84,10 +84,10 @@ def prune(
 
 @app.command()
 def config(as_json: opt.Json = False) -> int:
-    """What holds of the options and where it is set, the providers, and whether their keys are set.
+    """Show the current settings and where each comes from, the providers, and whether their keys are set.
 
-    An option of a command goes over SQLBATCH_… , that over sqlbatch.toml (looked for in this folder and those above it,
-    then in ~/.config), that over what holds otherwise.
+    A command's option outranks SQLBATCH_… , which outranks sqlbatch.toml (searched for in this folder and those above
+    it, then in ~/.config), which outranks the default.
 
     Example: sqlbatch config
     """
@@ -222,7 +222,7 @@ def serve(
         float, typer.Option(metavar="SECONDS", help="The completion window of a batch.", rich_help_panel=RARELY)
     ] = 86_400.0,
 ) -> int:
-    """Serve OpenAI's Files and Batches API in front of any model; without --upstream, the offline one.
+    """Run a server with OpenAI's Files and Batches API for any model; without --upstream, for the offline model.
 
     Example: sqlbatch serve --upstream http://127.0.0.1:11434/v1 --data batches --port 8000
     """

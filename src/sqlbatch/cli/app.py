@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import signal
 import sys
 import threading
+from difflib import get_close_matches
 from functools import wraps
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,24 +27,24 @@ if TYPE_CHECKING:
 
 # What is said of each command in the list of all: a line of a narrow terminal.
 BRIEFLY = {
-    "enrich": "Quote, confirm, submit, wait, show the first rows.",
-    "plan": "The quote alone: sends nothing, writes nothing.",
-    "preview": "A few rows now, at full price; answers are kept.",
-    "jobs": "One line a job, the newest first.",
-    "show": "One job: batches, counts, cost, failures by reason.",
-    "wait": "Steps until the job is done, with progress.",
-    "sync": "One step of every open job, fit for cron.",
-    "retry": "Ask again for what failed.",
-    "cancel": "Cancel a job; what was answered is kept.",
-    "load": "The target from what is there; files fetched by hand.",
-    "query": "Any SQL of yours on the database.",
-    "prune": "Give up what ended jobs need no longer.",
-    "config": "What holds, where it is set, which keys are set.",
-    "serve": "The Batch API in front of any model.",
+    "enrich": "Ask a model about each row; write a table.",
+    "plan": "Show what enrich would send and cost.",
+    "preview": "Ask about a few rows now; the answers are kept.",
+    "jobs": "List the jobs.",
+    "show": "Show a job: batches, cost, failures by reason.",
+    "wait": "Continue a job until it is done.",
+    "sync": "Take one step of every open job (for cron).",
+    "retry": "Ask again for the rows that failed.",
+    "cancel": "Stop a job; answers received so far are kept.",
+    "load": "Write partial results, or load result files.",
+    "query": "Run your own SQL on the database.",
+    "prune": "Delete data that finished jobs no longer need.",
+    "config": "Show the current settings and their sources.",
+    "serve": "Run a Batch API server for any model.",
 }
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the data asked for.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Each SQL statement and HTTP call, timed.")]
-Debug = Annotated[bool, typer.Option("--debug", help="The traceback of an error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and data.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print each SQL statement and HTTP call with its time.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")]
 _NAMES = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
 # What was given before the command's name.
 _before: dict[str, bool] = {}
@@ -145,6 +147,11 @@ class Interrupted(SqlbatchError):
     """Ctrl-C, with what goes on without this computer and how to come back."""
 
 
+# Options that say what a job asks.
+_OF_ENRICH = frozenset({
+    "--model", "--prompt", "--instructions", "--input", "--returns", "--param", "--into", "--provider", "--base-url",
+    "--endpoint", "--image", "--limit", "--json-schema",
+})  # fmt: skip
 # Typer's exit code for an interrupt, which it raises or returns.
 _OF_AN_INTERRUPT = 130
 
@@ -190,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         begin()
         code = app(arguments, standalone_mode=False)
     except KeyboardInterrupt:
-        display.error("interrupted; nothing was begun")
+        display.error("interrupted; nothing was started")
         return display.Exit.INTERRUPTED
     except Interrupted as problem:
         display.info(str(problem))
@@ -202,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         return display.Exit.USAGE if isinstance(problem, InvalidOption) else display.Exit.ERROR
     except SystemExit as problem:
         if problem.code == _OF_AN_INTERRUPT:
-            display.error("interrupted; nothing was begun")
+            display.error("interrupted; nothing was started")
             return display.Exit.INTERRUPTED
         # Typer exits where the reader of our output has gone; what it did not read is nobody's loss.
         if not isinstance(problem.__context__, BrokenPipeError):
@@ -212,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
     except Exception as problem:  # noqa: BLE001 (told in one line, or raised again with --debug)
         return _other(problem)
     if code == _OF_AN_INTERRUPT:
-        display.error("interrupted; nothing was begun")
+        display.error("interrupted; nothing was started")
         return display.Exit.INTERRUPTED
     return int(code or 0)
 
@@ -224,7 +231,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 
 def _other(problem: Exception) -> int:
     """Tell what Typer says of the command's words (its exceptions are a package of its own), or what else is wrong."""
     if type(problem).__name__ == "Abort":
-        display.error("interrupted; nothing was begun")
+        display.error("interrupted; nothing was started")
         return display.Exit.INTERRUPTED
     if isinstance(problem, RuntimeError) and "Query interrupted" in str(problem):
         display.error("interrupted while DuckDB was at work; nothing of it is kept")
@@ -238,8 +245,26 @@ def _other(problem: Exception) -> int:
             told = f"{problem.filename}: {problem.strerror}"
         display.error(f"{told} (the same command with --debug shows where)")
         return display.Exit.ERROR
-    message = usage()
-    if message.startswith("No such option: -- "):
-        message = "A query that begins with a comment looks like an option: write a lone -- before it."
-    display.error(f"{message} (sqlbatch --help, or sqlbatch COMMAND --help)")
+    command = getattr(getattr(problem, "ctx", None), "info_name", None)
+    known = f" {command}" if command in ORDER else ""
+    display.error(f"{_usage(usage(), command or '')} (see sqlbatch{known} --help)")
     return display.Exit.USAGE
+
+
+def _usage(message: str, command: str) -> str:
+    """Return what is wrong with a command's words, in ours: Typer's own sentences are about its parser."""
+    if message.startswith("No such option: -- "):
+        return "a query that begins with a comment looks like an option: write a lone -- before it"
+    value = re.match(
+        r"Invalid value for .*?(--[\w-]+)'.*: Input should be (?:a valid (integer|number)|.*than (.*))", message
+    )
+    if value:
+        kind = "a whole number" if value[2] == "integer" else "a number"
+        return f"{value[1]}: it must be {value[3].replace('or equal to ', '') + ' or more' if value[3] else kind}"
+    option = re.match(r"No such option: (-[\w-]+)(?: .*?(--[\w-]+)\)?$)?", message)
+    if not option:
+        return message
+    if option[1] in _OF_ENRICH and command in {"retry", "wait"}:
+        return f"{command} asks as the job asked: for another {option[1]}, run enrich"
+    near = get_close_matches(option[1], re.findall(r"--[\w-]+", message.partition("(")[2]), n=1)
+    return f"{command} has no option {option[1]}" + (f": did you mean {near[0]}?" if near else "")

@@ -35,7 +35,7 @@ def enrich(
     max_enqueued_tokens: opt.MaxEnqueuedTokens = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Quote, confirm, submit, wait, and show the first rows of the target.
+    """Ask a model about each row of a query and write the answers to a table.
 
     Example: sqlbatch enrich "SELECT title, overview FROM 'movies.csv'" --input overview --returns "genres VARCHAR[]"
     --instructions "Name the genres." --model gpt-6-luna --into tags
@@ -52,7 +52,7 @@ def enrich(
         reach.key_of(asked.provider)
     with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
         spends = bool(ask.quote.to_send) and asked.provider.paid
-        with seen(asked=spends and not yes and ask.quote.cost.must_be_agreed):
+        with seen(always=spends and not yes and ask.quote.cost.must_be_agreed):
             display.show_quote(ask.quote)
         if not ask.quote.rows:
             display.info("the query has no rows: nothing to do")
@@ -74,7 +74,7 @@ def enrich(
             reach.check_provider(database, asked.provider)
         with display.working("keeping the rows", elsewhere=False):
             job_id = run.start(database, ask)
-    display.info(f"job {job_id} begun")
+    display.info(f"job {job_id} started")
     follow(database, job_id, asked.provider, once=no_wait, poll=pause, max_enqueued_tokens=enqueued)
     return ending(database, job_id, as_json=as_json, rows=not no_wait)
 
@@ -86,7 +86,7 @@ def plan(
     max_cost: opt.MaxCost = None,
     as_json: opt.Json = False,
 ) -> int:
-    """The quote alone: what enrich would send. Sends nothing, writes nothing.
+    """Print the quote: what enrich would send, and what it would cost. Sends nothing, writes nothing.
 
     Example: sqlbatch plan films.sql --model gpt-6-luna --json
     """
@@ -99,7 +99,7 @@ def plan(
         if as_json:
             display.print_json(ask.quote.as_dict())
         else:
-            display.show_quote(ask.quote)
+            display.print_quote(ask.quote)
         if over is not None:
             display.error(over)
             return display.Exit.ERROR
@@ -152,7 +152,7 @@ def preview(
     yes: opt.Yes = False,
     as_json: opt.Json = False,
 ) -> int:
-    """A few rows through the ordinary endpoint, now, at full price; a later enrich does not pay for them again.
+    """Ask about a few rows now, through the ordinary endpoint at full price; a later enrich reuses the answers.
 
     Example: sqlbatch preview films.sql --sample 5 --model gpt-6-luna
     """
@@ -169,7 +169,7 @@ def preview(
     )
     with compiling(compiled) as ready:
         must_ask = ready.cost.must_be_agreed and not yes
-        with seen(asked=must_ask):
+        with seen(always=must_ask):
             display.show_trial(ready)
         if not ready.compiled.rows:
             display.info("the query has no rows: nothing to do")

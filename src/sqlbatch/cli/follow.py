@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlbatch import clock, config, display, options, reach, run
 from sqlbatch.batches.providers import label
 from sqlbatch.cli.app import Interrupted
-from sqlbatch.cli.rows import head
+from sqlbatch.cli.rows import print_target
 from sqlbatch.db import jobs as state
 from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, JobError
 from sqlbatch.functions.jobs import hidden_rows
@@ -21,15 +21,11 @@ if TYPE_CHECKING:
 
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
-    from sqlbatch.db.jobs import Billed, JobRow
+    from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
     from sqlbatch.query.cost import Cost
 
 Answer = TypeVar("Answer")
-
-
-# Rows of the target shown at the end of a job.
-FIRST_ROWS = 5
 
 
 def existing(db: str | None, memory_limit: str | None = None, threads: int | None = None) -> Database:
@@ -59,9 +55,9 @@ def patiently(database: Database, work: Callable[[Session], Answer]) -> Answer:
             clock.sleep(1.0)
 
 
-def seen(*, asked: bool) -> AbstractContextManager[None]:
-    """Tell what is told in the block also with --quiet, where one is `asked` about it."""
-    return display.always_print() if asked else contextlib.nullcontext()
+def seen(*, always: bool) -> AbstractContextManager[None]:
+    """Print the messages of the block, with --quiet too where `always` is true."""
+    return display.always_print() if always else contextlib.nullcontext()
 
 
 def confirmed(cost: Cost) -> bool:
@@ -82,20 +78,15 @@ def follow(
     max_enqueued_tokens: int | None = None,
     back: str = "wait",
 ) -> None:
-    """Show a job's steps; an interrupt, and a lock that outlasts one step, say by which command to come back."""
+    """Run and show a job's steps; after an interrupt, or a lock that outlasts a step, say how to come back."""
     try:
-        display.follow(
-            run.run_job(
-                database,
-                job_id,
-                once=once,
-                poll=poll,
-                keep_going=keep_going,
-                max_enqueued_tokens=max_enqueued_tokens,
-            )
+        job = patiently(database, lambda session: state.find(session, str(job_id)))
+        steps = run.run_job(
+            database, job_id, once=once, poll=poll, keep_going=keep_going, max_enqueued_tokens=max_enqueued_tokens
         )
+        display.follow(steps, job)
     except DatabaseLocked as error:
-        # The job is begun, and nothing of it is lost.
+        # The job has started, and nothing of it is lost.
         again = f"sqlbatch {back} {job_id}{at(database)} goes on with job {job_id}"
         raise DatabaseLocked(f"{error}; {again}", error.pid) from error
     except KeyboardInterrupt:
@@ -120,37 +111,27 @@ def _any_submitted(database: Database, job_id: int) -> bool:
 
 
 def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int:
-    """Tell how a job stands, show the first rows of a target that is done, and return the exit code."""
+    """Print how a job stands and, once it is done, its target's rows; return the exit code."""
     job = patiently(database, lambda session: state.find(session, str(job_id)))
     billed = patiently(database, lambda session: state.billed(session, job_id))
     if as_json:
         display.print_json(display.job_json(job, at(database), billed))
     if job.status == "done" and job.error:
         raise JobError(job.error)
-    if job.refused:
-        raise JobError(f"job {job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}")
+    next_step = display.next_step(job, at(database))
+    if job.refused or not (job.open or job.status == "done"):
+        raise JobError(f"job {job_id} is {display.status_in_words(job)}; {next_step}")
+    why = failed_why(database, job)
     if job.open:
-        next_step = display.next_step(job, at(database))
-        display.info(f"job {job_id}: {job.pending:,} of {job.requests:,} requests open; {next_step}")
+        display.info(f"job {job_id}: {job.pending:,} of {job.requests:,} requests open{why}; {next_step}")
         return display.Exit.DONE
-    if job.status != "done":
-        raise JobError(f"job {job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}")
-    return _done(database, job, billed, show=rows and not as_json)
-
-
-def _done(database: Database, job: JobRow, billed: Billed, *, show: bool) -> int:
-    if show:
-        patiently(database, lambda session: head(session, job.target, FIRST_ROWS))
-    offline = " by the offline model, which is no language model" if job.provider == "local" else ""
+    if rows and not as_json:
+        patiently(database, lambda session: print_target(session, job))
+    parts = [display.counted(job.rows, "row"), *([f"{job.skipped:,} skipped"] if job.skipped else [])]
     cost = f"; cost: {display.spent(billed).partition(':')[0]}" if billed.results and job.provider != "local" else ""
-    parts = [f"{job.rows:,} row{'' if job.rows == 1 else 's'}"]
-    parts += [f"{job.skipped:,} skipped"] if job.skipped else []
     display.info(
-        f"job {job.job_id} done: {job.target} in {database.name} has {', '.join(parts)}; "
-        f"{job.answered:,} of {job.requests:,} requests answered{offline}"
-        + (f", {job.failed:,} failed" if job.failed else "")
-        + cost
-        + (f"; {display.next_step(job, at(database))}" if job.failed else "")
+        f"job {job.job_id} done: {job.target} in {database.name} has {', '.join(parts)}; {job.answered:,} of "
+        f"{job.requests:,} requests answered{why}{cost}" + (f"; {next_step}" if job.failed else "")
     )
     hidden = patiently(database, lambda session: hidden_rows(session, job.job_id)) if job.failed else 0
     if hidden:
@@ -158,3 +139,16 @@ def _done(database: Database, job: JobRow, billed: Billed, *, show: bool) -> int
             f"up to {hidden:,} more row{'s' * (hidden > 1)} might be here: sqlbatch.ai_failures lists what failed"
         )
     return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE
+
+
+def failed_rows(job: JobRow) -> bool:
+    """Whether a job ended with failed rows."""
+    return job.status == "done" and job.failed > 0
+
+
+def failed_why(database: Database, job: JobRow) -> str:
+    """Return how many requests of a job failed and the most common reason, as the end of a sentence."""
+    if not job.failed:
+        return ""
+    reasons = patiently(database, lambda session: state.failures(session, job.job_id))
+    return f", {job.failed:,} failed{display.top_reason(reasons)}"

@@ -41,7 +41,7 @@ class Group(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, and the options that hold for all."""
         options = [
-            ("-q, --quiet", "Only errors and data. Also: --verbose (-v), --debug."),
+            ("-q, --quiet", "Print only errors and data. Also: -v, --debug."),
             ("--version", "Print the version."),
             ("--install-completion", "Tab completes commands, options, jobs and tables."),
         ]
@@ -146,14 +146,13 @@ _HEAD = """# Commands
 
 Written by `python -m sqlbatch.cli.help > docs/commands.md` from the help of the commands; a test compares them.
 
-Every command also takes `--quiet` (`-q`: only errors and the data asked for), `--verbose` (`-v`: each SQL statement and
-HTTP call, timed), `--debug` (the traceback of an error), `--help` (`-h`: what is used often), `--help-all`; the first
-three may stand before the command's name too. JOB is a job's number or its target's name.
+Every command also takes `--quiet` (`-q`: print only errors and data), `--verbose` (`-v`: print each SQL statement and
+HTTP call with its time), `--debug` (print the traceback of an error), `--help` (`-h`: the common options) and
+`--help-all`. The first three may also stand before the command. JOB is a job's number or its target's name.
 
-With `--json` stdout is exactly one JSON document, and all else (progress, messages, what `--verbose` tells) goes to
-stderr. Where a command fails there is none, or a job's as it stands; the reason is the line `error: …` on stderr, and
-the exit code is 1 (2 for a wrong use, 3 where rows failed, 4 for an interrupt). A job's JSON says in `says` where it is
-and in `next` what to do next.
+With `--json`, stdout is exactly one JSON document; progress and messages go to stderr. If a command fails, it prints no
+document, or the job as it is; the reason is the line `error: …` on stderr. Exit codes: 0 done, 1 error, 2 wrong usage,
+3 some rows failed, 4 interrupted. A job's JSON has its state in words in `says` and the next command in `next`.
 """
 
 

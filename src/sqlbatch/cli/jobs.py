@@ -15,7 +15,7 @@ from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
-from sqlbatch.cli.follow import at, confirmed, ending, existing, follow, patiently, seen
+from sqlbatch.cli.follow import at, confirmed, ending, existing, failed_rows, failed_why, follow, patiently, seen
 from sqlbatch.db import jobs as state
 from sqlbatch.display.status import GOING_ON
 from sqlbatch.errors import InvalidOption, InvalidSettings, SqlbatchError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
-    """One line a job, the newest first.
+    """List the jobs, one line each, the newest first.
 
     Example: sqlbatch jobs --json
     """
@@ -37,12 +37,14 @@ def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
     with database.session(migrate=False) as session:
         ours = session.has_schema()
     found = database.read(state.rows) if ours else []
+    spent = database.read(lambda session: state.spent(session, [job.job_id for job in found])) if found else {}
     if as_json:
-        display.print_json([display.job_json(job, at(database)) for job in found])
+        listed = [display.job_json(job, at(database)) | {"dollars": spent.get(job.job_id, 0.0)} for job in found]
+        display.print_json(listed)
     elif found:
-        display.show_jobs(found, at(database))
+        display.show_jobs(found, spent, at(database))
     else:
-        display.info(f"{database.name} has no job yet: sqlbatch enrich begins one")
+        display.info(f"{database.name} has no job yet: sqlbatch enrich starts one")
     return display.Exit.DONE
 
 
@@ -53,7 +55,7 @@ def sync(
     memory_limit: opt.MemoryLimit = None,
     as_json: opt.Json = False,
 ) -> int:
-    """One step of every open job, fit for cron.
+    """Take one step of every open job, then return; fit for cron. Exits with 3 where a job ended with failed rows.
 
     Example: sqlbatch sync --quiet
     """
@@ -76,13 +78,16 @@ def sync(
         display.print_json([display.job_json(job, at(database)) for job in after])
     else:
         for job in after:
-            display.info(
-                f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered; "
-                + display.next_step(job, at(database))
-            )
+            with seen(always=failed_rows(job)):
+                display.info(
+                    f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests "
+                    f"answered{failed_why(database, job)}; {display.next_step(job, at(database))}"
+                )
         if not after:
             display.info("no job is open")
-    return display.Exit.ERROR if problems else display.Exit.DONE
+    if problems:
+        return display.Exit.ERROR
+    return display.Exit.FAILED_ROWS if any(failed_rows(job) for job in after) else display.Exit.DONE
 
 
 @app.command()
@@ -90,7 +95,7 @@ def wait(
     job: opt.JobArgument = None,
     db: opt.Db = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Send on although most of the first 1,000 results were of no use.")
+        bool, typer.Option("--keep-going", help="Continue although most of the first 1,000 results were unusable.")
     ] = False,
     max_cost: opt.MaxCost = None,
     poll: opt.Poll = None,
@@ -99,7 +104,7 @@ def wait(
     memory_limit: opt.MemoryLimit = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Steps until the job is done, with progress. Interrupt it at any time: it goes on at the provider.
+    """Continue a job until it is done, with progress. Ctrl-C is safe: the provider goes on without this computer.
 
     Example: sqlbatch wait movie_tags
     """
@@ -131,7 +136,7 @@ def load(
         list[str] | None,
         typer.Argument(
             metavar="[JOB] [FILE…]",
-            help="A job (the newest), and result files to load for it.",
+            help="A job (the newest if left out), and result files to load for it.",
             show_default=False,
             autocompletion=complete.jobs_and_files,
         ),
@@ -149,9 +154,9 @@ def load(
     memory_limit: opt.MemoryLimit = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Write the target from what is there so far; what is missing is `pending`.
+    """Write partial results to the target; rows without an answer yet are `pending`.
 
-    FILEs are a batch's output and error file, fetched by hand. What is loaded already changes nothing.
+    FILEs are output and error files of a batch that you downloaded yourself. Loading a file twice changes nothing.
 
     Example: sqlbatch load movie_tags batch_6a1_output.jsonl
     """
@@ -199,14 +204,14 @@ def retry(
     db: opt.Db = None,
     only: Annotated[
         str | None,
-        typer.Option("--only", metavar="CODE", help="Only what failed with this code.", autocompletion=complete.codes),
+        typer.Option("--only", metavar="CODE", help="Only failures with this code.", autocompletion=complete.codes),
     ] = None,
     yes: opt.Yes = False,
     no_wait: opt.NoWait = False,
     poll: opt.Poll = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Ask again for what failed, and only for that. Another prompt or parameter is another enrich.
+    """Ask again for the rows that failed, with the same prompt and model. To change those, run enrich.
 
     Example: sqlbatch retry movie_tags --only refusal
     """
@@ -218,7 +223,7 @@ def retry(
     if provider.paid and failed:
         where = label(provider.name, provider.base_url)
         must_ask = cost.must_be_agreed and not yes
-        with seen(asked=must_ask):
+        with seen(always=must_ask):
             display.info(
                 f"job {found.job_id}: {display.counted(failed, 'failed request')} would go to {where} again; cost: "
                 + display.cost(cost)
@@ -258,7 +263,7 @@ def cancel(
     poll: opt.Poll = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Cancel a job: its batches are stopped, unless another job needs them; what was answered is kept.
+    """Stop a job: cancel its batches, unless another job needs them; answers received so far are kept.
 
     Example: sqlbatch cancel movie_tags
     """
@@ -291,7 +296,7 @@ def _give_up(database: Database, job: JobRow, *, yes: bool, as_json: bool) -> in
             if stuck.paid
             else "are free"
         )
-        with seen(asked=not yes):
+        with seen(always=not yes):
             display.info(
                 f"job {job.job_id} waits at {label(job.provider, job.base_url)} for "
                 f"{display.counted(stuck.requests, 'request')} in "
@@ -320,16 +325,26 @@ def _cancelled(database: Database, job_id: int, *, as_json: bool) -> int:
     return display.Exit.DONE
 
 
-Failures = Annotated[bool, typer.Option("--failures", help="Each failed request: why, and which rows ask for it.")]
+Failures = Annotated[
+    bool,
+    typer.Option("--failures", help="Why requests failed, and for which rows; with --json each request."),
+]
 Most = Annotated[
-    int, typer.Option("--limit", metavar="N", min=1, help="How many failures.  \\[default: 20]", show_default=False)
+    int,
+    typer.Option(
+        "--limit",
+        metavar="N",
+        min=1,
+        help="How many of them.  \\[default: 20]",
+        show_default=False,
+    ),
 ]
 RequestOption = Annotated[
     str | None,
-    typer.Option("--request", metavar="CUSTOM_ID", help="One request and what came back for it, in full, as JSON."),
+    typer.Option("--request", metavar="CUSTOM_ID", help="Print one request and what came back for it, as JSON."),
 ]
 RequestFiles = Annotated[
-    Path | None, typer.Option("--request-files", metavar="DIR", help="Write its request files, as they are sent.")
+    Path | None, typer.Option("--request-files", metavar="DIR", help="Write the request files as they are sent.")
 ]
 
 
@@ -343,7 +358,7 @@ def show(
     request_files: RequestFiles = None,
     as_json: opt.Json = False,
 ) -> int:
-    """One job: its batches, counts, tokens, and failures by reason; or its requests one by one.
+    """Show a job: its state, batches, tokens, cost, and failures by reason.
 
     Example: sqlbatch show movie_tags --failures
     """
@@ -356,11 +371,11 @@ def show(
             display.print_json(maintenance.show_request(session, found, request))
             return display.Exit.DONE
         if failures:
-            listed = maintenance.failed_requests(session, found, limit)
             if as_json:
+                listed = maintenance.failed_requests(session, found, limit)
                 display.print_json([each.as_dict() for each in listed])
             else:
-                display.show_failures(found, listed)
+                display.show_failures(found, maintenance.failure_reasons(session, found), limit)
             return display.Exit.DONE
     if request_files is not None:
         return _write_files(database, found, request_files, as_json=as_json)

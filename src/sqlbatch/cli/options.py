@@ -1,4 +1,4 @@
-"""The options that several commands share, each with its help."""
+"""The options that several commands share, each with its help, and the options of an ask, which are defined once."""
 
 from __future__ import annotations
 
@@ -16,229 +16,127 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-QueryArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="QUERY|FILE|-", help="One SELECT, a .sql file, or - for standard input.", show_default=False
-    ),
-]
+def option(name: str, metavar: str, text: str, *, rare: bool = False, default: str = "", **more: Any) -> Any:
+    """Return an option with a value; only --help-all lists the `rare` ones; `default` is for the help."""
+    text += f"  \\[default: {default}]" if default else ""
+    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=RARELY if rare else None, **more)
+
+
+def flag(name: str, text: str, *short: str, rare: bool = False) -> Any:
+    """Return an option that is given or not."""
+    return typer.Option(name, *short, help=text, rich_help_panel=RARELY if rare else None)
+
+
 JobArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[JOB]",
-        help="A job's number or its target's name; by default the newest.",
+        help="A job's number or its target's name; the newest job if left out.",
         show_default=False,
         autocompletion=complete.jobs,
     ),
 ]
-Db = Annotated[
-    str | None,
-    typer.Option("--db", metavar="FILE", help="The DuckDB file.  \\[default: enriched.duckdb]", rich_help_panel=RARELY),
-]
+Db = Annotated[str | None, option("--db", "FILE", "The DuckDB file.", rare=True, default="enriched.duckdb")]
 Attach = Annotated[
     list[str] | None,
-    typer.Option(
-        "--attach",
-        metavar="PATH[ AS NAME]",
-        help="Another database the query may read; repeatable.",
-        rich_help_panel=RARELY,
-    ),
+    option("--attach", "PATH[ AS NAME]", "Another database the query may read; repeatable.", rare=True),
 ]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads",
-        metavar="N",
-        help="Threads that DuckDB works with.  \\[default: one a core]",
-        rich_help_panel=RARELY,
-    ),
-]
+Threads = Annotated[int | None, option("--threads", "N", "Threads DuckDB uses.", rare=True, default="one per core")]
 MemoryLimit = Annotated[
-    str | None,
-    typer.Option(
-        "--memory-limit",
-        metavar="SIZE",
-        help="Memory that DuckDB may take.  \\[default: 800MB]",
-        rich_help_panel=RARELY,
-    ),
+    str | None, option("--memory-limit", "SIZE", "Memory DuckDB may use.", rare=True, default="800MB")
 ]
 MaxEnqueuedTokens = Annotated[
     int | None,
-    typer.Option(
-        "--max-enqueued-tokens",
-        metavar="N",
-        help="Most tokens that wait at the provider, of a model.  \\[default: the provider's limit]",
-        rich_help_panel=RARELY,
+    option(
+        "--max-enqueued-tokens", "N", "Tokens of one model that may be queued at the provider.",
+        rare=True, default="the provider's limit",
     ),
-]
-Into = Annotated[
-    str | None,
-    typer.Option("--into", metavar="TABLE", help="The target table.  \\[default: the file's name]"),
-]
-Input = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input",
-        metavar="COLUMN",
-        help="What the model sees; repeatable.  \\[default: all columns]",
-    ),
-]
-Prompt = Annotated[
-    str | None,
-    typer.Option(
-        "--prompt",
-        metavar="TEXT",
-        help="A template with {{ column }}, not --input; or @file.",
-    ),
-]
-Instructions = Annotated[
-    str | None,
-    typer.Option(
-        "--instructions",
-        metavar="TEXT",
-        help="What the model shall do (the system message); or @file.",
-    ),
-]
-Returns = Annotated[
-    str | None,
-    typer.Option(
-        "--returns",
-        metavar="COLUMNS",
-        help="'genres VARCHAR[], year INTEGER' or JSON.  \\[default: text]",
-    ),
-]
-JsonSchema = Annotated[
-    str | None,
-    typer.Option(
-        "--json-schema", metavar="FILE", help="A JSON Schema, in the place of --returns.", rich_help_panel=RARELY
-    ),
-]
-Structured = Annotated[
-    str | None,
-    typer.Option(
-        "--structured",
-        metavar="HOW",
-        help="For models without JSON schemas: json_object or prompt.  \\[default: json_schema]",
-        rich_help_panel=RARELY,
-    ),
-]
-Image = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--image",
-        metavar="COLUMN",
-        help="A column of pictures (paths, URLs, BLOBs); repeatable.",
-        rich_help_panel=RARELY,
-    ),
-]
-ImageDetail = Annotated[
-    str | None,
-    typer.Option(
-        "--image-detail",
-        metavar="DETAIL",
-        help="How closely pictures are looked at: auto, low, high.",
-        rich_help_panel=RARELY,
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME",
-        help="The model, for example gpt-6-luna.",
-        autocompletion=complete.models,
-    ),
-]
-Param = Annotated[
-    list[str] | None,
-    typer.Option("--param", metavar="K=V", help="A parameter of the model call; repeatable.", rich_help_panel=RARELY),
-]
-Endpoint = Annotated[
-    str | None,
-    typer.Option(
-        "--endpoint",
-        metavar="NAME",
-        help="responses, embeddings, moderations, …  \\[default: chat/completions]",
-        autocompletion=complete.endpoints,
-        rich_help_panel=RARELY,
-    ),
-]
-ProviderName = Annotated[
-    str | None,
-    typer.Option(
-        "--provider",
-        metavar="NAME",
-        help="local (no key, no cost), azure, …  \\[default: openai]",
-        autocompletion=complete.providers,
-    ),
-]
-BaseUrl = Annotated[
-    str | None,
-    typer.Option("--base-url", metavar="URL", help="Another server of the same API.", rich_help_panel=RARELY),
-]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the query's first N rows.")]
-MaxAttempts = Annotated[
-    int | None,
-    typer.Option(
-        "--max-attempts",
-        metavar="N",
-        help="How often a request is sent, at most.  \\[default: 3]",
-        rich_help_panel=RARELY,
-    ),
-]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again what was answered before.")]
-Replace = Annotated[
-    bool,
-    typer.Option(
-        "--replace", help="Replace a table that sqlbatch did not make, or shrink the target.", rich_help_panel=RARELY
-    ),
-]
-MaxCost = Annotated[
-    float | None,
-    typer.Option("--max-cost", metavar="USD", help="Dollars that the job may cost at most, with retries."),
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money is spent.")]
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit and return; sync or wait goes on later.")]
+]  # fmt: skip
+MaxCost = Annotated[float | None, option("--max-cost", "USD", "The most the job may cost, retries included.")]
+Yes = Annotated[bool, flag("--yes", "Do not ask before money is spent.", "-y")]
+NoWait = Annotated[bool, flag("--no-wait", "Submit and return; sync or wait continues later.")]
 Poll = Annotated[
     float | None,
-    typer.Option(
-        "--poll",
-        metavar="SECONDS",
-        min=0.05,
-        help="The pause between looks.  \\[default: short, growing to 60]",
-        rich_help_panel=RARELY,
+    option(
+        "--poll", "SECONDS", "Time between status checks.", rare=True, default="short, growing to 60 s", min=0.05
     ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.", rich_help_panel=RARELY)]
+]  # fmt: skip
+Json = Annotated[bool, flag("--json", "Print JSON, for a script.", rare=True)]
 
 
 @dataclass(frozen=True)
 class Asking:
-    """What the commands that ask have in common: the query, and the options that say what is asked of it."""
+    """The query, and the options that say what is asked of it: the same for enrich, plan and preview."""
 
-    query: QueryArgument
-    into: Into = None
-    input: Input = None
-    prompt: Prompt = None
-    instructions: Instructions = None
-    returns: Returns = None
-    json_schema: JsonSchema = None
-    structured: Structured = None
-    image: Image = None
-    image_detail: ImageDetail = None
-    model: Model = None
-    param: Param = None
-    endpoint: Endpoint = None
-    provider: ProviderName = None
-    base_url: BaseUrl = None
+    query: Annotated[
+        str,
+        typer.Argument(
+            metavar="QUERY|FILE|-", help="One SELECT, a .sql file, or - for standard input.", show_default=False
+        ),
+    ]
+    into: Annotated[str | None, option("--into", "TABLE", "The target table.", default="the file's name")] = None
+    input: Annotated[
+        list[str] | None, option("--input", "COLUMN", "Column to send; repeatable.", default="all columns")
+    ] = None
+    prompt: Annotated[
+        str | None, option("--prompt", "TEXT", "A template with {{ column }}, not --input; or @file.")
+    ] = None
+    instructions: Annotated[
+        str | None, option("--instructions", "TEXT", "What the model should do (the system message); or @file.")
+    ] = None
+    returns: Annotated[
+        str | None, option("--returns", "COLUMNS", "'genres VARCHAR[], year INTEGER' or JSON.", default="text")
+    ] = None
+    json_schema: Annotated[
+        str | None, option("--json-schema", "FILE", "A JSON Schema, instead of --returns.", rare=True)
+    ] = None
+    structured: Annotated[
+        str | None,
+        option(
+            "--structured", "HOW", "For models without JSON schemas: json_object or prompt.",
+            rare=True, default="json_schema",
+        ),
+    ] = None  # fmt: skip
+    image: Annotated[
+        list[str] | None,
+        option("--image", "COLUMN", "A column of pictures (paths, URLs, BLOBs); repeatable.", rare=True),
+    ] = None
+    image_detail: Annotated[
+        str | None, option("--image-detail", "DETAIL", "Resolution of pictures: auto, low, high.", rare=True)
+    ] = None
+    model: Annotated[
+        str | None, option("--model", "NAME", "The model, for example gpt-6-luna.", autocompletion=complete.models)
+    ] = None
+    param: Annotated[
+        list[str] | None, option("--param", "K=V", "A parameter of the model call; repeatable.", rare=True)
+    ] = None
+    endpoint: Annotated[
+        str | None,
+        option(
+            "--endpoint", "NAME", "responses, embeddings, moderations, …",
+            rare=True, default="chat/completions", autocompletion=complete.endpoints,
+        ),
+    ] = None  # fmt: skip
+    provider: Annotated[
+        str | None,
+        option(
+            "--provider", "NAME", "local (no key, no cost), azure, …",
+            default="openai", autocompletion=complete.providers,
+        ),
+    ] = None  # fmt: skip
+    base_url: Annotated[str | None, option("--base-url", "URL", "Another server with the same API.", rare=True)] = None
     db: Db = None
     attach: Attach = None
     threads: Threads = None
     memory_limit: MemoryLimit = None
-    limit: Limit = None
-    max_attempts: MaxAttempts = None
-    fresh: Fresh = False
-    replace: Replace = False
+    limit: Annotated[int | None, option("--limit", "N", "Only the query's first N rows.")] = None
+    max_attempts: Annotated[
+        int | None, option("--max-attempts", "N", "Times a request is sent, at most.", rare=True, default="3")
+    ] = None
+    fresh: Annotated[bool, flag("--fresh", "Ask again, and pay again, for what was answered before.")] = False
+    replace: Annotated[
+        bool, flag("--replace", "Replace a table that sqlbatch did not make, or shrink the target.", rare=True)
+    ] = False
 
     def given(self) -> dict[str, Any]:
         """Return the options by their names, as `options.enrich_options` takes them; None is what was not given."""
@@ -246,7 +144,7 @@ class Asking:
 
 
 def asking(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options of Asking before its own, and hand them to it as its first argument."""
+    """Give a command the options of Asking before its own, and pass them to it as its first argument."""
     names = [each.name for each in fields(Asking)]
     hints = get_type_hints(Asking, include_extras=True)
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]

@@ -116,7 +116,7 @@ def query(
     memory_limit: opt.MemoryLimit = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
-    """Any SQL of yours on the database, with the last statement's rows printed.
+    """Run your own SQL on the database and print the rows of the last statement.
 
     Example: sqlbatch query "SELECT title, summary FROM movie_tags LIMIT 3"
     """
@@ -139,6 +139,8 @@ def query(
                 session.con.execute(piece.sql).fetchall()
         refuse_own_tables(session, pieces[-1].sql)
         _write_last(session, pieces[-1], text, chosen, output)
+    if output is not None and output.exists():
+        display.info(f"wrote {output} ({chosen}, {display.sized(output.stat().st_size)})")
     return display.Exit.DONE
 
 

@@ -17,16 +17,23 @@ import duckdb
 from sqlbatch import display
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.query.target import parse_target
+from sqlbatch.query.enrichment import Enrichment
+from sqlbatch.query.request import read_returns
+from sqlbatch.query.target import label_column, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
 
 # Rows that a table shows; the other formats have all.
 TABLE_ROWS = 100
+# Rows of the target shown at the end of a job.
+FIRST_ROWS = 5
+# Columns that sqlbatch adds to a target.
+_OURS = ("custom_id", "ai_status", "ai_error", "ai_model")
 # Characters of a value that the first rows of a target show on a terminal.
 HEAD_WIDTH = 100
 # A list of more numbers than LIST_WHOLE, a vector for example, shows its first few and how many there are.
@@ -133,19 +140,26 @@ def write_fetched(columns: Sequence[str], rows: Sequence[Sequence[object]], form
             lines.writerows([columns, *(["" if value is None else value for value in row] for row in texts)])
 
 
-def head(session: Session, target: str, rows: int) -> None:
-    """Print the first rows of a target: long values are cut on a terminal, long lists of numbers also in a pipe."""
-    name = parse_target(target, session.catalog).qualified(session.catalog)
-    columns = "COLUMNS(lambda c: c NOT IN ('custom_id', 'ai_error', 'ai_model'))"
-    first = f"({_shortened(session, f'SELECT {columns} FROM {name} LIMIT {rows}')})"
+def print_target(session: Session, job: JobRow) -> None:
+    """Print a job's target: its first rows on a terminal, the answers first; every row as CSV in a pipe."""
+    name = parse_target(job.target, session.catalog).qualified(session.catalog)
     if not sys.stdout.isatty():
-        write_rows(session, f"FROM {first}", Format.CSV)
+        write_rows(session, f"FROM {name}", Format.CSV)
         return
-    columns = "*"
-    text = f"COLUMNS({columns})::VARCHAR"
+    described = [row[0] for row in session.sql(f"DESCRIBE {name}")]
+    asked = Enrichment.from_json(job.enrichment)
+    returned = [each.name for each in read_returns(asked.endpoint, asked.returns).columns if each.name in described]
+    kept = [column for column in described if column not in {*returned, *_OURS}]
+    label = label_column(session, name, kept)
+    # A person wants to see which row it is and what came back for it; what was only kept stands behind.
+    first = [*([label] if label else []), *returned, *(["ai_status"] if job.failed or job.skipped else [])]
+    order = [*first, *(column for column in kept if column != label)]
+    columns = ", ".join(quote_identifier(column) for column in order)
+    rows = f"({_shortened(session, f'SELECT {columns} FROM {name} LIMIT {FIRST_ROWS}')})"
+    text = "COLUMNS(*)::VARCHAR"
     short = f"CASE WHEN length({text}) > {HEAD_WIDTH} THEN left({text}, {HEAD_WIDTH - 1}) || '…' ELSE {text} END"
-    found = session.con.execute(f"SELECT {short} FROM {first}")
-    display.show_rows([each[0] for each in found.description or []], found.fetchall(), fitting=True)
+    found = session.con.execute(f"SELECT {short} FROM {rows}").fetchall()
+    display.show_sample(order, found, at_least=len(first))
 
 
 def _shortened(session: Session, select: str) -> str:

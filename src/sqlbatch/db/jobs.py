@@ -12,7 +12,7 @@ from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlbatch.db.database import Database
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The year until which a job is paused that waits for its user.
 _NEVER = 9999
+# A job's number is an INTEGER.
+_MOST_JOBS = 2**31
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,14 @@ class BatchRow:
 
 @dataclass(frozen=True)
 class Billed:
-    """What was billed for a job: results, tokens, and dollars (None where a price is not known)."""
+    """What was billed for a job: results, tokens, dollars, and the dollars quoted before (None: no price is known)."""
 
     results: int
     tokens_in: int
     tokens_cached: int
     tokens_out: int
     dollars: float | None
+    quoted: float | None
 
     def as_dict(self) -> dict[str, object]:
         """Return it as the JSON object that a job has of it."""
@@ -169,18 +172,22 @@ def add(session: Session, facts: Mapping[str, object], *, not_before: object, sc
 
 
 def find(session: Session, name: str | None) -> JobRow:
-    """Return the job of a number or a target's name, the newest of all for None; raise JobError where there is none."""
+    """Return the job with this number, or the newest for a target of this name (None: the newest of all).
+
+    A table may be called 2024: its name counts where no job has the number. Raises JobError where there is none.
+    """
     if name is not None and name.isascii() and name.isdigit():
-        found = rows(session, int(name))
-        if not found:
-            raise JobError(f"there is no job {name}: sqlbatch jobs lists them")
-        return found[0]
+        found = rows(session, int(name)) if int(name) < _MOST_JOBS else []
+        if found:
+            return found[0]
     # A job keeps its target as SQL; a person also writes the name without its quotes.
     newest = session.run("jobs.newest", {"target": name, "quoted": None if name is None else quote_identifier(name)})
     if newest:
         return rows(session, int(newest[0][0]))[0]
     if name is None:
-        raise JobError("there is no job yet: sqlbatch enrich begins one")
+        raise JobError("there is no job yet: sqlbatch enrich starts one")
+    if name.isascii() and name.isdigit():
+        raise JobError(f"there is no job {name}: sqlbatch jobs lists them")
     near = get_close_matches(name, [target for (target,) in session.run("jobs.targets")], n=1)
     raise JobError(
         f"no job has the target {name}; " + (f"did you mean {near[0]}?" if near else "sqlbatch jobs lists them")
@@ -246,6 +253,11 @@ def tried_again(session: Session, job_id: int) -> list[Again]:
 def billed(session: Session, job_id: int) -> Billed:
     """Return what was billed for what a job has sent."""
     return Billed(*session.run("jobs.billed", {"job_id": job_id})[0])
+
+
+def spent(session: Session, job_ids: Sequence[int]) -> dict[int, float | None]:
+    """Return the dollars billed for jobs, by job (None: a price is not known); jobs without a bill are left out."""
+    return dict(session.run("jobs.spent", {"jobs": list(job_ids)}))
 
 
 def finish(session: Session, job_id: int, error: str | None = None) -> None:

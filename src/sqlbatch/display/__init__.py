@@ -11,18 +11,29 @@ from sqlbatch.display.console import (
     out,
     plain,
     print_json,
+    sized,
     voice,
     working,
 )
-from sqlbatch.display.job import job_json, prunable, show_failures, show_handed, show_job, show_jobs, show_joined
+from sqlbatch.display.job import (
+    job_json,
+    prunable,
+    show_failures,
+    show_handed,
+    show_job,
+    show_jobs,
+    show_joined,
+    top_reason,
+)
 from sqlbatch.display.progress import follow, message
-from sqlbatch.display.quote import cost, show_preview, show_quote, show_trial, spent, tell_preview
+from sqlbatch.display.quote import cost, print_quote, show_preview, show_quote, show_trial, spent, tell_preview
 from sqlbatch.display.status import batch_in_words, next_step, sends, status_in_words
-from sqlbatch.display.tables import show_rows, show_table
+from sqlbatch.display.tables import show_rows, show_sample, show_table
 
 __all__ = [
     "Exit", "always_print", "as_json", "batch_in_words", "confirm", "cost", "counted", "error", "follow", "info",
-    "job_json", "message", "next_step", "out", "plain", "print_json", "prunable", "sends", "show_failures",
-    "show_handed", "show_job", "show_jobs", "show_joined", "show_preview", "show_quote", "show_rows", "show_table",
-    "show_trial", "spent", "status_in_words", "tell_preview", "voice", "working",
+    "job_json", "message", "next_step", "out", "plain", "print_json", "print_quote", "prunable", "sends",
+    "show_failures", "show_handed", "show_job", "show_jobs", "show_joined", "show_preview", "show_quote", "show_rows",
+    "show_sample", "show_table", "show_trial", "sized", "spent", "status_in_words", "tell_preview", "top_reason",
+    "voice", "working",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import layout
 from sqlbatch.batches.providers import label
 from sqlbatch.display.console import counted, info, out, plain, show_facts, sized
-from sqlbatch.display.quote import quoted, spent
+from sqlbatch.display.quote import OFFLINE, quoted, quoted_and_spent
 from sqlbatch.display.status import (
     batch_in_words,
     needs_somebody,
@@ -18,24 +18,27 @@ from sqlbatch.display.status import (
     status_in_words,
     tried_again,
 )
-from sqlbatch.display.tables import show_table
+from sqlbatch.display.tables import shortened, show_table
 from sqlbatch.layout import harmless, wrapped
+from sqlbatch.query.cost import in_dollars
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlbatch.batches.import_files import Imported
     from sqlbatch.db.jobs import Again, BatchRow, Billed, JobRow
-    from sqlbatch.maintenance import Failure, Prunable
+    from sqlbatch.maintenance import Prunable, Reason
     from sqlbatch.query.target import Joined
 
 
+# Characters of a provider's message in a line of ours.
+MESSAGE = 200
 # Of so many batches the story is told, and of so many jobs what to do next; all of them are in the JSON.
 NOTES, STEPS = 20, 5
 
 
 def show_joined(joined: Joined) -> None:
-    """Tell what became of a target's rows."""
+    """Print what became of a target's rows."""
     parts = [f"{joined.answered:,} answered"]
     parts += [f"{joined.failed:,} failed"] if joined.failed else []
     parts += [f"{joined.pending:,} pending"] if joined.pending else []
@@ -44,7 +47,7 @@ def show_joined(joined: Joined) -> None:
 
 
 def show_handed(handed: Imported) -> None:
-    """Tell what result files brought."""
+    """Print what result files brought."""
     parts = [f"{handed.answered:,} answered"]
     parts += [f"{handed.failed:,} failed"] if handed.failed else []
     parts += [f"{handed.retryable:,} to try again"] if handed.retryable else []
@@ -60,7 +63,7 @@ def show_handed(handed: Imported) -> None:
 
 
 def prunable(what: Prunable) -> str:
-    """Return what is given up, in words."""
+    """Return what prune deletes, in words."""
     parts = [f"{what.rows:,} rows of {counted(what.snapshots, 'job')}, kept for a retry"] if what.snapshots else []
     if what.inputs:
         parts.append(f"the inputs of {counted(what.inputs, 'request')} ({sized(what.input_bytes)})")
@@ -79,27 +82,35 @@ def job_json(job: JobRow, at: str = "", billed: Billed | None = None) -> dict[st
     return job.as_dict() | words | (billed.as_dict() if billed is not None else {})
 
 
-def show_jobs(jobs: Sequence[JobRow], at: str = "") -> None:
-    """Print one line a job, and below what to do next about those that need somebody."""
+def show_jobs(jobs: Sequence[JobRow], spent: Mapping[int, float | None], at: str = "") -> None:
+    """Print one line per job, and below them what to do next about those that need someone."""
     rows = [
         [
             str(job.job_id),
             job.target,
             job.status,
             *(f"{count:,}" for count in (job.rows, job.requests, job.answered, job.failed, job.pending)),
+            _spent(job, spent),
             "local (offline)" if job.provider == "local" else label(job.provider, job.base_url),
-            f"{job.created_at:%Y-%m-%d %H:%M:%S}",
+            f"{job.created_at:%Y-%m-%d %H:%M}",
         ]
         for job in jobs
     ]
     counts = ("rows", "requests", "answered", "failed", "pending")
-    columns = ("job", "target", "status", *counts, "provider", "created (UTC)")
-    show_table(columns, rows, right={"job", *counts}, spare=("provider", "requests", "created (UTC)"))
+    columns = ("job", "target", "status", *counts, "cost", "provider", "started (UTC)")
+    show_table(columns, rows, right={"job", "cost", *counts}, spare=("provider", "requests", "pending"))
     needy = [job for job in jobs if needs_somebody(job)]
     for job in needy[:STEPS]:
         info(f"job {job.job_id}: {next_step(job, at)}")
     if len(needy) > STEPS:
         info(f"… and {len(needy) - STEPS:,} more: sqlbatch show JOB says what to do next")
+
+
+def _spent(job: JobRow, spent: Mapping[int, float | None]) -> str:
+    if job.provider == "local" or job.job_id not in spent:
+        return "$0.00"
+    dollars = spent[job.job_id]
+    return "unknown" if dollars is None else in_dollars(dollars)
 
 
 def show_job(
@@ -122,25 +133,25 @@ def show_job(
 
 
 def _show_batches(batches: Sequence[BatchRow], *, sending: bool) -> None:
-    """Print a line a batch, and below what there is to say of them."""
+    """Print one line per batch, and below them what else happened to them."""
     again = "to send again" if sending else "not answered"
     counts = ("requests", "answered", "failed", again, "not tried", "open")
     rows = []
     for batch in batches:
         failed = batch.failed - batch.again
         numbers = (batch.requests, batch.answered, failed, batch.again, batch.released, batch.open)
-        rows.append([batch.provider_id or batch.batch_id, _short(batch), *(f"{number:,}" for number in numbers)])
+        rows.append([_name(batch), _short(batch), *(f"{number:,}" for number in numbers)])
     # What is nothing in every batch need not take room.
     shown = [i for i in range(2 + len(counts)) if i < 3 or any(row[i] != "0" for row in rows)]
     columns = ("batch", "state", *counts)
     _apart()
-    show_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], right=counts, short="batch")
+    show_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows], right=counts)
     said = [batch for batch in batches if notable(batch)]
     if said:
         _apart()
     console = out()
     for batch in said[:NOTES]:
-        name, words = batch.provider_id or batch.batch_id, batch_in_words(batch, sending=sending)
+        name, words = _name(batch), batch_in_words(batch, sending=sending)
         if not console.is_terminal:
             console.print(f"{plain(name)}  {plain(words)}", soft_wrap=True)
             continue
@@ -149,6 +160,23 @@ def _show_batches(batches: Sequence[BatchRow], *, sending: bool) -> None:
             console.print(f"  {plain(line)}", soft_wrap=True)
     if len(said) > NOTES:
         out().print(f"… and {len(said) - NOTES:,} more: sqlbatch show --json has all of them")
+
+
+def _name(batch: BatchRow) -> str:
+    """Return a batch's id, shortened where a person reads it; --json has all of it."""
+    return shortened(batch.provider_id or batch.batch_id)
+
+
+def top_reason(reasons: Sequence[tuple[str, int, str | None]]) -> str:
+    """Return the most common reason of failures, as (code, requests, message), the most common first."""
+    if not reasons:
+        return ""
+    code, requests, text = reasons[0]
+    words = " ".join((text or "").split())
+    words = words if len(words) <= MESSAGE else f"{words[: MESSAGE - 1]}…"
+    count = f"{requests:,} " if len(reasons) > 1 else ""
+    more = f"; {counted(len(reasons) - 1, 'more reason')}" if len(reasons) > 1 else ""
+    return f" ({count}{code}{': ' + words if words else ''}{more})"
 
 
 def _apart() -> None:
@@ -161,23 +189,23 @@ def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = (), at: str 
     """Return the facts of a job by their names, for a terminal or a notebook."""
     facts = {"job": f"{job.job_id} {job.target}", "status": status_in_words(job), "next": next_step(job, at)}
     facts["model"] = f"{job.model} at {label(job.provider, job.base_url)}" + (
-        " (no language model)" if job.provider == "local" else ""
+        OFFLINE if job.provider == "local" else ""
     )
     facts["rows"] = f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else "")
     known = f", {job.reused:,} known before" if job.reused else ""
     settled = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
     facts["requests"] = f"{job.requests:,} distinct{known}: {settled}"
     if again:
-        facts["not at once"] = tried_again(job, again)
+        facts["retried"] = tried_again(job, again)
     if billed.results:
         facts["tokens"] = f"{billed.tokens_in:,} in ({billed.tokens_cached:,} cached), {billed.tokens_out:,} out"
-        facts["cost"] = spent(billed)
-        told = quoted(job, billed)
-        if told is not None:
-            facts["quoted"] = told
-    facts["begun"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        facts["cost"] = quoted_and_spent(billed)
+        accuracy = quoted(job, billed)
+        if accuracy is not None:
+            facts["estimate"] = accuracy
+    facts["started"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"
     if job.finished_at:
-        facts["ended"] = f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC"
+        facts["finished"] = f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC"
     return facts
 
 
@@ -188,41 +216,36 @@ def _short(batch: BatchRow) -> str:
     return f"{batch.status or batch.state} {batch.done:,}/{batch.requests:,}" if batch.state == "open" else batch.state
 
 
-# Characters of a line as it came that are shown; --json has all of it.
-_LINE = 300
-
-
-def show_failures(job: JobRow, failures: Sequence[Failure]) -> None:
-    """Print failed requests, one below the other; in a pipe one line each."""
+def show_failures(job: JobRow, reasons: Sequence[Reason], most: int) -> None:
+    """Print why a job's requests failed, the most common reason first, and for which rows."""
+    shown = reasons[:most]
     if sys.stdout.isatty():
-        console = out()
-        for failure in failures:
-            fields = {"message": failure.message or "", "rows": _rows(failure), "custom_id": failure.custom_id}
-            fields |= {"line": _shortened(failure.raw)} if failure.raw else {}
-            values = [harmless(value) for value in fields.values()]
-            for line in layout.records(list(fields), [values], console.width, [harmless(failure.code)]):
-                sys.stdout.write(line + "\n")
-            sys.stdout.write("\n")
+        width = out().width
+        for reason in shown:
+            fields = {"message": reason.message or "", "requests": f"{reason.requests:,}"}
+            fields |= {"rows": f"{reason.rows:,}", reason.column: _named(reason)} if reason.rows else {}
+            fields["custom_id"] = reason.custom_id + (" (one of them)" if reason.requests > 1 else "")
+            lines = layout.records(list(fields), [[harmless(each) for each in fields.values()]], width, [reason.code])
+            sys.stdout.write("\n".join([*lines, "", ""]))
         sys.stdout.flush()
-    elif failures:
-        columns = ("custom_id", "code", "rows", "message", "line")
-        rows = [[f.custom_id, f.code, _rows(f), f.message or "", _shortened(f.raw or "")] for f in failures]
-        show_table(columns, rows)
-    more = job.failed - len(failures)
-    if more > 0:
-        info(f"{more:,} more: --limit {job.failed} shows all")
-    if failures:
-        info(f"sqlbatch show {job.job_id} --request CUSTOM_ID prints a request and what came back in full")
-    else:
+    elif shown:
+        column = shown[0].column
+        columns = ("failed for", "requests", "rows", column, "message", "custom_id")
+        rows = [
+            [r.code, f"{r.requests:,}", f"{r.rows:,}" if r.rows else "", _named(r), r.message or "", r.custom_id]
+            for r in shown
+        ]
+        show_table(columns, rows, right={"requests", "rows"})
+    if len(reasons) > most:
+        info(f"{counted(len(reasons) - most, 'more reason')}: --limit {len(reasons)} shows all")
+    if not reasons:
         info(f"no request of job {job.job_id} has failed")
+        return
+    if reasons[0].rows is None:
+        info("which rows these are is not known any more: prune deleted the rows that were kept")
+    info(f"sqlbatch show {job.job_id} --request CUSTOM_ID prints a request and what came back in full")
 
 
-def _rows(failure: Failure) -> str:
-    if failure.rows is None or failure.asked_by is None:
-        return "no longer kept"
-    more = failure.asked_by - len(failure.rows)
-    return ", ".join(map(str, failure.rows)) + (f" and {more:,} more" if more else "")
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LINE else f"{text[: _LINE - 1]}…"
+def _named(reason: Reason) -> str:
+    more = (reason.rows or 0) - len(reason.named)
+    return "; ".join(reason.named) + (f"; and {more:,} more" if more > 0 else "")

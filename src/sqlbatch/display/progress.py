@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
@@ -19,6 +18,7 @@ from sqlbatch import clock
 from sqlbatch.batches.events import Activity, Loaded, Notice, Packed, Previewed, Submitted, Transferring, Waiting
 from sqlbatch.batches.events import Progress as BatchProgress
 from sqlbatch.display.console import counted, err, info, plain
+from sqlbatch.display.tables import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from sqlbatch.batches.events import Event
+    from sqlbatch.db.jobs import JobRow
 
 # Seconds between two plain lines about the same thing, where stderr is no terminal.
 _PLAIN_EVERY = 10.0
@@ -37,12 +38,46 @@ _ENDED = {
 }
 
 
-def follow(events: Iterable[Event]) -> None:
+def follow(events: Iterable[Event], job: JobRow | None = None) -> None:
     """Consume a job's events and show them: bars on a terminal, plain lines elsewhere."""
+    counts = Counts(job)
     if err.is_terminal and not err.quiet:
-        _Bars().follow(events)
+        _Bars(counts).follow(events)
     else:
-        _Lines().follow(events)
+        _Lines(counts).follow(events)
+
+
+class Counts:
+    """How far a whole job is: its requests that are done, and those that are sent again; from its events."""
+
+    def __init__(self, job: JobRow | None) -> None:
+        self._total = job.requests if job is not None else 0
+        self._most = job.max_attempts if job is not None else 0
+        self._settled = job.answered + job.failed if job is not None else 0
+        self._retrying = 0
+        self._attempt = 1
+        self._retried = False
+
+    def take(self, event: Event) -> None:
+        """Count an event in."""
+        if isinstance(event, Loaded):
+            # A batch may carry other jobs' requests too.
+            self._settled = min(self._settled + event.answered + event.failed, self._total)
+            self._retrying = min(self._retrying * (not self._retried) + event.retryable, self._total - self._settled)
+            self._retried = False
+        elif isinstance(event, Packed) and self._retrying and not self._retried:
+            self._attempt, self._retried = min(self._attempt + 1, self._most), True
+
+    def of(self, event: BatchProgress) -> tuple[int, int]:
+        """Return how many requests are done, by the provider's counts of the open batches, and how many there are."""
+        total = self._total or event.total
+        return min(self._settled + event.completed + event.failed, total), total
+
+    def in_words(self, event: BatchProgress) -> str:
+        """Return how far the job is: `906/950 done, 44 retrying (attempt 2 of 3)`."""
+        done, total = self.of(event)
+        retrying = f", {self._retrying:,} retrying (attempt {self._attempt} of {self._most})" if self._retrying else ""
+        return f"{done:,}/{total:,} done{retrying}"
 
 
 def message(event: Event) -> str | None:
@@ -52,14 +87,14 @@ def message(event: Event) -> str | None:
             return f"planned {counted(requests, 'request')} in {counted(batches, 'batch', 'batches')}"
         case Submitted(_, provider_id, requests, adopted):
             how = "found at the provider (its reply was lost), not sent twice" if adopted else "submitted"
-            return f"batch {provider_id} {how}: {counted(requests, 'request')}"
+            return f"batch {shortened(provider_id)} {how}: {counted(requests, 'request')}"
         case Loaded(batch_id, provider_id, status, answered, failed, retryable, released):
             parts = [f"{answered:,} answered"]
             parts += [f"{failed:,} failed"] if failed else []
             parts += [f"{retryable:,} {'not' if status == 'cancelled' else 'to send again'}"] if retryable else []
             parts += [f"{released:,} not tried"] if released else []
             how = _ENDED.get(status, status)
-            return f"batch {provider_id or batch_id} {how}: {', '.join(parts)}"
+            return f"batch {shortened(provider_id or batch_id)} {how}: {', '.join(parts)}"
         case Waiting(reason, seconds):
             return reason if reason.startswith("blocked: ") else f"waiting{_how_long(seconds)}: {reason}"
         case Notice(text):
@@ -78,19 +113,21 @@ def _how_long(seconds: float | None) -> str:
 class _Lines:
     """Plain lines, for a log: what happens once, and the counts when they change, not too often."""
 
-    def __init__(self) -> None:
-        self._counts: tuple[object, ...] = ()
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self._told: tuple[object, ...] = ()
         self._at = 0.0
         self._held = ""
 
     def follow(self, events: Iterable[Event]) -> None:
         for event in events:
             line = message(event)
+            self._counts.take(event)
             if isinstance(event, BatchProgress) and event.batches:
-                counts = (event.completed, event.failed, event.statuses)
-                if counts != self._counts and time.monotonic() - self._at > _PLAIN_EVERY:
-                    line = f"{statuses(event)}: {event.completed + event.failed:,} of {event.total:,} requests"
-                    self._counts, self._at = counts, time.monotonic()
+                told = (event.completed, event.failed, event.statuses)
+                if told != self._told and time.monotonic() - self._at > _PLAIN_EVERY:
+                    line = f"{self._counts.in_words(event)}; {statuses(event)}"
+                    self._told, self._at = told, time.monotonic()
             if line is None or (isinstance(event, Waiting) and event.reason == self._held):
                 continue
             self._held = event.reason if isinstance(event, Waiting) else ""
@@ -100,19 +137,12 @@ class _Lines:
 class _Bars:
     """Moving bars, for a terminal, with what happens once as lines above them."""
 
-    def __init__(self) -> None:
-        self._bars = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=err, transient=True,
-        )  # fmt: skip
-        self._bytes = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            console=err,
-            transient=True,
-        )
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        start = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24))
+        safe = TextColumn("[dim]· Ctrl-C is safe[/]")
+        self._bars = Progress(*start, TimeElapsedColumn(), safe, console=err, transient=True)
+        self._bytes = Progress(*start, DownloadColumn(), console=err, transient=True)
         self._tasks: dict[str, TaskID] = {}
         self._waiting: TaskID | None = None
 
@@ -124,6 +154,7 @@ class _Bars:
             held = ""
             for event in events:
                 line = message(event)
+                self._counts.take(event)
                 if isinstance(event, Transferring):
                     self._transfer(event)
                 elif isinstance(event, BatchProgress):
@@ -131,7 +162,7 @@ class _Bars:
                 elif isinstance(event, Activity):
                     self._count(event.doing, 0, None)
                 elif isinstance(event, Previewed):
-                    self._count(f"{counted(event.total, 'request')} sent", event.done, event.total)
+                    self._count(f"{event.done:,}/{event.total:,} done", event.done, event.total)
                 elif line is not None and not (isinstance(event, Waiting) and event.reason == held):
                     err.print(f"[dim]{plain(line)}[/]")
                 if not isinstance(event, Transferring | BatchProgress):
@@ -150,7 +181,8 @@ class _Bars:
 
     def _progress(self, event: BatchProgress) -> None:
         self._hide_transfers()
-        self._count(statuses(event), event.completed + event.failed, event.total or None)
+        done, total = self._counts.of(event)
+        self._count(self._counts.in_words(event), done, total or None)
 
     def _count(self, doing: str, done: int, total: int | None) -> None:
         if self._waiting is None:

@@ -28,11 +28,22 @@ NO_PRICE = f"no price is known: {HOW_TO_PRICE}"
 _SOURCES = {"call": "of this prompt", "model": "of this model"}
 
 
+# What is said of the offline model, once a run.
+OFFLINE = " (a placeholder, no language model)"
+
+
 def spent(billed: Billed) -> str:
-    """Return what was spent."""
+    """Return the dollars that were spent."""
     if billed.dollars is None:
         return NO_PRICE
     return in_dollars(billed.dollars) if billed.dollars else "nothing"
+
+
+def quoted_and_spent(billed: Billed) -> str:
+    """Return the dollars that were quoted and spent: `quoted $0.08, spent $0.03`."""
+    if not billed.dollars or not billed.quoted:
+        return spent(billed)
+    return f"quoted {in_dollars(billed.quoted)}, spent {in_dollars(billed.dollars)}"
 
 
 def quoted(job: JobRow, billed: Billed) -> str | None:
@@ -66,31 +77,37 @@ def cost(cost: Cost) -> str:
     if cost.free:
         return "nothing"
     if cost.dollars is None:
-        return f"unknown, for no price of the model is known: {HOW_TO_PRICE}"
+        return f"unknown: no price is known for this model; {HOW_TO_PRICE}"
     likely = in_dollars(cost.dollars)
     likely = likely if likely.startswith("under") else f"about {likely}"
     if cost.dollars_ordinary is not None and cost.dollars_ordinary != cost.dollars:
-        likely += f" ({in_dollars(cost.dollars_ordinary)} outside of a batch)"
+        likely += f" ({in_dollars(cost.dollars_ordinary)} without a batch)"
     if cost.dollars_largest is None:
         return f"{likely}; answers have no limit (--param {cost.cap_name}=N sets one)"
     return f"{likely}, at most {in_dollars(cost.dollars_largest)}"
 
 
 def show_quote(quote: Quote) -> None:
-    """Tell what would be sent, what not, and why."""
+    """Print on stderr what would be sent, what would not, and why."""
     show_facts(err, quote_facts(quote))
     show_notes(quote.notes)
 
 
+def print_quote(quote: Quote) -> None:
+    """Print a quote on stdout: it is what `plan` was asked for. Its notes go to stderr."""
+    show_facts(out(), quote_facts(quote))
+    show_notes(quote.notes)
+
+
 def show_notes(notes: Sequence[str]) -> None:
-    """Tell what else is to be known before money is spent."""
+    """Print what else to know before money is spent."""
     for note in notes:
         err.print(f"[yellow]note:[/] {plain(note)}")
 
 
 def quote_facts(quote: Quote) -> dict[str, str]:
     """Return the facts of a quote by their names, for a terminal or a notebook."""
-    offline = " (no language model: it answers from the text alone)" if quote.provider == "local" else ""
+    offline = OFFLINE if quote.provider == "local" else ""
     facts = {"target": quote.target, "model": f"{quote.model} at {label(quote.provider, quote.base_url)}{offline}"}
     if quote.stages:
         return facts | stage_facts(quote)
@@ -99,9 +116,9 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     if quote.unsent:
         facts["rows"] += f"; {quote.unsent:,} cannot be sent: {quote.unsent_why[0][0]}"
         facts["rows"] += f" (and {len(quote.unsent_why) - 1:,} more reasons)" if len(quote.unsent_why) > 1 else ""
-    facts["the model sees"] = ", ".join(quote.sees)
+    facts["sent to model"] = ", ".join(quote.sees)
     if quote.rides_along:
-        facts["rides along"] = ", ".join(quote.rides_along)
+        facts["also kept"] = ", ".join(quote.rides_along)
     settled = [f"{quote.distinct:,} distinct"]
     settled += [f"{quote.answered:,} answered before"] if quote.answered else []
     settled += [f"{quote.failed_before:,} failed before, not sent (retry sends them)"] if quote.failed_before else []
@@ -147,14 +164,14 @@ _SEEN, _ALONG = 400, 60
 
 
 def show_trial(trial: PreparedPreview) -> None:
-    """Tell what a preview would send, and where."""
+    """Print on stderr what a preview would send, and where."""
     known, provider = trial.known, trial.provider
-    offline = " (no language model: it answers from the text alone)" if provider.name == "local" else ""
+    offline = OFFLINE if provider.name == "local" else ""
     facts = {"model": f"{trial.enrichment.model} at {label(provider.name, provider.base_url)}{offline}"}
     facts["rows"] = f"{trial.compiled.rows:,}" + "".join(
         f"; {count:,} skipped: {reason}" for reason, count in trial.compiled.skipped_why
     )
-    facts["the model sees"] = ", ".join(trial.compiled.sight.columns)
+    facts["sent to model"] = ", ".join(trial.compiled.sight.columns)
     parts = [f"{trial.compiled.distinct:,} distinct"]
     parts += [f"{known.answered:,} answered before"] if known.answered else []
     parts += [f"{known.failed:,} failed before, not sent (--fresh sends them)"] if known.failed else []
@@ -187,7 +204,7 @@ def show_preview(preview: Preview) -> None:
 
 
 def tell_preview(preview: Preview, trial: PreparedPreview, database: str) -> None:
-    """Tell what became of a preview's rows, what it took, and that it is kept."""
+    """Print what became of a preview's rows, what it cost, and that the answers are kept."""
     parts = [f"{preview.of(status):,} {status}" for status in ("answered", "failed", "pending", "skipped")]
     parts = [part for part in parts if not part.startswith("0 ")]
     sent = f"{counted(preview.sent, 'request')} sent" if preview.sent else "nothing sent"
@@ -197,8 +214,7 @@ def tell_preview(preview: Preview, trial: PreparedPreview, database: str) -> Non
         sent += f"; cost: {NO_PRICE if preview.dollars is None else in_dollars(preview.dollars)}"
     info(f"{counted(len(preview.rows), 'row')}: {', '.join(parts)}; {sent}")
     if preview.of("answered"):
-        offline = ", by the offline model, which is no language model" if trial.provider.name == "local" else ""
-        info(f"the answers are kept in {database}{offline}: a batch does not ask for them again")
+        info(f"the answers are kept in {database}: a batch does not ask for them again")
     before = sum(row.kept and row.status == "failed" for row in preview.rows)
     if before:
         info(f"{counted(before, 'row')} failed before, and so no batch asks again: the same with --fresh does")

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from sqlbatch import layout
-from sqlbatch.display.console import info, out, plain
+from sqlbatch.display.console import counted, info, out, plain
 from sqlbatch.layout import harmless
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-# Lines of a screen that stay for what stands around rows, and characters of an id that is cut.
+# Lines of a screen that stay free around rows, and characters of a shortened id.
 AROUND, SHORT = 4, 20
 
 
@@ -41,8 +41,7 @@ def show_rows(
 
 
 def _rendered(columns: Sequence[str], rows: Sequence[Sequence[str | None]], console: Console) -> str:
-    # Each column takes a border and a space on both sides.
-    found = layout.widths(columns, rows, console.width - 3 * len(columns) - 1)
+    found = _fit(columns, rows, console.width)
     if found is None:
         return _records(columns, rows, console.width)
     table = Table(box=box.ROUNDED, show_lines=_wraps(rows, found))
@@ -55,17 +54,30 @@ def _rendered(columns: Sequence[str], rows: Sequence[Sequence[str | None]], cons
     return captured.get()
 
 
+def show_sample(columns: Sequence[str], rows: Sequence[Sequence[str | None]], *, at_least: int) -> None:
+    """Print rows as a table of as many columns as fit, from the left, but `at_least` so many; name how many are left.
+
+    The last rows are left out where the screen has no room for them, but never the first row.
+    """
+    console = out()
+    shown = len(columns)
+    while shown > at_least and _fit(columns[:shown], [row[:shown] for row in rows], console.width) is None:
+        shown -= 1
+    show_rows(columns[:shown], [row[:shown] for row in rows], fitting=True)
+    if shown < len(columns):
+        info(f"{counted(len(columns) - shown, 'more column')}, kept as they were")
+
+
 def show_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
     right: Collection[str] = (),
     spare: Sequence[str] = (),
-    short: str | None = None,
 ) -> None:
-    """Print a table of ours: in a pipe one line a row; on a terminal the `spare` columns are left out where they must.
+    """Print a table of ours: one line per row in a pipe; on a narrow terminal without the `spare` columns.
 
-    The columns of `right` are numbers; the values of the column `short` are cut where nothing else helps.
+    The columns of `right` are numbers.
     """
     if not sys.stdout.isatty():
         lines = layout.aligned(columns, rows, [column in right for column in columns])
@@ -77,10 +89,6 @@ def show_table(
     leaving = list(spare)
     while (found := _fitting(columns, rows, kept, console.width)) is None and leaving:
         kept.remove(columns.index(leaving.pop(0)))
-    if found is None and short is not None:
-        cut = columns.index(short)
-        rows = [[_cut(value) if i == cut else value for i, value in enumerate(row)] for row in rows]
-        found = _fitting(columns, rows, kept, console.width)
     if found is None:
         sys.stdout.write(_records(columns, rows, console.width))
         sys.stdout.flush()
@@ -94,16 +102,22 @@ def show_table(
     console.print(table)
 
 
+def _fit(columns: Sequence[str], rows: Sequence[Sequence[str | None]], width: int) -> list[int] | None:
+    # Each column takes a border and a space on both sides.
+    return layout.widths(columns, rows, width - 3 * len(columns) - 1)
+
+
 def _fitting(
     columns: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence[int], width: int
 ) -> list[int] | None:
-    return layout.widths(
-        [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], width - 3 * len(kept) - 1
-    )
+    return _fit([columns[i] for i in kept], [[row[i] for i in kept] for row in rows], width)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
+def shortened(name: str) -> str:
+    """Return an id for a person on a terminal: its start and its end; whole in a pipe."""
+    if not sys.stdout.isatty() or len(name) <= SHORT:
+        return name
+    return f"{name[: SHORT - 7]}…{name[-6:]}"
 
 
 def _records(columns: Sequence[str], rows: Sequence[Sequence[str | None]], width: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
-from sqlbatch.db import prices
+from sqlbatch.db import price_library, prices
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.query.request import endpoint_of
 
@@ -237,7 +237,10 @@ def find_price(
     """
     today = clock.now().date()
     price = prices.find(session, enrichment.base_url, enrichment.model, today, tier=tier, batch_factor=batch_factor)
-    if price is None or price.shutdown is None or (price.shutdown - today).days >= SHUTDOWN_NEAR:
+    if price is None:
+        near = price_library.alike(enrichment.base_url, enrichment.model)
+        return None, (f"no price is known for {enrichment.model}: did you mean {near}?",) if near else ()
+    if price.shutdown is None or (price.shutdown - today).days >= SHUTDOWN_NEAR:
         return price, ()
     hint = f": {price.successor} comes after it" if price.successor else ""
     if price.shutdown <= today:

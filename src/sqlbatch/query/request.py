@@ -127,6 +127,16 @@ def read_returns(path: str, text: str) -> Returns:
     return parse_returns(text or None)
 
 
+# Parameters of the endpoints, to find typos by: a provider may have others.
+_PARAMS = (
+    "background", "dimensions", "encoding_format", "enable_thinking", "frequency_penalty", "include", "logit_bias",
+    "logprobs", "max_completion_tokens", "max_output_tokens", "max_tokens", "max_tool_calls", "metadata", "min_p",
+    "modalities", "n", "parallel_tool_calls", "presence_penalty", "prompt_cache_key", "reasoning", "reasoning_effort",
+    "repetition_penalty", "response_format", "safety_identifier", "seed", "service_tier", "stop", "store",
+    "temperature", "text", "tool_choice", "tools", "top_k", "top_logprobs", "top_p", "truncation", "user", "verbosity",
+)  # fmt: skip
+
+
 def check_params(path: str, model: str, params: Mapping[str, object]) -> None:
     """Raise InvalidSettings for a parameter that the endpoint or the model refuses, with the name it has there."""
     endpoint = endpoint_of(path)
@@ -134,6 +144,10 @@ def check_params(path: str, model: str, params: Mapping[str, object]) -> None:
         other = _OTHER_NAMES.get(endpoint.name, {}).get(name)
         if other is None and name == "max_tokens" and endpoint.talks and _REASONING.match(model):
             other = "max_completion_tokens={value} (it also bounds the thinking, so leave room)"
+        if other is None and name not in _PARAMS:
+            near = get_close_matches(name, _PARAMS, n=1, cutoff=0.85)
+            if near:
+                raise InvalidSettings(f"--param {name}: did you mean {near[0]}?")
         if other is not None:
             where = model if name == "max_tokens" and endpoint.name == "chat/completions" else path
             raise InvalidSettings(f"--param {name}: {where} has --param {other.format(value=value)} instead")

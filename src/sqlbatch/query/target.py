@@ -13,6 +13,8 @@ from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
     from sqlbatch.returns import Returns
@@ -21,6 +23,8 @@ _PART = r'(?:"(?:[^"]|"")+"|[^\W\d]\w*)'
 _PATH = re.compile(rf"\s*{_PART}(?:\s*\.\s*{_PART}){{0,2}}\s*")
 # DuckDB does not tell capitals apart, so a name with some needs no quotes.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Rows that are looked at for a column to call rows by, and the characters that its values have at most.
+_LABEL_ROWS, _LABEL_LENGTH = 1_000, 60
 _COMMENT = re.compile(r"made by sqlbatch, job (\d+)\b")
 
 
@@ -192,3 +196,21 @@ def drop_snapshot(session: Session, job_id: int) -> None:
     session.run("target.drop_asks", job=str(job_id))
     for (source,) in session.run("target.sources", {"catalog": session.catalog, "prefix": f"src_{job_id}_"}):
         session.run("target.drop_source", source=source)
+
+
+def label_column(session: Session, table: str, columns: Sequence[str]) -> str | None:
+    """Return the first of some columns that tells a table's rows apart by a short value, such as a title; None if none.
+
+    `table` is SQL. Only its first rows are looked at.
+    """
+    texts = [f"{quote_identifier(column)}::VARCHAR" for column in columns]
+    facts = ", ".join(f"(count(DISTINCT {text}), max(length({text})))" for text in texts)
+    if not facts:
+        return None
+    count, *found = session.sql(f"SELECT count(*), {facts} FROM (FROM {table} LIMIT {_LABEL_ROWS})")[0]
+    fitting = (
+        column
+        for column, (distinct, longest) in zip(columns, found, strict=True)
+        if distinct >= 0.9 * count and (longest or 0) <= _LABEL_LENGTH
+    )
+    return next(fitting, None)
