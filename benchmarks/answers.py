@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.ground import RETURNS, make_results
-from sqlbatch.batches.judge import judge
+from sqlbatch.batches.parse_results import parse_results
 from sqlbatch.db.database import Database
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.query.enrichment import CHAT
@@ -59,15 +59,16 @@ def _make(results: Path, answers: int) -> None:
 
 
 def _read(session: Session, results: Path) -> None:
-    judge(session, [results], CHAT, "CAST(NULL AS VARCHAR)")
+    parse_results(session, [results], CHAT, "CAST(NULL AS VARCHAR)")
 
 
 def _check(session: Session, results: Path, returns: str, answers: int) -> None:
     wanted = parse_returns(returns)
-    judge(session, [results], CHAT, wanted.check_sql("content"))
+    parse_results(session, [results], CHAT, wanted.check_sql("content"))
     typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in wanted.typed_sql("content"))
     session.sql(
-        f"CREATE OR REPLACE TABLE answers AS SELECT custom_id, {typed} FROM sqlbatch_judged WHERE outcome = 'answered'"
+        f"CREATE OR REPLACE TABLE answers AS SELECT custom_id, {typed} FROM sqlbatch_parsed_results "
+        "WHERE outcome = 'answered'"
     )
     found = session.sql("SELECT count(*), count(categories), count(summary) FROM answers")
     assert found == [(answers, answers, answers)], found

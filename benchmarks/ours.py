@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.ground import INSTRUCTIONS, MODEL, RETURNS
 from sqlbatch import clock, run
-from sqlbatch.batches import arrivals, fetch, plan, request_file
+from sqlbatch.batches import download, plan, request_file
 from sqlbatch.batches import results as loading
 from sqlbatch.batches.providers import KNOWN, Provider
 from sqlbatch.db.database import Database
@@ -86,16 +86,16 @@ def end_all(folder: Path) -> None:
 def load(folder: Path) -> None:
     """From result files to the target."""
     base = database(folder)
-    batches = base.read(lambda session: fetch.ended(session, PROVIDER.base_url))
-    for first in range(0, len(batches), arrivals.WAVE):
+    batches = base.read(lambda session: download.ended(session, PROVIDER.base_url))
+    for first in range(0, len(batches), loading.WAVE):
         wave = [
-            (batch, fetch.Fetched((folder / "ours" / f"results-{batch.batch_id}.jsonl",), gone=False))
-            for batch in batches[first : first + arrivals.WAVE]
+            (batch, download.Fetched((folder / "ours" / f"results-{batch.batch_id}.jsonl",), gone=False))
+            for batch in batches[first : first + loading.WAVE]
         ]
-        for group in arrivals.groups(wave):
+        for group in loading.groups(wave):
             if loading.load_together(base, group, check_of) is None:
                 for batch, files in group:
-                    loading.load_files(base, batch, files, check_of)
+                    loading.load_files(base, batch, files, check_of, folder)
     run.finish(base, 1)
 
 

@@ -10,11 +10,11 @@ WHERE w.job_id = $job_id ORDER BY ALL;
 -- theirs: of the lines that count, those that are results of a job's requests of one call
 CREATE OR REPLACE TEMP TABLE sqlbatch_theirs AS
 SELECT j.* EXCLUDE (asked_at), j.rowid AS place, w.not_before
-FROM sqlbatch_judged j
+FROM sqlbatch_parsed_results j
 SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid
 JOIN sqlbatch.wanted w ON w.custom_id = j.custom_id AND w.job_id = $job_id
 SEMI JOIN (FROM sqlbatch.requests WHERE call_id = $call_id::UUID) r ON r.custom_id = j.custom_id
-WHERE coalesce(j.code, '') NOT IN ('unreadable_line', 'no_response');
+WHERE NOT j.unreadable;
 
 -- new: of those, what is not known yet, with the newest batch that carried the request and whose result it can be
 -- A batch that is still to bring one, or one in whose files it was not found.
@@ -27,7 +27,7 @@ WITH unknown AS (
 ), carried AS (
   SELECT u.custom_id, b.batch_id, b.planned_at,
     b.state IN ('creating', 'open', 'ended', 'fenced') AND r.custom_id IS NULL
-      OR coalesce(r.code IN ('missing', 'results_expired'), false) AS takes
+      OR coalesce(r.code IN ('missing', 'results_expired', 'unreadable_results'), false) AS takes
   FROM unknown u
   JOIN sqlbatch.batch_requests m ON m.custom_id = u.custom_id
   JOIN sqlbatch.batches b ON b.batch_id = m.batch_id AND b.state IN ('creating', 'open', 'ended', 'fenced', 'loaded')
@@ -44,14 +44,13 @@ UPDATE sqlbatch.batches SET status = status WHERE batch_id IN (SELECT batch_id F
 
 -- forget: what stood for a result that was not to be found
 DELETE FROM sqlbatch.results
-WHERE code IN ('missing', 'results_expired') AND EXISTS (
+WHERE code IN ('missing', 'results_expired', 'unreadable_results') AND EXISTS (
   FROM sqlbatch_new n WHERE n.batch_id = results.batch_id AND n.custom_id = results.custom_id);
 
 -- results: what the lines say; a result that its user hands in counts for the job, whenever it was asked for
-INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
-  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw, vector)
-SELECT custom_id, batch_id, 'load', outcome, code, message, content, finish, model, tokens_in, tokens_cached, tokens_out,
-  tier, greatest(coalesce(planned_at, $asked_at::TIMESTAMP), not_before), $now::TIMESTAMP, raw, vector
+INSERT INTO sqlbatch.results BY NAME
+SELECT * EXCLUDE (status, good, unreadable, mark, place, not_before, planned_at, second), 'load' AS source,
+  greatest(coalesce(planned_at, $asked_at::TIMESTAMP), not_before) AS asked_at, $now::TIMESTAMP AS received_at
 FROM sqlbatch_new WHERE NOT second;
 
 -- whole: batches that have a result for each request by now have nothing more to bring
@@ -68,6 +67,15 @@ WHERE state IN ('planned', 'uploading') AND (lease_until IS NULL OR lease_until 
   AND batch_id IN (SELECT m.batch_id FROM sqlbatch.batch_requests m JOIN sqlbatch_new n ON n.custom_id = m.custom_id)
 RETURNING batch_id;
 
+-- absent: requests that could not be read before and are not in the file that now stands for their batch's were not answered
+UPDATE sqlbatch.results SET outcome = 'retryable', code = 'missing', message = 'not in the file that was loaded for its batch'
+WHERE code = 'unreadable_results' AND batch_id IN (
+  SELECT m.batch_id FROM sqlbatch.batch_requests m JOIN sqlbatch_theirs t ON t.custom_id = m.custom_id)
+RETURNING custom_id;
+
+-- unreadable: batches with a result that could not be read
+SELECT DISTINCT batch_id::VARCHAR FROM sqlbatch.results WHERE code = 'unreadable_results';
+
 -- counts: results by outcome, of a call's lines
 SELECT count(*) FILTER (NOT second AND outcome = 'answered'), count(*) FILTER (NOT second AND outcome = 'failed'),
   count(*) FILTER (NOT second AND outcome IN ('retryable', 'released')),
@@ -76,12 +84,9 @@ FROM sqlbatch_new;
 
 -- strange: lines that are no result of any request in this database, and those that a request has already another for
 CREATE OR REPLACE TEMP TABLE sqlbatch_strange AS
-SELECT j.mark, CASE j.code WHEN 'unreadable_line' THEN 'not JSON' WHEN 'no_response' THEN 'no result'
-  ELSE 'no custom_id of ours' END AS reason
-FROM sqlbatch_judged j ANTI JOIN sqlbatch.wanted w ON w.custom_id = j.custom_id
-UNION ALL
-SELECT mark, CASE code WHEN 'unreadable_line' THEN 'not JSON' ELSE 'no result' END FROM sqlbatch_judged
-SEMI JOIN sqlbatch.wanted w USING (custom_id) WHERE code IN ('unreadable_line', 'no_response')
+SELECT j.mark, CASE WHEN NOT j.unreadable THEN 'no custom_id of ours' WHEN json_valid(j.raw) THEN 'no result' ELSE 'not JSON' END AS reason
+FROM sqlbatch_parsed_results j
+WHERE j.unreadable OR NOT EXISTS (FROM sqlbatch.wanted w WHERE w.custom_id = j.custom_id)
 UNION ALL
 SELECT mark, 'a second, different result' FROM sqlbatch_new WHERE second;
 
@@ -89,8 +94,7 @@ SELECT mark, 'a second, different result' FROM sqlbatch_new WHERE second;
 INSERT INTO sqlbatch.quarantine (batch_id, reason, raw, received_at)
 WITH lines AS (
   SELECT hash(line) AS mark, any_value(line) AS line
-  FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
-    auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 33554432, ignore_errors = true)
+  FROM ({lines})
   WHERE hash(line) IN (SELECT mark FROM sqlbatch_strange)
   GROUP BY ALL
 ), strange AS (
@@ -102,13 +106,13 @@ SELECT NULL, s.reason, s.line, $now::TIMESTAMP
 FROM strange s ANTI JOIN sqlbatch.quarantine q ON q.raw = s.line;
 
 -- told: how many lines there are, how many of them are strange, how many no results at all, and how many the job's
-SELECT (SELECT count(*) FROM sqlbatch_judged), count(*), count(*) FILTER (reason IN ('no result', 'not JSON')),
+SELECT (SELECT count(*) FROM sqlbatch_parsed_results), count(*), count(*) FILTER (reason IN ('no result', 'not JSON')),
   (SELECT count(*) FROM sqlbatch_theirs)
 FROM sqlbatch_strange;
 
 -- elsewhere: lines that are results of other jobs' requests, and one of those jobs
 SELECT count(*), max(o.job_id)
-FROM sqlbatch_judged j
+FROM sqlbatch_parsed_results j
 JOIN (SELECT custom_id, max(job_id) AS job_id FROM sqlbatch.wanted GROUP BY custom_id) o ON o.custom_id = j.custom_id
 ANTI JOIN (FROM sqlbatch.wanted WHERE job_id = $job_id) w ON w.custom_id = j.custom_id
-WHERE coalesce(j.code, '') NOT IN ('unreadable_line', 'no_response');
+WHERE NOT j.unreadable;

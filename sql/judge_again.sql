@@ -15,11 +15,11 @@ COPY (SELECT raw FROM sqlbatch_refused) TO {file}
 INSERT INTO sqlbatch.results (custom_id, source, outcome, code, message, content, finish_reason, model, tier, asked_at,
   received_at, raw, vector)
 SELECT k.custom_id, 'judged', j.outcome, j.code, j.message, CASE WHEN j.outcome = 'answered' THEN {kept} ELSE j.content END,
-  j.finish, j.model, j.tier, k.asked_at, $now::TIMESTAMP, j.raw, j.vector
-FROM sqlbatch_refused k JOIN sqlbatch_judged j ON j.custom_id = k.custom_id
+  j.finish_reason, j.model, j.tier, k.asked_at, $now::TIMESTAMP, j.raw, j.vector
+FROM sqlbatch_refused k JOIN sqlbatch_parsed_results j ON j.custom_id = k.custom_id
 WHERE j.outcome = 'answered' OR (j.outcome = 'failed' AND (k.outcome <> 'failed' OR k.code IS DISTINCT FROM j.code));
 
 -- counts: how many results were judged again, and how many of them are answers now
 SELECT (SELECT count(*) FROM sqlbatch_refused), count(*)
-FROM sqlbatch_judged j SEMI JOIN sqlbatch_refused k ON k.custom_id = j.custom_id
+FROM sqlbatch_parsed_results j SEMI JOIN sqlbatch_refused k ON k.custom_id = j.custom_id
 WHERE j.outcome = 'answered';

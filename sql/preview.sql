@@ -4,16 +4,14 @@
 SELECT endpoint, returns FROM sqlbatch.calls WHERE call_id = $call_id::UUID;
 
 -- keep: keep what was paid for, once; a refused or lost request costs nothing, and a batch may ask it again
-INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
-  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw, vector)
-SELECT n.custom_id, NULL, 'preview', n.outcome, n.code, n.message, n.content, n.finish, n.model,
-  n.tokens_in, n.tokens_cached, n.tokens_out, n.tier, n.asked_at, $now::TIMESTAMP, n.raw, n.vector
-FROM (FROM sqlbatch_judged WHERE good AND outcome IN ('answered', 'failed')) n
+INSERT INTO sqlbatch.results BY NAME
+SELECT n.* EXCLUDE (status, good, unreadable, mark), 'preview' AS source, $now::TIMESTAMP AS received_at
+FROM (FROM sqlbatch_parsed_results WHERE good AND outcome IN ('answered', 'failed')) n
 SEMI JOIN sqlbatch.requests q ON q.custom_id = n.custom_id
 ANTI JOIN sqlbatch.results o ON o.custom_id = n.custom_id AND o.source = 'preview' AND o.asked_at = n.asked_at;
 
 -- told: what each line says
 SELECT j.custom_id::VARCHAR, j.outcome, j.code, j.message, j.good,
   coalesce(j.tokens_in, 0)::BIGINT, coalesce(j.tokens_cached, 0)::BIGINT, coalesce(j.tokens_out, 0)::BIGINT
-FROM sqlbatch_judged j
+FROM sqlbatch_parsed_results j
 ORDER BY j.rowid;

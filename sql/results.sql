@@ -2,80 +2,160 @@
 
 -- ended: batches of a provider whose results are to be loaded
 SELECT b.batch_id::VARCHAR, b.provider_id, b.status, b.output_file_id, b.error_file_id, b.requests, c.endpoint, c.returns,
-  b.fenced_at IS NOT NULL, b.ended_at
+  b.fenced_at IS NOT NULL, b.ended_at, coalesce(b.completed, 0), coalesce(b.looks, 0)
 FROM sqlbatch.batches b JOIN sqlbatch.calls c ON c.call_id = b.call_id
 WHERE b.base_url = $base_url AND b.state = 'ended' ORDER BY b.ended_at;
 
--- judged: what each line of result files says of its request, in their order; what is no JSON keeps the id it can be told by
-CREATE OR REPLACE TEMP TABLE sqlbatch_judged AS
+-- lines: the lines of files, each as one text; the only reader of JSON lines in sqlbatch
+SELECT line
+FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
+  auto_detect = false, strict_mode = false, max_line_size = {longest}, buffer_size = {longest}, ignore_errors = true);
+
+-- parsed: what each line of result files says of its request, in their order
+-- The usual line is read by one look at its JSON. Only what that does not explain is looked at more closely: a line that is
+-- no JSON (lone surrogates and other wrong escapes become U+FFFD), one whose reply lies elsewhere than in response.body, or
+-- lies there as JSON text. A line that is still not explained is unreadable: nobody knows whether it was an answer.
+CREATE OR REPLACE TEMP TABLE sqlbatch_parsed_results AS
 WITH read AS (
-  SELECT line
-  FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
-    auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 33554432, ignore_errors = true)
-  WHERE starts_with(line, '{') OR trim(line) <> ''
-), split AS (
-  SELECT line, x, x IS NOT NULL AS ok
-  FROM (
-    SELECT line, TRY(line->>[
+  SELECT line AS raw, TRY(line->>[
       '$.custom_id', '$.response.status_code', '{content}', '{refusal}', '{finish}', '$.response.body.model',
       '{tokens_in}', '{tokens_cached}', '{tokens_out}', '$.response.body.service_tier',
-      '$.response.body.error', '$.asked_at']) AS x
-    FROM read
+      '$.response.body.error', '$.asked_at', '$.error']) AS x
+  FROM ({lines})
+  WHERE starts_with(line, '{') OR trim(line) <> ''
+), odd AS (
+  SELECT raw, x, CASE
+      WHEN x IS NULL THEN regexp_replace(regexp_replace(raw, '(\\["\\/bfnrt]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u(?:[0-9abcefABCEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\|[\x00-\x1f]',
+        concat('\1', chr(65533)), 'g'), concat('(\\["\\/bfnrt]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u(?:[0-9abcefABCEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))', chr(65533)), '\1', 'g')
+      WHEN TRY_CAST(x[2] AS INTEGER) IS NULL OR (x[3] IS NULL AND x[5] IS NULL AND x[11] IS NULL) THEN raw END AS other
+  FROM read
+), opened AS (
+  SELECT raw, x, CASE WHEN other IS NULL OR TRY(json_type(other, '$.response')) IS DISTINCT FROM 'VARCHAR' THEN other
+      WHEN json_valid(other->>'$.response') THEN concat('{"custom_id":', other->'$.custom_id', ',"asked_at":',
+        coalesce(other->'$.asked_at', 'null'), ',"error":', coalesce(other->'$.error', 'null'), ',"response":', other->>'$.response', '}')
+      ELSE other END AS other
+  FROM odd
+), seen AS (
+  SELECT raw, x, other, CASE WHEN other IS NOT NULL THEN TRY(json_extract(other, [
+      '$.response.body', '$.response', '$.body', '$.result', '$.response.body.body'])) END AS objects
+  FROM opened
+), unfolded AS (
+  SELECT raw, x, other, CASE WHEN objects IS NOT NULL THEN list_transform(list_transform(objects,
+      lambda object: CASE WHEN starts_with(object::VARCHAR, '"') THEN object->>'$' ELSE object::VARCHAR END),
+      lambda text: CASE WHEN starts_with(ltrim(text), '{') AND json_valid(text) THEN text END) END AS replies
+  FROM seen
+), found AS (
+  SELECT raw, x, other, CASE WHEN replies IS NOT NULL THEN coalesce(
+      list_filter(replies, lambda reply: json_exists(reply, '$.{reply_key}'))[1],
+      list_filter(replies, lambda reply: json_type(reply, '$.error') <> 'NULL')[1]) END AS reply
+  FROM unfolded
+), moved AS (
+  SELECT raw, x, other, CASE WHEN reply IS NULL THEN other ELSE concat('{"custom_id":', coalesce(other->'$.custom_id', 'null'),
+      ',"asked_at":', coalesce(other->'$.asked_at', 'null'), ',"error":', coalesce(other->'$.error', 'null'),
+      ',"response":{"status_code":', coalesce(coalesce(
+        TRY_CAST(other->>'$.response.status_code' AS INTEGER), TRY_CAST(other->>'$.response.status' AS INTEGER),
+        TRY_CAST(other->>'$.status_code' AS INTEGER), TRY_CAST(other->>'$.status' AS INTEGER),
+        CASE WHEN json_exists(reply, '$.{reply_key}') THEN 200 END)::VARCHAR, 'null'), ',"body":', reply, '}}') END AS line
+  FROM found
+), split AS (
+  SELECT raw, line, x, x IS NOT NULL AS ok
+  FROM (
+    SELECT raw, coalesce(line, raw) AS line, CASE WHEN line IS NULL THEN x ELSE TRY(line->>[
+      '$.custom_id', '$.response.status_code', '{content}', '{refusal}', '{finish}', '$.response.body.model',
+      '{tokens_in}', '{tokens_cached}', '{tokens_out}', '$.response.body.service_tier',
+      '$.response.body.error', '$.asked_at', '$.error']) END AS x
+    FROM moved
   )
 ), told AS (
-  SELECT TRY_CAST(CASE WHEN ok THEN x[1]
-      ELSE regexp_extract(line, '"custom_id"\s*:\s*"([0-9a-fA-F-]{36})"', 1) END AS UUID) AS custom_id,
-    ok, TRY_CAST(x[2] AS INTEGER) AS status, {content_sql} AS content, {refusal_sql} AS refusal, {finish_sql} AS finish,
-    x[6] AS model,
+  SELECT TRY_CAST(coalesce(x[1], regexp_extract(line, '"custom_?[iI]d"\s*:\s*"([0-9a-fA-F-]{36})"', 1)) AS UUID) AS custom_id,
+    ok, TRY_CAST(x[2] AS INTEGER) AS status, {content_sql} AS given, nullif({refusal_sql}, '') AS refusal,
+    nullif({finish_sql}, '') AS finish, x[6] AS model,
     TRY_CAST(x[7] AS BIGINT) AS tokens_in, TRY_CAST(x[8] AS BIGINT) AS tokens_cached, TRY_CAST(x[9] AS BIGINT) AS tokens_out,
-    x[10] AS tier, x[11] AS body_error, TRY_CAST(x[12] AS TIMESTAMP) AS asked_at, {vector_sql} AS vector, line
+    x[10] AS tier, TRY_CAST(x[12] AS TIMESTAMP) AS asked_at, {vector_sql} AS vector, raw, line,
+    -- Present is not true: an error without a word or a number in it means nothing.
+    CASE WHEN x[11] IS NOT NULL AND regexp_matches(regexp_replace(x[11], '"[^"]*"\s*:|null|false', '', 'g'), '[1-9A-Za-z]') THEN x[11] END AS body_error,
+    CASE WHEN x[13] IS NOT NULL AND regexp_matches(regexp_replace(x[13], '"[^"]*"\s*:|null|false', '', 'g'), '[1-9A-Za-z]') THEN x[13] END AS line_error
   FROM split
+), typed AS (
+  -- What begins like JSON, or is a number or a truth value, may be a text or a thing of that type: only its place tells.
+  SELECT *, status BETWEEN 200 AND 299 AND body_error IS NULL AND line_error IS NULL AS good,
+    CASE WHEN '{text_key}' <> '' AND ok AND CASE
+        WHEN starts_with(given, '{') OR starts_with(given, '[') THEN regexp_matches(line, '"{text_key}"\s*:\s*[^"\s]')
+        ELSE regexp_matches(given, '^(true|false|-?[0-9][0-9.eE+-]*|NaN|-?Infinity)$') END
+      THEN json_type(line, '{content}') END AS type
+  FROM told
+), joined AS (
+  SELECT * EXCLUDE (given), CASE
+      WHEN type IS NULL OR type = 'VARCHAR' THEN given
+      WHEN type = 'ARRAY' THEN array_to_string(list_filter(list_transform(json_extract(line, '{content}[*]'),
+        lambda part: CASE WHEN starts_with(part::VARCHAR, '"') THEN part->>'$'
+          WHEN coalesce(part->>'$.type', 'text') NOT IN ('text', 'output_text') THEN NULL
+          WHEN json_type(part, '$.text') = 'VARCHAR' THEN part->>'$.text' END), lambda text: text IS NOT NULL), '') END AS content
+  FROM typed
 ), checked AS (
-  SELECT *, status BETWEEN 200 AND 299 AND body_error IS NULL AS good,
-    CASE WHEN status BETWEEN 200 AND 299 AND body_error IS NULL AND content IS NOT NULL AND refusal IS NULL
-              AND coalesce(finish, 'stop') NOT IN ('length', 'content_filter', 'incomplete', 'failed', 'cancelled')
+  SELECT * EXCLUDE (type), type IS NOT NULL AND type <> 'VARCHAR' AND coalesce(content, '') = '' AS no_text,
+    finish IS NULL OR lower(finish) IN ({good_finishes}) AS ended_well,
+    CASE WHEN good AND content IS NOT NULL AND refusal IS NULL AND (finish IS NULL OR lower(finish) IN ({good_finishes}))
          THEN {check} END AS wrong,
     -- Looked for only where there is no answer, for each place that is looked at costs time in every line.
-    CASE WHEN ok AND (body_error IS NOT NULL OR status IS NULL OR status NOT BETWEEN 200 AND 299) THEN line->>[
+    CASE WHEN ok AND NOT coalesce(good, false) THEN line->>[
       '$.error.code', '$.error.message', '$.response.body.error.code', '$.response.body.error.message',
-      '$.response.body.error.type'] END AS e
-  FROM told
+      '$.response.body.error.type', '$.response.body.code', '$.response.body.message', '$.response.body.detail',
+      '$.response.body.detail[0].msg', '$.response.body', '$.error.type', '$.response.body.errors'] END AS e,
+    CASE WHEN good AND coalesce(content, '') = '' THEN line->>[
+      '{thoughts}.reasoning_content', '{thoughts}.reasoning', '$.response.body'] END AS t
+  FROM joined
+), named AS (
+  SELECT *, nullif(nullif(coalesce(e[3], e[5], e[6], e[1], e[11]), ''), 'null') AS told_code,
+    NOT ok OR (status IS NULL AND body_error IS NULL AND line_error IS NULL) AS unreadable
+  FROM checked
 ), coded AS (
-  SELECT *, CASE
-      WHEN NOT ok THEN 'unreadable_line'
+  SELECT *, coalesce(CASE WHEN status BETWEEN 200 AND 299 AND TRY_CAST(told_code AS INTEGER) BETWEEN 400 AND 599
+      THEN TRY_CAST(told_code AS INTEGER) END, status) AS meant, CASE
+      WHEN unreadable THEN 'unreadable_results'
       WHEN good AND refusal IS NOT NULL THEN 'refusal'
-      WHEN good AND finish IN ('length', 'content_filter', 'incomplete', 'failed', 'cancelled') THEN finish
+      WHEN good AND NOT ended_well THEN CASE WHEN regexp_matches(finish, '^[\w.:-]{1,40}$') THEN finish ELSE 'unknown_finish' END
+      WHEN good AND no_text THEN 'not_text'
       WHEN good AND coalesce(content, '') = '' THEN 'no_content'
       WHEN good AND wrong IS NOT NULL THEN 'bad_shape'
       WHEN good THEN NULL
-      ELSE coalesce(e[3], e[5], e[1], CASE WHEN status IS NULL THEN 'no_response' ELSE concat('http_', status) END) END AS code
-  FROM checked
+      WHEN regexp_matches(told_code, '^[\w.:-]{1,60}$') THEN CASE WHEN regexp_matches(told_code, '^[0-9]+$') THEN 'http_' ELSE '' END || told_code
+      ELSE CASE WHEN status IS NULL THEN 'error' ELSE concat('http_', status) END END AS code
+  FROM named
 )
-SELECT custom_id, status, coalesce(ok AND good, false) AS good, asked_at, code,
+SELECT custom_id, status, coalesce(ok AND good, false) AS good, unreadable, asked_at, code,
   CASE WHEN code IS NULL THEN 'answered'
-       WHEN NOT ok THEN 'retryable'
-       WHEN good THEN 'failed'
-       WHEN code IN ({blocking}) OR status = 401 THEN 'released'
+       WHEN unreadable OR good THEN 'failed'
+       WHEN code IN ({blocking}) OR meant = 401 THEN 'released'
        WHEN code IN ('batch_expired', 'batch_cancelled', 'rate_limit_exceeded', 'server_error') THEN 'retryable'
-       WHEN status IS NULL OR status IN (0, 408, 409, 429) OR status >= 500 THEN 'retryable'
+       WHEN meant IS NULL OR meant IN (0, 408, 409, 429) OR meant >= 500 THEN 'retryable'
        ELSE 'failed' END AS outcome,
-  CASE code WHEN 'refusal' THEN refusal WHEN 'bad_shape' THEN wrong
-    WHEN 'length' THEN 'the answer was cut at the limit of tokens'
-    WHEN 'content_filter' THEN 'the provider''s filter withheld the answer'
-    WHEN 'no_content' THEN 'the answer has no content'
-    WHEN 'incomplete' THEN 'the provider ended the answer before it was complete'
-    WHEN 'failed' THEN coalesce(e[4], body_error, 'the provider could not make an answer')
-    WHEN 'unreadable_line' THEN 'the result line is not JSON'
-    ELSE coalesce(e[4], body_error, e[2]) END AS message,
-  CASE WHEN vector IS NULL AND (code IS NULL OR code IN ('bad_shape', 'length')) THEN content END AS content,
+  CASE WHEN code IS NULL THEN NULL
+    WHEN unreadable THEN concat('this result line cannot be read: ', left(raw, 200))
+    WHEN code = 'refusal' THEN refusal
+    WHEN code = 'bad_shape' THEN wrong
+    WHEN NOT good THEN left(coalesce(nullif(e[4], ''), nullif(e[2], ''), nullif(e[7], ''), nullif(e[9], ''), nullif(e[8], ''),
+      body_error, nullif(e[12], ''), line_error, nullif(e[10], '')), 1000)
+    ELSE concat(CASE
+      WHEN lower(finish) IN ({cut_finishes}) THEN 'the answer was cut at the limit of tokens'
+      WHEN code = 'content_filter' THEN 'the provider''s filter withheld the answer'
+      WHEN code = 'incomplete' THEN 'the provider ended the answer before it was complete'
+      WHEN code = 'failed' THEN 'the provider could not make an answer'
+      WHEN code = 'not_text' THEN 'the content of the answer is not text'
+      WHEN code = 'no_content' THEN 'the answer has no content'
+      ELSE concat('the answer ended with the reason ', left(finish, 100), ', which is not known to be good') END,
+      CASE WHEN coalesce(t[1], t[2], '') <> '' THEN concat('; the model wrote only its reasoning: ', left(coalesce(t[1], t[2]), 200))
+        WHEN code = 'no_content' AND finish IS NULL AND t[3] IS NOT NULL THEN concat('; the reply begins: ', left(t[3], 200)) END)
+    END AS message,
+  CASE WHEN vector IS NULL AND status BETWEEN 200 AND 299 THEN nullif(content, '') END AS content,
   CASE WHEN code IS NULL THEN vector END AS vector,
-  finish, model, tokens_in, tokens_cached, tokens_out, tier,
-  CASE WHEN code IS NOT NULL THEN line END AS raw, hash(line) AS mark
+  finish AS finish_reason, model, tokens_in, tokens_cached, tokens_out, tier,
+  CASE WHEN code IS NOT NULL THEN raw END AS raw, hash(raw) AS mark
 FROM coded;
 
 -- forbidden: what is refused for the right to ask is the key's matter where no line was answered, else the request's own
-UPDATE sqlbatch_judged SET outcome = 'released'
-WHERE status = 403 AND outcome = 'failed' AND NOT EXISTS (FROM sqlbatch_judged WHERE good);
+UPDATE sqlbatch_parsed_results SET outcome = 'released'
+WHERE status = 403 AND outcome = 'failed' AND NOT EXISTS (FROM sqlbatch_parsed_results WHERE good);
 
 -- claim: load a batch's results only once
 UPDATE sqlbatch.batches SET state = 'loaded', loaded_at = $now::TIMESTAMP
@@ -89,9 +169,9 @@ WITH ours AS (
 ), found AS (
   SELECT count(DISTINCT m.custom_id) AS requests
   FROM (SELECT custom_id FROM sqlbatch.batch_requests WHERE list_contains($batches::UUID[], batch_id)) m
-  SEMI JOIN sqlbatch_judged j ON j.custom_id = m.custom_id
+  SEMI JOIN (FROM sqlbatch_parsed_results WHERE NOT unreadable) j ON j.custom_id = m.custom_id
 ), lines AS (
-  SELECT count(*) AS lines, count(*) FILTER (status = 403) AS forbidden FROM sqlbatch_judged
+  SELECT count(*) AS lines, count(*) FILTER (status = 403) AS forbidden FROM sqlbatch_parsed_results
 )
 SELECT 1 FROM ours, found, lines
 WHERE ours.batches = len($batches::UUID[]) AND found.requests = ours.requests AND lines.lines = ours.requests AND lines.forbidden = 0
@@ -103,39 +183,45 @@ WHERE list_contains($batches::UUID[], batch_id) AND state = 'ended'
 RETURNING batch_id;
 
 -- all_results: one result for each request of some batches, where their lines are known to be just these
-INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
-  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw, vector)
-SELECT j.custom_id, m.batch_id, 'batch', j.outcome, j.code, j.message, j.content, j.finish, j.model,
-  j.tokens_in, j.tokens_cached, j.tokens_out, j.tier, b.planned_at, $now::TIMESTAMP, j.raw, j.vector
-FROM sqlbatch_judged j
+INSERT INTO sqlbatch.results BY NAME
+SELECT j.* EXCLUDE (status, good, unreadable, asked_at, mark), m.batch_id, 'batch' AS source, b.planned_at AS asked_at,
+  $now::TIMESTAMP AS received_at
+FROM sqlbatch_parsed_results j
 JOIN (SELECT batch_id, custom_id FROM sqlbatch.batch_requests WHERE list_contains($batches::UUID[], batch_id)) m
   ON m.custom_id = j.custom_id
 JOIN sqlbatch.batches b ON b.batch_id = m.batch_id;
 
--- chosen: the line that counts for each request: the first that answers it, or the first
+-- chosen: the line that counts for each request: the first that answers it, or the first that can be read, or the first
 CREATE OR REPLACE TEMP TABLE sqlbatch_chosen_lines AS
-SELECT custom_id, coalesce(min(rowid) FILTER (outcome = 'answered'), min(rowid)) AS place
-FROM sqlbatch_judged WHERE custom_id IS NOT NULL GROUP BY custom_id;
+SELECT custom_id, coalesce(min(rowid) FILTER (outcome = 'answered'), min(rowid) FILTER (NOT unreadable), min(rowid)) AS place,
+  bool_or(NOT unreadable) AS readable
+FROM sqlbatch_parsed_results WHERE custom_id IS NOT NULL GROUP BY custom_id;
 
--- unread: requests of a batch that none of the lines read is for, and lines that are for none of them or one too many
-SELECT b.requests - r.read, (SELECT count(*) FROM sqlbatch_judged) - r.read
-FROM sqlbatch.batches b, (
-  SELECT count(*) AS read FROM sqlbatch.batch_requests m
-  SEMI JOIN sqlbatch_chosen_lines c ON c.custom_id = m.custom_id
-  WHERE m.batch_id = $batch_id::UUID
-) r
-WHERE b.batch_id = $batch_id::UUID;
+-- evidence: requests of a batch with a line that can be read; lines that are for none of its requests or one too many; and
+-- lines that cannot be read or name none of its requests, with the beginning of the first of them
+-- A line that cannot be read says nothing where another one of the same request can.
+WITH ours AS MATERIALIZED (SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID),
+known AS (SELECT count(*) AS lines, count(*) FILTER (c.readable) AS readable FROM sqlbatch_chosen_lines c SEMI JOIN ours ON ours.custom_id = c.custom_id),
+strange AS (
+  SELECT j.rowid AS place, coalesce(j.raw, concat('custom_id ', j.custom_id)) AS text
+  FROM sqlbatch_parsed_results j
+  ANTI JOIN (SELECT c.custom_id FROM sqlbatch_chosen_lines c SEMI JOIN ours ON ours.custom_id = c.custom_id WHERE c.readable) r
+    ON r.custom_id = j.custom_id
+)
+SELECT known.readable, (SELECT count(*) FROM sqlbatch_parsed_results) - known.lines, (SELECT count(*) FROM strange),
+  (SELECT arg_min(left(text, 1000), place) FROM strange)
+FROM known;
 
--- results: one result for each request of the manifest; what is in neither file is missing, what was handed in is there
-INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, content, finish_reason, model,
-  tokens_in, tokens_cached, tokens_out, tier, asked_at, received_at, raw, vector)
-SELECT m.custom_id, $batch_id::UUID, 'batch', coalesce(j.outcome, $outcome),
-  CASE WHEN j.custom_id IS NULL THEN $code ELSE j.code END,
-  CASE WHEN j.custom_id IS NULL THEN $message ELSE j.message END,
-  j.content, j.finish, j.model, j.tokens_in, j.tokens_cached, j.tokens_out, j.tier,
-  $asked_at::TIMESTAMP, $now::TIMESTAMP, j.raw, j.vector
+-- of_batch: one result for each request of the manifest, by its line or by what is said of those without; what was loaded
+-- by hand is there already
+INSERT INTO sqlbatch.results BY NAME
+SELECT j.* EXCLUDE (custom_id, outcome, code, message, status, good, unreadable, asked_at, mark), m.custom_id,
+  $batch_id::UUID AS batch_id, 'batch' AS source, coalesce(j.outcome, $outcome) AS outcome,
+  CASE WHEN j.custom_id IS NULL THEN $code ELSE j.code END AS code,
+  CASE WHEN j.custom_id IS NULL THEN $message ELSE j.message END AS message,
+  $asked_at::TIMESTAMP AS asked_at, $now::TIMESTAMP AS received_at
 FROM sqlbatch.batch_requests m
-LEFT JOIN (SELECT j.* FROM sqlbatch_judged j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid) j ON j.custom_id = m.custom_id
+LEFT JOIN (SELECT j.* FROM sqlbatch_parsed_results j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid) j ON j.custom_id = m.custom_id
 ANTI JOIN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load') h ON h.custom_id = m.custom_id
 WHERE m.batch_id = $batch_id::UUID;
 
@@ -146,19 +232,18 @@ WITH ours AS MATERIALIZED (
   SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID
 ), spare AS MATERIALIZED (
   SELECT j.mark, CASE WHEN j.custom_id IS NULL THEN 'no custom_id of ours' ELSE 'not in this batch' END AS reason
-  FROM sqlbatch_judged j ANTI JOIN ours ON ours.custom_id = j.custom_id
+  FROM sqlbatch_parsed_results j ANTI JOIN ours ON ours.custom_id = j.custom_id
   UNION ALL
   SELECT other.mark, 'a second, different result'
   FROM sqlbatch_chosen_lines c
-  JOIN sqlbatch_judged other ON other.custom_id = c.custom_id AND other.rowid <> c.place
-  JOIN sqlbatch_judged used ON used.rowid = c.place
+  JOIN sqlbatch_parsed_results other ON other.custom_id = c.custom_id AND other.rowid <> c.place
+  JOIN sqlbatch_parsed_results used ON used.rowid = c.place
   SEMI JOIN ours ON ours.custom_id = c.custom_id
   WHERE (used.status, used.code, used.message, used.content, used.vector)
     IS DISTINCT FROM (other.status, other.code, other.message, other.content, other.vector)
 ), lines AS (
   SELECT hash(line) AS mark, any_value(line) AS line
-  FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
-    auto_detect = false, strict_mode = false, max_line_size = 33554432, buffer_size = 33554432, ignore_errors = true)
+  FROM ({lines})
   WHERE hash(line) IN (SELECT mark FROM spare)
   GROUP BY ALL
 )
@@ -166,31 +251,31 @@ SELECT $batch_id::UUID, s.reason, l.line, $now::TIMESTAMP
 FROM spare s JOIN lines l ON l.mark = s.mark;
 
 -- same_for_all: one result for each request of a batch that brought no files
-INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, asked_at, received_at)
-SELECT m.custom_id, $batch_id::UUID, 'batch', $outcome, $code, $message, $asked_at::TIMESTAMP, $now::TIMESTAMP
+INSERT INTO sqlbatch.results BY NAME
+SELECT m.custom_id, $batch_id::UUID AS batch_id, 'batch' AS source, $outcome AS outcome, $code AS code, $message AS message,
+  $asked_at::TIMESTAMP AS asked_at, $now::TIMESTAMP AS received_at
 FROM sqlbatch.batch_requests m
 ANTI JOIN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load') h ON h.custom_id = m.custom_id
 WHERE m.batch_id = $batch_id::UUID;
 
 -- line_errors: the requests that a failed batch's errors name by their lines failed, the others are released
 -- Where no request is named, the cause may be in any of them, and the attempt counts.
-INSERT INTO sqlbatch.results (custom_id, batch_id, source, outcome, code, message, asked_at, received_at)
+INSERT INTO sqlbatch.results BY NAME
 WITH lines AS (
-  SELECT row_number() OVER () AS line, TRY_CAST(text->>'$.custom_id' AS UUID) AS custom_id
-  FROM read_csv({files}, columns = {text: 'VARCHAR'}, delim = E'\x01', quote = '', escape = '', header = false,
-    auto_detect = false, strict_mode = false, max_line_size = 201326592, buffer_size = 402653184, parallel = false)
+  SELECT row_number() OVER () AS number, TRY_CAST(line->>'$.custom_id' AS UUID) AS custom_id
+  FROM ({lines})
 ), named AS (
   SELECT l.custom_id, any_value(e.code) AS code, any_value(e.message) AS message
   FROM lines l JOIN (
     SELECT unnest($lines::BIGINT[]) AS line, unnest($codes::VARCHAR[]) AS code, unnest($messages::VARCHAR[]) AS message
-  ) e ON e.line = l.line
+  ) e ON e.line = l.number
   WHERE l.custom_id IS NOT NULL
   GROUP BY l.custom_id
 )
-SELECT m.custom_id, $batch_id::UUID, 'batch',
-  CASE WHEN n.custom_id IS NOT NULL THEN 'failed' WHEN EXISTS (FROM named) THEN 'released' ELSE 'retryable' END,
-  coalesce(n.code, 'batch_failed'), coalesce(n.message, 'another line of its file was refused'),
-  $asked_at::TIMESTAMP, $now::TIMESTAMP
+SELECT m.custom_id, $batch_id::UUID AS batch_id, 'batch' AS source,
+  CASE WHEN n.custom_id IS NOT NULL THEN 'failed' WHEN EXISTS (FROM named) THEN 'released' ELSE 'retryable' END AS outcome,
+  coalesce(n.code, 'batch_failed') AS code, coalesce(n.message, 'another line of its file was refused') AS message,
+  $asked_at::TIMESTAMP AS asked_at, $now::TIMESTAMP AS received_at
 FROM sqlbatch.batch_requests m LEFT JOIN named n ON n.custom_id = m.custom_id
 ANTI JOIN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load') h ON h.custom_id = m.custom_id
 WHERE m.batch_id = $batch_id::UUID;
@@ -198,8 +283,20 @@ WHERE m.batch_id = $batch_id::UUID;
 -- counts: results of a batch by outcome, and lines put aside
 SELECT count(*) FILTER (outcome = 'answered'), count(*) FILTER (outcome = 'failed'), count(*) FILTER (outcome = 'retryable'),
   count(*) FILTER (outcome = 'released'), (SELECT count(*) FROM sqlbatch.quarantine WHERE batch_id = $batch_id::UUID),
+  count(*) FILTER (code = 'unreadable_results'),
   any_value(coalesce(message, code)) FILTER (outcome = 'released'), any_value(code) FILTER (outcome = 'released')
 FROM sqlbatch.results WHERE batch_id = $batch_id::UUID;
+
+-- looked: the result files of a batch could not be used; what the provider says of them now is noted
+UPDATE sqlbatch.batches SET looks = coalesce(looks, 0) + 1, output_file_id = $output_file_id, error_file_id = $error_file_id,
+  completed = $completed
+WHERE batch_id = $batch_id::UUID AND state = 'ended';
+
+-- block: the open jobs that want what could not be read of a batch wait for their user
+UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = $code, paused_until = TIMESTAMP '9999-12-31'
+WHERE finished_at IS NULL AND cancelled_at IS NULL AND job_id IN (
+  SELECT w.job_id FROM sqlbatch.wanted w
+  JOIN sqlbatch.results r ON r.custom_id = w.custom_id AND r.batch_id = $batch_id::UUID AND r.code = $code);
 
 -- unjudged: one row where a job's first results may be there and are not judged yet
 SELECT 1 FROM sqlbatch.jobs WHERE job_id = $job_id AND failing IS NULL AND requests * max_attempts >= $first;
@@ -207,6 +304,6 @@ SELECT 1 FROM sqlbatch.jobs WHERE job_id = $job_id AND failing IS NULL AND reque
 -- tried: results of what a job has sent since it began, and how many of them could be used
 SELECT count(*), count(*) FILTER (r.outcome = 'answered')
 FROM sqlbatch.results r
-WHERE r.source = 'batch' AND r.outcome <> 'released'
+WHERE r.source = 'batch' AND r.outcome <> 'released' AND r.code IS DISTINCT FROM 'unreadable_results'
   AND r.asked_at >= (SELECT created_at FROM sqlbatch.jobs WHERE job_id = $job_id)
   AND r.custom_id IN (SELECT custom_id FROM sqlbatch.wanted WHERE job_id = $job_id);

@@ -134,7 +134,8 @@ CREATE TABLE batches (
   batch_factor   DOUBLE,           -- the part of the ordinary price that the provider asks; 0: it is free; NULL: not known
   reserved       DOUBLE,           -- dollars that it may cost at most, of a job with a budget
   taken_from     VARCHAR,          -- who had its upload before, and left it behind
-  doubled        BIGINT            -- how many of its requests had been sent again when it appeared after all
+  doubled        BIGINT,           -- how many of its requests had been sent again when it appeared after all
+  looks          BIGINT            -- how often its result files were fetched and could not be used
 );
 
 -- The manifest: which requests a batch carries. Append-only.

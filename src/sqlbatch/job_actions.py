@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.batches import judge_again as again
-from sqlbatch.batches.import_files import Imported, read_files, readable
+from sqlbatch.batches.import_files import Imported, forget_kept, read_files, readable
 from sqlbatch.config import did_you_mean
 from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidOption, JobError
+from sqlbatch.paths import state_dir
 from sqlbatch.query import target
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
 from sqlbatch.query.enrichment import Enrichment
@@ -59,10 +60,11 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> target.
 
 
 def import_files(
-    database: Database, job_id: int, files: Sequence[Path], *, replacing: bool = False
+    database: Database, job_id: int, files: Sequence[Path], *, replacing: bool = False, as_whole: bool = False
 ) -> tuple[Imported, target.Joined]:
     """Load result files that were fetched by hand, and write the target; a job that has all it wants is done by it.
 
+    With `as_whole` a file stands for its batch's, which could not be read: what it lacks may be sent again.
     Raises JobError where a newer job has the target, or no line of the files is a result of it.
     """
     readable(files)
@@ -72,9 +74,17 @@ def import_files(
         newest = jobs.find(session, job.target)
         if newest.job_id != job_id:
             raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
-        return read_files(session, job_id, job.created_at, files, check_of)
+        imported = read_files(session, job_id, job.created_at, files, check_of, as_whole=as_whole)
+        if as_whole:
+            # What the files lack is sent again: a job that had ended without it is open again.
+            session.run("submit.resume", {"job_id": job_id})
+            session.run("cancel.reopen", {"job_id": job_id})
+        return imported
 
     imported = database.write(write)
+    kept = state_dir(database) / "unreadable"
+    if kept.exists():
+        database.read(lambda session: forget_kept(session, kept))
     job = database.read(lambda session: jobs.find(session, str(job_id)))
     joined = finish(database, job_id) if job.open and not job.pending else None
     return imported, joined or load(database, job_id, replacing=replacing)

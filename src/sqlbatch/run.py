@@ -18,6 +18,7 @@ from sqlbatch.batches import step, submit
 from sqlbatch.batches.budget import BUDGET
 from sqlbatch.batches.context import StepContext
 from sqlbatch.batches.events import Activity, Event, Loaded, Packed, Submitted, Waiting
+from sqlbatch.batches.parse_results import UNREADABLE
 from sqlbatch.batches.plan import count_batches
 from sqlbatch.db import jobs, prices
 from sqlbatch.db.database import Database, scratch_name
@@ -272,7 +273,9 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
         # What the answers ask for now is sent by the next step.
         return StepResult(moved=True, seconds=0)
     unsettled, seconds = polling.left(context)
-    if not unsettled:
+    now = context.database.read(lambda session: jobs.find(session, str(context.job_id)))
+    # Results that cannot be read do not count as failed before the user has seen them.
+    if not unsettled and now.blocked_code != UNREADABLE:
         yield Activity("writing the target")
         ended = finish(context.database, context.job_id) is not None
         step.tidy(context.database, context.spool)

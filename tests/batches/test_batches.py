@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import run
-from sqlbatch.batches import arrivals, request_file
+from sqlbatch import job_actions, run
+from sqlbatch.batches import request_file, results
 from sqlbatch.batches.events import Loaded, Submitted, Waiting
 from sqlbatch.batches.replies import ProviderFile
 from sqlbatch.batches.step import KEPT_FILES, WAVE
-from sqlbatch.errors import ProviderRefused, ProviderUnreachable
+from sqlbatch.errors import JobError, ProviderRefused, ProviderUnreachable
 
 from .bench import HTTP, SPEED
 
@@ -203,10 +203,15 @@ def test_counts_that_lie_are_not_believed(bench: Bench) -> None:
     bench.check(20, once=False)
 
 
-def test_a_completed_batch_without_any_file_is_missing_not_answered(bench: Bench) -> None:
+def test_a_completed_batch_without_any_file_is_not_paid_again_unasked(bench: Bench) -> None:
     bench.control.faults({"name": "missing_line", "once": True})
-    bench.enrich(4)
-    assert ("retryable", "missing", 4) in bench.outcomes()
+    job_id = bench.begin(4)
+    with pytest.raises(JobError, match=r"blocked: unreadable results: batch .*: it is completed, and has no"):
+        bench.wait(job_id)
+    assert bench.outcomes() == [("failed", "unreadable_results", 4)]
+    assert len(bench.control.ledger()) == 4
+    job_actions.retry(bench.database, job_id, "unreadable_results")
+    bench.wait(job_id)
     bench.check(4, once=False)
 
 
@@ -259,7 +264,7 @@ def test_one_result_file_that_is_gone_does_not_cost_the_other(bench: Bench) -> N
 def test_one_404_of_a_fresh_result_file_gives_nothing_up(bench: Bench) -> None:
     bench.control.faults({"name": "error", "on": CONTENT, "status": 404, "count": 1})
     bench.enrich(5)
-    assert "it is asked for again" in bench.held
+    assert "does not have its result file yet" in bench.held
     bench.check(5)
 
 
@@ -270,7 +275,7 @@ def test_files_are_not_taken_for_gone_with_a_key_that_sees_nothing(bench: Bench)
     bench.control.faults({"name": "error", "on": CONTENT, **gone})
     bench.sql(
         "UPDATE sqlbatch.batches SET state = 'ended', status = 'completed', output_file_id = 'file-x', "
-        "ended_at = planned_at - INTERVAL 1 DAY"
+        "ended_at = planned_at - INTERVAL 1 DAY, looks = 1"
     )
     bench.control.faults({"name": "error", "on": CONTENT, **gone}, {"name": "error", "on": RETRIEVE, **gone})
     with pytest.raises(ProviderRefused):
@@ -366,16 +371,13 @@ def test_a_line_of_20_mb_and_strange_characters_come_through(bench: Bench) -> No
     assert bench.sql("SELECT contains(response, 'a' || chr(0) || 'b') FROM answers WHERE text = 'row 2'") == [(True,)]
 
 
-def test_a_line_of_broken_utf8_costs_no_other_line(bench: Bench) -> None:
+def test_a_line_of_broken_utf8_is_kept_with_what_can_be_read_of_it(bench: Bench) -> None:
     job_id = bench.begin(6)
     bench.until_ended(job_id)
     rewrite(bench, lambda content: content.replace(b'"row 3"', b'"row \xff\xfe"', 1))
     bench.wait(job_id)
-    assert [(event.answered, event.retryable) for event in bench.loaded] == [(5, 1), (1, 0)]
-    ((code, raw),) = bench.sql("SELECT code, raw FROM sqlbatch.failures")
-    assert code == "unreadable_line"
-    assert r'"row \xff\xfe"' in raw
-    bench.check(6, once=False)
+    assert [(event.answered, event.retryable) for event in bench.loaded] == [(6, 0)]
+    assert ("row 3", "row \ufffd\ufffd") in [row[:2] for row in bench.target()]
     assert bench.leftovers() == []
 
 
@@ -428,7 +430,7 @@ def test_batches_that_ended_meanwhile_are_loaded_at_once_unless_one_wants_a_clos
     bench.control.until_ended()
     bench.control.faults()
     ran = bench.blocks_of_a_step(job_id)
-    assert (ran.count("results.all_results"), ran.count("results.results")) == ((1, 0) if fault is None else (0, 3))
+    assert (ran.count("results.all_results"), ran.count("results.of_batch")) == ((1, 0) if fault is None else (0, 3))
     assert len(bench.loaded) == 3
     bench.wait(job_id)
     bench.check(12, once=fault is None or fault["name"] != "missing_line")
@@ -440,14 +442,14 @@ def test_result_files_that_another_process_has_loaded_and_tidied_away_are_not_mi
     bench = bench.within(max_requests=4)
     job_id = bench.begin(12)
     bench.until_ended(job_id)
-    load = arrivals._load
+    load = results._load
 
     def after_another(*given: Any) -> Iterator[Any]:
-        monkeypatch.setattr(arrivals, "_load", load)
+        monkeypatch.setattr(results, "_load", load)
         bench.wait(job_id)
         yield from load(*given)
 
-    monkeypatch.setattr(arrivals, "_load", after_another)
+    monkeypatch.setattr(results, "_load", after_another)
     bench.sync(job_id)
     assert bench.job(job_id).status == "done"
     bench.check(12)

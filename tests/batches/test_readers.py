@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch.batches.judge import judge
+from sqlbatch.batches.parse_results import parse_results
 from sqlbatch.query.request import ENDPOINTS, check_of, find_endpoint
 from tests.query.support import database
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ID = "00000000-0000-0000-0000-000000000001"
 
 
-def chat(content: str | None = "x", finish: str = "stop", **message: Any) -> dict[str, Any]:
+def chat(content: Any = "x", finish: Any = "stop", **message: Any) -> dict[str, Any]:
     usage = {"prompt_tokens": 8, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
     return {"choices": [{"message": {"content": content, **message}, "finish_reason": finish}], "usage": usage}
 
@@ -55,7 +55,7 @@ CASES: list[tuple[str, str, int, dict[str, Any], tuple[str, str | None]]] = [
     ("chat", GENRE, 200, chat(None, "content_filter"), ("failed", "content_filter")),
     ("chat", GENRE, 200, chat(None, refusal="I will not."), ("failed", "refusal")),
     ("chat", "", 200, chat(""), ("failed", "no_content")),
-    ("chat", "", 200, chat(None, "tool_calls", tool_calls=[{}]), ("failed", "no_content")),
+    ("chat", "", 200, chat(None, "tool_calls", tool_calls=[{}]), ("failed", "tool_calls")),
     ("chat", "", 200, {"choices": []}, ("failed", "no_content")),
     ("chat", "JSON", 200, chat("[1]"), ("failed", "bad_shape")),
     ("chat", "", 400, {"error": {"code": "invalid_value", "message": "No."}}, ("failed", "invalid_value")),
@@ -120,8 +120,8 @@ def _judged(
     line = {"custom_id": ID, "response": {"status_code": status, "body": body}, "error": None}
     file.write_text(json.dumps(line) + "\n")
     with database().session() as session:
-        judge(session, [file], path, check_of(path, returns))
+        parse_results(session, [file], path, check_of(path, returns))
         if billed:
-            assert session.sql("SELECT tokens_in, tokens_cached, tokens_out FROM sqlbatch_judged") == [billed]
-        ((found,),) = [session.sql("SELECT outcome, code, message, content, vector FROM sqlbatch_judged")]
+            assert session.sql("SELECT tokens_in, tokens_cached, tokens_out FROM sqlbatch_parsed_results") == [billed]
+        ((found,),) = [session.sql("SELECT outcome, code, message, content, vector FROM sqlbatch_parsed_results")]
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import duckdb
 import pytest
 
 from sqlbatch import options, run
-from sqlbatch.batches.readers import reader_of
+from sqlbatch.batches.parse_results import places_of
 from sqlbatch.db.database import Database, scratch_name
 from sqlbatch.db.sql import quote_identifier, quote_literal, statement
 from sqlbatch.named_sql import blocks, read_sql, sql_folder
@@ -45,16 +44,17 @@ PLACES = {
     "value": "sqlbatch_content",
     "columns": "* EXCLUDE (sqlbatch_failed)",
     "extra": "0", "more": "", "look": "",
+    "file": "'lines.jsonl'",
     "images": "NULL::VARCHAR[]", "picture_tokens": "0", "joined": "", "rendered": "r.input",
     "values": "[p]", "place": "0",
     "type": "'image/png'", "kept": "j.content", "holds": "true", "unsupported": "'no'",
     "sample": "1", "shown": "a := 1", "answer": "b := sqlbatch_answer.content",
-    **asdict(reader_of("/v1/responses")),
+    **places_of("/v1/responses"),
 }  # fmt: skip
 # Blocks that make the temporary tables that others read, in this order.
 FIRST = (
     "render.needed", "render.kept", "render.inputs",
-    "prices.known", "plan.choose", "plan.running", "plan.shards", "results.judged", "results.chosen",
+    "prices.known", "plan.choose", "plan.running", "plan.shards", "results.parsed", "results.chosen",
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
     "maintenance.past", "maintenance.past_batches", "cancel.failed", "functions.text", "functions.answer",
     "functions.value", "functions.macros", "functions.first_asks", "functions.keep", "functions.collected",
@@ -85,7 +85,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 def _session() -> Iterator[Session]:
     lines = Path("lines.jsonl").resolve()
     lines.write_text('{"custom_id": "x"}\n')
-    PLACES["files"] = f"[{quote_literal(str(lines))}]"
+    PLACES["files"], PLACES["longest"] = f"[{quote_literal(str(lines))}]", "33554432"
+    PLACES["lines"] = statement("results.lines", "work", files=PLACES["files"], longest=PLACES["longest"])
     db = database()
     begin(db, "SELECT 1 AS a")
     given = {"provider": "local", "instructions": "x", "image": ["p"]}

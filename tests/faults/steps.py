@@ -35,8 +35,8 @@ CALLS = {
 }
 # The functions that write and delete files, and what that is called in the names of points.
 FILES = {
-    "batches/arrivals.py: _load": "the input file is deleted",
-    "batches/arrivals.py: _wave": "a result file is deleted",
+    "batches/results.py: _load": "the input file is deleted",
+    "batches/results.py: _wave": "a result file is deleted",
     "batches/transfer.py: save": "a result file was written",
     "batches/request_file.py: write": "the input file was written",
     "batches/step.py: send_ready": "the input file is deleted",
@@ -45,13 +45,17 @@ FILES = {
 }
 # Steps that the matrix does not come by, and what stands for their crash.
 ELSEWHERE = {
-    "batches/fetch.py: fetch": "what a broken download leaves is swept like any other (tidy)",
-    "batches/fetch.py: fetch_input": "as a result file: a part with a name of its own, swept by tidy",
+    "batches/download.py: fetch": "what a broken download leaves is swept like any other (tidy)",
+    "batches/download.py: fetch_input": "as a result file: a part with a name of its own, swept by tidy",
     "batches/preview.py: _write": "batches/test_preview.py kills a preview",
     "batches/preview.py: store": "batches/test_preview.py kills a preview",
     "batches/preview.py: recover_interrupted": "batches/test_preview.py kills a preview",
-    "batches/repair.py: _write": "a copy within the transaction that loads a batch, swept by tidy",
     "cancel.give_up": "one statement a batch, noted or not: batches/test_given_up.py",
+    "batches/import_files.py: forget_kept": "files that nothing needs any more: batches/test_unreadable.py",
+    "batches/parse_results.py: _write_text": "a copy within the transaction that loads a batch, swept by tidy",
+    "import_files.absent": "within the transaction of import_files.results: batches/test_unreadable.py",
+    "results.block": "within the transaction of results.of_batch: batches/test_unreadable.py",
+    "results.looked": "one statement, noted or not: batches/test_unreadable.py",
     "budget.allow": "one statement, noted or not: money/test_budget.py",
     "budget.block": "one statement, noted or not: money/test_budget.py",
     "run.py: prepared": "the scratch folder of a killed process is swept like any other (tidy)",

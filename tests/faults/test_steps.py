@@ -21,12 +21,12 @@ def test_what_stands_elsewhere_is_a_step_that_the_matrix_does_not_come_by() -> N
 def test_the_steps_are_found_in_the_code() -> None:
     assert {
         "submit.creating",
-        "results.results",
+        "results.of_batch",
         "jobs.finish",
         "compile.store_rows",
         "import_files.results",
     } <= steps.statements()
-    assert not {name for name in steps.statements() if name.startswith(("server.", "quote.", "results.judged"))}
+    assert not {name for name in steps.statements() if name.startswith(("server.", "quote.", "results.parsed"))}
     assert set(steps.CALLS.values()) == steps.calls()
     points = ["retry: before the commit of cancel.reopen, again", "enrich, a create refused: after POST /v1/batches"]
     assert steps.of_points(points) == {"cancel.reopen", "POST /v1/batches"}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.batches.judge import file_list, judge
+from sqlbatch.batches.parse_results import as_text, lines_sql, parse_results
 from sqlbatch.errors import InvalidSettings, JobError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from sqlbatch.db.session import Session
 
@@ -37,12 +38,35 @@ class Imported:
 
 
 def read_files(
-    session: Session, job_id: int, begun: datetime, files: Sequence[Path], check: Callable[[str, str], str]
+    session: Session,
+    job_id: int,
+    begun: datetime,
+    files: Sequence[Path],
+    check: Callable[[str, str], str],
+    *,
+    as_whole: bool = False,
 ) -> Imported:
     """Load result files for a job, within the caller's transaction; what is loaded already changes nothing.
 
-    `check` is as for `load.load_files`. Raises JobError where no line of the files is a result of the job.
+    The files may be compressed (gzip, zip) or in UTF-16. With `as_whole` they stand for what could not be read of their
+    batches: a request that they lack was not answered, and may be sent again. `check` is as for `results.load_files`.
+    Raises JobError where no line of the files is a result of the job, InvalidSettings where one cannot be unpacked.
     """
+    with tempfile.TemporaryDirectory() as folder, as_text(files, Path(folder)) as (readable, longest):
+        return _take(session, job_id, begun, files, readable, longest, check, as_whole=as_whole)
+
+
+def _take(
+    session: Session,
+    job_id: int,
+    begun: datetime,
+    files: Sequence[Path],
+    readable: Sequence[Path],
+    longest: int,
+    check: Callable[[str, str], str],
+    *,
+    as_whole: bool,
+) -> Imported:
     calls = session.run("import_files.calls", {"job_id": job_id})
     if not calls:
         raise JobError(f"job {job_id} has no requests any more: there is nothing that a file could answer")
@@ -50,7 +74,7 @@ def read_files(
     call_id, endpoint, returns = calls[0]
     now = clock.now()
     session.run("database.planner_lock")
-    judge(session, files, endpoint, check(endpoint, returns))
+    parse_results(session, readable, endpoint, check(endpoint, returns), longest=longest)
     session.run("results.chosen")
     session.run("import_files.theirs", {"job_id": job_id, "call_id": call_id})
     session.run("import_files.new")
@@ -70,12 +94,22 @@ def read_files(
     session.run("import_files.touch")
     session.run("import_files.forget")
     session.run("import_files.results", {"asked_at": begun, "now": now})
+    if as_whole:
+        session.run("import_files.absent")
     session.run("import_files.whole", {"now": now})
     session.run("import_files.unsent", {"now": now})
     if foreign:
-        session.run("import_files.put_aside", {"now": now}, files=file_list(files))
+        session.run("import_files.put_aside", {"now": now}, lines=lines_sql(session, readable, longest=longest))
     answered, failed, retryable, known = session.run("import_files.counts")[0]
     return Imported(lines, answered, failed, retryable, known, elsewhere, other, foreign)
+
+
+def forget_kept(session: Session, folder: Path) -> None:
+    """Delete the kept files of batches that have no result any more that could not be read."""
+    needed = {batch_id for (batch_id,) in session.run("import_files.unreadable")}
+    for path in folder.glob("*.jsonl"):
+        if path.name.split(".")[0] not in needed:
+            path.unlink(missing_ok=True)
 
 
 def readable(files: Sequence[Path]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.batches.judge import judge
+from sqlbatch.batches.parse_results import parse_results
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import JobError
 
@@ -43,6 +43,6 @@ def judge_again(session: Session, job_id: int, reading: Callable[[str, str], tup
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kept.jsonl"
         session.run("judge_again.lines", file=quote_literal(str(file)))
-        judge(session, [file], endpoint, check)
+        parse_results(session, [file], endpoint, check)
     session.run("judge_again.results", {"now": clock.now()}, kept=kept)
     return JudgedAgain(*session.run("judge_again.counts")[0])

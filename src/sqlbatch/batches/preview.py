@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.batches import render
 from sqlbatch.batches.events import Event, Previewed, Waiting
-from sqlbatch.batches.judge import judge
+from sqlbatch.batches.parse_results import parse_results
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, ProviderError
 from sqlbatch.leases import is_gone
 
@@ -144,7 +144,7 @@ def store(
         if not call:
             return []
         endpoint, returns = call[0]
-        judge(session, there, endpoint, check(endpoint, returns))
+        parse_results(session, there, endpoint, check(endpoint, returns))
         session.run("preview.keep", {"now": clock.now()})
         return [PreviewResult(*row) for row in session.run("preview.told")]
 

@@ -1,114 +1,311 @@
-"""From result files to results: read every line, account for every request, in one transaction."""
+"""Load finished batches: download their result files, read every line, account for every request in one transaction.
+
+A request is paid for again only where there is evidence that it was not answered: an error line, an expired batch, or a
+file that was read whole, has no line that cannot be read, and lacks it. Everything else is fetched again, and then kept
+and reported.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlbatch import clock
-from sqlbatch.batches.events import Loaded
-from sqlbatch.batches.judge import file_list, judge
+from sqlbatch.batches import download
+from sqlbatch.batches.download import Ended, Fetched
+from sqlbatch.batches.events import Activity, Loaded, Transferring
+from sqlbatch.batches.parse_results import LONGEST_LINE, UNREADABLE, as_text, lines_sql, parse_results
 from sqlbatch.batches.providers import BLOCKING_CODES
-from sqlbatch.batches.repair import as_text
+from sqlbatch.batches.transfer import input_name, transfers
+from sqlbatch.db.files import size_of
+from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, ProviderUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from sqlbatch.batches.fetch import Ended, Fetched
+    from sqlbatch.batches.client import BatchAPI
     from sqlbatch.batches.replies import BatchError, ProviderBatch
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
 
+# Makes, from an endpoint and the canonical returned columns, SQL over an answer's `content` and `vector` that is NULL
+# where it has the asked-for shape, and says what is wrong otherwise.
+Check: TypeAlias = "Callable[[str, str], str]"
+# A finished batch with its result files, or with what the provider says of one that failed.
+_Brought: TypeAlias = "tuple[Ended, Fetched | ProviderBatch]"
 
+# The files of so many batches are downloaded before they are loaded: DuckDB compresses results 122,880 at a time, so
+# loading a few batches together is half the work of loading them one by one, and takes little of the disk.
+WAVE = 8
+# Bytes of result files that are loaded together: their contents, and DuckDB's work on them, fit in its memory.
+TOGETHER = 500_000_000
+# What is released because we had deleted the input file: nothing is to be waited for.
+FENCED = "fenced"
+# At least half of a job's first results must be usable, for the prompt or the returned columns may be wrong.
+FIRST_RESULTS = 1_000
 _MISSING = {"outcome": "retryable", "code": "missing", "message": "in neither result file"}
 _GONE = {
     "outcome": "failed",
     "code": "results_expired",
     "message": "the provider has its result file no longer; sqlbatch retry asks (and pays) again",
 }
-# What is released because we had deleted the input file: nothing is to be waited for.
-FENCED = "fenced"
-# Of so many first results of a job half must be of use, for the prompt or the returned columns may be wrong.
-FIRST_RESULTS = 1_000
 # Codes of a failed batch that say: not now, and nothing is wrong with the requests.
 _RELEASING = BLOCKING_CODES | {"token_limit_exceeded", "rate_limit_exceeded"}
+_SHOWN = 200
 
 
 @dataclass(frozen=True)
 class LoadedBatch:
-    """What was loaded; `quarantined` counts lines put aside, `waits_for` says and `code` why requests were released."""
+    """What was loaded, what its user should know of it, and why requests were released (`waits_for`, `code`)."""
 
     event: Loaded
-    quarantined: int
+    notices: tuple[str, ...]
     waits_for: str | None
     code: str | None
 
 
-def first_results(session: Session, job_id: int) -> tuple[int, int] | None:
-    """Return how many results a job has and how many could be used; None where that is judged, or cannot be yet."""
-    if not session.run("results.unjudged", {"job_id": job_id, "first": FIRST_RESULTS}):
-        return None
-    results, usable = session.run("results.tried", {"job_id": job_id})[0]
-    return (results, usable) if results >= FIRST_RESULTS else None
+@dataclass(frozen=True)
+class _Evidence:
+    """What the lines of a batch's files tell: how many of its requests have one that can be read.
+
+    `strange` counts lines that cannot be read or belong to no request of the batch, `first` is the first of them.
+    """
+
+    read: int = 0
+    spare: int = 0
+    strange: int = 0
+    first: str | None = None
+
+
+class _Doubtful(ProviderUnreachable):
+    """The result files do not tell what became of every request; they are fetched again."""
+
+
+def load_ended(
+    database: Database, api: BatchAPI, base_url: str, spool: Path, check: Check
+) -> Iterator[Transferring | Activity | LoadedBatch]:
+    """Download and load finished batches; a problem with one holds up no other, and is raised at the end."""
+    batches = database.read(lambda session: download.ended(session, base_url))
+    problem: BaseException | None = None
+    for first in range(0, len(batches), WAVE):
+        for each in _wave(database, api, batches[first : first + WAVE], spool, check):
+            if isinstance(each, BaseException):
+                problem = problem or each
+            else:
+                yield each
+    if problem is not None:
+        raise problem
+
+
+def _wave(
+    database: Database, api: BatchAPI, batches: list[Ended], spool: Path, check: Check
+) -> Iterator[Transferring | Activity | LoadedBatch | BaseException]:
+    brought: list[_Brought] = []
+    try:
+        for end in transfers("download", [partial(_bring, api, spool, batch) for batch in batches], None):
+            if isinstance(end, Transferring):
+                yield end
+            elif end.result is not None:
+                brought.append(end.result)
+            elif end.error is not None:
+                yield end.error
+        if brought:
+            yield Activity(f"loading {sum(batch.requests for batch, _ in brought):,} results")
+        yield from _load(database, spool, brought, check)
+    finally:
+        # What could not be loaded is downloaded again: kept, each try would fill the disk a little more.
+        for _, files in brought:
+            for path in files.files if isinstance(files, Fetched) else ():
+                path.unlink(missing_ok=True)
+
+
+def _bring(api: BatchAPI, spool: Path, batch: Ended, progress: Callable[[int], None]) -> _Brought:
+    if batch.status != "failed":
+        if batch.looks:
+            batch = download.look_again(api, batch)
+        return batch, download.fetch(api, batch, spool, progress)
+    told = api.retrieve(batch.provider_id)
+    download.fetch_input(api, batch, told, spool)
+    return batch, told
+
+
+def groups(brought: list[tuple[Ended, Fetched]]) -> Iterator[list[tuple[Ended, Fetched]]]:
+    """Yield batches that can be loaded together: they ask the same way, and have at most TOGETHER bytes to read."""
+    group: list[tuple[Ended, Fetched]] = []
+    size = 0
+    for each in sorted(brought, key=lambda each: each[0].kind):
+        # Files of a batch that another process has loaded meanwhile may be gone.
+        own = sum(size_of(str(path))[0] or 0 for path in each[1].files)
+        if group and (size + own > TOGETHER or each[0].kind != group[0][0].kind):
+            yield group
+            group, size = [], 0
+        group.append(each)
+        size += own
+    if group:
+        yield group
+
+
+def _load(
+    database: Database, spool: Path, brought: list[_Brought], check: Check
+) -> Iterator[LoadedBatch | BaseException]:
+    """Load the downloaded batches, together where possible, and yield what became of each."""
+    alone = [each for each in brought if not isinstance(each[1], Fetched)]
+    for group in groups([(batch, files) for batch, files in brought if isinstance(files, Fetched)]):
+        try:
+            done = load_together(database, group, check)
+        except DatabaseLocked:
+            raise
+        except DatabaseError:
+            # One of them may be the cause, and must not hold up the others.
+            done = None
+        if done is None:
+            alone += group
+            continue
+        yield from done
+        for batch, _ in group:
+            (spool / input_name(batch.batch_id)).unlink(missing_ok=True)
+    for batch, files in alone:
+        kept = spool / input_name(batch.batch_id)
+        try:
+            if isinstance(files, Fetched):
+                loaded = load_files(database, batch, files, check, spool.parent / "unreadable")
+            else:
+                loaded = load_failed(database, batch, files, kept)
+        except DatabaseLocked:
+            raise
+        except Exception as error:  # noqa: BLE001 (told at the end, after the others)
+            yield error
+            continue
+        kept.unlink(missing_ok=True)
+        if loaded is not None:
+            yield loaded
 
 
 def load_files(
-    database: Database, batch: Ended, fetched: Fetched, check: Callable[[str, str], str]
+    database: Database, batch: Ended, fetched: Fetched, check: Check, unreadable: Path
 ) -> LoadedBatch | None:
-    """Load what a batch brought; None where somebody else has loaded it.
+    """Load what a batch brought; None where another process has loaded it.
 
-    `check` makes, of an endpoint and the canonical returned columns, SQL over an answer's `content` and `vector` that
-    is NULL where it has the asked-for shape and says what is wrong otherwise.
+    Raises ProviderUnreachable where the files do not say what became of every request, and may if they are fetched
+    again. Where that does not help, the requests in doubt fail with the code UNREADABLE; if they are more than a few,
+    the files are kept in the folder `unreadable`, and the jobs that want the requests are blocked.
     """
 
     def write(session: Session) -> LoadedBatch | None:
         claimed = session.run("results.claim", {"batch_id": batch.batch_id, "now": clock.now()})
         if not claimed:
             return None
-        fact = _fact(batch, claimed[0][0]) | (_GONE if fetched.gone else _MISSING)
-        if fetched.files:
-            wrong = check(batch.endpoint, batch.returns)
-            with contextlib.ExitStack() as copies:
-                files = fetched.files
-                unread, spare = _judged(session, batch, files, wrong)
-                if unread:
-                    # DuckDB passes over lines that are not UTF-8: they are told from lines that never came.
-                    readable = _as_text(files, copies)
-                    if readable != files:
-                        files = readable
-                        unread, spare = _judged(session, batch, files, wrong)
-                session.run("results.results", fact)
-                if spare:
+        with contextlib.ExitStack() as copies:
+            found, files, longest = _read(session, batch, fetched.files, check, copies)
+            missing = batch.requests - found.read
+            doubt = _doubt(batch, fetched, found)
+            few = found.read > 0 and missing <= max(3, batch.requests // 20)
+            if doubt is not None and not (batch.looks and (few or batch.overdue)):
+                raise _Doubtful(f"batch {batch.provider_id}: {doubt}; its result files are fetched again")
+            fact = _fact(batch, claimed[0][0]) | (_GONE if fetched.gone else _MISSING)
+            if doubt is not None:
+                fact |= {"outcome": "failed", "code": UNREADABLE, "message": _in_doubt(doubt, found)}
+            if files:
+                session.run("results.of_batch", fact)
+                if found.spare:
                     unclaimed = {"batch_id": batch.batch_id, "now": clock.now()}
-                    session.run("results.strangers", unclaimed, files=file_list(files))
-        else:
-            nothing = {} if fetched.gone else {"message": "the batch brought no result file"}
-            session.run("results.same_for_all", fact | nothing)
+                    session.run("results.strangers", unclaimed, lines=lines_sql(session, files, longest=longest))
+            else:
+                nothing = {} if fetched.gone or doubt else {"message": "the batch brought no result file"}
+                session.run("results.same_for_all", fact | nothing)
+        if doubt is not None and not few:
+            _keep(fetched.files, batch, unreadable)
+            kept = f"; its files are kept in {unreadable}" if fetched.files else ""
+            reason = f"unreadable results: batch {batch.provider_id}: {_in_doubt(doubt, found)}{kept}"
+            session.run("results.block", {"batch_id": batch.batch_id, "reason": reason, "code": UNREADABLE})
         return _counted(session, batch)
 
-    return database.write(write)
+    try:
+        return database.write(write)
+    except _Doubtful:
+        looked = {
+            "batch_id": batch.batch_id,
+            "output_file_id": batch.output_file_id,
+            "error_file_id": batch.error_file_id,
+            "completed": batch.completed,
+        }
+        database.write(lambda session: session.run("results.looked", looked))
+        raise
+
+
+def _read(
+    session: Session, batch: Ended, files: tuple[Path, ...], check: Check, copies: contextlib.ExitStack
+) -> tuple[_Evidence, tuple[Path, ...], int]:
+    """Read the lines of result files; return what they tell, and the files and line length with which all were read."""
+    if not files:
+        return _Evidence(), (), LONGEST_LINE
+
+    def parse(files: tuple[Path, ...], longest: int) -> _Evidence:
+        parse_results(session, files, batch.endpoint, check(batch.endpoint, batch.returns), longest=longest)
+        session.run("results.chosen")
+        return _Evidence(*session.run("results.evidence", {"batch_id": batch.batch_id})[0])
+
+    found = parse(files, LONGEST_LINE)
+    if found.read < batch.requests:
+        # DuckDB skips lines that are not UTF-8 or too long: they are not lines that never came.
+        with contextlib.suppress(InvalidSettings):
+            readable, longest = copies.enter_context(as_text(files))
+            if readable != files or longest > LONGEST_LINE:
+                return parse(readable, longest), readable, longest
+    return found, files, LONGEST_LINE
+
+
+def _doubt(batch: Ended, fetched: Fetched, found: _Evidence) -> str | None:
+    """Return why it cannot be said that the requests without a result were not answered; None where it can."""
+    missing = batch.requests - found.read
+    if not missing or fetched.gone:
+        return None
+    if fetched.late:
+        return "the provider does not have its result file yet"
+    if found.strange:
+        return f"{found.strange:,} of its result lines cannot be read or name no request of it"
+    if batch.status == "completed" and not found.read:
+        return "it is completed, and has no result line"
+    if batch.completed > found.read and missing > max(3, batch.requests // 20):
+        return f"the provider counts {batch.completed:,} answers, and its files have {found.read:,} lines"
+    return None
+
+
+def _in_doubt(doubt: str, found: _Evidence) -> str:
+    first = " ".join((found.first or "").split())[:_SHOWN]
+    return f"{doubt}; the first begins: {first}" if first else doubt
+
+
+def _keep(files: Sequence[Path], batch: Ended, folder: Path) -> None:
+    """Keep result files under names that tell their batch; before the transaction ends, so that no crash loses them."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in files:
+        kind = path.name.split(".")[-2]
+        shutil.copyfile(path, folder / f"{batch.batch_id}.{kind}.jsonl")
 
 
 def load_together(
-    database: Database, brought: Sequence[tuple[Ended, Fetched]], check: Callable[[str, str], str]
+    database: Database, brought: Sequence[tuple[Ended, Fetched]], check: Check
 ) -> list[LoadedBatch] | None:
-    """Load what several batches of one kind brought at once, which is half the work of one after the other.
+    """Load what several batches of one kind brought, which is half the work of loading one after the other.
 
-    None, and nothing done, where each has to be looked at for itself: their lines are not one for each of their
-    requests, or somebody else has loaded one of them. `check` is as for `load_files`.
+    None, and nothing done, where each must be looked at by itself: their lines are not one for each of their requests,
+    or another process has loaded one of them.
     """
     batches = [batch for batch, _ in brought]
     files = [path for _, fetched in brought for path in fetched.files]
-    if len(batches) == 1 or any(fetched.gone or not fetched.files for _, fetched in brought):
+    if len(batches) == 1 or any(fetched.gone or fetched.late or not fetched.files for _, fetched in brought):
         return None
     endpoint, returns = batches[0].kind
     fact = {"batches": [batch.batch_id for batch in batches], "now": clock.now()}
 
     def write(session: Session) -> list[LoadedBatch] | None:
-        judge(session, files, endpoint, check(endpoint, returns))
+        parse_results(session, files, endpoint, check(endpoint, returns))
         if not session.run("results.whole", {"batches": fact["batches"]}):
             return None
         session.run("results.claim_all", fact)
@@ -135,7 +332,9 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Pat
             deleted = "the batch's input file was deleted, for it was not known whether the batch was made"
             session.run("results.same_for_all", fact | {"outcome": "released", "code": FENCED, "message": deleted})
         elif lines and kept.exists():
-            session.run("results.line_errors", fact | _line_errors(lines), files=file_list([kept]))
+            read = lines_sql(session, [kept], longest=max(LONGEST_LINE, kept.stat().st_size))
+            with session.keeping_row_order(keep=True):
+                session.run("results.line_errors", fact | _line_errors(lines), lines=read)
         else:
             session.run("results.same_for_all", fact | _same(first))
         return _counted(session, batch)
@@ -143,22 +342,12 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Pat
     return database.write(write)
 
 
-def _judged(session: Session, batch: Ended, files: tuple[Path, ...], wrong: str) -> tuple[int, int]:
-    """Judge the lines; return how many requests none of them is for, and how many lines are one too many."""
-    judge(session, files, batch.endpoint, wrong)
-    session.run("results.chosen")
-    unread, spare = session.run("results.unread", {"batch_id": batch.batch_id})[0]
-    return unread, spare
-
-
-def _as_text(files: tuple[Path, ...], copies: contextlib.ExitStack) -> tuple[Path, ...]:
-    """Return the files, in the place of those with bytes that are no UTF-8 a copy that is text, deleted at the end."""
-    readable = []
-    for path in files:
-        copy = path.with_suffix(".text")
-        copies.callback(copy.unlink, missing_ok=True)
-        readable.append(copy if as_text(path, copy) else path)
-    return tuple(readable)
+def first_results(session: Session, job_id: int) -> tuple[int, int] | None:
+    """Return how many results a job has and how many are usable; None where that is decided, or cannot be yet."""
+    if not session.run("results.unjudged", {"job_id": job_id, "first": FIRST_RESULTS}):
+        return None
+    results, usable = session.run("results.tried", {"job_id": job_id})[0]
+    return (results, usable) if results >= FIRST_RESULTS else None
 
 
 def _same(first: BatchError | None) -> dict[str, object]:
@@ -182,6 +371,17 @@ def _fact(batch: Ended, asked_at: datetime) -> dict[str, object]:
 
 def _counted(session: Session, batch: Ended) -> LoadedBatch:
     counts = session.run("results.counts", {"batch_id": batch.batch_id})[0]
-    answered, failed, retryable, released, quarantined, why, code = counts
+    answered, failed, retryable, released, quarantined, unreadable, why, code = counts
     event = Loaded(batch.batch_id, batch.provider_id, batch.status, answered, failed, retryable, released)
-    return LoadedBatch(event, quarantined, why, code)
+    notices = []
+    if quarantined:
+        notices.append(
+            f"{quarantined:,} lines of batch {batch.batch_id} belong to none of its requests: "
+            "they are kept in sqlbatch.quarantine"
+        )
+    if unreadable:
+        notices.append(
+            f"{unreadable:,} results of batch {batch.batch_id} cannot be read: they may be paid for, so they are not "
+            f"sent again unless you ask (sqlbatch retry --only {UNREADABLE})"
+        )
+    return LoadedBatch(event, tuple(notices), why, code)

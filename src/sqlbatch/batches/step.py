@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlbatch.batches import arrivals, budget, plan, poll, results, submit
+from sqlbatch.batches import budget, plan, poll, results, submit
 from sqlbatch.batches.events import Activity, Event, Notice, Packed, Submitted, Transferring, Waiting
 from sqlbatch.batches.transfer import batch_of, input_name, transfers
 from sqlbatch.errors import ProviderError
@@ -71,16 +71,13 @@ def poll_open(context: StepContext) -> Iterator[Event]:
 def load_ended(context: StepContext) -> Iterator[Event]:
     """Download and load what has ended."""
     database = context.database
-    for each in arrivals.take(database, context.api, context.provider.base_url, context.spool, context.check):
+    for each in results.load_ended(database, context.api, context.provider.base_url, context.spool, context.check):
         if isinstance(each, Transferring | Activity):
             yield each
             continue
         yield each.event
-        if each.quarantined:
-            yield Notice(
-                f"{each.quarantined:,} lines of batch {each.event.batch_id} belong to none of its requests: "
-                "they are kept in sqlbatch.quarantine"
-            )
+        for notice in each.notices:
+            yield Notice(notice)
         batch_id = each.event.batch_id
         if each.waits_for is not None and each.code != results.FENCED:
             seconds = submit.pause(database, context.job_id, each.waits_for, each.code, batch_id=batch_id)

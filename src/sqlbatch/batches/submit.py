@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.batches import budget, request_file
+from sqlbatch.batches.parse_results import UNREADABLE
 from sqlbatch.batches.transfer import input_name
 from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
 
@@ -186,6 +187,12 @@ def looked(database: Database, job_id: int) -> None:
 
 def refusal_in_words(job: JobRow) -> str:
     """Return that a job is blocked by a refusal that waiting cannot mend, why, and how it goes on."""
+    if job.blocked_code == UNREADABLE:
+        return (
+            f"blocked: {job.blocked}. Nothing is paid for again unasked: mend a file and load it with sqlbatch load "
+            f"{job.job_id} --as FILE, or pay again with sqlbatch retry {job.job_id} --only {UNREADABLE}, or go on "
+            f"without these results with sqlbatch wait {job.job_id}"
+        )
     return f"blocked: {job.blocked}; nothing more is sent until you say sqlbatch wait {job.job_id}"
 
 

@@ -141,6 +141,14 @@ def load(
             autocompletion=complete.jobs_and_files,
         ),
     ] = None,
+    as_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--as",
+            metavar="FILE",
+            help="A kept result file that you have mended: it stands for its batch's, and what it lacks is sent again.",
+        ),
+    ] = None,
     db: opt.Db = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table that sqlbatch did not make.")] = False,
     again: Annotated[
@@ -156,12 +164,14 @@ def load(
 ) -> int:
     """Write partial results to the target; rows without an answer yet are `pending`.
 
-    FILEs are output and error files of a batch that you downloaded yourself. Loading a file twice changes nothing.
+    FILEs are output and error files of a batch that you downloaded yourself, also compressed. Loading a file twice
+    changes nothing. A FILE of --as replaces one that could not be read: requests that it lacks are sent again.
 
     Example: sqlbatch load movie_tags batch_6a1_output.jsonl
     """
     database = existing(db, memory_limit, threads)
     job, files = _job_and_files(what or [])
+    files += as_file or []
     with database.session() as session:
         found = state.find(session, job)
     handed, judged = None, None
@@ -172,7 +182,9 @@ def load(
     if again:
         judged, joined = job_actions.judge_again(database, found.job_id, structured, replacing=replace)
     elif files:
-        handed, joined = job_actions.import_files(database, found.job_id, files, replacing=replace)
+        handed, joined = job_actions.import_files(
+            database, found.job_id, files, replacing=replace, as_whole=bool(as_file)
+        )
     else:
         joined = job_actions.load(database, found.job_id, replacing=replace)
     after = database.read(lambda session: state.find(session, str(found.job_id)))

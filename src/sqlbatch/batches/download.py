@@ -1,14 +1,14 @@
-"""The result files of ended batches, brought here from the provider."""
+"""Download the result files of finished batches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.batches.transfer import input_name, result_name
-from sqlbatch.errors import ProviderRefused, ProviderUnreachable
+from sqlbatch.errors import ProviderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 
-# A result file that is not found so soon after the end may still come: what was paid for is not given up for one 404.
+# How long after its end a batch's results may still be missing or unreadable at the provider: what was paid for is not
+# given up for one 404, or one proxy's page in the place of a file.
 GONE_AFTER = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A batch whose results are to be loaded; `fenced` where we deleted its input file, so that it could not run."""
+    """A finished batch whose results are to be loaded.
+
+    `fenced` says that we deleted its input file, so that it could not run, `completed` how many requests the provider
+    counts as answered, `looks` how often its result files were fetched and could not be used.
+    """
 
     batch_id: str
     provider_id: str
@@ -38,24 +43,51 @@ class Ended:
     returns: str
     fenced: bool
     ended_at: datetime
+    completed: int = 0
+    looks: int = 0
 
     @property
     def kind(self) -> tuple[str, str]:
-        """What tells how its lines are read and judged."""
+        """The endpoint and the returned columns, which say how its lines are read."""
         return self.endpoint, self.returns
+
+    @property
+    def overdue(self) -> bool:
+        """Whether its results should have come by now."""
+        return clock.now() >= self.ended_at + GONE_AFTER
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """The result files of a batch, here; `gone` where the provider had one that it has no longer."""
+    """The downloaded result files of a batch.
+
+    `gone` says that the provider no longer has a file that it names, `late` that it does not have it yet.
+    """
 
     files: tuple[Path, ...]
     gone: bool
+    late: bool = False
 
 
 def ended(session: Session, base_url: str) -> list[Ended]:
     """Return the batches that have ended and are not loaded."""
     return [Ended(*row) for row in session.run("results.ended", {"base_url": base_url})]
+
+
+def look_again(api: BatchAPI, batch: Ended) -> Ended:
+    """Return a batch whose files could not be used as the provider describes it now: it may name its files late."""
+    try:
+        told = api.retrieve(batch.provider_id)
+    except ProviderRefused as error:
+        if error.status not in {404, 410}:
+            raise
+        return batch
+    return replace(
+        batch,
+        output_file_id=told.output_file_id or batch.output_file_id,
+        error_file_id=told.error_file_id or batch.error_file_id,
+        completed=max(told.completed, batch.completed),
+    )
 
 
 def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> Fetched:
@@ -70,7 +102,7 @@ def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], No
 
 
 def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progress: Callable[[int], None]) -> Fetched:
-    before, gone = 0, False
+    before, gone, late = 0, False, False
     for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
         if file_id is None:
             continue
@@ -82,23 +114,15 @@ def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progre
         except ProviderRefused as error:
             if error.status not in {404, 410}:
                 raise
-            if kind == "error" and paths[:-1] and _lines(paths[0]) >= batch.requests:
-                # Some gateways name an error file that never exists: nothing of the batch can be in it.
-                paths.remove(path)
+            paths.remove(path)
+            if error.status == 404 and not (batch.looks and batch.overdue):
+                # Some gateways name an error file that never exists; it is not missed where the other file tells all.
+                late = True
                 continue
-            if error.status == 404 and clock.now() < batch.ended_at + GONE_AFTER:
-                raise ProviderUnreachable(f"{api.name} does not have {file_id} yet; it is asked for again") from None
             # With the key of another project nothing of the batch can be seen, and nothing is known of its files.
             api.retrieve(batch.provider_id)
-            paths.remove(path)
             gone = True
-    return Fetched(tuple(paths), gone)
-
-
-def _lines(path: Path) -> int:
-    """Return how many lines a file has."""
-    with path.open("rb") as handle:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: handle.read(1 << 20), b""))
+    return Fetched(tuple(paths), gone, late)
 
 
 def fetch_input(api: BatchAPI, batch: Ended, told: ProviderBatch, spool: Path) -> Path:
