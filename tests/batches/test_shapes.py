@@ -168,6 +168,13 @@ def test_a_short_key_is_removed_where_it_stands_alone() -> None:
     api.close()
 
 
+@pytest.mark.parametrize(
+    "given", ["file-1", ["file-1"], {"id": "file-1"}, {"data": "file-1"}, [{"data": {"id": "file-1"}}]]
+)
+def test_the_id_of_a_result_file_is_found_also_where_it_is_wrapped(given: object) -> None:
+    assert replies.read_batch({"id": "b", "output_file_id": given}).output_file_id == "file-1"
+
+
 ODD: list[Any] = [
     None,
     7,

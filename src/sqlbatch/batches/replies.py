@@ -317,5 +317,11 @@ def _fields(value: object) -> dict[str, Any]:
 
 
 def _file_id(value: object) -> str | None:
-    given = text(value["id"] if isinstance(value, dict) and "id" in value else value)
+    """Return a file's id, also one that is in an object or in a list of one."""
+    for _ in range(3):
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        elif isinstance(value, dict):
+            value = value.get("id") or value.get("data") or value.get("file_id")
+    given = text(value)
     return None if given in {".", ".."} else given
