@@ -193,6 +193,9 @@ PATTERNS = [
     r"^(yes|no|maybe)$",
     r"^#[0-9a-fA-F]{6}$",
     r"^P(\d+D)?(T(\d+H)?(\d+M)?(\d+S)?)?$",
+    r"^[0-9a-f]{128}$",
+    r"^[^\d\s]{2}\W\D$",
+    r"^(?:[a-z]{2}-)?\d{200,}$",
     r"^(a+)+$",
 ]
 
@@ -315,6 +318,7 @@ def test_answers_depend_on_the_text_alone_not_on_the_process() -> None:
                 "categories": TEXTS,
                 "keywords": TEXTS,
                 "id": {"type": "string", "format": "uuid"},
+                "code": {"type": "string", "pattern": r"^\W\D\S[^a-y]{5}\w+$"},
                 "n": {"type": "integer", "minimum": 2000, "maximum": 3000},
             }
         ),

@@ -38,7 +38,7 @@ CHECKS = [
 )
 def test_every_reply_is_as_described(shared_server: EmbeddedServer, operation: Any, mode: GenerationMode) -> None:
     @seed(1)
-    @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def look(case: Any) -> None:
         case.call_and_validate(base_url=shared_server.base_url, checks=CHECKS)

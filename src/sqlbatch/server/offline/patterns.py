@@ -15,18 +15,30 @@ from sqlbatch.server.offline.strict import InvalidSchema
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_REPEATS = 8  # repetitions beyond the least that a pattern asks for
 _TRIES = 200  # texts made for a pattern before giving up
 _LOOKAROUND = re.compile(r"\(\?<?[=!](?:[^()\\]|\\.)*\)")
 
 
 class _Texts(rstr.Rstr):
-    """Texts for patterns, the same in every process: rstr's own choice among excluded characters follows hash seeds."""
+    """Short texts for patterns, the same in every process: the order of rstr's own alphabets follows the hash seed."""
+
+    def __init__(self, seed: int) -> None:
+        visible = [chr(code) for code in range(33, 127)]
+        nonword = "".join(char for char in visible if not (char.isalnum() or char == "_"))
+        nondigits = "".join(char for char in visible if not char.isdigit())
+        chance = random.Random(seed)  # noqa: S311 - no secret
+        super().__init__(chance, nonword=nonword, nondigits=nondigits, nonwhitespace="".join(visible), whitespace=" ")
 
     def _handle_in(self, value: Any) -> Any:
         candidates = list(chain(*(self._handle_state(one) for one in value)))
         if candidates[0] is False:
             candidates = sorted({chr(code) for code in range(32, 127)}.difference(candidates[1:]))
         return self._random.choice(candidates)
+
+    def _handle_repeat(self, start_range: int, end_range: int, value: Any) -> str:
+        times = self._random.randint(start_range, min(end_range, start_range + _REPEATS))
+        return "".join(self._handle_state(state) for _ in range(times) for state in value)
 
 
 class Pattern:
@@ -49,7 +61,7 @@ class Pattern:
 
     def _make(self, pattern: str) -> str:
         """Return a short one of several texts that match."""
-        texts = (_Texts(random.Random(seed)).xeger(pattern) for seed in range(_TRIES))  # noqa: S311 - no secret
+        texts = (_Texts(seed).xeger(pattern) for seed in range(_TRIES))
         fitting = (text for text in texts if not self._safe or self._regex.search(text))
         found = [text for text, _ in zip(fitting, range(10), strict=False)]
         if not found:
