@@ -7,6 +7,11 @@ VALUES ($target, $query, $enrichment, $provider, $base_url, $rows, $skipped, $re
   $max_attempts, $replacing, $now::TIMESTAMP, $not_before::TIMESTAMP, $quote::JSON, $max_cost::DOUBLE)
 RETURNING job_id;
 
+-- unnamed: the target of the newest job with the same query and returned columns, of those that are named by their number
+SELECT target FROM sqlbatch.jobs
+WHERE query = $query AND enrichment ->> 'returns' = $returns AND regexp_full_match(target, 'enriched_\d+')
+ORDER BY job_id DESC LIMIT 1;
+
 -- rename: the target of a job that is named by its number
 UPDATE sqlbatch.jobs SET target = $target WHERE job_id = $job_id;
 

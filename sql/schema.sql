@@ -49,8 +49,9 @@ CREATE TABLE jobs (
   quote        JSON,               -- what was shown before it was sent
   max_cost     DOUBLE,             -- dollars that it may cost at most; NULL: nobody said
   blocked_code VARCHAR,            -- the provider's code for what blocks it, or ours: failing, looks_refused
-  failing      BOOLEAN             -- NULL until its first results are judged; false where they are usable, or the user
+  failing      BOOLEAN,            -- NULL until its first results are judged; false where they are usable, or the user
                                    -- goes on all the same (wait --keep-going)
+  target_state VARCHAR             -- a hash of the target as this job wrote it: what was changed since is not overwritten
 );
 
 -- The constant side of a model call; call_id is a hash of all of it.

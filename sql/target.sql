@@ -13,6 +13,19 @@ WHERE database_name = $catalog AND lower(schema_name) = lower($schema) AND lower
 -- count: rows of the target
 SELECT count(*) FROM {target};
 
+-- state: a hash of the target's columns, and of its rows in any order; DuckDB's hash differs from release to release
+SELECT concat_ws('|', version(),
+  (SELECT md5(string_agg(column_name, ',' ORDER BY column_index)) FROM duckdb_columns()
+   WHERE database_name = $catalog AND lower(schema_name) = lower($schema) AND lower(table_name) = lower($name)),
+  count(*), sum(hash(sqlbatch_target)))
+FROM {target} AS sqlbatch_target;
+
+-- state_of: the state in which a job left its target
+SELECT target_state FROM sqlbatch.jobs WHERE job_id = $job_id;
+
+-- keep_state: keep the state in which a job leaves its target
+UPDATE sqlbatch.jobs SET target_state = $state WHERE job_id = $job_id;
+
 -- made_by: one row if this database's job of a number writes this target
 SELECT 1 FROM sqlbatch.jobs WHERE job_id = $job_id AND lower(target) = lower($target);
 

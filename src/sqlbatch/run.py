@@ -104,6 +104,7 @@ def prepared(
     try:
         query = query_of(database, enrichment.query, handed_over, scratch)
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
+            into = into or jobs.unnamed_target(session, masked(enrichment.query, sql=True), enrichment.returns)
             target = parse_target(into, session.catalog if database.exists() else None) if into else None
             named = target or Target("main", "enriched_<job>")
             name = scratch_name(scratch)

@@ -124,3 +124,12 @@ def test_a_connection_of_the_users_keeps_its_settings(path: Path) -> None:
         assert own.execute(asked).fetchall() == before
     with Database(path, memory_limit="100MB", threads=1).session() as session:
         assert session.sql(asked) != before
+
+
+def test_a_file_that_we_make_is_opened_by_duckdb_1_5(tmp_path: Path) -> None:
+    path = tmp_path / "new.duckdb"
+    Database(path).write(lambda session: session.sql("CREATE TABLE films AS SELECT 1 AS id"))
+    with duckdb.connect(str(path)) as con:
+        con.execute("INSERT INTO films VALUES (2); CHECKPOINT")
+        tags = con.execute("SELECT tags['storage_version'] FROM duckdb_databases() WHERE path IS NOT NULL").fetchall()
+    assert str(tags[0][0]).startswith("v1.5.0"), tags

@@ -277,7 +277,7 @@ def test_a_target_may_have_any_name(into: str, schema: str, name: str, sql: str)
 def test_a_target_without_a_name_is_named_by_its_job() -> None:
     db = database()
     for number in (1, 2):
-        enrich(db, "SELECT 'Alien' AS title", content, into=None)
+        enrich(db, f"SELECT 'Alien' AS title WHERE {number} > 0", content, into=None)
         assert rows(db, f"SELECT title FROM enriched_{number}") == [("Alien",)]
 
 
@@ -302,3 +302,52 @@ def test_columns_of_any_name_come_through() -> None:
     assert names == ["sqlbatch_answer", "sqlbatch_query", "sqlbatch_rows", "skipped", "input", "outcome", "content",
                      "settled", 'a "b" c.d', "select", "{typed}", "sqlbatch_asks", 'q"uote']  # fmt: skip
     assert values == [({"content": 1}, {"a": 2}, {"b": 3}, 4, 5, 6, 7, 8, 9, 10, 11, "yes", 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("UPDATE answers SET response = 'mine' WHERE title = 'Alien'", "some of its values are others"),
+        ("DELETE FROM answers WHERE title = 'Alien'", "it has 1 rows and had 2"),
+        ("ALTER TABLE answers ADD COLUMN checked BOOLEAN", "its columns are others"),
+    ],
+)
+def test_a_target_that_was_changed_by_hand_is_not_overwritten(change: str, says: str) -> None:
+    query = "SELECT * FROM (VALUES ('Alien'), ('Heat')) t(title)"
+    db = database()
+    enrich(db, query, content)
+    assert enrich(db, query, content).rows == 2, "what sqlbatch wrote itself is replaced"
+    rows(db, change)
+    with pytest.raises(InvalidTarget, match=f"was changed since job 2 wrote it: {says}.*--replace"):
+        begin(db, query)
+    # What changes while a job is under way is not lost either.
+    other = begin(db, query, replace=True)
+    assert run.finish(db, other) is not None
+    later = begin(db, query)
+    rows(db, "UPDATE answers SET response = 'mine'")
+    with pytest.raises(JobError, match=f"sqlbatch load {later} --replace"):
+        run.finish(db, later)
+    assert rows(db, "SELECT DISTINCT response FROM answers") == [("mine",)]
+
+
+def test_a_target_of_another_release_of_duckdb_is_judged_by_its_columns_and_rows() -> None:
+    db = database()
+    enrich(db, "SELECT 'Alien' AS title", content)
+    rows(db, "UPDATE work.sqlbatch.jobs SET target_state = replace(target_state, version(), 'v0.0.0')")
+    rows(db, "UPDATE answers SET response = 'mine'")
+    assert begin(db, "SELECT 'Alien' AS title") == 2
+    rows(db, "DELETE FROM answers")
+    with pytest.raises(InvalidTarget, match="it has 0 rows and had 1"):
+        begin(db, "SELECT 'Alien' AS title")
+
+
+def test_the_same_query_without_into_writes_the_same_table() -> None:
+    db = database()
+    for query, returns, target in (
+        ("SELECT 'Alien' AS title", None, "enriched_1"),
+        ("SELECT 'Alien' AS title", None, "enriched_1"),
+        ("SELECT 'Heat' AS title", None, "enriched_3"),
+        ("SELECT 'Alien' AS title", "mood VARCHAR", "enriched_4"),
+    ):
+        reply = content if returns is None else (lambda _: '{"mood": "x"}')
+        assert enrich(db, query, reply, into=None, returns=returns).target == target

@@ -194,6 +194,12 @@ def find(session: Session, name: str | None) -> JobRow:
     )
 
 
+def unnamed_target(session: Session, query: str, returns: str) -> str | None:
+    """Return the target that the same query has had without --into, so that the next run writes no other table."""
+    found = session.run("jobs.unnamed", {"query": query, "returns": returns}) if session.has_schema() else []
+    return str(found[0][0]) if found else None
+
+
 def rows(session: Session, job_id: int | None = None) -> list[JobRow]:
     """Return one job, or all of them, the newest first."""
     found = [JobRow(*row) for row in session.run("jobs.list", {"job_id": job_id, "catalog": session.catalog})]

@@ -22,8 +22,11 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
+from sqlbatch.db.sql import quote_literal
 from sqlbatch.leases import new_owner
 
+# The oldest storage format that has all we store. A file that the user's own DuckDB made keeps its format.
+STORAGE_VERSION = "v1.5.0"
 # Bytes: the main header, and the two that checkpoints write in turn.
 _HEADERS = 3 * 4096
 
@@ -124,7 +127,9 @@ def _make(path: Path) -> None:
     # Where the folder takes no other file, or no second name of one, DuckDB makes it itself, or says why not.
     with suppress(OSError), TemporaryDirectory(prefix=f".sqlbatch-{new_owner()}-", dir=path.parent) as folder:
         made = f"{folder}/made"
-        duckdb.connect(made).close()
+        with duckdb.connect(":memory:") as connection:
+            # So DuckDB 1.5 opens the file too: its command line, for example, or a notebook that has not moved on.
+            connection.execute(f"ATTACH {quote_literal(made)} AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
         os.link(made, path)
 
 

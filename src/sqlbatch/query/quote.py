@@ -10,7 +10,7 @@ from sqlbatch.errors import InvalidTarget
 from sqlbatch.query import pictures
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.query.target import Existing, Target, look_up
+from sqlbatch.query.target import Existing, Target, changed, look_up
 from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
@@ -168,6 +168,16 @@ def check_existing(
                 "--replace to put the result in its place"
             )
         return (f"{target.sql}: the table that has this name now ({existing.rows:,} rows) is replaced",)
+    what = changed(session, target, existing)
+    if what and not replace:
+        raise InvalidTarget(
+            f"{target.sql} was changed since job {existing.job_id} wrote it: {what}. Add --replace to overwrite the "
+            "changes, or name another table with --into"
+        )
+    if what:
+        return (
+            f"{target.sql}: it was changed since job {existing.job_id} wrote it ({what}); the changes are overwritten",
+        )
     query, text = session.run("target.previous", {"job_id": existing.job_id})[0]
     asked_before = (query, Enrichment.from_json(text).limit)
     if rows < existing.rows and asked_before != (masked(enrichment.query, sql=True), enrichment.limit):
