@@ -199,7 +199,7 @@ def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bo
 
 
 def check_ours(session: Session, target: Target, job_id: int, *, replace: bool) -> None:
-    """Raise InvalidTarget where the table of the target's name is not ours, or was changed by hand, without `replace`."""
+    """Raise InvalidTarget where, without `replace`, the target's table is not ours or was changed by hand."""
     existing = look_up(session, target)
     if existing is not None and existing.job_id is None and not (replace and existing.kind == "table"):
         raise InvalidTarget(
