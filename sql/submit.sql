@@ -106,8 +106,9 @@ UPDATE sqlbatch.batches SET state = 'open', provider_id = $provider_id, status =
 WHERE batch_id = $batch_id::UUID AND state IN ('creating', 'fenced')
 RETURNING requests;
 
--- start_over: the create was certainly not sent
-UPDATE sqlbatch.batches SET state = 'planned', lease_owner = NULL, lease_until = NULL, creating_at = NULL
+-- start_over: certainly no batch was made, because the create was not sent or was refused ($error); its file is used again
+UPDATE sqlbatch.batches SET state = 'planned', lease_owner = NULL, lease_until = NULL, creating_at = NULL,
+  error = coalesce($error, error)
 WHERE batch_id = $batch_id::UUID AND state = 'creating' AND lease_owner = $owner
 RETURNING batch_id;
 

@@ -81,7 +81,7 @@ def test_what_blocks_a_job_is_told_with_what_to_do(bench: Bench, shown: Any, fau
     text = shown()
     assert told in text
     assert "waiting until 20" in text
-    assert "not taken, nothing of it ran: " in text
+    assert "planned, not sent yet (the last try: " in text
 
 
 def test_what_waits_for_its_user_is_told_with_what_to_do(bench: Bench, shown: Any) -> None:

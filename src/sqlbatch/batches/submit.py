@@ -123,7 +123,7 @@ def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -
         return None
     if clock.now() >= lease:
         # The computer slept since the commit: another process may have fenced this attempt.
-        database.write(lambda session: session.run("submit.start_over", _start_over(context, batch_id)))
+        database.write(lambda session: session.run("submit.start_over", _start_over(context, batch_id, None)))
         return None
     return _create(context, batch_id, requests, file_id, endpoint)
 
@@ -206,7 +206,7 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
         if status is not None and 400 <= status < 500 and status not in _UNCERTAIN:
             if _waiting_mends(error) and file_id not in str(error):
                 # Certainly no batch, and nothing wrong with the file: it is used again, not uploaded anew.
-                _end_attempt(context, error, "submit.start_over", _start_over(context, batch_id))
+                _end_attempt(context, error, "submit.start_over", _start_over(context, batch_id, str(error)))
                 return _problem(batch_id, requests, error, blocks=False)
             fact = {"batch_id": batch_id, "now": clock.now(), "code": getattr(error, "code", None), "error": str(error)}
             blocks = _end_attempt(context, error, "submit.abandon", fact, file_id)
@@ -230,8 +230,8 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
     return Sent(batch_id, requests, batch.provider_id, late=None if known else batch)
 
 
-def _start_over(context: StepContext, batch_id: str) -> dict[str, object]:
-    return {"batch_id": batch_id, "owner": context.owner}
+def _start_over(context: StepContext, batch_id: str, error: str | None) -> dict[str, object]:
+    return {"batch_id": batch_id, "owner": context.owner, "error": error}
 
 
 def _sender(session: Session, batch_id: str | None, job_id: int) -> int:

@@ -119,6 +119,8 @@ def _state_in_words(batch: BatchRow, *, sending: bool) -> str:  # noqa: PLR0911,
             return f"sent, but not found at the provider: waiting{until} in case it still appears"
         case "abandoned", _ if batch.error_code == "cancelled":
             return "cancelled before it was sent"
+        case "abandoned", _ if batch.error_code == "given_up":
+            return "given up: its requests can be sent again, and results that appear later are loaded"
         case "abandoned", _ if batch.error_code == "never_made":
             return "its reply was lost and it was never made: its requests went out in another batch"
         case "abandoned", _:
