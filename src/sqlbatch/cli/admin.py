@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.table import Table
 
 from sqlbatch import config as settings
 from sqlbatch import display, maintenance
@@ -146,20 +144,11 @@ def _show_config(
     console = display.out()
     for file in files:
         console.print(f"[dim]file[/]  {display.plain(file)}", soft_wrap=True)
-    console.print(_config_table(("option", "value", "from"), [_option_row(each) for each in options]))
-    console.print(_config_table(("provider", "address", "key"), [_provider_row(each) for each in providers]))
+    display.show_table(("option", "value", "from"), [_option_row(each) for each in options])
+    display.show_table(("provider", "address", "key"), [_provider_row(each) for each in providers])
     if prices:
         names = ("model", "input", "cached", "cache_write", "output", "batch_factor", "from")
-        console.print(_config_table(names, [["" if n not in each else str(each[n]) for n in names] for each in prices]))
-
-
-def _config_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading == headings[0])
-    for row in rows:
-        table.add_row(*(display.plain(each) for each in row))
-    return table
+        display.show_table(names, [["" if n not in each else str(each[n]) for n in names] for each in prices])
 
 
 def _option_row(each: dict[str, Any]) -> list[str]:

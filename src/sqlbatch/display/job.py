@@ -92,13 +92,13 @@ def show_jobs(jobs: Sequence[JobRow], spent: Mapping[int, float | None], at: str
             *(f"{count:,}" for count in (job.rows, job.requests, job.answered, job.failed, job.pending)),
             _spent(job, spent),
             "local (offline)" if job.provider == "local" else label(job.provider, job.base_url),
-            f"{job.created_at:%Y-%m-%d %H:%M}",
+            f"{job.created_at:%Y-%m-%d}",
         ]
         for job in jobs
     ]
     counts = ("rows", "requests", "answered", "failed", "pending")
-    columns = ("job", "target", "status", *counts, "cost", "provider", "started (UTC)")
-    show_table(columns, rows, right={"job", "cost", *counts}, spare=("provider", "requests", "pending"))
+    columns = ("job", "target", "status", *counts, "cost", "provider", "started")
+    show_table(columns, rows, right={"job", "cost", *counts}, spare=("provider", "requests", "pending", "started"))
     needy = [job for job in jobs if needs_somebody(job)]
     for job in needy[:STEPS]:
         info(f"job {job.job_id}: {next_step(job, at)}")

@@ -90,7 +90,8 @@ def show_table(
     while (found := _fitting(columns, rows, kept, console.width)) is None and leaving:
         kept.remove(columns.index(leaving.pop(0)))
     if found is None:
-        sys.stdout.write(_records(columns, rows, console.width))
+        titles = [f"{columns[0]} {row[0]}" for row in rows]
+        sys.stdout.write(_records(columns[1:], [row[1:] for row in rows], console.width, titles) + "\n")
         sys.stdout.flush()
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
@@ -120,9 +121,11 @@ def shortened(name: str) -> str:
     return f"{name[: SHORT - 7]}…{name[-6:]}"
 
 
-def _records(columns: Sequence[str], rows: Sequence[Sequence[str | None]], width: int) -> str:
+def _records(
+    columns: Sequence[str], rows: Sequence[Sequence[str | None]], width: int, titles: Sequence[str] = ()
+) -> str:
     safe = [[None if value is None else harmless(value) for value in row] for row in rows]
-    titles = [f"row {number}" for number in range(1, len(rows) + 1)]
+    titles = [harmless(title) for title in titles] or [f"row {number}" for number in range(1, len(rows) + 1)]
     lines = layout.records([harmless(column) for column in columns], safe, width, titles)
     return "".join(f"{line}\n" for line in lines)
 

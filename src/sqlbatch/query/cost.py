@@ -237,9 +237,9 @@ def find_price(
     """
     today = clock.now().date()
     price = prices.find(session, enrichment.base_url, enrichment.model, today, tier=tier, batch_factor=batch_factor)
-    if price is None:
+    if price is None or price.input is None:
         near = price_library.alike(enrichment.base_url, enrichment.model)
-        return None, (f"no price is known for {enrichment.model}: did you mean {near}?",) if near else ()
+        return price, (f"no price is known for {enrichment.model}: did you mean {near}?",) if near else ()
     if price.shutdown is None or (price.shutdown - today).days >= SHUTDOWN_NEAR:
         return price, ()
     hint = f": {price.successor} comes after it" if price.successor else ""
