@@ -31,7 +31,7 @@ NOT_RUN = {
 }
 # What differs from run to run, and what it is compared as.
 MASKS = (
-    (re.compile(r"\bbatch_[0-9a-f]{16,}"), "batch_0"),
+    (re.compile(r"\bbatch_([0-9a-f]{16,}|[0-9a-f]{7}…[0-9a-f]{6})"), "batch_0"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "uuid"),
     (re.compile(r"\b\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?"), "date"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:0"),
