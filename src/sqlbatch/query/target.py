@@ -145,7 +145,7 @@ def _keywords() -> frozenset[str]:
 
 
 # The migration from which on the state of a target is kept.
-STATE_VERSION = 13
+STATE_VERSION = 14
 # Rows of a target that are written at once: a row group of DuckDB, which is as much as it compresses together. To join
 # and sort all at once takes memory, or the disk in its place, that grows with them.
 PART = 122_880
