@@ -154,11 +154,17 @@ MODES = [
     Failure(
         "22 wrong shape", (_some("wrong_shape"),), "failed, kept", failed=3, code="bad_shape", returns="summary VARCHAR"
     ),
-    Failure("23 half a line", (_some("malformed_line"),), f"3 {_AGAIN}", code="unreadable_line", executed=13),
-    Failure("23 a line that is no UTF-8", (_some("invalid_utf8"),), f"3 {_AGAIN}", code="unreadable_line", executed=13),
-    Failure("23 no custom_id", (_some("no_custom_id"),), f"put aside, 3 {_AGAIN}", code="missing", executed=13),
+    Failure("23 half a line", (_some("malformed_line"),), "kept, not paid again", failed=3, code="unreadable_results"),
+    Failure("23 a line that is no UTF-8", (_some("invalid_utf8"),), "read, wrong bytes as U+FFFD"),
     Failure(
-        "23 a line that is a list", (_some("not_an_object"),), f"put aside, 3 {_AGAIN}", code="missing", executed=13
+        "23 no custom_id", (_some("no_custom_id"),), "put aside, not paid again", failed=3, code="unreadable_results"
+    ),
+    Failure(
+        "23 a line that is a list",
+        (_some("not_an_object"),),
+        "put aside, not paid again",
+        failed=3,
+        code="unreadable_results",
     ),
     Failure(
         "24 model retired",

@@ -77,8 +77,11 @@ def _parts(kind: str, key: str) -> str:
     """Return SQL for the texts of one kind in a response's messages, joined in their order, without its reasoning."""
     parts = f"json_extract(line, '{_BODY}.output[*].content[*]')"
     of_kind = f"list_filter({parts}, lambda part: part->>'$.type' = '{kind}')"
-    texts = f"list_transform({of_kind}, lambda part: part->>'$.{key}')"
-    return f"CASE WHEN ok AND len({of_kind}) > 0 THEN array_to_string({texts}, '') END"
+    text = f"CASE json_type(part, '$.{key}') WHEN 'VARCHAR' THEN part->>'$.{key}' END"
+    texts = f"list_transform({of_kind}, lambda part: {text})"
+    # One text of another type spoils the whole: half an answer is none.
+    whole = f"len({of_kind}) > 0 AND len({texts}) = list_count({texts})"
+    return f"CASE WHEN ok AND {whole} THEN array_to_string({texts}, '') END"
 
 
 _RESPONSES = Reader(
