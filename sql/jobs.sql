@@ -130,7 +130,8 @@ GROUP BY t.code ORDER BY count(*) DESC, t.code;
 
 -- billed: results, tokens and dollars billed for what a job has sent (NULL where any price is not known), and its quote
 SELECT coalesce(sum(results), 0)::BIGINT, coalesce(sum(tokens_in), 0)::BIGINT, coalesce(sum(tokens_cached), 0)::BIGINT,
-  coalesce(sum(tokens_out), 0)::BIGINT, CASE WHEN count(*) = count(dollars) THEN coalesce(sum(dollars), 0) END,
+  coalesce(sum(tokens_cache_write), 0)::BIGINT, coalesce(sum(tokens_out), 0)::BIGINT,
+  CASE WHEN count(*) = count(dollars) THEN coalesce(sum(dollars), 0) END,
   (SELECT TRY_CAST(quote->>'$.cost.dollars' AS DOUBLE) FROM sqlbatch.jobs WHERE job_id = $job_id)
 FROM sqlbatch.costs WHERE job_id = $job_id;
 

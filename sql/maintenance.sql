@@ -39,7 +39,7 @@ LIMIT 2;
 
 -- results: all that came back for a request, the oldest first
 SELECT source, batch_id::VARCHAR, outcome, code, message, content, vector, finish_reason, model, tokens_in, tokens_cached,
-  tokens_out, tier, asked_at, received_at, raw
+  tokens_cache_write, tokens_out, tier, asked_at, received_at, raw
 FROM sqlbatch.results WHERE custom_id = $custom_id::UUID ORDER BY rowid;
 
 -- jobs: jobs that want nothing more: neither open, nor with anything at the provider, nor with a target still to be written

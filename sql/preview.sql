@@ -12,6 +12,7 @@ ANTI JOIN sqlbatch.results o ON o.custom_id = n.custom_id AND o.source = 'previe
 
 -- told: what each line says
 SELECT j.custom_id::VARCHAR, j.outcome, j.code, j.message, j.good,
-  coalesce(j.tokens_in, 0)::BIGINT, coalesce(j.tokens_cached, 0)::BIGINT, coalesce(j.tokens_out, 0)::BIGINT
+  coalesce(j.tokens_in, 0)::BIGINT, coalesce(j.tokens_cached, 0)::BIGINT,
+  coalesce(j.tokens_cache_write, 0)::BIGINT, coalesce(j.tokens_out, 0)::BIGINT
 FROM sqlbatch_parsed_results j
 ORDER BY j.rowid;

@@ -20,7 +20,7 @@ WITH read AS (
   SELECT line AS raw, TRY(line->>[
       '$.custom_id', '$.response.status_code', '{content}', '{refusal}', '{finish}', '$.response.body.model',
       '{tokens_in}', '{tokens_cached}', '{tokens_out}', '$.response.body.service_tier',
-      '$.response.body.error', '$.asked_at', '$.error']) AS x
+      '$.response.body.error', '$.asked_at', '$.error', '{tokens_cache_write}']) AS x
   FROM ({lines})
   WHERE starts_with(line, '{') OR trim(line) <> ''
 ), odd AS (
@@ -63,7 +63,7 @@ WITH read AS (
     SELECT raw, coalesce(line, raw) AS line, CASE WHEN line IS NULL THEN x ELSE TRY(line->>[
       '$.custom_id', '$.response.status_code', '{content}', '{refusal}', '{finish}', '$.response.body.model',
       '{tokens_in}', '{tokens_cached}', '{tokens_out}', '$.response.body.service_tier',
-      '$.response.body.error', '$.asked_at', '$.error']) END AS x
+      '$.response.body.error', '$.asked_at', '$.error', '{tokens_cache_write}']) END AS x
     FROM moved
   )
 ), told AS (
@@ -71,6 +71,7 @@ WITH read AS (
     ok, TRY_CAST(x[2] AS INTEGER) AS status, {content_sql} AS given, nullif({refusal_sql}, '') AS refusal,
     nullif({finish_sql}, '') AS finish, x[6] AS model,
     TRY_CAST(x[7] AS BIGINT) AS tokens_in, TRY_CAST(x[8] AS BIGINT) AS tokens_cached, TRY_CAST(x[9] AS BIGINT) AS tokens_out,
+    TRY_CAST(x[14] AS BIGINT) AS tokens_cache_write,
     x[10] AS tier, TRY_CAST(x[12] AS TIMESTAMP) AS asked_at, {vector_sql} AS vector, raw, line,
     -- Present is not true: an error without a word or a number in it means nothing.
     CASE WHEN x[11] IS NOT NULL AND regexp_matches(regexp_replace(x[11], '"[^"]*"\s*:|null|false', '', 'g'), '[1-9A-Za-z]') THEN x[11] END AS body_error,
@@ -149,7 +150,7 @@ SELECT custom_id, status, coalesce(ok AND good, false) AS good, unreadable, aske
     END AS message,
   CASE WHEN vector IS NULL AND status BETWEEN 200 AND 299 THEN nullif(content, '') END AS content,
   CASE WHEN code IS NULL THEN vector END AS vector,
-  finish AS finish_reason, model, tokens_in, tokens_cached, tokens_out, tier,
+  finish AS finish_reason, model, tokens_in, tokens_cached, tokens_cache_write, tokens_out, tier,
   CASE WHEN code IS NOT NULL THEN raw END AS raw, hash(raw) AS mark
 FROM coded;
 

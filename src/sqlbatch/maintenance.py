@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _RESULT = (
     "source", "batch_id", "outcome", "code", "message", "content", "vector", "finish_reason", "model", "tokens_in",
-    "tokens_cached", "tokens_out", "tier", "asked_at", "received_at", "raw",
+    "tokens_cached", "tokens_cache_write", "tokens_out", "tier", "asked_at", "received_at", "raw",
 )  # fmt: skip
 
 

@@ -110,7 +110,7 @@ def ask(database: Database, trial: PreparedPreview) -> Iterator[Event]:
         prices.refresh(session)
         if trial.compiled.sight.images:
             unsent = pictures.unsent_requests(session, scratch_name(trial.scratch))
-            trial.told[:] = [PreviewResult(each, "failed", code, why, False, 0, 0, 0) for each, code, why in unsent]
+            trial.told[:] = [PreviewResult(each, "failed", code, why, False) for each, code, why in unsent]
         asked = {"fresh": trial.fresh}
         return [row[0] for row in session.run("trial.to_send", asked, scratch=scratch_name(trial.scratch))]
 
@@ -142,6 +142,7 @@ def result(database: Database, trial: PreparedPreview) -> Preview:
         sum(not (each.code or "").startswith("image_un") or each.kept for each in trial.told),
         sum(each.tokens_in for each in billed),
         sum(each.tokens_cached for each in billed),
+        sum(each.tokens_cache_write for each in billed),
         sum(each.tokens_out for each in billed),
         _dollars(trial, billed),
     )
@@ -152,7 +153,9 @@ def _dollars(trial: PreparedPreview, billed: list[PreviewResult]) -> float | Non
         return 0.0
     if trial.price is None:
         return None
-    each = [trial.price.dollars(one.tokens_in, one.tokens_cached, 0, one.tokens_out) for one in billed]
+    each = [
+        trial.price.dollars(one.tokens_in, one.tokens_cached, one.tokens_cache_write, one.tokens_out) for one in billed
+    ]
     return None if None in each else sum(dollars for dollars in each if dollars is not None)
 
 
@@ -249,6 +252,7 @@ class Preview:
     sent: int
     tokens_in: int
     tokens_cached: int
+    tokens_cache_write: int
     tokens_out: int
     dollars: float | None
 
@@ -263,6 +267,7 @@ class Preview:
             "requests_sent": self.sent,
             "tokens_in": self.tokens_in,
             "tokens_cached": self.tokens_cached,
+            "tokens_cache_write": self.tokens_cache_write,
             "tokens_out": self.tokens_out,
             "dollars": self.dollars,
         }

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
     from sqlbatch.previews import Preview
 
-USAGE = {"prompt_tokens": 10, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
+USAGE = {
+    "prompt_tokens": 10,
+    "completion_tokens": 2,
+    "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 3},
+}
 WRONG = '{"word": 3}'
 
 
@@ -174,14 +178,14 @@ def test_each_failure_is_told_of_its_row_and_only_what_was_paid_for_is_kept(desk
 @pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6-luna-2026-09-22", "nobody-knows-it"])
 def test_what_it_cost_is_told_at_the_ordinary_price_as_costs_has_it(model: str, desk: Bench) -> None:
     desk.path.with_name("sqlbatch.toml").write_text(
-        '[prices."gpt-6-luna"]\ninput = 0.10\ncached = 0.01\noutput = 0.50\nbatch_factor = 0.5\n'
+        '[prices."gpt-6-luna"]\ninput = 0.10\ncached = 0.01\ncache_write = 0.125\noutput = 0.50\n'
     )
     found = looked(desk, texts("a", "b"), model=model)
-    assert (found.tokens_in, found.tokens_cached, found.tokens_out) == (20, 8, 4)
+    assert (found.tokens_in, found.tokens_cached, found.tokens_cache_write, found.tokens_out) == (20, 8, 6, 4)
     if model == "nobody-knows-it":
         assert found.dollars is None
     else:
-        assert found.dollars == pytest.approx((12 * 0.10 + 8 * 0.01 + 4 * 0.50) / 1e6)
+        assert found.dollars == pytest.approx((6 * 0.10 + 8 * 0.01 + 6 * 0.125 + 4 * 0.50) / 1e6)
         assert desk.sql("SELECT sum(dollars) FROM sqlbatch.costs") == [(pytest.approx(found.dollars),)]
     again = looked(desk, texts("a", "b"), model=model)
     assert (again.sent, again.dollars) == (0, 0.0)

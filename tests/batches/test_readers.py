@@ -18,14 +18,22 @@ ID = "00000000-0000-0000-0000-000000000001"
 
 
 def chat(content: Any = "x", finish: Any = "stop", **message: Any) -> dict[str, Any]:
-    usage = {"prompt_tokens": 8, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
+    usage = {
+        "prompt_tokens": 8,
+        "completion_tokens": 3,
+        "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 5},
+    }
     return {"choices": [{"message": {"content": content, **message}, "finish_reason": finish}], "usage": usage}
 
 
 def response(*parts: dict[str, Any], status: str = "completed", **more: Any) -> dict[str, Any]:
     thought = {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]}
     output = [thought, {"type": "message", "content": list(parts)}]
-    usage = {"input_tokens": 8, "output_tokens": 3, "input_tokens_details": {"cached_tokens": 2}}
+    usage = {
+        "input_tokens": 8,
+        "output_tokens": 3,
+        "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 5},
+    }
     return {"status": status, "output": output, "error": None, "incomplete_details": None, "usage": usage, **more}
 
 
@@ -105,7 +113,7 @@ def test_a_reply_is_an_answer_or_has_its_code(
 
 @pytest.mark.parametrize(("name", "body"), [("chat", chat()), ("responses", response(say("x")))])
 def test_tokens_are_counted_whatever_an_endpoint_calls_them(name: str, body: dict[str, Any], tmp_path: Path) -> None:
-    _judged(name, "", 200, body, tmp_path, billed=(8, 2, 3))
+    _judged(name, "", 200, body, tmp_path, billed=(8, 2, 5, 3))
 
 
 def test_every_endpoint_has_cases() -> None:
@@ -122,6 +130,7 @@ def _judged(
     with database().session() as session:
         parse_results(session, [file], path, check_of(path, returns))
         if billed:
-            assert session.sql("SELECT tokens_in, tokens_cached, tokens_out FROM sqlbatch_parsed_results") == [billed]
+            tokens = "tokens_in, tokens_cached, tokens_cache_write, tokens_out"
+            assert session.sql(f"SELECT {tokens} FROM sqlbatch_parsed_results") == [billed]
         ((found,),) = [session.sql("SELECT outcome, code, message, content, vector FROM sqlbatch_parsed_results")]
     return found

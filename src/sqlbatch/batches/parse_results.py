@@ -50,6 +50,7 @@ class Reader:
     finish: str = _NOWHERE
     tokens_in: str = _NOWHERE
     tokens_cached: str = _NOWHERE
+    tokens_cache_write: str = _NOWHERE
     tokens_out: str = _NOWHERE
     content_sql: str = "x[3]"
     refusal_sql: str = "x[4]"
@@ -66,6 +67,7 @@ _CHAT = Reader(
     f"{_BODY}.choices[0].finish_reason",
     f"{_BODY}.usage.prompt_tokens",
     f"{_BODY}.usage.prompt_tokens_details.cached_tokens",
+    f"{_BODY}.usage.prompt_tokens_details.cache_write_tokens",
     f"{_BODY}.usage.completion_tokens",
     text_key="content",
     reply_key="choices",
@@ -90,6 +92,7 @@ _RESPONSES = Reader(
     f"{_BODY}.status",
     f"{_BODY}.usage.input_tokens",
     f"{_BODY}.usage.input_tokens_details.cached_tokens",
+    f"{_BODY}.usage.input_tokens_details.cache_write_tokens",
     f"{_BODY}.usage.output_tokens",
     content_sql=_parts("output_text", "text"),
     refusal_sql=_parts("refusal", "refusal"),
@@ -101,6 +104,7 @@ _WHOLE = Reader(
     _BODY,
     tokens_in=f"{_BODY}.usage.input_tokens",
     tokens_cached=f"{_BODY}.usage.input_tokens_details.cached_tokens",
+    tokens_cache_write=f"{_BODY}.usage.input_tokens_details.cache_write_tokens",
     tokens_out=f"{_BODY}.usage.output_tokens",
 )
 _READERS = {
@@ -117,6 +121,7 @@ _READERS = {
         finish=f"{_BODY}.choices[0].finish_reason",
         tokens_in=f"{_BODY}.usage.prompt_tokens",
         tokens_cached=f"{_BODY}.usage.prompt_tokens_details.cached_tokens",
+        tokens_cache_write=f"{_BODY}.usage.prompt_tokens_details.cache_write_tokens",
         tokens_out=f"{_BODY}.usage.completion_tokens",
         text_key="text",
         reply_key="choices",

@@ -43,9 +43,10 @@ class PreviewResult:
     code: str | None
     message: str | None
     kept: bool
-    tokens_in: int
-    tokens_cached: int
-    tokens_out: int
+    tokens_in: int = 0
+    tokens_cached: int = 0
+    tokens_cache_write: int = 0
+    tokens_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[Previ
     nothing of the provider's: that is told of the request. After an interrupt, `keep` stores what came meanwhile.
     """
     bodies, unreadable = work.database.read(lambda session: render.bodies(session, custom_ids))
-    told += [PreviewResult(each, "failed", render.UNREADABLE, why, False, 0, 0, 0) for each, why in unreadable.items()]
+    told += [PreviewResult(each, "failed", render.UNREADABLE, why, False) for each, why in unreadable.items()]
     waiting: queue.SimpleQueue[tuple[int, str, str, str]] = queue.SimpleQueue()
     ends: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
     for number, (custom_id, endpoint, body) in enumerate(bodies):

@@ -137,6 +137,7 @@ class Billed:
     results: int
     tokens_in: int
     tokens_cached: int
+    tokens_cache_write: int
     tokens_out: int
     dollars: float | None
     quoted: float | None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import layout
 from sqlbatch.batches.providers import label
 from sqlbatch.display.console import counted, info, out, plain, show_facts, sized
-from sqlbatch.display.quote import OFFLINE, quoted, quoted_and_spent
+from sqlbatch.display.quote import OFFLINE, billed_tokens, quoted, quoted_and_spent
 from sqlbatch.display.status import (
     batch_in_words,
     needs_somebody,
@@ -198,7 +198,7 @@ def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = (), at: str 
     if again:
         facts["retried"] = tried_again(job, again)
     if billed.results:
-        facts["tokens"] = f"{billed.tokens_in:,} in ({billed.tokens_cached:,} cached), {billed.tokens_out:,} out"
+        facts["tokens"] = billed_tokens(billed)
         facts["cost"] = quoted_and_spent(billed)
         accuracy = quoted(job, billed)
         if accuracy is not None:

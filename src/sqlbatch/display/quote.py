@@ -39,6 +39,12 @@ def spent(billed: Billed) -> str:
     return in_dollars(billed.dollars) if billed.dollars else "nothing"
 
 
+def billed_tokens(billed: Billed | Preview, unit: str = "") -> str:
+    """Return the tokens that were billed: `1,200 in (200 cached), 90 out`."""
+    written = f", {billed.tokens_cache_write:,} written to the cache" if billed.tokens_cache_write else ""
+    return f"{billed.tokens_in:,}{unit} in ({billed.tokens_cached:,} cached{written}), {billed.tokens_out:,} out"
+
+
 def quoted_and_spent(billed: Billed) -> str:
     """Return the dollars that were quoted and spent: `quoted $0.08, spent $0.03`."""
     if not billed.dollars or not billed.quoted:
@@ -209,7 +215,7 @@ def tell_preview(preview: Preview, trial: PreparedPreview, database: str) -> Non
     parts = [part for part in parts if not part.startswith("0 ")]
     sent = f"{counted(preview.sent, 'request')} sent" if preview.sent else "nothing sent"
     if preview.tokens_in:
-        sent += f", {preview.tokens_in:,} tokens in ({preview.tokens_cached:,} cached), {preview.tokens_out:,} out"
+        sent += f", {billed_tokens(preview, ' tokens')}"
     if preview.tokens_in and trial.provider.paid:
         sent += f"; cost: {NO_PRICE if preview.dollars is None else in_dollars(preview.dollars)}"
     info(f"{counted(len(preview.rows), 'row')}: {', '.join(parts)}; {sent}")
