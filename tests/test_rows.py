@@ -104,6 +104,12 @@ def test_what_is_no_rows_is_told(rows: Any, says: str, tmp_path: Path) -> None:
         sqlbatch.plan(rows, db=tmp_path / "a.duckdb", **ASK)  # type: ignore[arg-type]
 
 
+def test_the_same_arguments_go_for_plan_preview_and_enrich(tmp_path: Path) -> None:
+    calls: list[Any] = [sqlbatch.plan, sqlbatch.preview, sqlbatch.enrich]
+    for call in calls:
+        call("SELECT 1 AS a", db=tmp_path / "a.duckdb", **ASK)
+
+
 def test_a_path_is_a_sql_file(tmp_path: Path) -> None:
     (tmp_path / "films.sql").write_text("/* sqlbatch\ninstructions = 'x'\n*/ SELECT 'Heat' AS title")
     assert sqlbatch.plan(tmp_path / "films.sql", db=tmp_path / "a.duckdb", provider="local").target == "films"

@@ -120,6 +120,7 @@ def preview(
     query: Query,
     *,
     db: Db = None,
+    into: str | None = None,
     rows: int | None = None,
     sample: int | None = None,
     input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
@@ -142,11 +143,12 @@ def preview(
     """Ask for a few rows now, through the ordinary endpoint at its full price, and return them beside their answers.
 
     `rows` is how many of the query's first rows (5), `sample` how many at random instead. The answers are kept: neither
-    another preview nor `enrich` pays for them again. Arguments and errors else as for `enrich`.
+    another preview nor `enrich` pays for them again. `into` changes nothing here, so that the same arguments go for all
+    three. Arguments and errors else as for `enrich`.
     """
     database = database_of(db)
-    asked = _ask(query, input, prompt=prompt, instructions=instructions, returns=returns, model=model, params=params,
-                 json_schema=json_schema, structured=structured, image=image, image_detail=image_detail,
+    asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
+                 params=params, json_schema=json_schema, structured=structured, image=image, image_detail=image_detail,
                  endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
     if asked.provider.paid and paths.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
