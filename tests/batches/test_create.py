@@ -18,7 +18,7 @@ from sqlbatch.db import jobs
 from sqlbatch.db.session import Session
 from sqlbatch.errors import DatabaseLocked, JobError, ProviderError, ProviderRefused, ProviderUnreachable
 
-from .bench import SPEED
+from .bench import LEASE, SPEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -441,7 +441,7 @@ def test_a_batch_that_comes_when_its_job_is_done_is_loaded_all_the_same(
 
     def suspended(*given: Any) -> Any:
         monkeypatch.setattr(BatchAPI, "create", create)
-        monkeypatch.setattr(clock, "now", lambda: now() + timedelta(hours=2))
+        monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=2 * LEASE * float(SPEED)))
         bench.wait(job_id)
         return create(*given)
 

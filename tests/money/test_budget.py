@@ -98,8 +98,8 @@ def test_attempts_that_are_billed_and_of_no_use_count(tight: Bench) -> None:
 
 def test_threads_that_send_at_once_cannot_pass_it_together(bench: Bench) -> None:
     tight = unhurried(bench)
-    budget = most(tight, 80) * 0.5
-    job_id = tight.begin(ROWS.format(80), max_cost=budget, **CAPPED)
+    budget = most(tight, 40) * 0.5
+    job_id = tight.begin(ROWS.format(40), max_cost=budget, **CAPPED)
     reserved: list[float] = []
 
     def follow() -> None:
@@ -122,10 +122,10 @@ def test_threads_that_send_at_once_cannot_pass_it_together(bench: Bench) -> None
 
 def test_two_processes_cannot_pass_it_together(cold_bench: Bench) -> None:
     bench = unhurried(cold_bench)
-    budget = most(bench, 60) * 0.5
-    job_id = bench.begin(ROWS.format(60), max_cost=budget, **CAPPED)
+    budget = most(bench, 30) * 0.5
+    job_id = bench.begin(ROWS.format(30), max_cost=budget, **CAPPED)
     # The other processes do not know of this bench's small batches, so they are planned here.
-    assert pack(bench.database, job_id, bench.provider) == (12, 60)
+    assert pack(bench.database, job_id, bench.provider) == (6, 30)
     arguments = [sys.executable, "-m", "sqlbatch", "wait", str(job_id), "--db", str(bench.path)]
     both = [subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
     told = [process.communicate(timeout=120)[1].decode() for process in both]
