@@ -127,7 +127,9 @@ def _changer(changes: Sequence[Change]) -> Any:
         if index is None or index >= len(changes):
             return body
         change = changes[index]
-        there = {"retrieve": {"retrieve", "list, entry"}, "line": {"content"}}.get(change.place, {change.place})
+        there = {"line": {"content"}}.get(change.place, {change.place})
+        if change.place == "retrieve" and change.field is not None:
+            there = {"retrieve", "list, entry"}
         if place not in there or (place not in {"content"} and not left[index]):
             return body
         if change.place == "retrieve" and json.loads(body)["status"] != "completed":

@@ -137,11 +137,16 @@ def changes() -> list[Change]:
 
 
 def groups(found: Sequence[Change], size: int = 48) -> list[list[Change]]:
-    """Return changes as they can be acted out together: of one place and endpoint; those of a whole list one by one."""
-    together: dict[tuple[str, str], list[list[Change]]] = {}
+    """Return changes as they can be acted out together: of one place and endpoint; those of a whole list one by one.
+
+    Of more than three open batches the list is read, so that of a batch's own reply no more are changed at a time.
+    """
+    together: dict[tuple[str, str, bool], list[list[Change]]] = {}
     for change in found:
-        lots = together.setdefault((change.place, change.endpoint), [[]])
-        if len(lots[-1]) == (1 if change.place in LISTS else size):
+        whole = change.place == "retrieve" and change.field is None
+        most = 1 if change.place in LISTS else 3 if whole else size
+        lots = together.setdefault((change.place, change.endpoint, whole), [[]])
+        if len(lots[-1]) == most:
             lots.append([])
         lots[-1].append(change)
     return [lot for lots in together.values() for lot in lots]
