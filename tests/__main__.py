@@ -22,8 +22,8 @@ CHECKS = {
 def main() -> int:
     """Run every check, whatever the others say; return 0 where all are well."""
     failed = [name for name, arguments in CHECKS.items() if not _passes(name, arguments)]
-    # Three workers, for two leave the two cores of the smallest machine idle for half of the time; who has nothing to do
-    # takes tests from who has most, for the slowest take as long as hundreds of others.
+    # Three workers, for two leave the two cores of the smallest machine idle for half of the time; a worker without work
+    # takes tests from the others.
     if not _passes("tests", ["-m", "pytest", "-n", "3", "--dist", "worksteal", *sys.argv[1:]]):
         failed.append("tests")
     sys.stdout.write(f"failed: {', '.join(failed)}\n" if failed else "all checks passed\n")

@@ -161,8 +161,7 @@ def _problems(
             yield changes[number].name, f"{outcome}, {code}: not read is taken for not done"
     if not con.execute("FROM duckdb_tables() WHERE table_name = 'answers'").fetchall():
         blocked = con.execute("SELECT blocked FROM sqlbatch.jobs WHERE cancelled_at IS NULL").fetchall()
-        in_files = changes[0].place in {"line", "content"}
-        if blocked and not (in_files and blocked[0][0]):
+        if blocked and not (changes[0].may_cost_the_answer and blocked[0][0]):
             yield "the job", f"no target, blocked: {blocked[0][0]}"
         return
     vectors = changes[0].endpoint.endswith("embeddings")
@@ -175,5 +174,5 @@ def _problems(
             yield change.name, f"taken for an answer: {found!r}"
         elif status == "failed" and not error:
             yield change.name, "failed without a reason"
-        elif status != "answered" and change.place not in {"line", "content"}:
+        elif status != "answered" and not change.may_cost_the_answer:
             yield change.name, f"{status} although the provider has the answer: {error}"

@@ -90,6 +90,11 @@ class Change:
         return f"{where}: {self.field or 'the body'}: {self.kind}"
 
     @property
+    def may_cost_the_answer(self) -> bool:
+        """Whether a request may fail by it: what is in a result file, or which it is, cannot be known otherwise."""
+        return self.place in {"line", "content"} or self.field == "output_file_id"
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """The answers that a changed line may have besides its own: what stands where a text belongs is the answer."""
         last = (self.field or "").rpartition(".")[2]
