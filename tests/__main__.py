@@ -22,7 +22,7 @@ CHECKS = {
 def main() -> int:
     """Run every check, whatever the others say; return 0 where all are well."""
     failed = [name for name, arguments in CHECKS.items() if not _passes(name, arguments)]
-    # Three workers, for two leave the two cores of the smallest machine idle for half of the time; a worker without work
+    # Three workers, for two leave the two cores of the smallest machine idle for half of the time; one without work
     # takes tests from the others.
     if not _passes("tests", ["-m", "pytest", "-n", "3", "--dist", "worksteal", *sys.argv[1:]]):
         failed.append("tests")
