@@ -177,10 +177,24 @@ WHERE a.job_id = $job_id ORDER BY a.stage, a.call;
 -- ready: the calls of a job that can be collected
 SELECT call FROM sqlbatch.ai_ready WHERE job_id = $job_id ORDER BY stage, call;
 
--- uncollected: how many calls of a job are not collected yet
+-- collect_again: calls whose needs were answered after they were collected (a retry, a late result) are collected again
+DELETE FROM sqlbatch.ai_collected d
+WHERE d.job_id = $job_id
+  AND d.collected_at < (SELECT max(received_at) FROM sqlbatch.results)
+  AND EXISTS (
+    FROM sqlbatch.ai_needs n JOIN sqlbatch.ai_asks a ON a.job_id = n.job_id AND a.call = n.needs
+    JOIN sqlbatch.results r ON r.custom_id = a.custom_id
+    WHERE n.job_id = $job_id AND n.call = d.call AND r.received_at > d.collected_at)
+RETURNING call;
+
+-- uncollected: how many calls of a job are not collected, or were before what they need was answered
 SELECT count(*) FROM sqlbatch.ai_calls c
+LEFT JOIN sqlbatch.ai_collected d ON d.job_id = c.job_id AND d.call = c.call
 WHERE c.job_id = $job_id AND c.stage > 0
-  AND NOT EXISTS (FROM sqlbatch.ai_collected d WHERE d.job_id = c.job_id AND d.call = c.call);
+  AND (d.call IS NULL OR d.collected_at < (SELECT max(received_at) FROM sqlbatch.results) AND EXISTS (
+    FROM sqlbatch.ai_needs n JOIN sqlbatch.ai_asks a ON a.job_id = n.job_id AND a.call = n.needs
+    JOIN sqlbatch.results r ON r.custom_id = a.custom_id
+    WHERE n.job_id = $job_id AND n.call = c.call AND r.received_at > d.collected_at));
 
 -- decided: what each request of a job came to
 CREATE OR REPLACE TEMP TABLE sqlbatch_decided AS
@@ -203,7 +217,10 @@ SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER
 FROM (SELECT rowid, * FROM sqlbatch_collected) n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id;
 
 -- want_asks: which requests a call asks for
-INSERT INTO sqlbatch.ai_asks (job_id, call, custom_id) SELECT $job_id, $call, custom_id FROM sqlbatch_collected;
+INSERT INTO sqlbatch.ai_asks (job_id, call, custom_id)
+SELECT $job_id, $call, n.custom_id
+FROM sqlbatch_collected n
+ANTI JOIN (SELECT custom_id FROM sqlbatch.ai_asks WHERE job_id = $job_id AND call = $call) o ON o.custom_id = n.custom_id;
 
 -- want: the job waits for what a call asks
 INSERT INTO sqlbatch.wanted (job_id, custom_id, not_before)

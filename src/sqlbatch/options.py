@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+# How a query that calls AI functions may be planned.
+POLICIES = ("balanced", "lean", "fuse")
+
+
 @dataclass(frozen=True)
 class EnrichOptions:
     """All that one enrich, or plan, was asked for."""
@@ -94,14 +98,21 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         )
     model = _model(provider, given.get("model"), option("model"))
     check_params(endpoint, model, values)
+    policy = given.get("policy") or next((name for name in ("lean", "fuse") if given.get(name)), None)
+    policy = policy or source.options.get("policy")
+    if given.get("lean") and given.get("fuse"):
+        raise InvalidOption("--lean and --fuse are two ways to plan a query: give one of them")
+    if policy is not None and policy not in POLICIES:
+        raise InvalidOption(f"policy {policy}: {did_you_mean(str(policy), list(POLICIES))}")
     detail = option("image_detail")
     images = tuple(option("image", ()))
     if detail is not None and not images:
         raise InvalidSettings("--image-detail is about pictures: name their column with --image")
     check_detail(endpoint, detail)
+    structured = _structured(provider, source, given)
     enrichment = Enrichment(
         query=source.query,
-        returns=returns_of(endpoint, _returns(source, given), model, values, _structured(provider, source, given)).text,
+        returns=returns_of(endpoint, _returns(source, given), model, values, structured).text,
         prompt=prompt,
         instructions=instructions,
         inputs=tuple(option("input", ())),
@@ -114,6 +125,8 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         images=images,
         image_detail=detail,
         folder=str((source.folder or Path()).resolve()) if images else None,
+        policy=policy,
+        structured=None if structured is Structured.JSON_SCHEMA else structured.value,
     )
     return EnrichOptions(enrichment, provider, option("into") or source.stem, attempts)
 

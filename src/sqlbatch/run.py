@@ -32,8 +32,7 @@ from sqlbatch.errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
-from sqlbatch.functions.collect import Policy
-from sqlbatch.functions.jobs import collect_ready, held, is_planned, keep_plan, stages_in_words, uncollected
+from sqlbatch.functions.jobs import collect_ready, held, is_planned, keep_plan, needs_collecting, stages_in_words
 from sqlbatch.functions.jobs import write_target as write_planned_target
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import hold_leases, new_owner
@@ -90,13 +89,11 @@ def prepared(
     max_attempts: int = 3,
     max_cost: float | None = None,
     handed_over: object = None,
-    policy: Policy = Policy.BALANCED,
 ) -> Iterator[Prepared]:
     """Compile and quote an enrichment for the block; the scratch file is deleted at its end.
 
-    `handed_over` are rows instead of the query's: a relation, a DataFrame and the like (`sqlbatch.query.rows`). A query
-    that calls AI functions is planned by the policy. Raises InvalidEnrichment where the request is wrong, DatabaseError
-    where the database cannot be read.
+    `handed_over` are rows instead of the query's: a relation, a DataFrame and the like (`sqlbatch.query.rows`).
+    Raises InvalidEnrichment where the request is wrong, DatabaseError where the database cannot be read.
     """
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     folder = scratch_folder(database)
@@ -111,7 +108,7 @@ def prepared(
             factor = provider.batch_factor if provider.paid else 0.0
             compiled: Compiled | PlannedQuery | None = None
             if handed_over is None:
-                compiled = plan_query(session, enrichment, name, provider.max_bytes, policy, fresh=fresh)
+                compiled = plan_query(session, enrichment, name, provider.max_bytes, fresh=fresh)
             if isinstance(compiled, PlannedQuery):
                 compiled, quote = quote_plan(session, enrichment, compiled, named, factor, replacing=replacing)
             else:
@@ -309,7 +306,7 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
 def _collect(context: StepContext) -> Generator[Event, None, bool]:
     """Collect what the calls of AI functions ask, where all that they wait for is answered; each in a transaction."""
     collected = False
-    while True:
+    while context.database.read(lambda session: needs_collecting(session, context.job_id)):
         call = context.database.write(
             lambda session: collect_ready(session, context.job_id, context.provider.max_bytes)
         )
@@ -318,6 +315,7 @@ def _collect(context: StepContext) -> Generator[Event, None, bool]:
         collected = True
         stage = context.database.read(lambda session: stages_in_words(session, context.job_id))
         yield Activity(f"{stage}: {call.text}")
+    return collected
 
 
 def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
@@ -370,7 +368,7 @@ def finish(database: Database, job_id: int) -> target.Joined | None:
             return None
         if job.status == "superseded":
             return f"a newer job has the target {job.target}: job {job_id} leaves it alone"
-        if job.pending or uncollected(session, job_id):
+        if job.pending or needs_collecting(session, job_id):
             # A retry came since the last look, or the answers ask for more.
             return None
         problem = held(session, job_id)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import duckdb
 import typer
 
 from sqlbatch import config as settings
@@ -20,12 +21,50 @@ from sqlbatch.cli.app import app
 from sqlbatch.cli.follow import existing
 from sqlbatch.cli.help import RARELY
 from sqlbatch.db import jobs as state
-from sqlbatch.errors import InvalidSettings
+from sqlbatch.errors import InvalidOption, InvalidSettings
+from sqlbatch.functions import catalogue, live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlbatch.batches.providers import Provider
+
+
+@app.command()
+def functions(
+    action: Annotated[
+        str | None,
+        typer.Argument(metavar="[install]", help="install makes them macros of the database.", show_default=False),
+    ] = None,
+    db: opt.Db = None,
+    as_json: opt.Json = False,
+) -> int:
+    """The AI functions that a query may call, or, with install, macros that look up what they have been answered.
+
+    With the macros any DuckDB client of the file runs a query with calls; what was never asked is NULL. DuckDB 2.0.
+
+    Example: sqlbatch functions install
+    """
+    if action not in {None, "install"}:
+        raise InvalidOption(f"{action}: the one thing to do with functions is install")
+    if action == "install":
+        if duckdb.__version__.split(".")[0] < "2":
+            raise InvalidSettings(f"the macros need DuckDB 2.0, and this is {duckdb.__version__}: upgrade duckdb")
+        made = existing(db).write(live.install)
+        if as_json:
+            display.print_json(made)
+        display.info(f"{len(made)} macros: {', '.join(made)}")
+        return display.Exit.DONE
+    listed = [
+        {"function": each.signature, "returns": each.returns, "about": each.summary}
+        for each in catalogue.FUNCTIONS.values()
+        if not each.aggregates
+    ]
+    if as_json:
+        display.print_json(listed)
+    else:
+        display.show_rows(["function", "returns", "about"], [list(each.values()) for each in listed])
+    return display.Exit.DONE
 
 
 @app.command()

@@ -38,6 +38,7 @@ BRIEFLY = {
     "cancel": "Stop a job; answers received so far are kept.",
     "load": "Write partial results, or load result files.",
     "query": "Run your own SQL on the database.",
+    "functions": "List the AI functions of SQL, or install them.",
     "prune": "Delete data that finished jobs no longer need.",
     "config": "Show the current settings and their sources.",
     "serve": "Run a Batch API server for any model.",
@@ -124,8 +125,8 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
 
 # The order of a first visit: ask, follow, read.
 ORDER = (
-    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "prune", "config",
-    "serve",
+    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "functions",
+    "prune", "config", "serve",
 )  # fmt: skip
 
 
@@ -162,7 +163,7 @@ app = App(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="SQL in, a language model's columns out: rows become requests of the OpenAI Batch API, answers a typed table.",
+    help="SQL in, a language model's columns out, by way of the OpenAI Batch API.",
 )
 
 

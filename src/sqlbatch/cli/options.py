@@ -137,6 +137,8 @@ class Asking:
     replace: Annotated[
         bool, flag("--replace", "Replace a table that sqlbatch did not make, or shrink the target.", rare=True)
     ] = False
+    lean: Annotated[bool, flag("--lean", "AI functions: ask least, one filter after the other.", rare=True)] = False
+    fuse: Annotated[bool, flag("--fuse", "AI functions: ask in the fewest rounds of batches.", rare=True)] = False
 
     def given(self) -> dict[str, Any]:
         """Return the options by their names, as `options.enrich_options` takes them; None is what was not given."""

@@ -19,6 +19,8 @@ from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.rows import Format, binds, choose, write_fetched, write_rows
 from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidSettings
+from sqlbatch.functions import live
+from sqlbatch.functions.find import mentions_calls
 from sqlbatch.query.select import invalid_query, is_pivot, without_terminator
 
 if TYPE_CHECKING:
@@ -130,6 +132,8 @@ def query(
         raise InvalidSettings(f"--output {output} is the database itself: name another file")
     with _opened(database, text) as session:
         pieces = _pieces(session, text)
+        if mentions_calls(text) and session.has_schema() and duckdb.__version__.split(".")[0] >= "2":
+            live.provide(session)
         refuse_open_transaction([piece.sql for piece in pieces])
         for piece in pieces:
             refuse_own_tables(session, piece.sql)

@@ -55,9 +55,11 @@ def is_planned(session: Session, job_id: int) -> bool:
     return session.has_schema() and bool(session.run("functions.is_planned", {"job_id": job_id}))
 
 
-def uncollected(session: Session, job_id: int) -> int:
-    """Return how many calls of a job are not collected yet; 0 for a job without a plan."""
-    return int(session.run("functions.uncollected", {"job_id": job_id})[0][0])
+def needs_collecting(session: Session, job_id: int) -> bool:
+    """Return whether calls of a job are not collected yet, or must be again; False for a job without a plan."""
+    if not is_planned(session, job_id):
+        return False
+    return bool(session.run("functions.uncollected", {"job_id": job_id})[0][0])
 
 
 def calls_of(session: Session, job_id: int) -> list[KeptCall]:
@@ -136,6 +138,9 @@ def lay_down(session: Session, call: Call, collection: str, line_limit: int) -> 
 
 def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | None:
     """Collect the inputs of one call whose needs are settled, within the caller's transaction."""
+    if not is_planned(session, job_id):
+        return None
+    session.run("functions.collect_again", {"job_id": job_id})
     ready = session.run("functions.ready", {"job_id": job_id})
     if not ready:
         return None

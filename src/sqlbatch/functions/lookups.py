@@ -10,7 +10,8 @@ from sqlbatch.functions.collect import ASK
 from sqlbatch.functions.find import VALUE
 from sqlbatch.functions.syntax import columns_in
 from sqlbatch.query.enrichment import CHAT, parameters
-from sqlbatch.query.request import call_of, endpoint_of, input_of, read_returns, returns_of
+from sqlbatch.query.request import call_of, endpoint_of, input_of, returns_of
+from sqlbatch.returns import parse_returns
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -116,7 +117,7 @@ def lookup(call: Call, enrichment: Enrichment) -> Lookup:
         returns = returns_of(EMBEDDINGS, None, model, own)
         asked = replace(enrichment, endpoint=EMBEDDINGS, instructions=None, model=model, params=parameters(own))
     else:
-        returns = read_returns(CHAT, ask.question.returns)
+        returns = parse_returns(ask.question.returns or None, enrichment.structured)
         endpoint = enrichment.endpoint if endpoint_of(enrichment.endpoint).talks else CHAT
         merged = {**dict(enrichment.params), **dict(parameters(own))}
         asked = replace(enrichment, endpoint=endpoint, instructions=ask.question.instructions, model=model,

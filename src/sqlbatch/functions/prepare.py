@@ -63,7 +63,6 @@ def plan_query(
     enrichment: Enrichment,
     scratch: str,
     line_limit: int,
-    policy: Policy,
     *,
     fresh: bool = False,
     sample: int | None = None,
@@ -93,7 +92,7 @@ def plan_query(
 
     hidden = dict(session.run("functions.views"))
     own = frozenset(hidden) - frozenset(catalogue.FUNCTIONS) - frozenset(catalogue.OTHER_NAMES)
-    plan = make_plan(session.con, select, enrichment, keep, policy, own)
+    plan = make_plan(session.con, select, enrichment, keep, Policy(enrichment.policy or Policy.BALANCED), own)
     _check_names(plan)
     session.run("functions.first", scratch=scratch)
     session.run("functions.first_asks", scratch=scratch)
@@ -199,6 +198,3 @@ def _check_names(plan: Plan) -> None:
             raise InvalidQuery(
                 f"the query's column {name} has the name of a column that sqlbatch adds: rename it with AS"
             )
-
-
-__all__ = ["PlannedQuery", "Policy", "check_options", "plan_query", "quote_plan"]

@@ -34,6 +34,7 @@ FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
     "provider": str,
     "limit": int,
     "max_attempts": int,
+    "policy": str,
 }
 
 
@@ -42,7 +43,8 @@ class Enrichment:
     """Query, prompt, returned columns, model and target: everything that decides what is asked and where it goes.
 
     `params` are the call's further parameters, by name, each as JSON text; `returns` is the canonical column list;
-    `images` are the columns that hold pictures, and `folder` is where relative paths in them begin.
+    `images` are the columns that hold pictures, and `folder` is where relative paths in them begin. Of a query that
+    calls AI functions `policy` says how far calls wait for one another, and `structured` how answers are held to JSON.
     """
 
     query: str
@@ -59,6 +61,8 @@ class Enrichment:
     images: tuple[str, ...] = ()
     image_detail: str | None = None
     folder: str | None = None
+    policy: str | None = None
+    structured: str | None = None
 
     def to_json(self) -> str:
         """Return the enrichment as the JSON object that `jobs.enrichment` keeps."""
