@@ -205,6 +205,27 @@ SELECT r.custom_id, q.call_id, r.settled,
 FROM sqlbatch.responses r JOIN sqlbatch.requests q ON q.custom_id = r.custom_id
 WHERE r.job_id = $job_id;
 
+-- known: what each request of some calls came to, whichever job asked it
+CREATE OR REPLACE TEMP TABLE sqlbatch_decided AS
+SELECT r.custom_id, any_value(q.call_id) AS call_id, true AS settled,
+  arg_max(r.content, r.rowid) FILTER (r.outcome = 'answered') AS sqlbatch_content,
+  arg_max(r.vector, r.rowid) FILTER (r.outcome = 'answered') AS sqlbatch_vector,
+  CASE WHEN count(*) FILTER (r.outcome = 'answered') = 0 THEN arg_max(concat_ws(': ', r.code, r.message), r.rowid) END AS sqlbatch_error
+FROM (SELECT rowid, * FROM sqlbatch.results WHERE outcome IN ('answered', 'failed')) r
+JOIN sqlbatch.requests q ON q.custom_id = r.custom_id
+WHERE list_contains($calls::UUID[], q.call_id)
+GROUP BY r.custom_id;
+
+-- unknown: the collected requests that have no result, or all of them
+SELECT custom_id::VARCHAR FROM sqlbatch_collected
+WHERE $fresh::BOOLEAN OR custom_id NOT IN (SELECT custom_id FROM sqlbatch.results WHERE outcome IN ('answered', 'failed'))
+ORDER BY input;
+
+-- previewed: the rows of a query as JSON, and what failed of each
+SELECT (to_json(sqlbatch_query)::JSON)::VARCHAR, sqlbatch_failed FROM (
+{query}
+) AS sqlbatch_query;
+
 -- answers: the values of what a call asks
 CREATE OR REPLACE TEMP TABLE {answers} AS
 SELECT custom_id AS sqlbatch_key, {value} AS sqlbatch_value, sqlbatch_error AS sqlbatch_why

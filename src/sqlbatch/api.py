@@ -6,8 +6,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch import config, options, paths, previews, reach, run
+from sqlbatch import config, options, paths, plan_previews, previews, reach, run
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
+from sqlbatch.functions.find import mentions_calls
 from sqlbatch.job import Db, Job, Quote, database_of, speaking_python
 from sqlbatch.query.rows import described
 
@@ -153,6 +154,15 @@ def preview(
     if asked.provider.paid and paths.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
     run.recover_interrupted(database)
+    if isinstance(query, str) and mentions_calls(asked.enrichment.query):
+        with plan_previews.prepared(
+            database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh
+        ) as planned:
+            if planned is not None:
+                _check_cost(planned.quote, None, yes=yes)
+                for _ in plan_previews.ask(database, planned):
+                    pass
+                return plan_previews.result(database, planned)
     with previews.prepared(
         database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, handed_over=_rows(query)
     ) as ready:

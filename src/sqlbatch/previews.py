@@ -78,7 +78,7 @@ def prepared(
 
     Raises InvalidEnrichment where the ask is wrong, DatabaseError where the database cannot be read.
     """
-    wanted = _wanted(rows, sample)
+    wanted = sample_size(rows, sample)
     if sample is None:
         enrichment = replace(enrichment, limit=min(wanted, enrichment.limit or wanted))
     returns = read_returns(enrichment.endpoint, enrichment.returns)
@@ -195,7 +195,8 @@ def _shown(name: str, kind: str) -> str:
     return f"concat(octet_length({column}), ' bytes')" if kind == "BLOB" else column
 
 
-def _wanted(rows: int | None, sample: int | None) -> int:
+def sample_size(rows: int | None, sample: int | None) -> int:
+    """Return how many rows a preview has; raise InvalidOption where there are too many, or two ways to say it."""
     if rows is not None and sample is not None:
         raise InvalidOption("--rows and --sample are two ways to say which rows: give one of them")
     name, wanted = ("--sample", sample) if sample is not None else ("--rows", ROWS if rows is None else rows)

@@ -159,7 +159,7 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
     places["rows"] = f"{scratch}.main.rows"
     if name.startswith("pictures."):
         places["content"] = "value::BLOB" if name == "pictures.held" else "v.value::BLOB"
-    if name == "functions.write":
+    if name in {"functions.write", "functions.previewed"}:
         places["query"] = "SELECT 1 AS a, NULL::VARCHAR AS sqlbatch_failed"
     if name == "target.drop_source":
         places["source"] = "src_1_1"

@@ -260,3 +260,16 @@ def test_the_command_plans_by_each_policy(capsys: pytest.CaptureFixture[str]) ->
         assert main(["plan", QUERY, "--db", str(db.path), "--provider", "local", "--json", *policy]) == 0
         assert len(json.loads(capsys.readouterr().out)["stages"]) == stages
     assert main(["plan", QUERY, "--db", str(db.path), "--provider", "local", "--lean", "--fuse"]) != 0
+
+
+def test_a_preview_runs_all_stages_on_a_sample_and_its_answers_are_kept() -> None:
+    db = database(setup="CREATE TABLE t AS SELECT 'text ' || i AS a FROM range(50) t(i)")
+    query = "SELECT a, ai_complete(ai_complete(a, 'One.'), 'Two.') AS b FROM t"
+    shown = sqlbatch.preview(query, db=db.path, rows=3, provider="local")
+    assert [(row.status, (row.answer or {})["a"]) for row in shown.rows] == [
+        ("answered", f"text {i}") for i in range(3)
+    ]
+    assert all((row.answer or {})["b"] for row in shown.rows)
+    assert shown.sent == 6
+    assert sqlbatch.preview(query, db=db.path, rows=3, provider="local").sent == 0
+    assert sqlbatch.plan(query, db=db.path, provider="local").answered == 3

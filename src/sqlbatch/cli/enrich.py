@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import typer
 
-from sqlbatch import config, display, options, previews, reach, run
+from sqlbatch import config, display, options, plan_previews, previews, reach, run
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.follow import confirmed, ending, follow, seen
+from sqlbatch.functions.find import mentions_calls
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlbatch.db.database import Database
     from sqlbatch.options import EnrichOptions
+    from sqlbatch.plan_previews import PreparedPlanPreview
     from sqlbatch.previews import PreparedPreview
     from sqlbatch.run import Prepared
 
@@ -164,6 +166,13 @@ def preview(
     taken = run.recover_interrupted(database)
     if taken:
         display.info(f"{taken:,} answers of an earlier preview, which was interrupted, are stored")
+    if mentions_calls(asked.enrichment.query):
+        planned = plan_previews.prepared(
+            database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=asking.fresh
+        )
+        with compiling(planned) as ready_plan:
+            if ready_plan is not None:
+                return _look_at_plan(database, ready_plan, yes=yes, as_json=as_json)
     compiled = previews.prepared(
         database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=asking.fresh
     )
@@ -180,6 +189,23 @@ def preview(
             display.info("nothing sent, nothing changed")
             return display.Exit.ERROR
         return _look(database, ready, as_json=as_json)
+
+
+def _look_at_plan(database: Database, ready: PreparedPlanPreview, *, yes: bool, as_json: bool) -> int:
+    must_ask = ready.quote.cost.must_be_agreed and not yes
+    with seen(asked=must_ask):
+        display.show_quote(replace(ready.quote, target="none: a preview, at the ordinary price"))
+    if must_ask and not confirmed(ready.quote.cost):
+        display.info("nothing sent, nothing changed")
+        return display.Exit.ERROR
+    display.follow(plan_previews.ask(database, ready))
+    found = plan_previews.result(database, ready)
+    if as_json:
+        display.print_json(found.as_dict())
+    else:
+        display.show_preview(found)
+    display.info(f"{len(found.rows):,} rows of the sample; {found.sent:,} requests sent; the answers are kept")
+    return display.Exit.FAILED_ROWS if found.of("failed") else display.Exit.DONE
 
 
 def _look(database: Database, ready: PreparedPreview, *, as_json: bool) -> int:

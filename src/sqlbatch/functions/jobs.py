@@ -73,6 +73,20 @@ def calls_of(session: Session, job_id: int) -> list[KeptCall]:
     return found
 
 
+def planned_calls(plan: Plan) -> list[KeptCall]:
+    """Return the calls of a plan that is not kept, in the order of their stages; none is collected."""
+    by_number = {call.number: call for call in plan.calls}
+    found = []
+    for lookup in [*(call.lookup for call in plan.calls), *plan.unasked]:
+        call = by_number.get(lookup.number)
+        value = lookup.value_sql("sqlbatch_content", "sqlbatch_vector", "sqlbatch_error")
+        found.append(KeptCall(lookup.number, lookup.call, lookup.ask.function, call.text if call else "",
+                              call.clause if call else "", call.stage if call else 0, call.collection if call else "",
+                              lookup.ask_sql, value, lookup.value_type, lookup.answers, lookup.ask.on_error, None, None,
+                              tuple(sorted(call.needs)) if call else ()))  # fmt: skip
+    return found
+
+
 def keep_plan(session: Session, plan: Plan, scratch: str, job_id: int, at_most: dict[int, int]) -> None:
     """Keep a plan, its sources and what its first stage asks as a job's: within the caller's transaction."""
     of_job = {"job_id": job_id}
@@ -84,21 +98,17 @@ def keep_plan(session: Session, plan: Plan, scratch: str, job_id: int, at_most: 
     for source in plan.sources:
         session.run("functions.add_source", number=str(source.number), relation=quote_literal(source.relation),
                     text=quote_literal(source.query), **places)  # fmt: skip
-    by_number = {call.number: call for call in plan.calls}
-    for lookup in [*(call.lookup for call in plan.calls), *plan.unasked]:
-        call = by_number.get(lookup.number)
-        store_call(session, lookup.call)
+    for kept in planned_calls(plan):
+        store_call(session, kept.call)
         session.run("functions.add_call", of_job | {
-            "call": lookup.number, "call_id": lookup.call.call_id, "function": lookup.ask.function,
-            "text": call.text if call else "", "clause": call.clause if call else "",
-            "stage": call.stage if call else 0,
-            "collection": call.collection if call else "", "ask": lookup.ask_sql,
-            "value": lookup.value_sql("sqlbatch_content", "sqlbatch_vector", "sqlbatch_error"),
-            "type": lookup.value_type, "answers": lookup.answers, "on_error": lookup.ask.on_error,
-            "at_most": at_most.get(lookup.number)})  # fmt: skip
-        for needed in sorted(call.needs) if call else ():
-            session.run("functions.add_need", of_job | {"call": lookup.number, "needs": needed})
-        if call and not lookup.ask.embeds:
+            "call": kept.number, "call_id": kept.call.call_id, "function": kept.function, "text": kept.text,
+            "clause": kept.clause, "stage": kept.stage, "collection": kept.collection, "ask": kept.ask,
+            "value": kept.value, "type": kept.type, "answers": kept.answers, "on_error": kept.on_error,
+            "at_most": at_most.get(kept.number)})  # fmt: skip
+        for needed in kept.needs:
+            session.run("functions.add_need", of_job | {"call": kept.number, "needs": needed})
+    for lookup in [call.lookup for call in plan.calls]:
+        if not lookup.ask.embeds:
             field = None if lookup.ask.question.shape == "struct" else ""
             if field == "" and lookup.ask.question.returns:
                 field = lookup.returns.columns[0].name
@@ -146,7 +156,8 @@ def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | 
         return None
     calls = calls_of(session, job_id)
     call = next(each for each in calls if each.number == ready[0][0])
-    define(session, job_id, calls, names_of_calls(call.collection))
+    session.run("functions.decided", {"job_id": job_id})
+    define(session, calls, names_of_calls(call.collection))
     lay_down(session, call.call, with_sources(call.collection, _source(session, job_id)), line_limit)
     asked = {"job_id": job_id, "call": call.number}
     session.run("functions.want_requests", {"call_id": call.call.call_id})
@@ -161,10 +172,9 @@ def _source(session: Session, job_id: int) -> Callable[[int], str]:
     return lambda number: f"{quote_identifier(session.catalog)}.sqlbatch.src_{job_id}_{number}"
 
 
-def define(session: Session, job_id: int, calls: Sequence[KeptCall], used: frozenset[int]) -> None:
-    """Make the macros of a plan's calls, and the answers of those that are used."""
+def define(session: Session, calls: Sequence[KeptCall], used: frozenset[int]) -> None:
+    """Make the macros of a plan's calls, and the answers of those that are used, from the table sqlbatch_decided."""
     session.sql(TEXT)
-    session.run("functions.decided", {"job_id": job_id})
     made: set[str] = set()
     for call in calls:
         session.sql(f"CREATE OR REPLACE TEMP MACRO {ASK}{call.number}(sqlbatch_x) AS {call.ask}")
@@ -190,7 +200,8 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target.Join
     target.check_ours(session, named, job.job_id, replace=replace)
     _, _, query = session.run("functions.plan", {"job_id": job.job_id})[0]
     calls = calls_of(session, job.job_id)
-    define(session, job.job_id, calls, names_of_calls(query))
+    session.run("functions.decided", {"job_id": job.job_id})
+    define(session, calls, names_of_calls(query))
     sql = with_sources(query, _source(session, job.job_id))
     qualified = named.qualified(session.catalog)
     with session.keeping_row_order(keep=True):

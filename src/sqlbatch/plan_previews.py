@@ -1,0 +1,140 @@
+"""A preview of a query with AI functions: all its stages at once, on a sample, through the ordinary endpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlbatch.batches import preview as requests
+from sqlbatch.batches.events import Activity
+from sqlbatch.db.database import scratch_name
+from sqlbatch.functions import jobs
+from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
+from sqlbatch.functions.stages import names_of_calls, with_sources
+from sqlbatch.leases import new_owner
+from sqlbatch.paths import scratch_folder, state_dir
+from sqlbatch.previews import Preview, PreviewRow, sample_size
+from sqlbatch.query.request import check_of
+from sqlbatch.query.target import Target
+from sqlbatch.reach import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlbatch.batches.events import Event
+    from sqlbatch.batches.preview import PreviewResult
+    from sqlbatch.batches.providers import Provider
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.session import Session
+    from sqlbatch.functions.jobs import KeptCall
+    from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.query.quote import Quote
+
+
+@dataclass(frozen=True)
+class PreparedPlanPreview:
+    """A planned preview: its sources, of which each has at most so many rows, lie in the scratch file.
+
+    `quote` is that of the ordinary endpoint; `told` fills with what comes back.
+    """
+
+    planned: PlannedQuery
+    quote: Quote
+    provider: Provider
+    scratch: Path
+    fresh: bool
+    owner: str
+    told: list[PreviewResult] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def prepared(
+    database: Database,
+    enrichment: Enrichment,
+    provider: Provider,
+    *,
+    rows: int | None = None,
+    sample: int | None = None,
+    fresh: bool = False,
+) -> Iterator[PreparedPlanPreview | None]:
+    """Plan a query on the first rows of its sources, for the block; None for a query without calls.
+
+    Raises InvalidEnrichment for what cannot be planned.
+    """
+    wanted = sample_size(rows, sample)
+    folder = scratch_folder(database)
+    scratch = folder / "scratch.duckdb"
+    try:
+        with database.session(migrate=False, scratch=scratch, attach=True) as session:
+            name = scratch_name(scratch)
+            planned = plan_query(session, enrichment, name, provider.max_bytes, fresh=fresh, sample=wanted)
+            ready = None
+            if planned is not None:
+                target, factor = Target("main", "sqlbatch_preview"), 1.0 if provider.paid else 0.0
+                planned, quote = quote_plan(session, enrichment, planned, target, factor, replacing=True)
+                ready = PreparedPlanPreview(planned, quote, provider, scratch, fresh, new_owner())
+        yield ready
+    finally:
+        database.forget(scratch)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
+    """Run the stages one after the other; what is paid for is kept as it comes."""
+    spool = state_dir(database) / "spool"
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    calls = jobs.planned_calls(ready.planned.plan)
+    with connect(database, ready.provider) as api:
+        for call in (each for each in calls if each.stage):
+
+            def collect(session: Session, call: KeptCall = call) -> list[str]:
+                session.run("database.planner_lock")
+                jobs.store_call(session, call.call)
+                _define(session, calls, call.collection)
+                collection = with_sources(call.collection, lambda number: _source(ready, number))
+                jobs.lay_down(session, call.call, collection, ready.provider.max_bytes)
+                session.run("functions.want_requests", {"call_id": call.call.call_id})
+                return [row[0] for row in session.run("functions.unknown", {"fresh": ready.fresh})]
+
+            custom_ids = database.write(collect, scratch=ready.scratch)
+            if custom_ids:
+                yield Activity(f"stage {call.stage}: {call.text}")
+                asking = requests.Asking(database, str(call.call.call_id), ready.owner, spool, check_of)
+                yield from requests.ask(asking, api, custom_ids, ready.told)
+
+
+def result(database: Database, ready: PreparedPlanPreview) -> Preview:
+    """Return the rows that the query has for the sample."""
+    calls = jobs.planned_calls(ready.planned.plan)
+    query = with_sources(ready.planned.plan.query, lambda number: _source(ready, number))
+    with database.session(scratch=ready.scratch) as session:
+        _define(session, calls, query)
+        found = session.run("functions.previewed", query=query)
+    rows = []
+    for number, (text, failed) in enumerate(found, 1):
+        values = json.loads(text)
+        values.pop("sqlbatch_failed")
+        rows.append(PreviewRow(number, "failed" if failed else "answered", failed, kept=False, input={}, answer=values))
+    billed = [each for each in ready.told if each.kept]
+    return Preview(
+        tuple(rows),
+        (),
+        len(ready.told),
+        sum(each.tokens_in for each in billed),
+        sum(each.tokens_cached for each in billed),
+        sum(each.tokens_out for each in billed),
+        None if ready.provider.paid and billed else 0.0,
+    )
+
+
+def _define(session: Session, calls: list[KeptCall], sql: str) -> None:
+    session.run("functions.known", {"calls": [str(each.call.call_id) for each in calls]})
+    jobs.define(session, calls, names_of_calls(sql))
+
+
+def _source(ready: PreparedPlanPreview, number: int) -> str:
+    return f"{scratch_name(ready.scratch)}.main.src_{number}"
