@@ -193,7 +193,7 @@ def preview(
 
 def _look_at_plan(database: Database, ready: PreparedPlanPreview, *, yes: bool, as_json: bool) -> int:
     must_ask = ready.quote.cost.must_be_agreed and not yes
-    with seen(asked=must_ask):
+    with seen(always=must_ask):
         display.show_quote(replace(ready.quote, target="none: a preview, at the ordinary price"))
     if must_ask and not confirmed(ready.quote.cost):
         display.info("nothing sent, nothing changed")
