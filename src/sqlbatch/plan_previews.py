@@ -126,6 +126,7 @@ def result(database: Database, ready: PreparedPlanPreview) -> Preview:
         len(ready.told),
         sum(each.tokens_in for each in billed),
         sum(each.tokens_cached for each in billed),
+        sum(each.tokens_cache_write for each in billed),
         sum(each.tokens_out for each in billed),
         None if ready.provider.paid and billed else 0.0,
     )
