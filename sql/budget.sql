@@ -17,8 +17,10 @@ SELECT count(*), coalesce(sum(most), 0)::BIGINT, coalesce(sum(most * ($inputs::D
   coalesce(sum(($outputs::DOUBLE[])[step]), 0) / 1e6
 FROM stepped;
 
--- batch: what a batch is asked of, and at which part of the price
-SELECT base_url, model, batch_factor FROM sqlbatch.batches WHERE batch_id = $batch_id::UUID;
+-- batch: what a batch is asked of, at which part of the price; whether it is known how it is sent, and its limit of tokens
+SELECT b.base_url, b.model, b.batch_factor, s.job_id IS NOT NULL, s.cap
+FROM sqlbatch.batches b LEFT JOIN sqlbatch.sent_calls s ON s.job_id = b.sent_as AND s.call_id = b.call_id
+WHERE b.batch_id = $batch_id::UUID;
 
 -- used: the dollars that a job's other batches have cost, or may cost; a result that was paid for and lost costs its part
 SELECT coalesce(sum(CASE WHEN b.state = 'loaded' THEN coalesce(c.dollars, 0) + coalesce(l.lost * b.reserved / b.requests, 0)

@@ -51,6 +51,19 @@ INSERT INTO sqlbatch.calls
 SELECT * FROM (VALUES ($call_id::UUID, $base_url, $endpoint, $model, $head, $tail, $returns)) AS c(call_id)
 WHERE call_id NOT IN (SELECT call_id FROM sqlbatch.calls);
 
+-- send_as: how a job sends a call, once
+INSERT INTO sqlbatch.sent_calls (job_id, call_id, tail, extra, cap)
+SELECT * FROM (VALUES ($job_id::INTEGER, $call_id::UUID, $tail::VARCHAR, $extra::BIGINT, $cap::BIGINT)) AS s(job_id, call_id)
+WHERE NOT EXISTS (FROM sqlbatch.sent_calls o WHERE o.job_id = s.job_id AND o.call_id = s.call_id);
+
+-- cut_before: answers that were cut at a smaller limit of tokens than the job sends are due for it
+UPDATE sqlbatch.wanted SET not_before = $now::TIMESTAMP
+WHERE job_id = $job_id AND not_before IS NULL
+  AND custom_id IN (SELECT custom_id FROM sqlbatch.results WHERE cap IS NOT NULL AND (cap >= $cap::BIGINT) IS NOT TRUE)
+  AND custom_id NOT IN (
+    SELECT custom_id FROM sqlbatch.results
+    WHERE outcome IN ('answered', 'failed') AND source <> 'unsent' AND (cap IS NULL OR cap >= $cap::BIGINT));
+
 -- store_rows: keep the snapshot
 CREATE TABLE sqlbatch.rows_{job} AS FROM {scratch}.main.rows;
 
@@ -65,7 +78,7 @@ WITH new AS MATERIALIZED (
     (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.sqlbatch_row) AS seq
   FROM {scratch}.main.requests n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id
 )
-SELECT n.seq, n.custom_id, $call_id::UUID, r.input, n.bytes, n.tokens, r.images
+SELECT n.seq, n.custom_id, $call_id::UUID, r.input, n.bytes - $extra::BIGINT, n.tokens, r.images
 FROM (SELECT sqlbatch_row, {input} AS input, {images} AS images FROM {rows} SEMI JOIN new USING (sqlbatch_row)) r
 JOIN new n USING (sqlbatch_row)
 ORDER BY n.seq;

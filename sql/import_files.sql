@@ -49,9 +49,13 @@ WHERE code IN ('missing', 'results_expired', 'unreadable_results') AND EXISTS (
 
 -- results: what the lines say; a result that its user hands in counts for the job, whenever it was asked for
 INSERT INTO sqlbatch.results BY NAME
-SELECT * EXCLUDE (status, good, unreadable, mark, place, not_before, planned_at, second), 'load' AS source,
-  greatest(coalesce(planned_at, $asked_at::TIMESTAMP), not_before) AS asked_at, $now::TIMESTAMP AS received_at
-FROM sqlbatch_new WHERE NOT second;
+SELECT n.* EXCLUDE (status, good, unreadable, mark, cut, place, not_before, planned_at, second), 'load' AS source,
+  greatest(coalesce(n.planned_at, $asked_at::TIMESTAMP), n.not_before) AS asked_at, $now::TIMESTAMP AS received_at,
+  CASE WHEN n.cut THEN s.cap END AS cap
+FROM sqlbatch_new n
+LEFT JOIN sqlbatch.batches b ON b.batch_id = n.batch_id
+LEFT JOIN sqlbatch.sent_calls s ON s.job_id = b.sent_as AND s.call_id = b.call_id
+WHERE NOT n.second;
 
 -- whole: batches that have a result for each request by now have nothing more to bring
 UPDATE sqlbatch.batches SET state = 'loaded', loaded_at = $now::TIMESTAMP, ended_at = coalesce(ended_at, $now::TIMESTAMP),

@@ -14,8 +14,9 @@ GROUP BY ALL ORDER BY ALL;
 
 -- choose: the due requests of one call, in the order of their numbers
 CREATE OR REPLACE TEMP TABLE sqlbatch_chosen AS
-SELECT r.seq, r.custom_id, r.bytes, r.tokens
+SELECT r.seq, r.custom_id, r.bytes + coalesce(s.extra, 0) AS bytes, r.tokens
 FROM sqlbatch.due d JOIN sqlbatch.requests r ON r.custom_id = d.custom_id
+LEFT JOIN sqlbatch.sent_calls s ON s.job_id = d.job_id AND s.call_id = r.call_id
 WHERE d.job_id = $job_id AND r.call_id = $call_id::UUID
 ORDER BY r.seq;
 
@@ -76,9 +77,9 @@ WITH open_jobs AS (
   UNION ALL
   SELECT max(not_before) FROM sqlbatch.wanted WHERE job_id IN (SELECT job_id FROM open_jobs)
 )
-INSERT INTO sqlbatch.batches (batch_id, state, base_url, call_id, model, requests, bytes, tokens, planned_at, job_id, batch_factor)
+INSERT INTO sqlbatch.batches (batch_id, state, base_url, call_id, model, requests, bytes, tokens, planned_at, job_id, batch_factor, sent_as)
 SELECT batch_id, 'planned', $base_url, $call_id::UUID, $model, requests, bytes, tokens,
-  greatest($now::TIMESTAMP, (SELECT max(moment) FROM latest)), $job_id, $batch_factor::DOUBLE
+  greatest($now::TIMESTAMP, (SELECT max(moment) FROM latest)), $job_id, $batch_factor::DOUBLE, $job_id
 FROM sqlbatch_shards ORDER BY number;
 
 -- manifest: which requests each batch carries

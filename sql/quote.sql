@@ -1,11 +1,12 @@
 -- What of the compiled requests is known already, and what is to be sent.
 
 -- known: the requests that are settled or in flight in this database
+-- An answer that was cut at a smaller limit of tokens than $cap (NULL: none) may be whole with the larger one.
 CREATE TABLE {scratch}.main.known AS
 WITH found AS (
   SELECT custom_id, CASE WHEN bool_or(outcome = 'answered') THEN 'answered' ELSE 'failed' END AS state
   FROM sqlbatch.results SEMI JOIN {scratch}.main.requests USING (custom_id)
-  WHERE outcome IN ('answered', 'failed') AND source <> 'unsent'
+  WHERE outcome IN ('answered', 'failed') AND source <> 'unsent' AND (cap IS NULL OR cap >= $cap::BIGINT)
   GROUP BY custom_id
 )
 FROM found
@@ -21,6 +22,11 @@ CREATE TABLE {scratch}.main.known (custom_id UUID, state VARCHAR);
 CREATE TABLE {scratch}.main.to_send AS
 SELECT sqlbatch_row AS seq, custom_id, bytes, tokens
 FROM {scratch}.main.requests ANTI JOIN {scratch}.main.known USING (custom_id);
+
+-- paid: the answers that count for a job, which another call would not use again
+SELECT count(DISTINCT w.custom_id) FROM sqlbatch.wanted w
+JOIN sqlbatch.results r ON r.custom_id = w.custom_id AND r.outcome = 'answered'
+WHERE w.job_id = $job_id;
 
 -- counts: answered, failed before, in flight, to send, and the bytes and estimated tokens of what is to send
 SELECT

@@ -150,6 +150,7 @@ SELECT custom_id, status, coalesce(ok AND good, false) AS good, unreadable, aske
     END AS message,
   CASE WHEN vector IS NULL AND status BETWEEN 200 AND 299 THEN nullif(content, '') END AS content,
   CASE WHEN code IS NULL THEN vector END AS vector,
+  good AND code IS NOT NULL AND lower(finish) IN ({cut_finishes}) AND lower(finish) <> 'model_length' AS cut,
   finish AS finish_reason, model, tokens_in, tokens_cached, tokens_cache_write, tokens_out, tier,
   CASE WHEN code IS NOT NULL THEN raw END AS raw, hash(raw) AS mark
 FROM coded;
@@ -185,12 +186,13 @@ RETURNING batch_id;
 
 -- all_results: one result for each request of some batches, where their lines are known to be just these
 INSERT INTO sqlbatch.results BY NAME
-SELECT j.* EXCLUDE (status, good, unreadable, asked_at, mark), m.batch_id, 'batch' AS source, b.planned_at AS asked_at,
-  $now::TIMESTAMP AS received_at
+SELECT j.* EXCLUDE (status, good, unreadable, asked_at, mark, cut), m.batch_id, 'batch' AS source, b.planned_at AS asked_at,
+  $now::TIMESTAMP AS received_at, CASE WHEN j.cut THEN s.cap END AS cap
 FROM sqlbatch_parsed_results j
 JOIN (SELECT batch_id, custom_id FROM sqlbatch.batch_requests WHERE list_contains($batches::UUID[], batch_id)) m
   ON m.custom_id = j.custom_id
-JOIN sqlbatch.batches b ON b.batch_id = m.batch_id;
+JOIN sqlbatch.batches b ON b.batch_id = m.batch_id
+LEFT JOIN sqlbatch.sent_calls s ON s.job_id = b.sent_as AND s.call_id = b.call_id;
 
 -- chosen: the line that counts for each request: the first that answers it, or the first that can be read, or the first
 CREATE OR REPLACE TEMP TABLE sqlbatch_chosen_lines AS
@@ -216,10 +218,13 @@ FROM known;
 -- of_batch: one result for each request of the manifest, by its line or by what is said of those without; what was loaded
 -- by hand is there already
 INSERT INTO sqlbatch.results BY NAME
-SELECT j.* EXCLUDE (custom_id, outcome, code, message, status, good, unreadable, asked_at, mark), m.custom_id,
+SELECT j.* EXCLUDE (custom_id, outcome, code, message, status, good, unreadable, asked_at, mark, cut), m.custom_id,
   $batch_id::UUID AS batch_id, 'batch' AS source, coalesce(j.outcome, $outcome) AS outcome,
   CASE WHEN j.custom_id IS NULL THEN $code ELSE j.code END AS code,
   CASE WHEN j.custom_id IS NULL THEN $message ELSE j.message END AS message,
+  CASE WHEN j.cut THEN (
+    SELECT s.cap FROM sqlbatch.batches b JOIN sqlbatch.sent_calls s ON s.job_id = b.sent_as AND s.call_id = b.call_id
+    WHERE b.batch_id = $batch_id::UUID) END AS cap,
   $asked_at::TIMESTAMP AS asked_at, $now::TIMESTAMP AS received_at
 FROM sqlbatch.batch_requests m
 LEFT JOIN (SELECT j.* FROM sqlbatch_parsed_results j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid) j ON j.custom_id = m.custom_id

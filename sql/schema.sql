@@ -65,13 +65,23 @@ CREATE TABLE calls (
   returns  VARCHAR NOT NULL        -- the returned columns, canonical
 );
 
+-- How a job sends a call: with the parameters that are no part of a request's identity, such as a limit of tokens.
+CREATE TABLE sent_calls (
+  job_id INTEGER NOT NULL,
+  call_id UUID NOT NULL,
+  head    VARCHAR,                 -- NULL: as in calls
+  tail    VARCHAR,                 -- NULL: as in calls
+  extra   BIGINT NOT NULL,         -- bytes that a request's line has more than with the call's own head and tail
+  cap     BIGINT                   -- the most tokens that an answer may have; NULL: not limited
+);
+
 -- One row a distinct request; custom_id is a hash of its call and its input.
 CREATE TABLE requests (
   seq       BIGINT NOT NULL,
   custom_id UUID NOT NULL,
   call_id   UUID NOT NULL,
   input     VARCHAR NOT NULL,
-  bytes     BIGINT NOT NULL,       -- of the line in the input file
+  bytes     BIGINT NOT NULL,       -- of the line in the input file, with the call's own head and tail
   tokens    BIGINT NOT NULL,       -- of input, estimated
   images    VARCHAR[]              -- the pictures that the input names, by sha256; NULL: none
 );
@@ -136,7 +146,8 @@ CREATE TABLE batches (
   reserved       DOUBLE,           -- dollars that it may cost at most, of a job with a budget
   taken_from     VARCHAR,          -- who had its upload before, and left it behind
   doubled        BIGINT,           -- how many of its requests had been sent again when it appeared after all
-  looks          BIGINT            -- how often its result files were fetched and could not be used
+  looks          BIGINT,           -- how often its result files were fetched and could not be used
+  sent_as        INTEGER           -- the job as which it is sent (sent_calls); NULL: as its call
 );
 
 -- The manifest: which requests a batch carries. Append-only.
@@ -169,7 +180,8 @@ CREATE TABLE results (
   received_at   TIMESTAMP NOT NULL,
   raw           VARCHAR,           -- the line, where it could not be used
   vector        FLOAT[],           -- of an embedding, in the place of content
-  tokens_cache_write BIGINT        -- of the tokens of input, those that were written to the prompt cache
+  tokens_cache_write BIGINT,       -- of the tokens of input, those that were written to the prompt cache
+  cap           BIGINT            -- the limit of tokens at which the answer was cut; NULL: at none of ours
 );
 
 -- Lines of result files that belong to no request of their batch.

@@ -58,9 +58,11 @@ WHERE m.batch_id = $batch_id::UUID;
 -- write: the batch's input file, a request a line
 COPY (
   SELECT concat('{"custom_id":"', r.custom_id::VARCHAR, '","method":"POST","url":"', {url}, '","body":',
-    c.head, {rendered}, c.tail, '}') AS line
+    coalesce(s.head, c.head), {rendered}, coalesce(s.tail, c.tail), '}') AS line
   FROM sqlbatch.requests r
-  JOIN sqlbatch.calls c ON c.call_id = r.call_id {joined}
+  JOIN sqlbatch.calls c ON c.call_id = r.call_id
+  LEFT JOIN sqlbatch.sent_calls s ON s.call_id = r.call_id
+    AND s.job_id = (SELECT sent_as FROM sqlbatch.batches WHERE batch_id = $batch_id::UUID) {joined}
   WHERE {chosen}
 ) TO {path} (FORMAT CSV, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\x01', COMPRESSION none);
 
@@ -84,8 +86,11 @@ UPDATE sqlbatch.batches b SET requests = c.requests, bytes = c.bytes, tokens = c
   error_code = CASE WHEN c.requests = 0 THEN $code END,
   lease_owner = CASE WHEN c.requests > 0 THEN b.lease_owner END, lease_until = CASE WHEN c.requests > 0 THEN b.lease_until END
 FROM (
-  SELECT count(*) AS requests, coalesce(sum(r.bytes + 1), 0)::BIGINT AS bytes, coalesce(sum(r.tokens), 0)::BIGINT AS tokens
+  SELECT count(*) AS requests, coalesce(sum(r.bytes + coalesce(s.extra, 0) + 1), 0)::BIGINT AS bytes,
+    coalesce(sum(r.tokens), 0)::BIGINT AS tokens
   FROM sqlbatch.batch_requests m JOIN sqlbatch.requests r ON r.custom_id = m.custom_id
+  JOIN sqlbatch.batches o ON o.batch_id = m.batch_id
+  LEFT JOIN sqlbatch.sent_calls s ON s.job_id = o.sent_as AND s.call_id = r.call_id
   WHERE m.batch_id = $batch_id::UUID
 ) c
 WHERE b.batch_id = $batch_id::UUID

@@ -30,6 +30,7 @@ SELECT custom_id::VARCHAR FROM {scratch}.main.to_send
 WHERE $fresh::BOOLEAN OR custom_id NOT IN (
   SELECT custom_id FROM sqlbatch.results SEMI JOIN {scratch}.main.to_send USING (custom_id)
   WHERE outcome IN ('answered', 'failed') AND source <> 'unsent'
+    AND (cap IS NULL OR cap >= $cap::BIGINT)
   UNION ALL
   SELECT custom_id FROM sqlbatch.in_flight SEMI JOIN {scratch}.main.to_send USING (custom_id))
 ORDER BY seq;

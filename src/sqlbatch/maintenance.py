@@ -110,7 +110,7 @@ def show_request(session: Session, job: JobRow, beginning: str) -> dict[str, obj
     if len(found) > 1:
         raise JobError(f"several requests of job {job.job_id} begin with {beginning}: give more of the custom_id")
     custom_id = str(uuid.UUID(found[0][0]))
-    bodies, unreadable = render.bodies(session, [custom_id])
+    bodies, unreadable = render.bodies(session, [custom_id], job_id=job.job_id)
     if unreadable:
         raise JobError(f"the request {custom_id} cannot be written: {unreadable[custom_id]}")
     # prune deletes the input of a request that no job can send again; what came back for it stays.

@@ -89,7 +89,7 @@ def prepared(
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             name = scratch_name(scratch)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
-            known = count_known(session, name, fresh=fresh, images=bool(compiled.sight.images))
+            known = count_known(session, name, fresh=fresh, images=bool(compiled.sight.images), call=compiled.call)
             spends = bool(known.to_send) and provider.paid
             price, notes = find_price(session, enrichment) if spends else (None, ())
             cost = estimate_cost(session, enrichment, to_send(compiled), price, free=not provider.paid)
@@ -111,7 +111,7 @@ def ask(database: Database, trial: PreparedPreview) -> Iterator[Event]:
         if trial.compiled.sight.images:
             unsent = pictures.unsent_requests(session, scratch_name(trial.scratch))
             trial.told[:] = [PreviewResult(each, "failed", code, why, False) for each, code, why in unsent]
-        asked = {"fresh": trial.fresh}
+        asked = {"fresh": trial.fresh, "cap": trial.compiled.call.cap}
         return [row[0] for row in session.run("trial.to_send", asked, scratch=scratch_name(trial.scratch))]
 
     custom_ids = database.write(commit, scratch=trial.scratch)
@@ -212,7 +212,10 @@ def _spool(database: Database) -> Path:
 
 
 def _work(database: Database, trial: PreparedPreview) -> requests.Asking:
-    return requests.Asking(database, str(trial.compiled.call.call_id), trial.owner, _spool(database), check_of)
+    call = trial.compiled.call
+    return requests.Asking(
+        database, str(call.call_id), trial.owner, _spool(database), check_of, call.sent_tail, call.cap
+    )
 
 
 # ---- What a preview brought.

@@ -56,6 +56,8 @@ ELSEWHERE = {
     "import_files.absent": "within the transaction of import_files.results: batches/test_unreadable.py",
     "results.block": "within the transaction of results.of_batch: batches/test_unreadable.py",
     "results.looked": "one statement, noted or not: batches/test_unreadable.py",
+    "compile.cut_before": "within the transaction that starts a job: money/test_caps.py",
+    "compile.send_as": "within the transaction that starts a job: compile.store_call",
     "budget.allow": "one statement, noted or not: money/test_budget.py",
     "budget.block": "one statement, noted or not: money/test_budget.py",
     "run.py: prepared": "the scratch folder of a killed process is swept like any other (tidy)",

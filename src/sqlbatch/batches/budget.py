@@ -34,7 +34,9 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
         return Reservation()
     max_cost, slope, intercept, margin, cap = limits[0]
     session.run("database.planner_lock")
-    base_url, model, factor = session.run("budget.batch", {"batch_id": batch_id})[0]
+    base_url, model, factor, known, own_cap = session.run("budget.batch", {"batch_id": batch_id})[0]
+    # A batch that another job planned is sent with that job's limit of tokens.
+    cap = own_cap if known else cap
     if base_url == "local" or factor == 0:
         return Reservation(0.0)
     price = prices.find(session, base_url, model, clock.now().date(), tier="batch", batch_factor=factor)

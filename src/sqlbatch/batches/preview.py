@@ -51,13 +51,18 @@ class PreviewResult:
 
 @dataclass(frozen=True)
 class Asking:
-    """What a preview works with; `owner` names this run in the names of its files, `check` as in a step's work."""
+    """What a preview works with; `owner` names this run in the names of its files, `check` as in a step's work.
+
+    `tail` is the end of a body as it is sent, `cap` the most tokens that an answer may have then.
+    """
 
     database: Database
     call_id: str
     owner: str
     spool: Path
     check: Callable[[str, str], str]
+    tail: str
+    cap: int | None
 
 
 def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[PreviewResult]) -> Iterator[Event]:
@@ -66,7 +71,7 @@ def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[Previ
     An answer lies in a file before anything else is done with it, and is in the database before the next look. Raises
     nothing of the provider's: that is told of the request. After an interrupt, `keep` stores what came meanwhile.
     """
-    bodies, unreadable = work.database.read(lambda session: render.bodies(session, custom_ids))
+    bodies, unreadable = work.database.read(lambda session: render.bodies(session, custom_ids, tail=work.tail))
     told += [PreviewResult(each, "failed", render.UNREADABLE, why, False) for each, why in unreadable.items()]
     waiting: queue.SimpleQueue[tuple[int, str, str, str]] = queue.SimpleQueue()
     ends: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
@@ -109,7 +114,7 @@ def keep(work: Asking, told: list[PreviewResult]) -> Iterator[Event]:
     files = [path for path in work.spool.glob(f"preview-{work.call_id}-*.jsonl") if _owner(path) == work.owner]
     while files:
         try:
-            told += store(work.database, work.call_id, files, work.check)
+            told += store(work.database, work.call_id, files, work.check, work.cap)
         except (DatabaseLocked, DatabaseConflict) as error:
             yield Waiting(str(error), 1.0)
             clock.sleep(1.0)
@@ -131,7 +136,7 @@ def recover_interrupted(database: Database, spool: Path, check: Callable[[str, s
 
 
 def store(
-    database: Database, call_id: str, files: Sequence[Path], check: Callable[[str, str], str]
+    database: Database, call_id: str, files: Sequence[Path], check: Callable[[str, str], str], cap: int | None = None
 ) -> list[PreviewResult]:
     """Store the answers in files of one call, in one transaction, then delete the files; return what they say."""
 
@@ -146,7 +151,7 @@ def store(
             return []
         endpoint, returns = call[0]
         parse_results(session, there, endpoint, check(endpoint, returns))
-        session.run("preview.keep", {"now": clock.now()})
+        session.run("preview.keep", {"now": clock.now(), "cap": cap})
         return [PreviewResult(*row) for row in session.run("preview.told")]
 
     told = database.write(write)

@@ -69,14 +69,20 @@ def rendering(session: Session, chosen: str) -> Iterator[Rendering]:
             session.run("render.done")
 
 
-def bodies(session: Session, custom_ids: Sequence[str]) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
-    """Return custom_id, endpoint and body of requests in their order, and why some have none, by custom_id."""
+def bodies(
+    session: Session, custom_ids: Sequence[str], *, job_id: int | None = None, tail: str | None = None
+) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
+    """Return custom_id, endpoint and body of requests in their order, and why some have none, by custom_id.
+
+    They are as a job sends them, or, where there is none yet, end with the given `tail`.
+    """
     if not custom_ids:
         return [], {}
     ids = ", ".join(f"'{custom_id}'::UUID" for custom_id in custom_ids)
     chosen = f"r.custom_id IN ({ids})"
     with rendering(session, chosen) as made:
-        found = session.run("render.bodies", chosen=chosen, rendered=made.input, joined=made.joined)
+        sent = {"job_id": job_id, "tail": tail}
+        found = session.run("render.bodies", sent, chosen=chosen, rendered=made.input, joined=made.joined)
         wrong = dict(made.unreadable)
         return [row for row in found if row[0] not in wrong], wrong
 

@@ -35,7 +35,7 @@ def write(session: Session, batch_id: str, path: Path, url: str | None = None) -
     which, endpoint = _requests_of(session, batch_id)
     url = endpoint if url is None else url
     if not has_pictures(session, which):
-        _write(session, which, PLAIN, path, url)
+        _write(session, batch_id, which, PLAIN, path, url)
         return None
     left: tuple[int, int] | None = None
     part = path.with_suffix(".part")
@@ -48,7 +48,7 @@ def write(session: Session, batch_id: str, path: Path, url: str | None = None) -
                 with rendering(session, within) as made:
                     if made.unreadable:
                         left = _leave_out(session, batch_id, made)
-                    _write(session, within, made, part, url)
+                    _write(session, batch_id, within, made, part, url)
                 with part.open("rb") as lines:
                     shutil.copyfileobj(lines, out, 1 << 20)
         whole.chmod(0o600)
@@ -77,8 +77,8 @@ def _requests_of(session: Session, batch_id: str) -> tuple[str, str]:
     return f"r.seq BETWEEN {low} AND {high} AND r.seq IN ({within})", endpoint
 
 
-def _write(session: Session, which: str, made: Rendering, path: Path, url: str) -> None:
+def _write(session: Session, batch_id: str, which: str, made: Rendering, path: Path, url: str) -> None:
     places = {"chosen": which, "path": quote_literal(str(path)), "url": quote_literal(url)}
     with session.keeping_row_order(keep=False):
-        session.run("submit.write", rendered=made.input, joined=made.joined, **places)
+        session.run("submit.write", {"batch_id": batch_id}, rendered=made.input, joined=made.joined, **places)
     path.chmod(0o600)

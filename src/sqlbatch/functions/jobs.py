@@ -14,7 +14,7 @@ from sqlbatch.functions.find import VALUE
 from sqlbatch.functions.lookups import TEXT, custom_id
 from sqlbatch.functions.stages import names_of_calls, with_sources
 from sqlbatch.query import target
-from sqlbatch.query.compile import ENVELOPE
+from sqlbatch.query.compile import ENVELOPE, send_as
 from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
 from sqlbatch.query.request import Call
 
@@ -100,6 +100,7 @@ def keep_plan(session: Session, plan: Plan, scratch: str, job_id: int, at_most: 
                     text=quote_literal(source.query), **places)  # fmt: skip
     for kept in planned_calls(plan):
         store_call(session, kept.call)
+        send_as(session, kept.call, job_id)
         session.run("functions.add_call", of_job | {
             "call": kept.number, "call_id": kept.call.call_id, "function": kept.function, "text": kept.text,
             "clause": kept.clause, "stage": kept.stage, "collection": kept.collection, "ask": kept.ask,

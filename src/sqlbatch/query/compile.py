@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from sqlbatch import clock
 from sqlbatch.db.duckdb_errors import is_full_disk
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
@@ -106,7 +107,7 @@ def compile_query(
     if sight.images:
         pictures.look(session, scratch, sight.images, Path(enrichment.folder or "."), line_limit)
     asking = {"scratch": scratch, **_places(sight, scratch)}
-    constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.tail))
+    constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.sent_tail))
     with session.keeping_row_order(keep=False):
         if sight.invalid:
             _refuse_invalid(session, sight, scratch)
@@ -156,11 +157,21 @@ def _counting(sight: PromptSql, detail: str | None) -> dict[str, str]:
 def store(session: Session, compiled: Compiled, job_id: int) -> None:
     """Copy the compiled tables into the database, as job `job_id`'s: within the caller's transaction."""
     store_requests(session, compiled)
+    call = compiled.call
+    send_as(session, call, job_id)
+    session.run("compile.cut_before", {"job_id": job_id, "cap": call.cap, "now": clock.now()})
     places = {"scratch": compiled.scratch, "job": str(job_id)}
     session.run("compile.store_rows", **places)
     session.run("compile.store_asks", {"call_id": compiled.call.call_id}, **places)
     if compiled.sight.images:
         pictures.settle(session, compiled.scratch, job_id)
+
+
+def send_as(session: Session, call: Call, job_id: int) -> None:
+    """Note how a job sends a call: within the caller's transaction."""
+    tail = call.sent_tail if call.extras else None
+    sent = {"tail": tail, "extra": len(call.extras.encode()), "cap": call.cap}
+    session.run("compile.send_as", {"job_id": job_id, "call_id": call.call_id, **sent})
 
 
 def store_requests(session: Session, compiled: Compiled) -> None:
@@ -179,7 +190,7 @@ def store_requests(session: Session, compiled: Compiled) -> None:
         },
     )
     places = {"scratch": compiled.scratch, **_places(compiled.sight, compiled.scratch)}
-    session.run("compile.store_requests", {"call_id": call.call_id}, **places)
+    session.run("compile.store_requests", {"call_id": call.call_id, "extra": len(call.extras.encode())}, **places)
     if compiled.sight.images:
         pictures.store(session, compiled.scratch)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch import clock
 from sqlbatch.db import price_library, prices
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.query.request import endpoint_of
+from sqlbatch.query.request import CAPS, bills_input_only, endpoint_of, output_cap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 # Dollars that are spent without being asked for.
 AGREED = 1.0
 HOW_TO_PRICE = 'give it in sqlbatch.toml, [prices."MODEL"] with input and output in dollars per million tokens'
-# Parameters that cap an answer's tokens, reasoning included; the call has one of them.
-CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 # So many results of a call tell how its tokens grow with its bytes; of a model, how they differ from the estimate.
 ENOUGH_FOR_A_LINE, ENOUGH_OF_A_MODEL = 30, 10
 # How far a request may lie above its estimate, at most, as far as can be told: by nothing but bytes (numbers and rare
@@ -254,7 +252,7 @@ def find_price(
 
 def calibrate(session: Session, enrichment: Enrichment, call_id: str) -> Estimate:
     """Return the estimate that earlier results in this database allow."""
-    output = 0.0 if _says_nothing(enrichment) else None
+    output = 0.0 if bills_input_only(enrichment) else None
     if not session.has_schema():
         return Estimate(output=output)
     asked = {"base_url": enrichment.base_url, "model": enrichment.model, "call_id": call_id}
@@ -272,21 +270,6 @@ def calibrate(session: Session, enrichment: Enrichment, call_id: str) -> Estimat
             "model", known, ratio, 0.0, max(worst, 1.0) * MARGIN_OF_MODEL, mean if output is None else output
         )
     return Estimate(output=output)
-
-
-def output_cap(enrichment: Enrichment) -> int | None:
-    """Return the most tokens that one answer may have, of all its choices together; None where nothing says so."""
-    if _says_nothing(enrichment):
-        return 0
-    params = {name: json.loads(value) for name, value in enrichment.params}
-    caps = [params[name] for name in CAPS if isinstance(params.get(name), int) and params[name] > 0]
-    choices = params.get("n")
-    return min(caps) * (choices if isinstance(choices, int) and choices > 1 else 1) if caps else None
-
-
-def _says_nothing(enrichment: Enrichment) -> bool:
-    """Whether the endpoint bills input only."""
-    return endpoint_of(enrichment.endpoint).name in {"embeddings", "moderations"}
 
 
 # Bytes of UTF-8 a token, of prose as of compact JSON: OpenAI's own rule of thumb for English; what is written in other

@@ -10,12 +10,14 @@ from sqlbatch.errors import InvalidTarget
 from sqlbatch.query import pictures
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
 from sqlbatch.query.enrichment import Enrichment
+from sqlbatch.query.request import is_identity
 from sqlbatch.query.target import Existing, Target, changed, look_up
 from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.query.compile import Compiled
+    from sqlbatch.query.request import Call
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def make_quote(
 
     `batches` is left 0 for the layer that packs. Raises InvalidTarget where the target may not be replaced.
     """
-    known = count_known(session, compiled.scratch, fresh=fresh, images=bool(compiled.sight.images))
+    images = bool(compiled.sight.images)
+    known = count_known(session, compiled.scratch, fresh=fresh, images=images, call=compiled.call)
     existing = look_up(session, target)
     notes = check_existing(session, existing, enrichment, compiled.rows, target, replace=replace)
     if existing and not notes and known.to_send == compiled.distinct and compiled.distinct and not fresh:
@@ -190,9 +193,17 @@ def check_existing(
     return ()
 
 
-def count_known(session: Session, scratch: str, *, fresh: bool, images: bool = False) -> Known:
-    """Lay down, in the scratch database, which requests are `known` and which are `to_send`, and count them."""
-    session.run("quote.known" if session.has_schema() and not fresh else "quote.unknown", scratch=scratch)
+def count_known(
+    session: Session, scratch: str, *, fresh: bool, images: bool = False, call: Call | None = None
+) -> Known:
+    """Lay down, in the scratch database, which requests are `known` and which are `to_send`, and count them.
+
+    Of the `call` is taken at which limit of tokens its answers are cut; without it all that were cut are settled.
+    """
+    if session.has_schema() and not fresh:
+        session.run("quote.known", {"cap": call.cap if call else 0}, scratch=scratch)
+    else:
+        session.run("quote.unknown", scratch=scratch)
     if images:
         pictures.leave_out(session, scratch)
     session.run("quote.to_send", scratch=scratch)
@@ -204,11 +215,16 @@ def _what_changed(session: Session, existing: Existing, enrichment: Enrichment) 
     _, text = session.run("target.previous", {"job_id": existing.job_id})[0]
     before = Enrichment.from_json(text)
     enrichment = dataclasses.replace(enrichment, query=masked(enrichment.query, sql=True))
-    labels = {"inputs": "input", "params": "param", "base_url": "provider", "images": "image"}
-    names = ("prompt", "instructions", "inputs", "model", "params", "endpoint", "base_url", "query", "images")
+    labels = {"inputs": "input", "base_url": "provider", "images": "image"}
+    names = ("prompt", "instructions", "inputs", "model", "endpoint", "base_url", "query", "images")
     differing = [f"{labels.get(n, n)} differs" for n in names if getattr(before, n) != getattr(enrichment, n)]
+    old, new = dict(before.params), dict(enrichment.params)
+    params = [n for n in sorted(old.keys() | new.keys()) if old.get(n) != new.get(n) and is_identity(n)]
+    differing += [f"{name} differs" for name in params]
     if before.returns != enrichment.returns:
         differing.append(f"returns differs: {before.returns or 'none'} -> {enrichment.returns or 'none'}")
     if not differing:
         return ()
-    return (f"no answer of job {existing.job_id} can be used again: {'; '.join(differing)}",)
+    answers = session.run("quote.paid", {"job_id": existing.job_id})[0][0]
+    paid = f"{answers:,} {'' if enrichment.provider == 'local' else 'paid '}answer{'s' * (answers != 1)}"
+    return (f"{'; '.join(differing)}: {paid} of job {existing.job_id} {'is' if answers == 1 else 'are'} not reused",)

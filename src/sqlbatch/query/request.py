@@ -191,9 +191,24 @@ def _given_length(text: str | None) -> int | None:
     return int(found[1]) if found else None
 
 
+# Parameters that cap an answer's tokens, reasoning included; a call has one of them.
+CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+# Parameters that change nothing of an answer that was finished, so that one with other values is not paid for again.
+_NO_IDENTITY = frozenset({*CAPS, "service_tier", "store", "metadata", "user", "safety_identifier"})
+
+
+def is_identity(param: str) -> bool:
+    """Return whether a parameter is part of what makes a request another one."""
+    return param not in _NO_IDENTITY and not param.startswith("prompt_cache_")
+
+
 @dataclass(frozen=True)
 class Call:
-    """The constant side of a model call: a request's body is `head || input || tail`."""
+    """The constant side of a model call: a request's body is `head || input || tail`, its identity a hash of these.
+
+    What is sent ends with `sent_tail`, which adds the parameters that are no part of the identity: `extras`, members
+    of the JSON object, each behind a comma. `cap` is the most tokens that an answer may have, None for no limit.
+    """
 
     base_url: str
     endpoint: str
@@ -201,6 +216,13 @@ class Call:
     head: str
     tail: str
     returns: str
+    extras: str = ""
+    cap: int | None = None
+
+    @property
+    def sent_tail(self) -> str:
+        """Return the end of the body as it is sent."""
+        return f"{self.tail[:-1]}{self.extras}}}" if self.extras else self.tail
 
     @property
     def call_id(self) -> uuid.UUID:
@@ -212,7 +234,8 @@ class Call:
 def call_of(enrichment: Enrichment, returns: Returns) -> Call:
     """Return the constant side of the enrichment's requests; raise InvalidPrompt for a system message without place."""
     endpoint = endpoint_of(enrichment.endpoint)
-    params = {name: json.loads(value) for name, value in enrichment.params}
+    given = {name: json.loads(value) for name, value in enrichment.params}
+    params = {name: value for name, value in given.items() if is_identity(name)}
     if endpoint.talks:
         head, tail = _conversation(endpoint, enrichment, returns, params)
     else:
@@ -224,7 +247,24 @@ def call_of(enrichment: Enrichment, returns: Returns) -> Call:
             params["encoding_format"] = "float"
         head = _json({"model": enrichment.model, **params})[:-1] + ","
         tail = "}"
-    return Call(enrichment.base_url, enrichment.endpoint, enrichment.model, head, tail, returns.text)
+    extras = "".join(f",{_json(name)}:{_json(value)}" for name, value in given.items() if not is_identity(name))
+    cap = output_cap(enrichment)
+    return Call(enrichment.base_url, enrichment.endpoint, enrichment.model, head, tail, returns.text, extras, cap)
+
+
+def output_cap(enrichment: Enrichment) -> int | None:
+    """Return the most tokens that one answer may have, of all its choices together; None where nothing says so."""
+    if bills_input_only(enrichment):
+        return 0
+    params = {name: json.loads(value) for name, value in enrichment.params}
+    caps = [params[name] for name in CAPS if isinstance(params.get(name), int) and params[name] > 0]
+    choices = params.get("n")
+    return min(caps) * (choices if isinstance(choices, int) and choices > 1 else 1) if caps else None
+
+
+def bills_input_only(enrichment: Enrichment) -> bool:
+    """Return whether the endpoint bills input only."""
+    return endpoint_of(enrichment.endpoint).name in {"embeddings", "moderations"}
 
 
 def input_of(path: str, text: str, urls: str | None = None, detail: str | None = None) -> str:
