@@ -229,7 +229,7 @@ SELECT (to_json(sqlbatch_query)::JSON)::VARCHAR, sqlbatch_failed FROM (
 -- answers: the values of what a call asks
 CREATE OR REPLACE TEMP TABLE {answers} AS
 SELECT custom_id AS sqlbatch_key, {value} AS sqlbatch_value, sqlbatch_error AS sqlbatch_why
-FROM sqlbatch_decided WHERE call_id = $call_id::UUID;
+FROM {decided} WHERE call_id = $call_id::UUID;
 
 -- want_requests: what a call asks is kept where it is new
 INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens)
@@ -267,6 +267,37 @@ WHERE f.job_id = $job_id AND f.clause IN ('where', 'having', 'qualify', 'join');
 -- held: calls that hold the target until they are answered (on_error fail), and have failed
 SELECT f.text, count(*) FROM sqlbatch.ai_failures f JOIN sqlbatch.ai_calls c ON c.job_id = f.job_id AND c.call = f.call
 WHERE f.job_id = $job_id AND c.on_error = 'fail' GROUP BY f.text ORDER BY f.text;
+
+-- has_failures: one row if a request of a job's calls failed
+SELECT 1 FROM sqlbatch.ai_failures WHERE job_id = $job_id LIMIT 1;
+
+-- world: what each request came to, were the failed ones answered otherwise: filters all true, all false, or one or the
+-- other by chance, the rest by what was answered to other inputs
+CREATE OR REPLACE TEMP TABLE sqlbatch_world AS
+WITH answered AS (
+  SELECT call_id, list(DISTINCT sqlbatch_content ORDER BY sqlbatch_content) AS contents
+  FROM sqlbatch_decided WHERE sqlbatch_content IS NOT NULL GROUP BY call_id
+)
+SELECT d.custom_id, d.call_id, d.settled, coalesce(d.sqlbatch_content, CASE
+    WHEN list_contains($filters::UUID[], d.call_id) THEN
+      CASE WHEN $world = 1 OR ($world > 2 AND hash(d.custom_id, $world) % 2 = 0) THEN '{"answer":true}' ELSE '{"answer":false}' END
+    ELSE a.contents[1 + (hash(d.custom_id, $world) % len(a.contents))::BIGINT] END) AS sqlbatch_content,
+  d.sqlbatch_vector, NULL::VARCHAR AS sqlbatch_error
+FROM sqlbatch_decided d LEFT JOIN answered a ON a.call_id = d.call_id;
+
+-- no_changes: the rows of a target that another answer changed: none yet
+CREATE OR REPLACE TEMP TABLE sqlbatch_changed (row_hash UBIGINT);
+
+-- changes: the rows of a target that the query does not have, or has fewer times, with other answers
+INSERT INTO sqlbatch_changed
+SELECT t.row_hash
+FROM (SELECT hash({row}) AS row_hash, count(*) AS n FROM {target} GROUP BY ALL) t
+LEFT JOIN (SELECT hash({row}) AS row_hash, count(*) AS n FROM ({query}) GROUP BY ALL) w ON w.row_hash = t.row_hash
+WHERE coalesce(w.n, 0) < t.n;
+
+-- uncertain: rows that other answers in the place of failed ones would change are called so
+UPDATE {target} SET ai_status = 'uncertain', ai_error = 'another answer in the place of a failed one changes this row'
+WHERE ai_status = 'answered' AND hash({row}) IN (SELECT row_hash FROM sqlbatch_changed);
 
 -- write: the target: the query's columns, and what became of each row
 CREATE OR REPLACE TABLE {target} AS

@@ -38,6 +38,7 @@ PLACES = {
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'",
     "which": "r.job_id = 1", "past": "r.batch_id IS NULL",
     "chosen": "r.seq = 1", "column": "sqlbatch_row",
+    "decided": "sqlbatch_decided", "row": "struct_pack(a := ai_status)",
     "temporary": "", "schema": "", "number": "1", "table": "sqlbatch.jobs",
     "collection": "SELECT 'x' AS sqlbatch_input",
     "custom_id": "uuid()", "relation": "'t'", "text": "'SELECT 1'", "answers": "sqlbatch_answers_1",
@@ -58,7 +59,7 @@ FIRST = (
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
     "maintenance.past", "maintenance.past_batches", "cancel.failed", "functions.text", "functions.answer",
     "functions.value", "functions.macros", "functions.first_asks", "functions.keep", "functions.collected",
-    "functions.decided", "judge_again.kept",
+    "functions.decided", "functions.no_changes", "judge_again.kept",
 )  # fmt: skip
 VALUES = {
     "given": "'[]'",
@@ -96,6 +97,7 @@ def _session() -> Iterator[Session]:
         db.session(scratch=ask.scratch) as opened,
     ):
         opened.sql("CREATE TABLE t (custom_id UUID, ai_status VARCHAR)")
+        opened.sql("CREATE TABLE uncertain (ai_status VARCHAR, ai_error VARCHAR)")
         for name in FIRST:
             for sql in _statements(opened, name, scratch_name(ask.scratch)):
                 opened.con.execute(re.sub(r"\$\w+", lambda value: VALUES.get(value[0][1:], "1"), sql))
@@ -159,6 +161,10 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
     places["rows"] = f"{scratch}.main.rows"
     if name.startswith("pictures."):
         places["content"] = "value::BLOB" if name == "pictures.held" else "v.value::BLOB"
+    if name == "functions.changes":
+        places["query"] = "SELECT 'x' AS ai_status"
+    if name == "functions.uncertain":
+        places["target"] = "uncertain"
     if name in {"functions.write", "functions.previewed"}:
         places["query"] = "SELECT 1 AS a, NULL::VARCHAR AS sqlbatch_failed"
     if name == "target.drop_source":

@@ -187,7 +187,9 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
             "FROM (SELECT unnest($k::UUID[]) AS k, unnest($c::VARCHAR[]) AS c)",
             {"k": [str(custom) for custom, _ in inputs], "c": content},
         )
-    return result(con.execute(named(plan.query)), model)
+    # The last column, which says what failed, is the target's and not the query's.
+    whole = result(con.execute(named(plan.query)), model)
+    return Result(whole.names[:-1], whole.types[:-1], [row[:-1] for row in whole.rows], whole.asked)
 
 
 def named(sql: str) -> str:

@@ -503,3 +503,183 @@ SELECT a.id, a.s, b.s FROM (SELECT id, ai_sentiment(title) AS s FROM movies) a J
 
 -- complete_built: a built input
 SELECT id, ai_filter(format('Is {} of {} about war?', title, year)) AS f FROM movies;
+
+-- filter_expression_input: a computed text
+SELECT id FROM movies WHERE ai_filter(upper(title) || ' of ' || year, 'p');
+
+-- filter_in_case_where: CASE in WHERE
+SELECT id FROM movies WHERE CASE WHEN year > 2000 THEN ai_filter(overview, 'p') ELSE rating > 8 END;
+
+-- filter_compared: a filter compared with a column
+SELECT id FROM movies WHERE ai_filter(overview, 'p') = (rating > 4);
+
+-- filter_xor: two filters that differ
+SELECT id FROM movies WHERE ai_filter(overview, 'p') <> ai_filter(title, 'q');
+
+-- three_filters: three in one WHERE
+SELECT id FROM movies WHERE ai_filter(overview, 'p') AND ai_filter(title, 'q') AND ai_filter(studio, 'r') AND rating > 2;
+
+-- filter_order_limit: filter, order and limit by a cheap column
+SELECT id, title FROM movies WHERE ai_filter(overview, 'p') ORDER BY rating DESC, id LIMIT 5 OFFSET 2;
+
+-- filter_count: a count of what passes
+SELECT count(*) FROM movies WHERE ai_filter(overview, 'p');
+
+-- filter_group: grouped after a filter
+SELECT studio, count(*), avg(rating) FROM movies WHERE ai_filter(overview, 'p') GROUP BY ALL ORDER BY ALL;
+
+-- filter_distinct: distinct after a filter
+SELECT DISTINCT studio FROM movies WHERE ai_filter(overview, 'p');
+
+-- filter_union_filter: filters on both sides
+SELECT id FROM movies WHERE ai_filter(overview, 'p') UNION SELECT id FROM movies WHERE ai_filter(title, 'q');
+
+-- classify_in_group_and_list: one call in three places
+SELECT ai_classify(title, ['a', 'b']) AS c, count(*) AS n FROM movies GROUP BY ai_classify(title, ['a', 'b']) HAVING ai_classify(title, ['a', 'b']) = 'a';
+
+-- classify_pairs: two classifications as one key
+SELECT ai_classify(title, ['a', 'b']) AS c, ai_classify(overview, ['x', 'y']) AS d, count(*) FROM movies GROUP BY c, d;
+
+-- classify_having_count: groups of answers with many rows
+SELECT ai_classify(overview, ['a', 'b', 'c']) AS c FROM movies GROUP BY c HAVING count(*) > 9;
+
+-- classify_filter_later: an answer filtered outside
+SELECT c, count(*) FROM (SELECT ai_classify(overview, ['a', 'b']) AS c, year FROM movies) WHERE year > 1990 AND c IS NOT NULL GROUP BY c;
+
+-- extract_two_fields: two fields of one call
+SELECT id, ai_extract(title, ['a', 'b']).a AS a, ai_extract(title, ['a', 'b']).b AS b FROM movies;
+
+-- extract_grouped: grouped by a field
+SELECT ai_extract(title, ['a']).a AS a, count(*) FROM movies GROUP BY 1 ORDER BY 1;
+
+-- extract_date: a date
+SELECT id, ai_extract(title, {d: 'DATE'}).d AS d FROM movies WHERE id < 10;
+
+-- extract_then_ask: a field as the next input
+SELECT id, ai_sentiment(ai_extract(overview, ['hero']).hero) AS s FROM movies WHERE rating > 3;
+
+-- score_window: the best of each group by a window in a subquery
+SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY studio ORDER BY s DESC NULLS LAST, id) AS r FROM (SELECT id, studio, ai_score(overview, 'q') AS s FROM movies)) WHERE r <= 2;
+
+-- score_having_avg: groups by their mean score
+SELECT studio, avg(ai_score(overview, 'q')) AS s FROM movies GROUP BY studio HAVING avg(ai_score(overview, 'q')) > 0.3;
+
+-- score_bucket: an answer in a bucket
+SELECT floor(ai_score(overview, 'q') * 3) AS bucket, count(*) FROM movies GROUP BY bucket ORDER BY bucket;
+
+-- score_difference: two scores
+SELECT id, ai_score(overview, 'q') - ai_score(title, 'q') AS d FROM movies WHERE year > 1990;
+
+-- score_max_by_id: an arg_max with a guard
+SELECT studio, arg_max(id, CASE WHEN rating > 3 THEN ai_score(overview, 'q') END) FROM movies GROUP BY studio;
+
+-- score_null_safe: NULL answers coalesced
+SELECT id FROM movies WHERE coalesce(ai_score(overview, 'q'), 0) > 0.5;
+
+-- join_filter_each_side: one filter each
+SELECT m.id, r.rid FROM movies m JOIN reviews r ON r.movie = m.id WHERE ai_filter(m.overview, 'p') AND ai_filter(r.body, 'q');
+
+-- join_aggregated: reviews of a film as one question
+SELECT m.title, ai_summarize(string_agg(r.body, ' ' ORDER BY r.rid)) AS s FROM movies m JOIN reviews r ON r.movie = m.id GROUP BY m.id, m.title HAVING count(*) > 1;
+
+-- join_left_filter_right: a filter on the optional side
+SELECT m.id, r.rid FROM movies m LEFT JOIN reviews r ON r.movie = m.id WHERE r.rid IS NULL OR ai_filter(r.body, 'p');
+
+-- join_subquery_filtered: a filtered subquery joined
+SELECT m.id, f.rid FROM movies m JOIN (SELECT rid, movie FROM reviews WHERE ai_filter(body, 'p')) f ON f.movie = m.id WHERE m.year > 1990;
+
+-- join_cte_twice_filtered: a filtered CTE, twice
+WITH f AS (SELECT rid, movie FROM reviews WHERE ai_filter(body, 'p')) SELECT a.rid, b.rid FROM f a JOIN f b ON a.movie = b.movie AND a.rid < b.rid;
+
+-- join_semi_answers: a semi join by answers
+SELECT pid FROM people a SEMI JOIN (SELECT ai_classify(title, ['a', 'b']) AS c FROM movies WHERE id < 3) b ON ai_classify(a.bio, ['a', 'b']) = b.c;
+
+-- join_four: four relations
+SELECT m.id, r.rid, t.tid, p.pid FROM movies m JOIN reviews r ON r.movie = m.id JOIN tags t ON t.movie = m.id JOIN people p ON p.pid = m.director WHERE ai_filter(r.body || t.tag || p.name, 'p');
+
+-- subquery_two_levels: two subqueries around
+SELECT s FROM (SELECT * FROM (SELECT id, ai_sentiment(title) AS s FROM movies) WHERE id > 4) WHERE id < 9;
+
+-- subquery_aggregate_of_filter: a filter below an aggregate
+SELECT studio, n FROM (SELECT studio, count(*) AS n FROM movies WHERE ai_filter(overview, 'p') GROUP BY studio) WHERE n > 2;
+
+-- subquery_scalar_in_input: a scalar subquery in the input
+SELECT id, ai_complete(title || (SELECT max(name) FROM people)) AS c FROM movies WHERE id < 6;
+
+-- subquery_any: compared with ANY
+SELECT id FROM movies WHERE rating > ANY (SELECT ai_complete(body, returns := 'INTEGER') FROM reviews WHERE stars = 3);
+
+-- exists_of_answer: EXISTS with an answer compared
+SELECT id FROM movies m WHERE EXISTS (FROM reviews r WHERE r.movie = m.id AND ai_sentiment(r.body) = 'positive');
+
+-- exists_or_cheap: EXISTS beside a cheap condition
+SELECT id FROM movies m WHERE year > 2005 OR EXISTS (FROM reviews r WHERE r.movie = m.id AND ai_filter(r.body, 'p'));
+
+-- lateral_filter: a lateral filtered by a call
+SELECT m.id, l.rid FROM movies m, LATERAL (SELECT rid FROM reviews r WHERE r.movie = m.id AND ai_filter(r.body, 'p') ORDER BY rid LIMIT 1) l;
+
+-- lateral_top: the first review, summarized
+SELECT m.id, l.s FROM movies m, LATERAL (SELECT ai_summarize(r.body) AS s FROM reviews r WHERE r.movie = m.id ORDER BY rid LIMIT 1) l WHERE m.rating > 5;
+
+-- union_grouped: groups of a union
+SELECT kind, count(*) FILTER (WHERE f) FROM (SELECT 'm' AS kind, ai_filter(title, 'p') AS f FROM movies UNION ALL SELECT 'p', ai_filter(bio, 'p') FROM people) GROUP BY kind ORDER BY kind;
+
+-- union_limited: LIMIT in one part
+(SELECT id, ai_sentiment(title) AS s FROM movies ORDER BY id LIMIT 3) UNION ALL SELECT pid, ai_sentiment(bio) FROM people ORDER BY 1, 2;
+
+-- window_lag: an answer beside the row before
+SELECT id, ai_sentiment(title) AS s, lag(ai_sentiment(title)) OVER (ORDER BY id) AS before FROM movies;
+
+-- window_filter_clause: a window with FILTER
+SELECT id, count(*) FILTER (WHERE ai_filter(overview, 'p')) OVER (PARTITION BY studio) AS n FROM movies;
+
+-- window_share: a share of scores
+SELECT id, ai_score(overview, 'q') / sum(ai_score(overview, 'q')) OVER (PARTITION BY studio) AS share FROM movies;
+
+-- qualify_filter_and_top: filter, then the first of each
+SELECT id, studio FROM movies WHERE ai_filter(overview, 'p') QUALIFY row_number() OVER (PARTITION BY studio ORDER BY rating DESC, id) = 1;
+
+-- top_join: the first rows of a join
+SELECT m.id, r.rid, ai_sentiment(r.body) AS s FROM movies m JOIN reviews r ON r.movie = m.id ORDER BY r.stars DESC, r.rid LIMIT 4;
+
+-- top_grouped: the largest groups of an answer
+SELECT ai_classify(title, ['a', 'b', 'c']) AS c, count(*) AS n FROM movies GROUP BY c ORDER BY n DESC, c LIMIT 2;
+
+-- case_in_input: a guard inside of the input
+SELECT id, ai_complete(CASE WHEN year > 2000 THEN title END) AS c FROM movies;
+
+-- case_around_exists: EXISTS in a guard
+SELECT id, CASE WHEN EXISTS (FROM reviews r WHERE r.movie = m.id AND r.stars = 3) THEN ai_complete(title) END AS c FROM movies m;
+
+-- nullif_answer: an answer made NULL
+SELECT id, nullif(ai_sentiment(title), 'neutral') AS s FROM movies;
+
+-- list_contains_label: a label in a list
+SELECT id FROM movies WHERE list_contains(ai_classify(overview, ['a', 'b', 'c'], multi := true), 'a');
+
+-- list_length: how many labels
+SELECT id, len(ai_classify(overview, ['a', 'b', 'c'], multi := true)) AS n FROM movies WHERE year > 1990;
+
+-- unnest_grouped: labels counted
+SELECT l, count(*) FROM (SELECT unnest(ai_classify(overview, ['a', 'b', 'c'], multi := true)) AS l FROM movies) GROUP BY l;
+
+-- cross_model: the same call by another model
+SELECT id, ai_sentiment(title, model := 'x') AS a FROM movies WHERE id < 8;
+
+-- with_params: parameters of a call
+SELECT id, ai_complete(title, params := {temperature: 0}) AS a FROM movies WHERE id < 8;
+
+-- redact_kinds: kinds to redact
+SELECT id, ai_redact(overview, kinds := ['name']) AS a, ai_fix_grammar(title) AS b FROM movies WHERE id < 8;
+
+-- translate_from_to: from one language to another
+SELECT id, ai_translate(title, 'English', 'German') AS a FROM movies WHERE id < 8;
+
+-- from_first: FROM first
+FROM movies SELECT id, ai_sentiment(title) AS s WHERE year > 2000;
+
+-- date_input: a date as the input
+SELECT id, ai_complete(make_date(year, 1, 1)) AS d FROM movies WHERE id < 5;
+
+-- bool_and: an aggregate of filters
+SELECT studio, bool_and(ai_filter(overview, 'p')) AS every, bool_or(ai_filter(title, 'q')) AS some FROM movies GROUP BY studio;

@@ -273,3 +273,15 @@ def test_a_preview_runs_all_stages_on_a_sample_and_its_answers_are_kept() -> Non
     assert shown.sent == 6
     assert sqlbatch.preview(query, db=db.path, rows=3, provider="local").sent == 0
     assert sqlbatch.plan(query, db=db.path, provider="local").answered == 3
+
+
+def test_a_row_that_another_answer_would_change_is_uncertain() -> None:
+    db = database(setup=SETUP)
+    job_id = begun(
+        db, "SELECT year > 2000 AS late, count(*) AS films FROM movies WHERE ai_filter(overview, 'war?') GROUP BY late"
+    )
+    run_through(db, job_id, lambda body: Failure("refusal") if "sea" in content(body) else reply(body))
+    assert rows(db, "SELECT late, films, ai_status FROM answers ORDER BY late") == [
+        (False, 1, "uncertain"),
+        (True, 1, "answered"),
+    ]

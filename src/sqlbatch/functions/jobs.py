@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Columns that sqlbatch adds to the target of a query with calls.
 ADDED = ("ai_status", "ai_error")
+# Trials with other answers in the place of failed ones, by which rows are called uncertain.
+WORLDS = 5
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,10 @@ def _source(session: Session, job_id: int) -> Callable[[int], str]:
     return lambda number: f"{quote_identifier(session.catalog)}.sqlbatch.src_{job_id}_{number}"
 
 
-def define(session: Session, calls: Sequence[KeptCall], used: frozenset[int]) -> None:
-    """Make the macros of a plan's calls, and the answers of those that are used, from the table sqlbatch_decided."""
+def define(
+    session: Session, calls: Sequence[KeptCall], used: frozenset[int], decided: str = "sqlbatch_decided"
+) -> None:
+    """Make the macros of a plan's calls, and the answers of those that are used, from what the table `decided` has."""
     session.sql(TEXT)
     made: set[str] = set()
     for call in calls:
@@ -183,7 +187,7 @@ def define(session: Session, calls: Sequence[KeptCall], used: frozenset[int]) ->
         why = "CAST(NULL AS VARCHAR)"
         if call.number in used and call.stage:
             if call.answers not in made:
-                answers = {"answers": call.answers, "value": call.value}
+                answers = {"answers": call.answers, "value": call.value, "decided": decided}
                 session.run("functions.answers", {"call_id": call.call.call_id}, **answers)
                 made.add(call.answers)
             where = f"FROM {call.answers} WHERE sqlbatch_key = {custom_id(UUID(str(call.call.call_id)), call.ask)}"
@@ -207,9 +211,24 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target.Join
     qualified = named.qualified(session.catalog)
     with session.keeping_row_order(keep=True):
         session.run("functions.write", target=qualified, query=sql, columns="* EXCLUDE (sqlbatch_failed)")
+    if session.run("functions.has_failures", {"job_id": job.job_id}):
+        _mark_uncertain(session, calls, query, sql, qualified)
     joined = target.claim(session, named, job.job_id)
     session.run("functions.count_rows", {"job_id": job.job_id, "rows": joined.rows})
     return joined
+
+
+def _mark_uncertain(session: Session, calls: Sequence[KeptCall], query: str, sql: str, qualified: str) -> None:
+    """Mark the rows of a target that change in one of five trials with other answers in the place of failed ones."""
+    names = [name for name, *_ in session.sql(f"DESCRIBE {qualified}")][: -len(ADDED)]
+    row = f"struct_pack({', '.join(f'{quote_identifier(name)} := {quote_identifier(name)}' for name in names)})"
+    filters = [str(call.call.call_id) for call in calls if call.function == "ai_filter"]
+    session.run("functions.no_changes")
+    for world in range(1, WORLDS + 1):
+        session.run("functions.world", {"world": world, "filters": filters})
+        define(session, calls, names_of_calls(query), "sqlbatch_world")
+        session.run("functions.changes", target=qualified, query=sql, row=row)
+    session.run("functions.uncertain", target=qualified, row=row)
 
 
 def hidden_rows(session: Session, job_id: int) -> int:

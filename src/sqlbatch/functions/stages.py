@@ -196,6 +196,8 @@ class _Planner:
         nothing = self.syntax.expression("CAST(NULL AS VARCHAR) AS sqlbatch_failed")
         kinds = {modifier["type"] for modifier in root["modifiers"]}
         plain = root["type"] == "SELECT_NODE" and "DISTINCT_MODIFIER" not in kinds
+        # GROUP BY ALL would group by one more column.
+        plain = plain and root["aggregate_handling"] != "FORCE_AGGREGATES"
         if plain:
             told = [part for item in root["select_list"] for part in self._failures_of(item)]
             while told:
