@@ -683,3 +683,12 @@ SELECT id, ai_complete(make_date(year, 1, 1)) AS d FROM movies WHERE id < 5;
 
 -- bool_and: an aggregate of filters
 SELECT studio, bool_and(ai_filter(overview, 'p')) AS every, bool_or(ai_filter(title, 'q')) AS some FROM movies GROUP BY studio;
+
+-- one_value: a condition on an answer where the input has one value only
+SELECT id FROM (SELECT id, ai_complete(studio) AS v FROM movies WHERE studio = 'a') WHERE v <> 'said 3' AND id > 4;
+
+-- alias_of_aggregate_in_having: an aggregate of answers by its alias
+SELECT studio, max(ai_score(overview, 'q')) AS m FROM movies GROUP BY studio HAVING m > 0.5;
+
+-- key_and_aggregate: one call in a key and in an aggregate
+SELECT ai_classify(ai_summarize(title), ['a', 'b', 'c']) AS k, count(*) FILTER (WHERE ai_filter(ai_summarize(title), 'p')) AS n FROM movies GROUP BY k;

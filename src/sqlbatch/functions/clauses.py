@@ -64,9 +64,7 @@ def merge_equal(found: Found, syntax: Syntax) -> Found:
             if same is not None:
                 call.node["function_name"] = same.name
                 call.node["qualified_name"] = {"path": [same.name]}
-                # What guards one place says nothing of the other.
-                boundary = [node for node in same.path if node.get("class") == "WINDOW" or is_aggregate(node, syntax)]
-                same.path = (*boundary, same.node)
+                same.shared = True
                 continue
         kept.append(call)
     return type(found)(found.query, found.root, tuple(sorted(kept, key=lambda each: each.number)), found.scopes)

@@ -65,6 +65,7 @@ class Spot:
     asked: Node
     many: bool
     name: str
+    shared: bool = False
 
 
 @dataclass
@@ -83,7 +84,7 @@ class Collector:
         policy = policy or self.policy
         ask = {**call.node, "function_name": f"{ASK}{call.number}", "alias": "",
                "qualified_name": {"path": [f"{ASK}{call.number}"]}}  # fmt: skip
-        spot = Spot(call.scope, call.clause, call.path, ask, many=False, name=call.name)
+        spot = Spot(call.scope, call.clause, call.path, ask, many=False, name=call.name, shared=call.shared)
         lifted = self.lifted(spot) if policy is not Policy.FUSE else None
         if lifted is not None:
             return lifted
@@ -289,6 +290,8 @@ class Collector:
 
     def guarded(self, spot: Spot, policy: Policy, inside: Node | None = None) -> Node:
         """Return the asked expression, NULL where CASE, COALESCE, AND or OR around it do not look at it."""
+        if spot.shared:
+            return spot.asked
         path = list(spot.path)
         if inside is not None:
             path = path[next(i for i, node in enumerate(path) if node is inside) + 1 :]

@@ -55,7 +55,8 @@ class Call:
     """One call of an AI function.
 
     `path` leads from the clause's expression down to `node`, which the plan calls `sqlbatch_ai_<number>`; `text` is the
-    call as the user wrote it.
+    call as the user wrote it. One that is `shared` stands in several places of its SELECT, so that what is around one
+    of them says nothing of the others.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Call:
     scope: Scope = field(init=False)
     clause: str = field(init=False)
     path: tuple[Node, ...] = field(init=False)
+    shared: bool = False
 
     @property
     def name(self) -> str:

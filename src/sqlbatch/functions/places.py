@@ -171,8 +171,7 @@ class _Placer:
             # By way of an alias a call may stand in several clauses; the first of them looks at the most rows.
             call.scope, call.clause, call.node = scope, clause, path[-1]
             call.path = path
-        if not first:
-            call.path = tuple(part for part in call.path if part.get("class") == "WINDOW" or part is call.node)
+        call.shared = call.shared or not first
         self._check_path(call)
 
     def _check_path(self, call: Call) -> None:

@@ -96,12 +96,31 @@ def make_plan(
             moment[name] = syntax.expression(f"CAST('{value}' AS {kind})")
         return moment[name]
 
+    before = con.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
+    try:
+        # Where all rows have one value, the optimizer would compute with it, and a plan would not show the call.
+        disabled = ",".join(part for part in (before, "statistics_propagation") if part)
+        con.execute("SET disabled_optimizers = $disabled", {"disabled": disabled})
+        return _planned(con, syntax, found, enrichment, keep, policy, constant)
+    finally:
+        con.execute("SET disabled_optimizers = $before", {"before": before})
+
+
+def _planned(
+    con: duckdb.DuckDBPyConnection,
+    syntax: Syntax,
+    found: Found,
+    enrichment: Enrichment,
+    keep: Callable[[Source], str],
+    policy: Policy,
+    constant: Callable[[str], Node],
+) -> Plan:
     con.execute(TEXT)
     lookups = {call.number: lookup(call, enrichment) for call in found.calls}
     for each in lookups.values():
         for macro in each.probe_macros():
             con.execute(macro)
-    root = fix_clock(found.root, constant) if _has_clock(query) else found.root
+    root = fix_clock(found.root, constant) if _has_clock(found.query) else found.root
     found = place_calls(found, root, lambda name, select: _is_column(con, syntax, name, select))
     sources = pin_sources(syntax, found, lambda sql: _binds(con, sql))
     found = merge_equal(found, syntax)
@@ -222,7 +241,7 @@ class _Planner:
             mine = call.scope.node is self.found.root and call.clause == "select"
             if not mine or not any(part is call.node for part in walk(item)):
                 continue
-            spot = Spot(call.scope, call.clause, call.path, _why(call), many=False, name=call.name)
+            spot = Spot(call.scope, call.clause, call.path, _why(call), many=False, name=call.name, shared=call.shared)
             inside, windowed = collector.boundary(spot)
             if inside is None and not windowed:
                 why = collector.guarded(spot, Policy.BALANCED)
