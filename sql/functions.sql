@@ -91,7 +91,7 @@ SELECT {custom_id} AS custom_id, sqlbatch_input AS input, strlen(sqlbatch_input)
   greatest(1, (strlen(sqlbatch_input) + $constant::BIGINT + $uncounted::BIGINT + $bytes_per_token::BIGINT - 1)
     // $bytes_per_token::BIGINT) AS tokens
 FROM ({collection})
-ORDER BY input;
+{order};
 
 -- longest: the largest request of a call
 SELECT coalesce(max(bytes), 0), count(*) FROM sqlbatch_collected;

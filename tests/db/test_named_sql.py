@@ -41,6 +41,7 @@ PLACES = {
     "decided": "sqlbatch_decided", "row": "struct_pack(a := ai_status)",
     "temporary": "", "schema": "", "number": "1", "table": "sqlbatch.jobs",
     "collection": "SELECT 'x' AS sqlbatch_input",
+    "order": "ORDER BY input",
     "custom_id": "uuid()", "relation": "'t'", "text": "'SELECT 1'", "answers": "sqlbatch_answers_1",
     "value": "sqlbatch_content",
     "columns": "* EXCLUDE (sqlbatch_failed)",

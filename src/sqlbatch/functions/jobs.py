@@ -131,17 +131,19 @@ def store_call(session: Session, call: Call) -> None:
         "head": call.head, "tail": call.tail, "returns": call.returns})  # fmt: skip
 
 
-def lay_down(session: Session, call: Call, collection: str, line_limit: int) -> int:
+def lay_down(session: Session, call: Call, collection: str, line_limit: int | None) -> int:
     """Run a collection and lay its distinct requests down in sqlbatch_collected; return how many there are.
 
+    Without a `line_limit` only their sizes are laid down, in no order: a bound of what may be asked later.
     Raises JobError where one is above the provider's limit of `line_limit` bytes.
     """
     constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.tail))
     sizes = {"constant": constant, "uncounted": bytes_of_no_account(call, constant), "bytes_per_token": BYTES_PER_TOKEN}
-    key = custom_id(UUID(str(call.call_id)), "sqlbatch_input")
-    session.run("functions.collected", sizes, custom_id=key, collection=collection)
+    key = "NULL::UUID" if line_limit is None else custom_id(UUID(str(call.call_id)), "sqlbatch_input")
+    order = "" if line_limit is None else "ORDER BY input"
+    session.run("functions.collected", sizes, custom_id=key, collection=collection, order=order)
     longest, requests = session.run("functions.longest")[0]
-    if longest > line_limit:
+    if line_limit is not None and longest > line_limit:
         raise JobError(
             f"a request of {longest:,} bytes is above the provider's limit of {line_limit:,}: shorten the input in the "
             "query, for example with left(column, 100000)"
@@ -176,9 +178,17 @@ def _source(session: Session, job_id: int) -> Callable[[int], str]:
 
 
 def define(
-    session: Session, calls: Sequence[KeptCall], used: frozenset[int], decided: str = "sqlbatch_decided"
+    session: Session,
+    calls: Sequence[KeptCall],
+    used: frozenset[int],
+    decided: str = "sqlbatch_decided",
+    *,
+    failures: bool = True,
 ) -> None:
-    """Make the macros of a plan's calls, and the answers of those that are used, from what the table `decided` has."""
+    """Make the macros of a plan's calls, and the answers of those that are used, from what the table `decided` has.
+
+    Where there are no `failures`, nothing says why an answer is missing, which saves a look-up a call.
+    """
     session.sql(TEXT)
     made: set[str] = set()
     for call in calls:
@@ -191,7 +201,8 @@ def define(
                 session.run("functions.answers", {"call_id": call.call.call_id}, **answers)
                 made.add(call.answers)
             where = f"FROM {call.answers} WHERE sqlbatch_key = {custom_id(UUID(str(call.call.call_id)), call.ask)}"
-            value, why = f"(SELECT sqlbatch_value {where})", f"(SELECT sqlbatch_why {where})"
+            value = f"(SELECT sqlbatch_value {where})"
+            why = f"(SELECT sqlbatch_why {where})" if failures else why
         session.sql(f"CREATE OR REPLACE TEMP MACRO {VALUE}{call.number}(sqlbatch_x) AS {value}")
         session.sql(f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{call.number}(sqlbatch_x) AS {why}")
 
@@ -206,12 +217,13 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target.Join
     _, _, query = session.run("functions.plan", {"job_id": job.job_id})[0]
     calls = calls_of(session, job.job_id)
     session.run("functions.decided", {"job_id": job.job_id})
-    define(session, calls, names_of_calls(query))
+    failures = bool(session.run("functions.has_failures", {"job_id": job.job_id}))
+    define(session, calls, names_of_calls(query), failures=failures)
     sql = with_sources(query, _source(session, job.job_id))
     qualified = named.qualified(session.catalog)
     with session.keeping_row_order(keep=True):
         session.run("functions.write", target=qualified, query=sql, columns="* EXCLUDE (sqlbatch_failed)")
-    if session.run("functions.has_failures", {"job_id": job.job_id}):
+    if failures:
         _mark_uncertain(session, calls, query, sql, qualified)
     joined = target.claim(session, named, job.job_id)
     session.run("functions.count_rows", {"job_id": job.job_id, "rows": joined.rows})

@@ -138,7 +138,7 @@ def quote_plan(
         session.sql(lookup.symbolic_macro())
     for call in plan.calls:
         if call.stage > 1:
-            at_most[call.number] = lay_down(session, call.lookup.call, _named(call.bound, scratch), 2**62)
+            at_most[call.number] = lay_down(session, call.lookup.call, _named(call.bound, scratch), None)
             cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_collected", batch_factor)
             costs.setdefault(call.stage, []).append(cost)
             notes += tuple(note for note in more if note not in notes)
