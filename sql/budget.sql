@@ -17,8 +17,10 @@ SELECT count(*), coalesce(sum(most), 0)::BIGINT, coalesce(sum(most * ($inputs::D
   coalesce(sum(($outputs::DOUBLE[])[step]), 0) / 1e6
 FROM stepped;
 
--- batch: what a batch is asked of, at which part of the price; whether it is known how it is sent, and its limit of tokens
-SELECT b.base_url, b.model, b.batch_factor, s.job_id IS NOT NULL, s.cap
+-- batch: what a batch is asked of, at which part of the price; whether it is known how it is sent, and its limit of tokens, and
+-- whether it may write the prompt cache
+SELECT b.base_url, b.model, b.batch_factor, s.job_id IS NOT NULL, s.cap,
+  coalesce(s.head IS NOT NULL OR NOT contains(s.tail, '"prompt_cache_options":{"mode":"explicit"}'), true)
 FROM sqlbatch.batches b LEFT JOIN sqlbatch.sent_calls s ON s.job_id = b.sent_as AND s.call_id = b.call_id
 WHERE b.batch_id = $batch_id::UUID;
 

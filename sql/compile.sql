@@ -52,8 +52,8 @@ SELECT * FROM (VALUES ($call_id::UUID, $base_url, $endpoint, $model, $head, $tai
 WHERE call_id NOT IN (SELECT call_id FROM sqlbatch.calls);
 
 -- send_as: how a job sends a call, once
-INSERT INTO sqlbatch.sent_calls (job_id, call_id, tail, extra, cap)
-SELECT * FROM (VALUES ($job_id::INTEGER, $call_id::UUID, $tail::VARCHAR, $extra::BIGINT, $cap::BIGINT)) AS s(job_id, call_id)
+INSERT INTO sqlbatch.sent_calls (job_id, call_id, head, tail, extra, cap)
+SELECT * FROM (VALUES ($job_id::INTEGER, $call_id::UUID, $head::VARCHAR, $tail::VARCHAR, $extra::BIGINT, $cap::BIGINT)) AS s(job_id, call_id)
 WHERE NOT EXISTS (FROM sqlbatch.sent_calls o WHERE o.job_id = s.job_id AND o.call_id = s.call_id);
 
 -- cut_before: answers that were cut at a smaller limit of tokens than the job sends are due for it

@@ -51,8 +51,8 @@ SELECT 1 FROM sqlbatch.requests r WHERE r.images IS NOT NULL AND {chosen} LIMIT 
 -- done: let go of the bytes
 DROP TABLE IF EXISTS sqlbatch_pictures; DROP TABLE IF EXISTS sqlbatch_inputs; DROP TABLE IF EXISTS sqlbatch_needed;
 
--- bodies: endpoint and body of requests, as a job sends them, or with the given tail
-SELECT r.custom_id::VARCHAR, c.endpoint, concat(coalesce(s.head, c.head), {rendered}, coalesce($tail, s.tail, c.tail))
+-- bodies: endpoint and body of requests, as a job sends them, or with the given head and tail
+SELECT r.custom_id::VARCHAR, c.endpoint, concat(coalesce($head, s.head, c.head), {rendered}, coalesce($tail, s.tail, c.tail))
 FROM sqlbatch.requests r JOIN sqlbatch.calls c ON c.call_id = r.call_id
 LEFT JOIN sqlbatch.sent_calls s ON s.call_id = r.call_id AND s.job_id = $job_id::INTEGER {joined}
 WHERE {chosen}

@@ -72,6 +72,7 @@ TABLES: dict[str, dict[str, type]] = {
         "base_url": str,
         "key_variable": str,
         "structured": str,
+        "cache_options": bool,
         "purpose": str,
         "endpoint_prefix": str,
         "line_prefix": str,

@@ -103,7 +103,7 @@ def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
             custom_ids = database.write(collect, scratch=ready.scratch)
             if custom_ids:
                 yield Activity(f"stage {call.stage}: {call.text}")
-                sent = call.call.sent_tail, call.call.cap
+                sent = (call.call.sent_head, call.call.sent_tail), call.call.cap
                 asking = requests.Asking(database, str(call.call.call_id), ready.owner, spool, check_of, *sent)
                 yield from requests.ask(asking, api, custom_ids, ready.told)
 

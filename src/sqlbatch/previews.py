@@ -19,7 +19,7 @@ from sqlbatch.leases import new_owner
 from sqlbatch.paths import scratch_folder, state_dir
 from sqlbatch.query import pictures
 from sqlbatch.query.compile import Compiled, compile_query, store_requests
-from sqlbatch.query.cost import estimate_cost, find_price
+from sqlbatch.query.cost import estimate_cost, find_price, without_cache_writes
 from sqlbatch.query.quote import Known, count_known, to_send
 from sqlbatch.query.request import check_of, read_returns
 from sqlbatch.query.rows import query_of
@@ -88,6 +88,8 @@ def prepared(
         query = query_of(database, enrichment.query, handed_over, scratch)
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             name = scratch_name(scratch)
+            if provider.cache_options:
+                enrichment = without_cache_writes(session, enrichment)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
             known = count_known(session, name, fresh=fresh, images=bool(compiled.sight.images), call=compiled.call)
             spends = bool(known.to_send) and provider.paid
@@ -214,7 +216,7 @@ def _spool(database: Database) -> Path:
 def _work(database: Database, trial: PreparedPreview) -> requests.Asking:
     call = trial.compiled.call
     return requests.Asking(
-        database, str(call.call_id), trial.owner, _spool(database), check_of, call.sent_tail, call.cap
+        database, str(call.call_id), trial.owner, _spool(database), check_of, (call.sent_head, call.sent_tail), call.cap
     )
 
 

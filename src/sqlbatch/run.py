@@ -39,6 +39,7 @@ from sqlbatch.leases import hold_leases, new_owner
 from sqlbatch.paths import scratch_folder, state_dir, sweep
 from sqlbatch.query import pictures, target
 from sqlbatch.query.compile import Compiled, compile_query, store
+from sqlbatch.query.cost import without_cache_writes
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.quote import Quote, make_quote, with_cost
 from sqlbatch.query.request import check_of, read_returns
@@ -112,6 +113,8 @@ def prepared(
             if isinstance(compiled, PlannedQuery):
                 compiled, quote = quote_plan(session, enrichment, compiled, named, factor, replacing=replacing)
             else:
+                if provider.cache_options:
+                    enrichment = without_cache_writes(session, enrichment)
                 compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes)
                 quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
                 quote = with_cost(session, quote, enrichment, compiled, factor)

@@ -96,7 +96,7 @@ def test_a_preview_is_quoted_at_the_ordinary_price_and_asks_above_a_dollar(
         return
     assert ran.code == 1
     # Two answers of 500 tokens, at the whole price and not at a batch's; who is asked sees it also with --quiet.
-    assert "at most $2." in ran.err.split("cost", 1)[1]
+    assert "expected, up to $2." in ran.err.split("cost", 1)[1]
     assert ran.error.startswith("this costs money, at most $2.")
 
 

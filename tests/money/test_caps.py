@@ -102,3 +102,52 @@ def test_the_quote_says_what_was_paid_before_and_is_not_used_again(bench: Bench)
     bench.enrich(7)
     (note,) = quote(bench, 7, params=params(temperature=0.5, max_completion_tokens=90)).notes
     assert note == "temperature differs: 7 paid answers of job 1 are not reused"
+
+
+WRITES = "INSERT INTO sqlbatch.prices (model, input, cached, cache_write, output, batch_factor) VALUES ('offline', 2, 0.2, 2.5, 10, 1)"  # fmt: skip  # noqa: E501
+SHARED = "Repeat the text. " * 400
+
+
+def sent(bench: Bench, **more: Any) -> tuple[dict[str, Any], str]:
+    """Return a body of a job as it is sent, and its request's id."""
+    job_id = bench.begin(1, fresh=True, **more)
+    pack(bench.database, job_id, bench.provider)
+    ((line,),) = lines(bench.database, job_id).values()
+    bench.wait(job_id)
+    return json.loads(line)["body"], json.loads(line)["custom_id"]
+
+
+def test_a_model_that_bills_cache_writes_writes_only_what_all_rows_share(bench: Bench) -> None:
+    before, first = sent(bench)
+    bench = bench.within(cache_options=True)
+    assert sent(bench)[0] == before, "no rate for writes is known"
+    bench.sql(WRITES)
+    body, second = sent(bench)
+    assert body == before | {"prompt_cache_options": {"mode": "explicit"}}
+    assert second == first
+    long, _ = sent(bench, instructions=SHARED)
+    (part,) = long["messages"][0]["content"]
+    assert part == {"type": "text", "text": SHARED, "prompt_cache_breakpoint": {"mode": "explicit"}}
+    assert bench.sql("SELECT DISTINCT outcome FROM sqlbatch.results") == [("answered",)]
+    # Whoever says otherwise is heard.
+    asked, _ = sent(bench, params=params(prompt_cache_options={"mode": "implicit"}))
+    assert asked["prompt_cache_options"] == {"mode": "implicit"}
+
+
+def test_the_quote_and_the_reservation_count_cache_writes_only_where_they_can_happen(bench: Bench) -> None:
+    bench = bench.within(cache_options=True)
+    bench.enrich(1, "first")
+    bench.sql(WRITES)
+    cap = {"max_completion_tokens": 20}
+    explicit = quote(bench, 5, params=params(**cap)).cost
+    implicit = quote(bench, 5, params=params(**cap, prompt_cache_options={"mode": "implicit"})).cost
+    output = 4 * 20 * 10 / 1e6
+    assert explicit.dollars_largest is not None
+    assert implicit.dollars_largest is not None
+    assert explicit.dollars_largest - output == pytest.approx(explicit.tokens_largest * 2 / 1e6)
+    assert implicit.dollars_largest - output == pytest.approx(explicit.tokens_largest * 2.5 / 1e6)
+    assert implicit.dollars == explicit.dollars
+    # What the quote says that it costs at most is enough.
+    job_id = bench.enrich(5, params=params(**cap), max_cost=explicit.dollars_largest)
+    ((reserved,),) = bench.sql(f"SELECT reserved FROM sqlbatch.batches WHERE job_id = {job_id}")
+    assert reserved == pytest.approx(explicit.dollars_largest)

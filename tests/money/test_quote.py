@@ -137,7 +137,7 @@ def test_a_retry_is_asked_about_above_a_dollar_or_at_an_unknown_price(
     bench.sql(OWN.replace("2, 10", "2000, 10000"))
     asked = here(*again, "--quiet")
     assert "2 failed requests would go to 127.0.0.1" in asked.err
-    assert asked.error.startswith("this costs money, at most $2.")
+    assert asked.error.startswith("this costs money, $0.05 expected, up to $2.")
     assert bench.job(job_id).failed == 2
     bench.sql("DELETE FROM sqlbatch.prices WHERE origin = 'own'")
     bench.sql(OWN)

@@ -42,6 +42,7 @@ def test_the_responses_api_is_asked_in_its_own_words() -> None:
         "text": {"format": {"type": "json_schema", "name": "row", "strict": True}, "verbosity": "low"},
         "max_output_tokens": 50,
         "reasoning": {"effort": "low"},
+        "prompt_cache_options": {"mode": "explicit"},
     }
 
 

@@ -34,7 +34,7 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
         return Reservation()
     max_cost, slope, intercept, margin, cap = limits[0]
     session.run("database.planner_lock")
-    base_url, model, factor, known, own_cap = session.run("budget.batch", {"batch_id": batch_id})[0]
+    base_url, model, factor, known, own_cap, writes = session.run("budget.batch", {"batch_id": batch_id})[0]
     # A batch that another job planned is sent with that job's limit of tokens.
     cap = own_cap if known else cap
     if base_url == "local" or factor == 0:
@@ -44,7 +44,7 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
         return Reservation(held=f"{BUDGET}: no price is known for {model}, so its cost cannot be kept under --max-cost")
     if cap is None:
         return Reservation(held=f"{BUDGET}: its answers have no limit of tokens, so no sum can be kept to")
-    fit = {"slope": slope, "intercept": intercept, "margin": margin, **price.ladder(cache_writes=True)}
+    fit = {"slope": slope, "intercept": intercept, "margin": margin, **price.ladder(cache_writes=writes)}
     dollars = prices.Weight(*session.run("budget.weighed", fit | {"batch_id": batch_id})[0]).dollars(cap)
     used = session.run("budget.used", {"job_id": job_id, "batch_id": batch_id})[0][0]
     if used + dollars <= max_cost:

@@ -53,7 +53,7 @@ class PreviewResult:
 class Asking:
     """What a preview works with; `owner` names this run in the names of its files, `check` as in a step's work.
 
-    `tail` is the end of a body as it is sent, `cap` the most tokens that an answer may have then.
+    `around` are the head and tail of a body as it is sent, `cap` the most tokens that an answer may have then.
     """
 
     database: Database
@@ -61,7 +61,7 @@ class Asking:
     owner: str
     spool: Path
     check: Callable[[str, str], str]
-    tail: str
+    around: tuple[str, str]
     cap: int | None
 
 
@@ -71,7 +71,7 @@ def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[Previ
     An answer lies in a file before anything else is done with it, and is in the database before the next look. Raises
     nothing of the provider's: that is told of the request. After an interrupt, `keep` stores what came meanwhile.
     """
-    bodies, unreadable = work.database.read(lambda session: render.bodies(session, custom_ids, tail=work.tail))
+    bodies, unreadable = work.database.read(lambda session: render.bodies(session, custom_ids, around=work.around))
     told += [PreviewResult(each, "failed", render.UNREADABLE, why, False) for each, why in unreadable.items()]
     waiting: queue.SimpleQueue[tuple[int, str, str, str]] = queue.SimpleQueue()
     ends: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()

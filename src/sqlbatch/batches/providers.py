@@ -37,6 +37,7 @@ class Provider:
     batch costs (None: not known). `endpoint_prefix` is how it spells the `/v1` of an endpoint, `line_prefix` how in the
     lines of a file. `completion_window` is what a create asks for and `create_query` and `create_fields` are what else
     it says; `upload_path` and `upload_fields` do the same for an upload, where `{name}` stands for the file's name;
+    `cache_options` says that it takes the parameter prompt_cache_options;
     `headers` go with every request. Graces are in seconds: how long a batch may still appear in the list after a create
     without a reply, or after one with an error reply. Polls are the seconds between two looks, at first and at most.
     """
@@ -63,6 +64,7 @@ class Provider:
     batches_per_hour: int | None = None
     batch_factor: float | None = None
     structured: str | None = None
+    cache_options: bool = False
     silence_grace: float = 900.0
     error_grace: float = 60.0
     first_poll: float = 2.0
@@ -139,7 +141,7 @@ def _found(name: str, base_url: str | None) -> Provider:
         return provider
     if name == "local":
         raise InvalidOption("--base-url does not go with --provider local, which finds its own server")
-    return replace(provider, base_url=canonical(base_url))
+    return replace(provider, base_url=canonical(base_url), cache_options=False)
 
 
 def _within(provider: Provider) -> Provider:

@@ -70,18 +70,19 @@ def rendering(session: Session, chosen: str) -> Iterator[Rendering]:
 
 
 def bodies(
-    session: Session, custom_ids: Sequence[str], *, job_id: int | None = None, tail: str | None = None
+    session: Session, custom_ids: Sequence[str], *, job_id: int | None = None, around: tuple[str, str] | None = None
 ) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
     """Return custom_id, endpoint and body of requests in their order, and why some have none, by custom_id.
 
-    They are as a job sends them, or, where there is none yet, end with the given `tail`.
+    They are as a job sends them, or, where there is none yet, with the head and tail `around`.
     """
     if not custom_ids:
         return [], {}
     ids = ", ".join(f"'{custom_id}'::UUID" for custom_id in custom_ids)
     chosen = f"r.custom_id IN ({ids})"
     with rendering(session, chosen) as made:
-        sent = {"job_id": job_id, "tail": tail}
+        head, tail = around or (None, None)
+        sent = {"job_id": job_id, "head": head, "tail": tail}
         found = session.run("render.bodies", sent, chosen=chosen, rendered=made.input, joined=made.joined)
         wrong = dict(made.unreadable)
         return [row for row in found if row[0] not in wrong], wrong

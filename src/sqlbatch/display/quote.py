@@ -79,18 +79,14 @@ def tokens(cost: Cost) -> str:
 
 
 def cost(cost: Cost) -> str:
-    """Return the dollars that are likely to be billed, and at most."""
+    """Return the dollars that are expected to be billed, and that may be at most."""
     if cost.free:
         return "nothing"
     if cost.dollars is None:
         return f"unknown: no price is known for this model; {HOW_TO_PRICE}"
-    likely = in_dollars(cost.dollars)
-    likely = likely if likely.startswith("under") else f"about {likely}"
     if cost.dollars_ordinary is not None and cost.dollars_ordinary != cost.dollars:
-        likely += f" ({in_dollars(cost.dollars_ordinary)} without a batch)"
-    if cost.dollars_largest is None:
-        return f"{likely}; answers have no limit (--param {cost.cap_name}=N sets one)"
-    return f"{likely}, at most {in_dollars(cost.dollars_largest)}"
+        return f"{cost.in_words()}; {in_dollars(cost.dollars_ordinary)} without a batch"
+    return cost.in_words()
 
 
 def show_quote(quote: Quote) -> None:

@@ -184,7 +184,7 @@ def _cost(
     if count and batch_factor != 0:
         price, notes = find_price(session, asked, tier="batch", batch_factor=batch_factor)
         ordinary, _ = find_price(session, asked)
-    requests = Requests(table, str(lookup.call.call_id))
+    requests = Requests(table, str(lookup.call.call_id), lookup.call.writes_cache)
     return estimate_cost(session, asked, requests, price, free=batch_factor == 0, ordinary=ordinary), notes
 
 

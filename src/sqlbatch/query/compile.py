@@ -107,7 +107,7 @@ def compile_query(
     if sight.images:
         pictures.look(session, scratch, sight.images, Path(enrichment.folder or "."), line_limit)
     asking = {"scratch": scratch, **_places(sight, scratch)}
-    constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.sent_tail))
+    constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.sent_head, call.sent_tail))
     with session.keeping_row_order(keep=False):
         if sight.invalid:
             _refuse_invalid(session, sight, scratch)
@@ -170,7 +170,7 @@ def store(session: Session, compiled: Compiled, job_id: int) -> None:
 def send_as(session: Session, call: Call, job_id: int) -> None:
     """Note how a job sends a call: within the caller's transaction."""
     tail = call.sent_tail if call.extras else None
-    sent = {"tail": tail, "extra": len(call.extras.encode()), "cap": call.cap}
+    sent = {"head": call.marked, "tail": tail, "extra": call.extra, "cap": call.cap}
     session.run("compile.send_as", {"job_id": job_id, "call_id": call.call_id, **sent})
 
 
@@ -190,7 +190,7 @@ def store_requests(session: Session, compiled: Compiled) -> None:
         },
     )
     places = {"scratch": compiled.scratch, **_places(compiled.sight, compiled.scratch)}
-    session.run("compile.store_requests", {"call_id": call.call_id, "extra": len(call.extras.encode())}, **places)
+    session.run("compile.store_requests", {"call_id": call.call_id, "extra": call.extra}, **places)
     if compiled.sight.images:
         pictures.store(session, compiled.scratch)
 

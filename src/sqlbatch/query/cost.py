@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch import clock
 from sqlbatch.db import price_library, prices
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.query.request import CAPS, bills_input_only, endpoint_of, output_cap
+from sqlbatch.query.enrichment import parameters
+from sqlbatch.query.request import CAPS, EXPLICIT_CACHE, bills_input_only, endpoint_of, output_cap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,10 +95,12 @@ class Cost:
         return not self.free and (self.at_most is None or self.at_most > AGREED)
 
     def in_words(self) -> str:
-        """Return what it may cost, as one is asked for it."""
-        if self.at_most is None:
+        """Return the two figures that the quote, the question and errors name: `$3.24 expected, up to $20.12`."""
+        if self.dollars is None or self.at_most is None:
             return "at an unknown price"
-        return f"{'perhaps' if self.dollars_largest is None else 'at most'} {in_dollars(self.at_most)}"
+        expected, most = in_dollars(self.dollars), in_dollars(self.at_most)
+        words = expected if expected == most else f"{expected} expected, up to {most}"
+        return words if self.dollars_largest is not None else f"{words} (answers not capped)"
 
     def over(self, max_cost: float) -> str | None:
         """Return why it may cost more than `max_cost` dollars, and what to do about it; None where it cannot."""
@@ -123,15 +126,19 @@ class Cost:
         price = values.pop("price")
         if price is not None:
             price = {**price["rates"][0], "tier": price["tier"], "origin": price["origin"], "source": price["source"]}
-        return values | {"price": price}
+        return values | {"price": price, "dollars_up_to": self.at_most}
 
 
 @dataclass(frozen=True)
 class Requests:
-    """Requests to be sent: the table that holds them (`source`, with their estimated `tokens`), and their call."""
+    """Requests to be sent: the table that holds them (`source`, with their estimated `tokens`), and their call.
+
+    `cache_writes` says that their input may be billed as written to the prompt cache.
+    """
 
     source: str
     call_id: str
+    cache_writes: bool = True
 
 
 NO_COST = Cost(Estimate(), free=True, dollars=0.0, dollars_largest=0.0, dollars_ordinary=0.0)
@@ -219,7 +226,7 @@ def _weigh(
     """Return what requests weigh as estimated, and at most: where the prompt cache is written, at its rate."""
     no_rates: dict[str, list[float]] = {"above": [0], "inputs": [0.0], "outputs": [0.0]}
     ladder = no_rates if price is None else price.ladder()
-    dearest = ladder["inputs"] if price is None else price.ladder(cache_writes=True)["inputs"]
+    dearest = ladder["inputs"] if price is None else price.ladder(cache_writes=ask.cache_writes)["inputs"]
     fit = {"slope": estimate.slope, "intercept": estimate.intercept, "margin": estimate.margin}
     requests, *found = session.run("quote.weighed", {**fit, **ladder, "dearest": dearest}, source=ask.source)[0]
     return prices.Weight(requests, *found[:3]), prices.Weight(requests, *found[3:])
@@ -248,6 +255,24 @@ def find_price(
         )
     days = (price.shutdown - today).days
     return price, (f"{enrichment.model} is shut down on {price.shutdown}, in {days} day{'s' * (days > 1)}{hint}",)
+
+
+def without_cache_writes(session: Session, enrichment: Enrichment) -> Enrichment:
+    """Return the enrichment so that a model which bills cache writes writes no more than what all rows share.
+
+    By default such models write each prompt of 1,024 tokens or more, row by row, and no row reads another's.
+    """
+    given = dict(enrichment.params)
+    if "prompt_cache_options" in given or not endpoint_of(enrichment.endpoint).talks:
+        return enrichment
+    price = prices.find(session, enrichment.base_url, enrichment.model, clock.now().date(), tier="batch")
+    if price is None or not price.writes_cache:
+        return enrichment
+    return replace(enrichment, params=parameters({"prompt_cache_options": EXPLICIT_CACHE} | _read(given)))
+
+
+def _read(params: dict[str, str]) -> dict[str, object]:
+    return {name: json.loads(value) for name, value in params.items()}
 
 
 def calibrate(session: Session, enrichment: Enrichment, call_id: str) -> Estimate:

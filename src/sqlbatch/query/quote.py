@@ -153,7 +153,7 @@ def with_cost(
 
 def to_send(compiled: Compiled) -> Requests:
     """Return what is to be sent of a compiled enrichment, once `count_known` has laid it down."""
-    return Requests(f"{compiled.scratch}.main.to_send", str(compiled.call.call_id))
+    return Requests(f"{compiled.scratch}.main.to_send", str(compiled.call.call_id), compiled.call.writes_cache)
 
 
 def check_existing(

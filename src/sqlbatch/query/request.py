@@ -197,6 +197,10 @@ CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _NO_IDENTITY = frozenset({*CAPS, "service_tier", "store", "metadata", "user", "safety_identifier"})
 
 
+# Writes to the prompt cache only what a breakpoint is set behind; a prefix of fewer tokens is never written.
+EXPLICIT_CACHE, CACHE_FROM = {"mode": "explicit"}, 1024
+
+
 def is_identity(param: str) -> bool:
     """Return whether a parameter is part of what makes a request another one."""
     return param not in _NO_IDENTITY and not param.startswith("prompt_cache_")
@@ -208,6 +212,7 @@ class Call:
 
     What is sent ends with `sent_tail`, which adds the parameters that are no part of the identity: `extras`, members
     of the JSON object, each behind a comma. `cap` is the most tokens that an answer may have, None for no limit.
+    `marked` is the head with a breakpoint of the prompt cache after the system message, None without one.
     """
 
     base_url: str
@@ -218,6 +223,22 @@ class Call:
     returns: str
     extras: str = ""
     cap: int | None = None
+    marked: str | None = None
+
+    @property
+    def sent_head(self) -> str:
+        """Return the beginning of the body as it is sent."""
+        return self.head if self.marked is None else self.marked
+
+    @property
+    def writes_cache(self) -> bool:
+        """Return whether input may be billed as written to the prompt cache."""
+        return self.marked is not None or f'"prompt_cache_options":{_json(EXPLICIT_CACHE)}' not in self.extras
+
+    @property
+    def extra(self) -> int:
+        """Return how many bytes longer a body is as it is sent."""
+        return len(self.sent_head.encode()) - len(self.head.encode()) + len(self.extras.encode())
 
     @property
     def sent_tail(self) -> str:
@@ -249,7 +270,20 @@ def call_of(enrichment: Enrichment, returns: Returns) -> Call:
         tail = "}"
     extras = "".join(f",{_json(name)}:{_json(value)}" for name, value in given.items() if not is_identity(name))
     cap = output_cap(enrichment)
-    return Call(enrichment.base_url, enrichment.endpoint, enrichment.model, head, tail, returns.text, extras, cap)
+    marked = _marked(endpoint, head, tail) if given.get("prompt_cache_options") == EXPLICIT_CACHE else None
+    return Call(
+        enrichment.base_url, enrichment.endpoint, enrichment.model, head, tail, returns.text, extras, cap, marked
+    )
+
+
+def _marked(endpoint: Endpoint, head: str, tail: str) -> str | None:
+    """Return the head with a cache breakpoint after its system message, where what all rows share is long enough."""
+    if not endpoint.talks or head.endswith("[") or (len(head.encode()) + len(tail.encode())) // 4 < CACHE_FROM:
+        return None
+    message = json.loads(head[:-1] + "]}")[endpoint.field][0]
+    kind = "input_text" if endpoint.name == "responses" else "text"
+    part = {"type": kind, "text": message["content"], "prompt_cache_breakpoint": {"mode": "explicit"}}
+    return head.replace(_json(message), _json(message | {"content": [part]}), 1)
 
 
 def output_cap(enrichment: Enrichment) -> int | None:
