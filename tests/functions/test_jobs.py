@@ -285,3 +285,13 @@ def test_a_row_that_another_answer_would_change_is_uncertain() -> None:
         (False, 1, "uncertain"),
         (True, 1, "answered"),
     ]
+
+
+def test_a_view_that_calls_functions_is_refused_and_not_read_as_unknown() -> None:
+    db = database(setup=SETUP)
+    run_through(db, begun(db))
+    assert main(["functions", "install", "--db", str(db.path)]) == 0
+    rows(db, "CREATE VIEW wars AS SELECT * FROM movies WHERE ai_filter(overview, 'never asked')")
+    rows(db, "CREATE VIEW late_wars AS SELECT * FROM wars WHERE year > 1990")
+    with pytest.raises(InvalidQuery, match="late_wars is a view or macro that calls AI functions"):
+        sqlbatch.plan("SELECT ai_complete(title) FROM late_wars", db=db.path, provider="local")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -90,8 +91,9 @@ def plan_query(
         rows[source.number] = session.run("functions.count", table=table)[0][0]
         return table
 
-    hidden = dict(session.run("functions.views"))
+    hidden = {name: str(text) for name, text in session.run("functions.views") if not name.startswith("sqlbatch_")}
     own = frozenset(hidden) - frozenset(catalogue.FUNCTIONS) - frozenset(catalogue.OTHER_NAMES)
+    _check_views(enrichment.query, {name: hidden[name] for name in own})
     plan = make_plan(session.con, select, enrichment, keep, Policy(enrichment.policy or Policy.BALANCED), own)
     _check_names(plan)
     session.run("functions.first", scratch=scratch)
@@ -164,6 +166,23 @@ def quote_plan(
         cost=add_costs([cost for each in costs.values() for cost in each]), stages=tuple(stages),
     )  # fmt: skip
     return replace(planned, at_most=at_most), quote
+
+
+def _check_views(query: str, hidden: dict[str, str]) -> None:
+    """Raise InvalidQuery where a view or macro that the query names calls AI functions: they would not be planned."""
+    calling = {name for name, text in hidden.items() if mentions_calls(text)}
+    while more := {name for name, text in hidden.items() if name not in calling and _mentions(text, calling)}:
+        calling |= more
+    for name in sorted(calling):
+        if _mentions(query, {name}):
+            raise InvalidQuery(
+                f"the query: {name} is a view or macro that calls AI functions, which are planned only "
+                "in the query itself: write its SELECT in the place of its name"
+            )
+
+
+def _mentions(text: str, names: set[str]) -> bool:
+    return any(re.search(rf"(?i)(?<!\w){re.escape(name)}(?!\w)", text) for name in names)
 
 
 def _named(sql: str, scratch: str) -> str:
