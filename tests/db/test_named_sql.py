@@ -62,6 +62,8 @@ FIRST = (
     "functions.value", "functions.macros", "functions.first_asks", "functions.keep", "functions.collected",
     "functions.decided", "functions.no_changes", "judge_again.kept",
 )  # fmt: skip
+# The macros of AI functions, which need DuckDB 2.0.
+NEED_DUCKDB_2 = frozenset({"functions.macros"})
 VALUES = {
     "given": "'[]'",
     "shipped": "'[]'",
@@ -100,6 +102,8 @@ def _session() -> Iterator[Session]:
         opened.sql("CREATE TABLE t (custom_id UUID, ai_status VARCHAR)")
         opened.sql("CREATE TABLE uncertain (ai_status VARCHAR, ai_error VARCHAR)")
         for name in FIRST:
+            if name in NEED_DUCKDB_2 and duckdb.__version__ < "2":
+                continue
             for sql in _statements(opened, name, scratch_name(ask.scratch)):
                 opened.con.execute(re.sub(r"\$\w+", lambda value: VALUES.get(value[0][1:], "1"), sql))
         opened.sql(f"CREATE MACRO scratch() AS {quote_literal(scratch_name(ask.scratch))}")
@@ -108,6 +112,8 @@ def _session() -> Iterator[Session]:
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_a_block_prepares_against_the_migrated_schema(name: str, session: Session) -> None:
+    if name in NEED_DUCKDB_2 and duckdb.__version__ < "2":
+        pytest.skip("AI functions need DuckDB 2.0")
     scratch = session.sql("SELECT scratch()")[0][0]
     for number, sql in enumerate(_statements(session, name, scratch)):
         # DuckDB prepares what reads and writes rows; what makes a table of a query is prepared as the query.
