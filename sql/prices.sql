@@ -46,7 +46,7 @@ WITH candidates AS (
   QUALIFY row_number() OVER (PARTITION BY above ORDER BY place DESC) = 1
 )
 SELECT above, "input" * factor, cached * factor, cache_write * factor, "output" * factor,
-  place, shutdown, successor, origin, source
+  place, shutdown, successor, origin, source, valid_from
 FROM held ORDER BY above;
 
 -- differ: whether what is known differs from what the database has of it
@@ -65,6 +65,15 @@ DELETE FROM sqlbatch.prices WHERE origin <> 'own';
 
 -- note: what is known, into the database
 INSERT INTO sqlbatch.prices BY NAME FROM sqlbatch_known_prices;
+
+-- named: the models that the user's own rows and sqlbatch.toml name for an address
+SELECT DISTINCT model FROM sqlbatch_known_prices
+WHERE origin <> 'shipped' AND (base_url IS NULL OR base_url = $base_url);
+
+-- spent_by: what was billed, added up by a column of the costs; NULL dollars are counted as unpriced results
+SELECT {key} AS key, sum(results)::BIGINT, sum(tokens_in)::BIGINT, sum(tokens_cached)::BIGINT, sum(tokens_cache_write)::BIGINT,
+  sum(tokens_out)::BIGINT, coalesce(sum(dollars), 0), coalesce(sum(results) FILTER (dollars IS NULL), 0)::BIGINT
+FROM sqlbatch.costs GROUP BY ALL ORDER BY key;
 
 -- fold: add up what some results cost, before they are deleted: their day, job, model and all that their price depends on
 INSERT INTO sqlbatch.spent BY NAME

@@ -36,7 +36,7 @@ PLACES = {
     "comment": "'ours'",
     "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2", "url": "'/v1/x'",
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'",
-    "which": "r.job_id = 1", "past": "r.batch_id IS NULL",
+    "which": "r.job_id = 1", "key": "day", "past": "r.batch_id IS NULL",
     "chosen": "r.seq = 1", "column": "sqlbatch_row",
     "decided": "sqlbatch_decided", "row": "struct_pack(a := ai_status)",
     "temporary": "", "schema": "", "number": "1", "table": "sqlbatch.jobs",

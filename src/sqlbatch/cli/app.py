@@ -38,6 +38,8 @@ BRIEFLY = {
     "cancel": "Stop a job; answers received so far are kept.",
     "load": "Write partial results, or load result files.",
     "query": "Run your own SQL on the database.",
+    "costs": "Print what was spent, by month, job or model.",
+    "prices": "List what models cost in batches.",
     "functions": "List the AI functions of SQL, or install them.",
     "prune": "Delete data that finished jobs no longer need.",
     "config": "Show the current settings and their sources.",
@@ -125,8 +127,8 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
 
 # The order of a first visit: ask, follow, read.
 ORDER = (
-    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "functions",
-    "prune", "config", "serve",
+    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "costs",
+    "prices", "functions", "prune", "config", "serve",
 )  # fmt: skip
 
 

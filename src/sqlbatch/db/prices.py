@@ -37,6 +37,7 @@ class Price:
 
     Rates of the tier `batch` that are not known themselves are the default ones times the batch factor of the price, or
     of the provider. From `shutdown` on the model is no longer served, and `successor` is to be used.
+    The price holds from `valid_from` on.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Price:
     successor: str | None
     origin: str
     source: str | None
+    valid_from: date
 
     @property
     def input(self) -> float | None:
@@ -117,8 +119,51 @@ def find(
     found = session.run("prices.find", asked)
     if not found:
         return None
-    _, shutdown, successor, origin, source = found[0][5:]
-    return Price(model, tier, tuple(Rate(*row[:5]) for row in found), shutdown, successor, origin, source)
+    _, shutdown, successor, origin, source, valid_from = found[0][5:]
+    return Price(model, tier, tuple(Rate(*row[:5]) for row in found), shutdown, successor, origin, source, valid_from)
+
+
+def named_models(session: Session, base_url: str) -> list[str]:
+    """Return the models that the user's own rows and sqlbatch.toml name a price for; writes nothing."""
+    _know(session, set())
+    if session.run("prices.has_table", {"catalog": session.catalog}):
+        session.run("prices.own")
+    return [row[0] for row in session.run("prices.named", {"base_url": base_url})]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What was billed for one day, job, target, model or month (`key`), in tokens and dollars.
+
+    `unpriced` results are of models without a known price, and not in `dollars`.
+    """
+
+    key: str
+    results: int
+    tokens_in: int
+    tokens_cached: int
+    tokens_cache_write: int
+    tokens_out: int
+    dollars: float
+    unpriced: int
+
+
+# What costs can be added up by, and SQL of it over the view costs.
+SPENT_BY = {
+    "day": "strftime(day, '%Y-%m-%d')",
+    "month": "strftime(day, '%Y-%m')",
+    "job": "job_id",
+    "target": "target",
+    "model": "model",
+}
+
+
+def spent_by(session: Session, by: str) -> list[Spent]:
+    """Return what was billed, added up by a key of SPENT_BY, in its order."""
+    return [
+        Spent("unknown" if key is None else str(key), *more)
+        for key, *more in session.run("prices.spent_by", key=SPENT_BY[by])
+    ]
 
 
 def refresh(session: Session) -> None:
