@@ -33,7 +33,7 @@ LEFT JOIN (
 ) c ON c.batch_id = b.batch_id
 LEFT JOIN (
   SELECT batch_id, count(*) AS lost FROM sqlbatch.results
-  WHERE tokens_in IS NULL AND code IN ('results_expired', 'unreadable_line', 'missing') GROUP BY batch_id
+  WHERE tokens_in IS NULL AND code IN ('results_expired', 'unreadable_results', 'unreadable_line', 'missing') GROUP BY batch_id
 ) l ON l.batch_id = b.batch_id
 WHERE b.job_id = $job_id AND b.batch_id <> $batch_id::UUID AND b.state NOT IN ('planned', 'abandoned');
 

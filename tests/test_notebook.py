@@ -90,7 +90,7 @@ def test_a_quote_shows_itself_as_html_and_as_text(tmp_path: Path) -> None:
     assert "&lt;i&gt;" in html
     assert "<i>" not in html
     assert "2 requests in 1 batch" in "".join(_Read(html).texts)
-    assert "to send         2 requests in 1 batch" in str(quote)
+    assert "to send        2 requests in 1 batch" in str(quote)
     assert quote.to_send == 2
 
 

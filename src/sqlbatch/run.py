@@ -163,11 +163,11 @@ def start(database: Database, ask: Prepared) -> int:
         job_id = jobs.add(session, facts, not_before=not_before, scratch=scratch_name(ask.scratch))
         if ask.target is None:
             session.run("jobs.rename", {"job_id": job_id, "target": f"enriched_{job_id}"})
+        prices.refresh(session, (ask.enrichment.base_url, ask.enrichment.model))
         if isinstance(ask.compiled, PlannedQuery):
             keep_plan(session, ask.compiled.plan, ask.compiled.scratch, job_id, ask.compiled.at_most)
         else:
             store(session, ask.compiled, job_id)
-        prices.refresh(session)
         due = session.run("jobs.due", {"job_id": job_id})[0][0] if ask.provider.paid else 0
         if due > quote.to_send:
             raise JobError(

@@ -140,6 +140,8 @@ EVERY = [
     ("prune", "--dry-run"),
     ("prune", "--yes"),
     ("config",),
+    ("functions",),
+    ("functions", "install"),
 ]
 
 

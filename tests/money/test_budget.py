@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import run
+from sqlbatch import job_actions, run
 from sqlbatch.batches.budget import allow
 from sqlbatch.batches.plan import pack
 from sqlbatch.config import max_cost as configured_max_cost
@@ -81,19 +81,23 @@ def test_what_does_not_fit_is_held_until_more_is_allowed(tight: Bench) -> None:
     assert tight.control.executed_twice() == []
 
 
-def test_attempts_that_are_billed_and_of_no_use_count(tight: Bench) -> None:
-    """Each answer is lost on its way: it was paid for all the same, and is asked for again while the budget allows."""
+def test_answers_that_were_paid_for_and_lost_count(tight: Bench) -> None:
+    """Each answer is lost on its way: it counts as paid for, and a retry sends only what the budget still allows."""
     whole = most(tight, 20)
     tight.control.faults({"name": "missing_line"})
     job_id = tight.begin(ROWS.format(20), max_cost=1.6 * whole, max_attempts=3, **CAPPED)
+    with pytest.raises(JobError, match="unreadable results"):
+        tight.wait(job_id)
+    assert tight.outcomes()[1:] == [("failed", "unreadable_results", 20)]
+    tight.control.faults()
+    job_actions.retry(tight.database, job_id)
     with pytest.raises(JobError, match="budget"):
         tight.wait(job_id)
-    assert tight.outcomes()[1:] == [("retryable", "missing", 30)]
-    tight.control.faults()
+    assert tight.sql(f"SELECT count(*) FROM sqlbatch.costs WHERE job_id = {job_id}") == [(10,)]
     tight.database.write(lambda session: allow(session, job_id, 3 * whole))
     tight.wait(job_id)
     per_request = tight.sql(f"SELECT max(dollars) FROM sqlbatch.costs WHERE job_id = {job_id}")[0][0]
-    assert 30 * per_request <= 1.6 * whole
+    assert (20 + 10) * per_request <= 1.6 * whole
 
 
 def test_threads_that_send_at_once_cannot_pass_it_together(bench: Bench) -> None:

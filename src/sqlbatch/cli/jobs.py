@@ -164,8 +164,8 @@ def load(
 ) -> int:
     """Write partial results to the target; rows without an answer yet are `pending`.
 
-    FILEs are output and error files of a batch that you downloaded yourself, also compressed. Loading a file twice
-    changes nothing. A FILE of --as replaces one that could not be read: requests that it lacks are sent again.
+    FILEs are result files that you downloaded, also compressed. Loading one twice changes nothing. A FILE of --as
+    replaces one that could not be read.
 
     Example: sqlbatch load movie_tags batch_6a1_output.jsonl
     """

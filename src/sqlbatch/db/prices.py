@@ -166,12 +166,14 @@ def spent_by(session: Session, by: str) -> list[Spent]:
     ]
 
 
-def refresh(session: Session) -> None:
-    """Bring sqlbatch.prices up to date with sqlbatch.toml, and with the library for the models that calls name.
+def refresh(session: Session, *models: tuple[str, str]) -> None:
+    """Bring sqlbatch.prices up to date with sqlbatch.toml, and with the library for the models that are asked.
+
+    Those are the models that calls and batches name, and `models`, each an address and a name.
 
     A price that sqlbatch.toml no longer names is removed: it is in force no more, also for what was spent.
     """
-    _know(session, {(base_url, model) for base_url, model in session.run("prices.called")})
+    _know(session, {*models, *((base_url, model) for base_url, model in session.run("prices.called"))})
     if session.run("prices.differ")[0][0]:
         session.run("prices.forget")
         session.run("prices.note")
