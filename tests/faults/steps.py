@@ -62,6 +62,9 @@ ELSEWHERE = {
     "budget.block": "one statement, noted or not: money/test_budget.py",
     "run.py: prepared": "the scratch folder of a killed process is swept like any other (tidy)",
     "prices.fold": "within the transaction of prune: batches/test_prune.py",
+    "judge_again.results": "one transaction of a command that asks nobody: batches/test_judge_again.py",
+    "target.drop_source": "within the transaction that writes the target, after the target itself",
+    "target.keep_state": "within the transaction that writes the target, after the target itself",
     "results.strangers": "within the transaction of load.results",
     "POST of an ordinary endpoint": "batches/test_preview.py kills a preview",
     "submit.looked": "one statement, noted or not: batches/test_show.py",
@@ -70,6 +73,7 @@ ELSEWHERE = {
     "submit.unsent": "within the transaction that leaves pictures out: batches/test_pictures.py",
 }
 ELSEWHERE_IN = {
+    "functions": "within transactions that functions/test_jobs.py breaks off, one after the other",
     "pictures": "within the transaction that begins or ends a job: batches/test_pictures.py",
     "preview": "batches/test_preview.py kills a preview",
     "maintenance": "batches/test_prune.py",
