@@ -97,7 +97,7 @@ def test_a_preview_is_quoted_at_the_ordinary_price_and_asks_above_a_dollar(
     assert ran.code == 1
     # Two answers of 500 tokens, at the whole price and not at a batch's; who is asked sees it also with --quiet.
     assert "expected, up to $2." in ran.err.split("cost", 1)[1]
-    assert ran.error.startswith("this costs money, at most $2.")
+    assert ran.error.startswith("this costs money, $1.25 expected, up to $2.")
 
 
 def test_a_provider_that_is_not_there_fails_each_row(here: Command) -> None:
