@@ -14,3 +14,7 @@ UPDATE sqlbatch.planner_lock SET turns = turns + 1;
 
 -- file: the file of the database, none where it is in memory
 SELECT path FROM duckdb_databases() WHERE database_name = $catalog;
+
+-- append_results: append what a block says of requests; the only insert into results
+INSERT INTO sqlbatch.results BY NAME
+SELECT *, $now::TIMESTAMP AS received_at FROM ({source});

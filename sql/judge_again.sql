@@ -12,10 +12,9 @@ COPY (SELECT raw FROM sqlbatch_refused) TO {file}
 
 -- results: add what is judged otherwise now; what it cost stands in the first result, and is not counted again
 -- What would be passing now stays final: to ask again, and pay, is for the user to say.
-INSERT INTO sqlbatch.results (custom_id, source, outcome, code, message, content, finish_reason, model, tier, asked_at,
-  received_at, raw, vector)
-SELECT k.custom_id, 'judged', j.outcome, j.code, j.message, CASE WHEN j.outcome = 'answered' THEN {kept} ELSE j.content END,
-  j.finish_reason, j.model, j.tier, k.asked_at, $now::TIMESTAMP, j.raw, j.vector
+SELECT k.custom_id, 'judged' AS source, j.outcome, j.code, j.message,
+  CASE WHEN j.outcome = 'answered' THEN {kept} ELSE j.content END AS content,
+  j.finish_reason, j.model, j.tier, k.asked_at, j.raw, j.vector
 FROM sqlbatch_refused k JOIN sqlbatch_parsed_results j ON j.custom_id = k.custom_id
 WHERE j.outcome = 'answered' OR (j.outcome = 'failed' AND (k.outcome <> 'failed' OR k.code IS DISTINCT FROM j.code));
 

@@ -108,9 +108,8 @@ SELECT custom_id::VARCHAR, any_value(failed) FROM {scratch}.main.asks WHERE fail
 GROUP BY custom_id;
 
 -- fail: what cannot be sent has failed
-INSERT INTO sqlbatch.results (custom_id, source, outcome, code, message, asked_at, received_at)
-SELECT custom_id, 'unsent', 'failed', split_part(any_value(failed), ': ', 1),
-  substr(any_value(failed), strpos(any_value(failed), ': ') + 2), $now::TIMESTAMP, $now::TIMESTAMP
+SELECT custom_id, 'unsent' AS source, 'failed' AS outcome, split_part(any_value(failed), ': ', 1) AS code,
+  substr(any_value(failed), strpos(any_value(failed), ': ') + 2) AS message, $now::TIMESTAMP AS asked_at
 FROM {scratch}.main.asks WHERE failed IS NOT NULL AND custom_id IS NOT NULL
 GROUP BY custom_id;
 

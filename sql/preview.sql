@@ -4,8 +4,7 @@
 SELECT endpoint, returns FROM sqlbatch.calls WHERE call_id = $call_id::UUID;
 
 -- keep: keep what was paid for, once; a refused or lost request costs nothing, and a batch may ask it again
-INSERT INTO sqlbatch.results BY NAME
-SELECT n.* EXCLUDE (status, good, unreadable, mark, cut), 'preview' AS source, $now::TIMESTAMP AS received_at,
+SELECT n.* EXCLUDE (status, good, unreadable, mark, cut), 'preview' AS source,
   CASE WHEN n.cut THEN $cap::BIGINT END AS cap
 FROM (FROM sqlbatch_parsed_results WHERE good AND outcome IN ('answered', 'failed')) n
 SEMI JOIN sqlbatch.requests q ON q.custom_id = n.custom_id

@@ -185,9 +185,8 @@ WHERE list_contains($batches::UUID[], batch_id) AND state = 'ended'
 RETURNING batch_id;
 
 -- all_results: one result for each request of some batches, where their lines are known to be just these
-INSERT INTO sqlbatch.results BY NAME
 SELECT j.* EXCLUDE (status, good, unreadable, asked_at, mark, cut), m.batch_id, 'batch' AS source, b.planned_at AS asked_at,
-  $now::TIMESTAMP AS received_at, CASE WHEN j.cut THEN s.cap END AS cap
+  CASE WHEN j.cut THEN s.cap END AS cap
 FROM sqlbatch_parsed_results j
 JOIN (SELECT batch_id, custom_id FROM sqlbatch.batch_requests WHERE list_contains($batches::UUID[], batch_id)) m
   ON m.custom_id = j.custom_id
@@ -215,9 +214,11 @@ SELECT known.readable, (SELECT count(*) FROM sqlbatch_parsed_results) - known.li
   (SELECT arg_min(left(text, 1000), place) FROM strange)
 FROM known;
 
--- of_batch: one result for each request of the manifest, by its line or by what is said of those without; what was loaded
--- by hand is there already
-INSERT INTO sqlbatch.results BY NAME
+-- awaiting: the requests of a batch that have no result from it; those that were loaded by hand have one
+SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID
+  AND custom_id NOT IN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load');
+
+-- of_batch: one result for each request of a batch, by its line or by what is said of those without
 SELECT j.* EXCLUDE (custom_id, outcome, code, message, status, good, unreadable, asked_at, mark, cut), m.custom_id,
   $batch_id::UUID AS batch_id, 'batch' AS source, coalesce(j.outcome, $outcome) AS outcome,
   CASE WHEN j.custom_id IS NULL THEN $code ELSE j.code END AS code,
@@ -225,11 +226,9 @@ SELECT j.* EXCLUDE (custom_id, outcome, code, message, status, good, unreadable,
   CASE WHEN j.cut THEN (
     SELECT s.cap FROM sqlbatch.batches b JOIN sqlbatch.sent_calls s ON s.job_id = b.sent_as AND s.call_id = b.call_id
     WHERE b.batch_id = $batch_id::UUID) END AS cap,
-  $asked_at::TIMESTAMP AS asked_at, $now::TIMESTAMP AS received_at
-FROM sqlbatch.batch_requests m
-LEFT JOIN (SELECT j.* FROM sqlbatch_parsed_results j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid) j ON j.custom_id = m.custom_id
-ANTI JOIN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load') h ON h.custom_id = m.custom_id
-WHERE m.batch_id = $batch_id::UUID;
+  $asked_at::TIMESTAMP AS asked_at
+FROM ({results.awaiting}) m
+LEFT JOIN (SELECT j.* FROM sqlbatch_parsed_results j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid) j ON j.custom_id = m.custom_id;
 
 -- strangers: keep the lines that belong to no request of the batch, and second answers that differ, read once more
 -- A line is found again by its hash: neither its place in the files nor its id tells it from all others.
@@ -257,16 +256,12 @@ SELECT $batch_id::UUID, s.reason, l.line, $now::TIMESTAMP
 FROM spare s JOIN lines l ON l.mark = s.mark;
 
 -- same_for_all: one result for each request of a batch that brought no files
-INSERT INTO sqlbatch.results BY NAME
 SELECT m.custom_id, $batch_id::UUID AS batch_id, 'batch' AS source, $outcome AS outcome, $code AS code, $message AS message,
-  $asked_at::TIMESTAMP AS asked_at, $now::TIMESTAMP AS received_at
-FROM sqlbatch.batch_requests m
-ANTI JOIN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load') h ON h.custom_id = m.custom_id
-WHERE m.batch_id = $batch_id::UUID;
+  $asked_at::TIMESTAMP AS asked_at
+FROM ({results.awaiting}) m;
 
 -- line_errors: the requests that a failed batch's errors name by their lines failed, the others are released
 -- Where no request is named, the cause may be in any of them, and the attempt counts.
-INSERT INTO sqlbatch.results BY NAME
 WITH lines AS (
   SELECT row_number() OVER () AS number, TRY_CAST(line->>'$.custom_id' AS UUID) AS custom_id
   FROM ({lines})
@@ -281,10 +276,8 @@ WITH lines AS (
 SELECT m.custom_id, $batch_id::UUID AS batch_id, 'batch' AS source,
   CASE WHEN n.custom_id IS NOT NULL THEN 'failed' WHEN EXISTS (FROM named) THEN 'released' ELSE 'retryable' END AS outcome,
   coalesce(n.code, 'batch_failed') AS code, coalesce(n.message, 'another line of its file was refused') AS message,
-  $asked_at::TIMESTAMP AS asked_at, $now::TIMESTAMP AS received_at
-FROM sqlbatch.batch_requests m LEFT JOIN named n ON n.custom_id = m.custom_id
-ANTI JOIN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load') h ON h.custom_id = m.custom_id
-WHERE m.batch_id = $batch_id::UUID;
+  $asked_at::TIMESTAMP AS asked_at
+FROM ({results.awaiting}) m LEFT JOIN named n ON n.custom_id = m.custom_id;
 
 -- counts: results of a batch by outcome, and lines put aside
 SELECT count(*) FILTER (outcome = 'answered'), count(*) FILTER (outcome = 'failed'), count(*) FILTER (outcome = 'retryable'),

@@ -72,8 +72,8 @@ FROM (SELECT r.seq, sum(r.bytes) OVER (ORDER BY r.seq) // $most::BIGINT AS part 
 GROUP BY part ORDER BY part;
 
 -- unsent: requests that cannot be sent have failed
-INSERT INTO sqlbatch.results (custom_id, source, outcome, code, message, asked_at, received_at)
-SELECT unnest($ids::UUID[]), 'unsent', 'failed', $code, unnest($messages::VARCHAR[]), $now::TIMESTAMP, $now::TIMESTAMP;
+SELECT unnest($ids::UUID[]) AS custom_id, 'unsent' AS source, 'failed' AS outcome, $code AS code,
+  unnest($messages::VARCHAR[]) AS message, $now::TIMESTAMP AS asked_at;
 
 -- leave_out: what cannot be sent is taken out of a batch before its file is written
 DELETE FROM sqlbatch.batch_requests

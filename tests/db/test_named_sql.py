@@ -139,7 +139,8 @@ def test_a_file_is_nothing_but_described_blocks(file: str) -> None:
 
 def test_every_block_is_used() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in Path(run.__file__).parent.rglob("*.py"))
-    named = set(re.findall(r'"([a-z_]+\.[a-z_]+)"', code))
+    sql = "\n".join(read_sql(file) for file in FILES)
+    named = set(re.findall(r'"([a-z_]+\.[a-z_]+)"', code)) | set(re.findall(r"\{([a-z_]+\.[a-z_]+)\}", sql))
     # quote.known and quote.unknown are chosen by name.
     assert set(BLOCKS) - named - {"quote.known", "quote.unknown"} == set()
 
@@ -174,6 +175,8 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
         places["target"] = "uncertain"
     if name in {"functions.write", "functions.previewed"}:
         places["query"] = "SELECT 1 AS a, NULL::VARCHAR AS sqlbatch_failed"
+    if name == "database.append_results":
+        places["source"] = "SELECT uuid() AS custom_id, 'batch' AS source, 'failed' AS outcome"
     if name == "target.drop_source":
         places["source"] = "src_1_1"
     if name == "target.has_snapshot":

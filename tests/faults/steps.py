@@ -97,7 +97,9 @@ def statements() -> set[str]:
             sql = "\n".join(line for line in block.sql.splitlines() if not line.startswith("--"))
             if WRITES.match(sql) and not _PASSING.match(sql):
                 found.add(f"{stem}.{block.name}")
-    return found
+    # What is appended to the results is told by the block that says it.
+    code = "\n".join(path.read_text() for path in _source().rglob("*.py"))
+    return (found - {"database.append_results"}) | set(re.findall(r'append_results\("([a-z_.]+)"', code))
 
 
 def calls() -> set[str]:

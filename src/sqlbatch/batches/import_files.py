@@ -93,7 +93,7 @@ def _take(
         raise JobError(f"{named}: none of {lines:,} lines is a result of job {job_id}, nothing is changed{where}")
     session.run("import_files.touch")
     session.run("import_files.forget")
-    session.run("import_files.results", {"asked_at": begun, "now": now})
+    session.append_results("import_files.results", {"asked_at": begun, "now": now})
     if as_whole:
         session.run("import_files.absent")
     session.run("import_files.whole", {"now": now})

@@ -44,5 +44,5 @@ def judge_again(session: Session, job_id: int, reading: Callable[[str, str], tup
         file = Path(folder) / "kept.jsonl"
         session.run("judge_again.lines", file=quote_literal(str(file)))
         parse_results(session, [file], endpoint, check)
-    session.run("judge_again.results", {"now": clock.now()}, kept=kept)
+    session.append_results("judge_again.results", {"now": clock.now()}, kept=kept)
     return JudgedAgain(*session.run("judge_again.counts")[0])

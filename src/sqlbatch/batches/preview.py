@@ -151,7 +151,7 @@ def store(
             return []
         endpoint, returns = call[0]
         parse_results(session, there, endpoint, check(endpoint, returns))
-        session.run("preview.keep", {"now": clock.now(), "cap": cap})
+        session.append_results("preview.keep", {"now": clock.now(), "cap": cap})
         return [PreviewResult(*row) for row in session.run("preview.told")]
 
     told = database.write(write)

@@ -63,7 +63,7 @@ def _leave_out(session: Session, batch_id: str, made: Rendering) -> tuple[int, i
     """Let the requests fail that cannot be sent; return how many requests and bytes the batch has then."""
     ids, messages = map(list, zip(*made.unreadable, strict=True))
     fact = {"now": clock.now(), "code": UNREADABLE}
-    session.run("submit.unsent", {"ids": ids, "messages": messages, **fact})
+    session.append_results("submit.unsent", {"ids": ids, "messages": messages, **fact})
     session.run("submit.leave_out", {"ids": ids, "batch_id": batch_id})
     requests, size = session.run("submit.count_again", {"batch_id": batch_id, **fact})[0]
     return requests, size

@@ -211,13 +211,13 @@ def load_files(
             if doubt is not None:
                 fact |= {"outcome": "failed", "code": UNREADABLE, "message": _in_doubt(doubt, found)}
             if files:
-                session.run("results.of_batch", fact)
+                session.append_results("results.of_batch", fact)
                 if found.spare:
                     unclaimed = {"batch_id": batch.batch_id, "now": clock.now()}
                     session.run("results.strangers", unclaimed, lines=lines_sql(session, files, longest=longest))
             else:
                 nothing = {} if fetched.gone or doubt else {"message": "the batch brought no result file"}
-                session.run("results.same_for_all", fact | nothing)
+                session.append_results("results.same_for_all", fact | nothing)
         if doubt is not None and not few:
             _keep(fetched.files, batch, unreadable)
             kept = f"; its files are kept in {unreadable}" if fetched.files else ""
@@ -309,7 +309,7 @@ def load_together(
         if not session.run("results.whole", {"batches": fact["batches"]}):
             return None
         session.run("results.claim_all", fact)
-        session.run("results.all_results", fact)
+        session.append_results("results.all_results", fact)
         return [_counted(session, batch) for batch in batches]
 
     return database.write(write)
@@ -330,13 +330,15 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Pat
         fact = _fact(batch, claimed[0][0])
         if batch.fenced:
             deleted = "the batch's input file was deleted, for it was not known whether the batch was made"
-            session.run("results.same_for_all", fact | {"outcome": "released", "code": FENCED, "message": deleted})
+            session.append_results(
+                "results.same_for_all", fact | {"outcome": "released", "code": FENCED, "message": deleted}
+            )
         elif lines and kept.exists():
             read = lines_sql(session, [kept], longest=max(LONGEST_LINE, kept.stat().st_size))
             with session.keeping_row_order(keep=True):
-                session.run("results.line_errors", fact | _line_errors(lines), lines=read)
+                session.append_results("results.line_errors", fact | _line_errors(lines), lines=read)
         else:
-            session.run("results.same_for_all", fact | _same(first))
+            session.append_results("results.same_for_all", fact | _same(first))
         return _counted(session, batch)
 
     return database.write(write)

@@ -42,6 +42,11 @@ class Session:
         finally:
             trace.sql_told(sql, began, name)
 
+    def append_results(self, name: str, params: Mapping[str, object], /, **places: str) -> None:
+        """Append what the block `file.block` says of requests to the results, as received at `params["now"]`."""
+        source = statement(name, self.catalog, **places)
+        self.sql(statement("database.append_results", self.catalog, source=source), params, name)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what the block does, or nothing of it."""

@@ -7,6 +7,7 @@ import re
 from sqlbatch.named_sql import blocks
 
 _SCHEMA = re.compile(r'(?<![\w."$])sqlbatch\.(?=[\w{])')
+_INCLUDED = re.compile(r"\{(\w+\.\w+)\}")
 _PLACE = re.compile(r"\{([a-z_]\w*)\}")
 
 
@@ -24,10 +25,16 @@ def quote_literal(text: str) -> str:
 def statement(name: str, catalog: str, **places: str) -> str:
     """Return the block `file.block` (`pack.claim`) for a database, its `{place}`s filled with SQL.
 
-    `sqlbatch.x` becomes `"catalog".sqlbatch.x`: in a file named sqlbatch.duckdb the catalogue has the schema's name and
-    the shorter form is ambiguous. Raises KeyError where the block or a place is unknown, for both are ours.
+    A place `{file.block}` is filled with that block. `sqlbatch.x` becomes `"catalog".sqlbatch.x`: in a file named
+    sqlbatch.duckdb the catalogue has the schema's name and the shorter form is ambiguous. Raises KeyError where the
+    block or a place is unknown, for both are ours.
     """
-    file, _, block = name.partition(".")
+    sql = _INCLUDED.sub(lambda included: _sql(included[1]), _sql(name))
     # Ours is qualified first, so that SQL of the user's that fills a place stays as it is.
-    qualified = _SCHEMA.sub(lambda _: f"{quote_identifier(catalog)}.sqlbatch.", blocks(f"{file}.sql")[block].sql)
+    qualified = _SCHEMA.sub(lambda _: f"{quote_identifier(catalog)}.sqlbatch.", sql)
     return _PLACE.sub(lambda place: places[place[1]], qualified)
+
+
+def _sql(name: str) -> str:
+    file, _, block = name.partition(".")
+    return blocks(f"{file}.sql")[block].sql

@@ -144,7 +144,7 @@ def store(session: Session, scratch: str) -> None:
 def settle(session: Session, scratch: str, job_id: int) -> None:
     """Make due for a job what could not be sent before and now can, and note what cannot be sent as failed."""
     session.run("pictures.readable_again", {"job_id": job_id, "now": clock.now()})
-    session.run("pictures.fail", {"now": clock.now()}, scratch=scratch)
+    session.append_results("pictures.fail", {"now": clock.now()}, scratch=scratch)
 
 
 def forget(session: Session) -> None:
