@@ -501,3 +501,36 @@ CREATE VIEW ai_answers AS
 SELECT custom_id, arg_max(content, rowid) FILTER (outcome = 'answered') AS content,
   CASE WHEN count(*) FILTER (outcome = 'answered') = 0 THEN arg_max(concat_ws(': ', code, message), rowid) END AS error
 FROM results GROUP BY custom_id;
+
+-- Which state this is, in databases that its targets are published to.
+CREATE TABLE identity (
+  state_id UUID NOT NULL           -- names this state in other databases; a copy of the file has the same
+);
+INSERT INTO identity VALUES (uuid());
+
+-- Rows of jobs that another engine has read and keeps: one row a run. The rows lie in a folder that engine and driver share.
+CREATE TABLE snapshots (
+  run_id     UUID NOT NULL,
+  job_id     INTEGER NOT NULL,
+  engine     VARCHAR NOT NULL,     -- spark
+  query      VARCHAR NOT NULL,
+  folder     VARCHAR NOT NULL,     -- holds the rows, as Parquet files
+  sent       VARCHAR[] NOT NULL,   -- the columns that are sent to the model
+  "rows"     BIGINT NOT NULL,
+  kept_at    TIMESTAMP NOT NULL,
+  dropped_at TIMESTAMP
+);
+
+-- Targets in other databases, one row a job:
+--   built      exported_at is set: the job is done here               <- every request is settled
+--   published  published_at is set                                    <- the marker in the other database names the job
+CREATE TABLE publications (
+  run_id       UUID NOT NULL,
+  job_id       INTEGER NOT NULL,
+  place        VARCHAR NOT NULL,   -- how the database is reached, as --attach names it, without passwords
+  target       VARCHAR NOT NULL,   -- the table there, as SQL: database, schema and name
+  exported_at  TIMESTAMP,          -- the job's rows and answers were built here; NULL: not yet
+  published_at TIMESTAMP,          -- they are in the target; NULL: not yet
+  "rows"       BIGINT,             -- of the target, as published
+  error        VARCHAR             -- why the last try to publish failed; NULL: it did not
+);
