@@ -37,6 +37,13 @@ LEFT JOIN (
 ) l ON l.batch_id = b.batch_id
 WHERE b.job_id = $job_id AND b.batch_id <> $batch_id::UUID AND b.state NOT IN ('planned', 'abandoned');
 
+-- rest_of_stage: the other batches of a query with AI functions that would be sent now, before the first of them is
+SELECT b.batch_id::VARCHAR FROM sqlbatch.batches b
+WHERE b.job_id = $job_id AND b.state = 'planned' AND b.batch_id <> $batch_id::UUID
+  AND EXISTS (FROM sqlbatch.ai_plans p WHERE p.job_id = $job_id)
+  AND NOT EXISTS (FROM sqlbatch.batches o WHERE o.job_id = $job_id AND o.state IN ('uploading', 'creating', 'open', 'ended', 'fenced'))
+ORDER BY b.batch_id;
+
 -- block: a job waits for its user, unless a batch of its is under way, which gives back what it does not need
 UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = 'budget', paused_until = TIMESTAMP '9999-12-31'
 WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE AND NOT EXISTS (

@@ -123,6 +123,13 @@ SELECT s.* FROM {scratch}.main.to_send s JOIN {scratch}.main.ai_requests r USING
 SELECT a.call, count(*), count(s.custom_id)
 FROM {scratch}.main.ai_asks a LEFT JOIN {scratch}.main.to_send s USING (custom_id) GROUP BY a.call;
 
+-- judged: how many answers of filters were true, and how many there are
+SELECT q.call_id::VARCHAR, count(DISTINCT r.custom_id) FILTER (r.content->>'answer' = 'true')::BIGINT,
+  count(DISTINCT r.custom_id)::BIGINT
+FROM sqlbatch.results r JOIN sqlbatch.requests q ON q.custom_id = r.custom_id
+WHERE list_contains($calls::UUID[], q.call_id) AND r.outcome = 'answered'
+GROUP BY q.call_id;
+
 -- add_plan: the plan of a job
 INSERT INTO sqlbatch.ai_plans (job_id, policy, stages, query) VALUES ($job_id, $policy, $stages, $query);
 

@@ -180,7 +180,7 @@ def preview(
 def _check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> None:
     """Raise InvalidSettings where something may cost more than was agreed to."""
     cost = quote.cost
-    over = cost.over(max_cost) if max_cost is not None else None
+    over = quote.over(max_cost) if max_cost is not None else None
     if over is not None:
         raise InvalidSettings(over)
     if cost.must_be_agreed and not yes and max_cost is None:

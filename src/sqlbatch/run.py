@@ -17,7 +17,7 @@ from sqlbatch.batches import preview as previewing
 from sqlbatch.batches import step, submit
 from sqlbatch.batches.budget import BUDGET
 from sqlbatch.batches.context import StepContext
-from sqlbatch.batches.events import Activity, Event, Loaded, Packed, Submitted, Waiting
+from sqlbatch.batches.events import Activity, Collected, Event, Loaded, Packed, Submitted, Waiting
 from sqlbatch.batches.parse_results import UNREADABLE
 from sqlbatch.batches.plan import count_batches
 from sqlbatch.db import jobs, prices
@@ -32,7 +32,7 @@ from sqlbatch.errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
-from sqlbatch.functions.jobs import collect_ready, held, is_planned, keep_plan, needs_collecting, stages_in_words
+from sqlbatch.functions.jobs import collect_ready, held, is_planned, keep_plan, needs_collecting
 from sqlbatch.functions.jobs import write_target as write_planned_target
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import hold_leases, new_owner
@@ -316,8 +316,8 @@ def _collect(context: StepContext) -> Generator[Event, None, bool]:
         if call is None:
             return collected
         collected = True
-        stage = context.database.read(lambda session: stages_in_words(session, context.job_id))
-        yield Activity(f"{stage}: {call.text}")
+        job = context.database.read(lambda session: jobs.find(session, str(context.job_id)))
+        yield Collected(f"stage {call.stage}", call.text, call.asked or 0, job.requests)
     return collected
 
 

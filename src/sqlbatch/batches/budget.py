@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
 from sqlbatch.db import prices
@@ -32,8 +32,32 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
     limits = session.run("budget.of_job", {"job_id": job_id})
     if not limits:
         return Reservation()
-    max_cost, slope, intercept, margin, cap = limits[0]
+    max_cost = limits[0][0]
     session.run("database.planner_lock")
+    own = _weighed(session, limits[0], batch_id)
+    if own.held is not None or not own.dollars:
+        return own
+    used = session.run("budget.used", {"job_id": job_id, "batch_id": batch_id})[0][0]
+    more = f"sqlbatch wait {job_id} --max-cost N allows more"
+    if used + own.dollars > max_cost:
+        return Reservation(
+            held=f"{BUDGET}: ${used:,.4f} of --max-cost {max_cost:,.6g} is spent or reserved, and the next batch may "
+            f"cost ${own.dollars:,.4f}; {more}"
+        )
+    # A stage of a query with AI functions is asked whole or not at all.
+    others = [row[0] for row in session.run("budget.rest_of_stage", {"job_id": job_id, "batch_id": batch_id})]
+    whole = own.dollars + sum(_weighed(session, limits[0], other).dollars or 0.0 for other in others)
+    if used + whole > max_cost:
+        return Reservation(
+            held=f"{BUDGET}: ${used:,.4f} of --max-cost {max_cost:,.6g} is spent, and the next stage may cost "
+            f"${whole:,.4f}; {more}"
+        )
+    return own
+
+
+def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str) -> Reservation:
+    """Return what a batch may cost at most, or why that cannot be told."""
+    _, slope, intercept, margin, cap = limits
     base_url, model, factor, known, own_cap, writes = session.run("budget.batch", {"batch_id": batch_id})[0]
     # A batch that another job planned is sent with that job's limit of tokens.
     cap = own_cap if known else cap
@@ -45,14 +69,7 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
     if cap is None:
         return Reservation(held=f"{BUDGET}: its answers have no limit of tokens, so no sum can be kept to")
     fit = {"slope": slope, "intercept": intercept, "margin": margin, **price.ladder(cache_writes=writes)}
-    dollars = prices.Weight(*session.run("budget.weighed", fit | {"batch_id": batch_id})[0]).dollars(cap)
-    used = session.run("budget.used", {"job_id": job_id, "batch_id": batch_id})[0][0]
-    if used + dollars <= max_cost:
-        return Reservation(dollars)
-    return Reservation(
-        held=f"{BUDGET}: ${used:,.4f} of --max-cost {max_cost:,.6g} is spent or reserved, and the next batch may cost "
-        f"${dollars:,.4f}; sqlbatch wait {job_id} --max-cost N allows more"
-    )
+    return Reservation(prices.Weight(*session.run("budget.weighed", fit | {"batch_id": batch_id})[0]).dollars(cap))
 
 
 def block(session: Session, job_id: int, reason: str) -> None:

@@ -80,10 +80,20 @@ class Previewed:
 
 
 @dataclass(frozen=True)
+class Collected:
+    """What a call of an AI function asks is known: so many requests, and so many of the whole job."""
+
+    stage: str
+    call: str
+    requests: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Activity:
     """What the database is at now, and may take a while with."""
 
     doing: str
 
 
-Event = Packed | Transferring | Submitted | Progress | Loaded | Waiting | Notice | Previewed | Activity
+Event = Packed | Transferring | Submitted | Progress | Loaded | Waiting | Notice | Previewed | Collected | Activity

@@ -65,7 +65,7 @@ def enrich(
             display.error("every row is skipped, so nothing can be sent: nothing changed")
             return display.Exit.ERROR
         if spends:
-            over = ask.quote.cost.over(max_cost) if max_cost is not None else None
+            over = ask.quote.over(max_cost) if max_cost is not None else None
             if over is not None:
                 display.error(f"{over}; nothing sent, nothing changed")
                 return display.Exit.ERROR
@@ -97,7 +97,7 @@ def plan(
     asked = options.enrich_options(source, asking.given())
     max_cost = config.max_cost(max_cost)
     with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
-        over = ask.quote.cost.over(max_cost) if max_cost is not None else None
+        over = ask.quote.over(max_cost) if max_cost is not None else None
         if as_json:
             display.print_json(ask.quote.as_dict())
         else:

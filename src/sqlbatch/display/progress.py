@@ -15,7 +15,17 @@ from rich.progress import (
 )
 
 from sqlbatch import clock
-from sqlbatch.batches.events import Activity, Loaded, Notice, Packed, Previewed, Submitted, Transferring, Waiting
+from sqlbatch.batches.events import (
+    Activity,
+    Collected,
+    Loaded,
+    Notice,
+    Packed,
+    Previewed,
+    Submitted,
+    Transferring,
+    Waiting,
+)
 from sqlbatch.batches.events import Progress as BatchProgress
 from sqlbatch.display.console import counted, err, info, plain
 from sqlbatch.display.tables import shortened
@@ -60,7 +70,9 @@ class Counts:
 
     def take(self, event: Event) -> None:
         """Count an event in."""
-        if isinstance(event, Loaded):
+        if isinstance(event, Collected):
+            self._total = event.total
+        elif isinstance(event, Loaded):
             # A batch may carry other jobs' requests too.
             self._settled = min(self._settled + event.answered + event.failed, self._total)
             self._retrying = min(self._retrying * (not self._retried) + event.retryable, self._total - self._settled)
@@ -80,9 +92,11 @@ class Counts:
         return f"{done:,}/{total:,} done{retrying}"
 
 
-def message(event: Event) -> str | None:
+def message(event: Event) -> str | None:  # noqa: PLR0911 (one for each kind of event)
     """Return the line that an event is worth, or None."""
     match event:
+        case Collected(stage, call, requests):
+            return f"{stage}, {counted(requests, 'request')}: {call}"
         case Packed(batches, requests):
             return f"planned {counted(requests, 'request')} in {counted(batches, 'batch', 'batches')}"
         case Submitted(_, provider_id, requests, adopted):

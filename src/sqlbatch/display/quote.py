@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from sqlbatch.db.jobs import Billed, JobRow
     from sqlbatch.previews import PreparedPreview, Preview, PreviewRow
     from sqlbatch.query.cost import Cost
-    from sqlbatch.query.quote import Quote
+    from sqlbatch.query.quote import Quote, Stage
 
 
 NO_PRICE = f"no price is known: {HOW_TO_PRICE}"
 _SOURCES = {"call": "of this prompt", "model": "of this model"}
 
 
+# Characters of a call in the quote of a stage.
+_CALL = 40
 # What is said of the offline model, once a run.
 OFFLINE = " (a placeholder, no language model)"
 
@@ -143,22 +145,59 @@ def quote_facts(quote: Quote) -> dict[str, str]:
 
 
 def stage_facts(quote: Quote) -> dict[str, str]:
-    """Return the facts of a quote in stages: the first exactly, later ones at most."""
+    """Return the facts of a quote in stages, in columns: of the first exactly, of later ones at most."""
     facts = {"rows": f"{quote.rows:,} in the sources, kept as they are now"}
-    for stage in quote.stages:
-        calls = ", ".join(dict.fromkeys(stage.calls))
-        most = "" if stage.number == 1 else "at most "
-        dollars = "" if stage.cost.free else f", {cost(stage.cost)}"
-        facts[f"stage {stage.number}"] = f"{most}{counted(stage.requests, 'request')}{dollars}: {calls}"
+    # A call that asks nothing for certain (a later level of a small aggregate) takes no round of its own.
+    shown = [stage for stage in quote.stages if stage.requests or stage.number == 1]
+    named = [_calls_of(stage) for stage in shown]
+    counts = [f"{'≤ ' if stage.number > 1 else ''}{stage.requests:,}" for stage in shown]
+    dollars = [_dollars_of(stage) for stage in shown]
+    widths = [max(map(len, column)) for column in (named, counts, dollars)]
+    for stage, *columns in zip(shown, named, counts, dollars, strict=True):
+        line = f"{columns[0]:<{widths[0]}}  {columns[1]:>{widths[1]}}  {columns[2]:>{widths[2]}}"
+        facts[f"stage {stage.number}"] = f"{line}   {_likely(stage)}".rstrip()
     known = [f"{quote.answered:,} answered before"] if quote.answered else []
     known += [f"{quote.failed_before:,} failed before, not sent (retry sends them)"] if quote.failed_before else []
     known += [f"{quote.in_flight:,} in flight"] if quote.in_flight else []
-    sent = f"{counted(quote.to_send, 'request')} in {counted(quote.batches, 'batch', 'batches')}, {sized(quote.bytes)}"
+    laid = f" in {counted(quote.batches, 'batch', 'batches')}" if quote.batches else ""
+    sent = f"{counted(quote.to_send, 'request')}{laid}, {sized(quote.bytes)}"
     facts["to send now"] = ", ".join([sent if quote.to_send else "nothing", *known])
-    rounds = counted(len(quote.stages), "round")
+    rounds = counted(len(shown), "round")
     facts["rounds"] = f"{rounds} of batches" + ("" if quote.provider == "local" else ", each up to 24 h")
+    if 0 < quote.fused < len(shown):
+        facts["rounds"] += f"; with --fuse {counted(quote.fused, 'round')}, which asks all of it"
     facts["cost"] = cost(quote.cost)
     return facts
+
+
+def _calls_of(stage: Stage) -> str:
+    """Return the calls of a stage: one with its beginning, several by their functions' names."""
+    calls = list(dict.fromkeys(stage.calls))
+    if len(calls) > 1:
+        return ", ".join(dict.fromkeys(call.partition("(")[0] for call in calls))
+    call = calls[0] if calls else ""
+    return call if len(call) <= _CALL else call[: _CALL - 2] + "…)"
+
+
+def _dollars_of(stage: Stage) -> str:
+    if stage.cost.free:
+        return ""
+    if stage.cost.dollars is None:
+        return "unknown"
+    return f"{'≤ ' if stage.number > 1 else ''}{in_dollars(stage.cost.dollars)}"
+
+
+def _likely(stage: Stage) -> str:
+    """Return how many requests a stage is likely to have, and what tells."""
+    if stage.about is None:
+        return ""
+    low, high = stage.share
+    dollars = stage.cost.dollars if not stage.cost.free else None
+    costs = f", {in_dollars(dollars * stage.about / stage.requests)}" if dollars and stage.requests else ""
+    return (
+        f"about {stage.about:,}{costs} ({stage.passed:,} of {stage.judged:,} answered before pass, "
+        f"{low:.0%} to {high:.0%})"
+    )
 
 
 # Characters of a value that are shown on a terminal; --json has all of them.

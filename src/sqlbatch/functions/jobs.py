@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -163,14 +163,14 @@ def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | 
     call = next(each for each in calls if each.number == ready[0][0])
     session.run("functions.decided", {"job_id": job_id})
     define(session, calls, names_of_calls(call.collection))
-    lay_down(session, call.call, with_sources(call.collection, _source(session, job_id)), line_limit)
+    requests = lay_down(session, call.call, with_sources(call.collection, _source(session, job_id)), line_limit)
     asked = {"job_id": job_id, "call": call.number}
     session.run("functions.want_requests", {"call_id": call.call.call_id})
     session.run("functions.want_asks", asked)
     session.run("functions.want", {"job_id": job_id})
     session.run("functions.add_collected", asked | {"now": clock.now()})
     session.run("functions.count_wanted", {"job_id": job_id})
-    return call
+    return replace(call, asked=requests)
 
 
 def _source(session: Session, job_id: int) -> Callable[[int], str]:

@@ -13,7 +13,7 @@ from sqlbatch.functions import catalogue
 from sqlbatch.functions.collect import Policy
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.functions.jobs import ADDED, lay_down
-from sqlbatch.functions.stages import Plan, make_plan, with_sources
+from sqlbatch.functions.stages import Plan, PlannedCall, make_plan, with_sources
 from sqlbatch.query.cost import Cost, Requests, add_costs, estimate_cost, find_price
 from sqlbatch.query.quote import Known, Quote, Stage, check_existing, count_known
 from sqlbatch.query.select import bind, one_select
@@ -144,17 +144,22 @@ def quote_plan(
             cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_collected", batch_factor)
             costs.setdefault(call.stage, []).append(cost)
             notes += tuple(note for note in more if note not in notes)
+    judged = _judged(session, plan)
     stages = []
     for number in range(1, plan.stages + 1):
         calls = [call for call in plan.calls if call.stage == number]
         requests = planned.distinct if number == 1 else sum(at_most[call.number] for call in calls)
+        about, passed, known_of = _likely(plan, calls, at_most, judged) if number > 1 else (None, 0, 0)
         stages.append(
             Stage(
                 number,
-                tuple(_short(call.text) for call in calls),
+                tuple(call.text for call in calls),
                 requests,
                 sum(asked.get(call.number, (0, 0))[1] for call in calls) if number == 1 else requests,
                 add_costs(costs.get(number, [])),
+                about,
+                passed,
+                known_of,
             )
         )
     known = planned.known
@@ -164,6 +169,7 @@ def quote_plan(
         failed_before=known.failed, in_flight=known.in_flight, to_send=known.to_send, batches=0, bytes=known.bytes,
         tokens=known.tokens, sees=(), rides_along=(), skipped_why=(), notes=notes,
         cost=add_costs([cost for each in costs.values() for cost in each]), stages=tuple(stages),
+        fused=plan.fused_stages,
     )  # fmt: skip
     return replace(planned, at_most=at_most), quote
 
@@ -189,8 +195,36 @@ def _named(sql: str, scratch: str) -> str:
     return with_sources(sql, lambda number: f"{scratch}.main.src_{number}")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"
+def _judged(session: Session, plan: Plan) -> dict[int, tuple[int, int]]:
+    """Return how many answers of each filter are known, by its number, and how many of them are true."""
+    filters = {
+        call.number: str(call.lookup.call.call_id) for call in plan.calls if call.lookup.ask.function == "ai_filter"
+    }
+    if not filters or not session.has_schema():
+        return {}
+    found = {row[0]: row[1:] for row in session.run("functions.judged", {"calls": list(filters.values())})}
+    return {number: found[call_id] for number, call_id in filters.items() if call_id in found}
+
+
+def _likely(
+    plan: Plan, calls: list[PlannedCall], at_most: dict[int, int], judged: dict[int, tuple[int, int]]
+) -> tuple[int | None, int, int]:
+    """Return how many requests a stage is likely to have, where answers to the filters before it are known.
+
+    Also how many of those answers were true, of how many, of the filter that is known least.
+    """
+    filters = {call.number for call in plan.calls if call.lookup.ask.function == "ai_filter" and call.clause == "where"}
+    about, least = 0.0, None
+    for call in calls:
+        share = 1.0
+        for number in call.needs & filters:
+            if number not in judged:
+                return None, 0, 0
+            passed, known = judged[number]
+            share *= passed / known
+            least = min(least or judged[number], judged[number], key=lambda each: each[1])
+        about += at_most[call.number] * share
+    return (None, 0, 0) if least is None else (round(about), *least)
 
 
 def _cost(

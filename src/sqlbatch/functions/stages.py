@@ -39,6 +39,7 @@ class PlannedCall:
     bound: str
     needs: frozenset[int]
     stage: int
+    bound_needs: frozenset[int] = frozenset()
 
     @property
     def number(self) -> int:
@@ -65,6 +66,13 @@ class Plan:
     def stages(self) -> int:
         """Return how many rounds of batches it takes."""
         return max((call.stage for call in self.calls), default=0)
+
+    @property
+    def fused_stages(self) -> int:
+        """Return how many rounds it takes by the policy `fuse`, which asks all that may be needed."""
+        asked = {call.number for call in self.calls}
+        stages, _ = _stages({call.number: call.bound_needs & asked for call in self.calls})
+        return max(stages.values(), default=0)
 
 
 def with_sources(sql: str, name: Callable[[int], str]) -> str:
@@ -254,8 +262,9 @@ class _Planner:
         node = widest if policy is Policy.FUSE else collector.collect(call)
         clause = {"table": "from", "on": "join"}.get(call.clause, call.clause)
         return PlannedCall(
-            found, call.text, clause, self.syntax.write(node), self.syntax.write(widest), self.needs(node), 0
-        )
+            found, call.text, clause, self.syntax.write(node), self.syntax.write(widest), self.needs(node), 0,
+            self.needs(widest)
+        )  # fmt: skip
 
     def binds(self, node: Node) -> bool:
         """Whether DuckDB accepts a query."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 class Stage:
     """One round of batches of a query with AI functions: its calls, and their requests.
 
-    Of the first stage all is exact; of later ones `requests`, `to_send` and `cost` are what it may be at most.
+    Of the first stage all is exact; of later ones `requests`, `to_send` and `cost` are what it may be at most. Where
+    conditions were asked before, `passed` of `judged` answers let a row through, and `about` requests are likely.
     """
 
     number: int
@@ -32,6 +34,18 @@ class Stage:
     requests: int
     to_send: int
     cost: Cost
+    about: int | None = None
+    passed: int = 0
+    judged: int = 0
+
+    @property
+    def share(self) -> tuple[float, float]:
+        """The share of rows that passes, from and to: what 95 of 100 such samples tell (Wilson)."""
+        mean, z = self.passed / self.judged, 1.96
+        middle = mean + z * z / (2 * self.judged)
+        around = z * math.sqrt(mean * (1 - mean) / self.judged + z * z / (4 * self.judged * self.judged))
+        whole = 1 + z * z / self.judged
+        return max(0.0, (middle - around) / whole), min(1.0, (middle + around) / whole)
 
     def as_dict(self) -> dict[str, object]:
         """Return the stage as one JSON object."""
@@ -66,13 +80,21 @@ class Quote:
     unsent_why: tuple[tuple[str, int], ...] = ()
     cost: Cost = NO_COST
     stages: tuple[Stage, ...] = ()
+    fused: int = 0
+
+    def over(self, max_cost: float) -> str | None:
+        """Return why it may not start with `max_cost` dollars, and what to do about it; None where it may.
+
+        Of a query in stages it is the first that must fit; a later one is held when its requests are known to be more.
+        """
+        return (self.stages[0].cost if self.stages else self.cost).over(max_cost)
 
     def as_dict(self) -> dict[str, object]:
         """Return the quote as one JSON object."""
         whys = {"skipped_why": dict(self.skipped_why), "unsent_why": dict(self.unsent_why)}
         values = asdict(self) | whys | {"cost": self.cost.as_dict()}
         if not self.stages:
-            del values["stages"]
+            del values["stages"], values["fused"]
             return values
         return values | {"stages": [stage.as_dict() for stage in self.stages]}
 
