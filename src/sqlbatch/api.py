@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack
 
 from sqlbatch import config, options, paths, plan_previews, previews, reach, run
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
@@ -13,44 +15,76 @@ from sqlbatch.job import Db, Job, Quote, database_of, speaking_python
 from sqlbatch.query.rows import described
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from sqlbatch.db.database import Database
+    from sqlbatch.options import EnrichOptions
     from sqlbatch.previews import Preview
     from sqlbatch.query import quote as quotes
     from sqlbatch.run import Prepared
 
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
 # One SELECT, the Path of a .sql file, or rows: a DuckDB relation, a DataFrame (pandas, polars), an Arrow table or
 # reader, a list of dicts.
 Query = Any
 
 
+class AskOptions(TypedDict, total=False):
+    """The options that enrich, plan and preview share, as the command line has them; None: not given."""
+
+    db: Db
+    into: str | None
+    input: str | Sequence[str] | None
+    prompt: str | None
+    instructions: str | None
+    returns: str | None
+    json_schema: str | Mapping[str, Any] | None
+    structured: str | None
+    image: str | Sequence[str] | None
+    image_detail: str | None
+    model: str | None
+    params: Mapping[str, Any] | None
+    endpoint: str | None
+    provider: str | None
+    base_url: str | None
+    limit: int | None
+    policy: str | None
+    fresh: bool | None
+
+
+def _with_options(call: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """Show the options of AskOptions in a function's signature, so that help and editors list them, and check names."""
+    query, *own, _ = inspect.signature(call).parameters.values()
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind.__forward_arg__)
+        for name, kind in AskOptions.__annotations__.items()
+    ]
+    signature = inspect.signature(call).replace(parameters=[query, *shared, *own])
+
+    @functools.wraps(call)
+    def called(*given: Given.args, **named: Given.kwargs) -> Returned:
+        try:
+            signature.bind(*given, **named)
+        except TypeError as error:
+            raise TypeError(f"{call.__name__}() {error}") from None
+        return call(*given, **named)
+
+    called.__signature__ = signature  # type: ignore[attr-defined]
+    return called
+
+
+@_with_options
 @speaking_python
 def enrich(
     query: Query,
     *,
-    db: Db = None,
-    into: str | None = None,
-    input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
-    prompt: str | None = None,
-    instructions: str | None = None,
-    returns: str | None = None,
-    json_schema: str | Mapping[str, Any] | None = None,
-    structured: str | None = None,
-    image: str | Sequence[str] | None = None,
-    image_detail: str | None = None,
-    model: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    endpoint: str | None = None,
-    provider: str | None = None,
-    base_url: str | None = None,
-    limit: int | None = None,
     max_attempts: int | None = None,
-    fresh: bool = False,
     replace: bool = False,
     max_cost: float | None = None,
     yes: bool = False,
+    **given: Unpack[AskOptions],
 ) -> Job:
     """Submit an enrichment and return its Job; `.wait()` follows it until its table is written.
 
@@ -61,15 +95,10 @@ def enrich(
     `yes=True`. Raises InvalidSettings where it needs them or may cost more, InvalidEnrichment where the ask is wrong,
     ProviderError where the provider cannot be reached.
     """
-    database = database_of(db)
-    asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
-                 json_schema=json_schema, structured=structured, image=image, image_detail=image_detail, params=params,
-                 endpoint=endpoint, provider=provider, base_url=base_url, limit=limit,
-                 max_attempts=max_attempts)  # fmt: skip
-    if asked.provider.paid and paths.file_of(database) is None:
-        raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
+    database, asked = _ask(query, given, max_attempts)
+    _refuse_memory(database, asked)
     max_cost = config.max_cost(max_cost)
-    with _prepared(database, query, asked, fresh=fresh, replace=replace, max_cost=max_cost) as ask:
+    with _prepared(database, query, asked, given, replace=replace, max_cost=max_cost) as ask:
         if ask.quote.rows == ask.quote.skipped:
             raise JobError(
                 "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
@@ -85,61 +114,24 @@ def enrich(
     return job
 
 
+@_with_options
 @speaking_python
-def plan(
-    query: Query,
-    *,
-    db: Db = None,
-    into: str | None = None,
-    input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
-    prompt: str | None = None,
-    instructions: str | None = None,
-    returns: str | None = None,
-    json_schema: str | Mapping[str, Any] | None = None,
-    structured: str | None = None,
-    image: str | Sequence[str] | None = None,
-    image_detail: str | None = None,
-    model: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    endpoint: str | None = None,
-    provider: str | None = None,
-    base_url: str | None = None,
-    limit: int | None = None,
-    fresh: bool = False,
-    replace: bool = False,
-) -> Quote:
+def plan(query: Query, *, replace: bool = False, **given: Unpack[AskOptions]) -> Quote:
     """Return the quote of an enrichment; sends nothing, writes nothing. Arguments and errors as for `enrich`."""
-    asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
-                 json_schema=json_schema, structured=structured, image=image, image_detail=image_detail, params=params,
-                 endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
-    with _prepared(database_of(db), query, asked, fresh=fresh, replace=replace) as ask:
+    database, asked = _ask(query, given)
+    with _prepared(database, query, asked, given, replace=replace) as ask:
         return Quote.of(ask.quote)
 
 
+@_with_options
 @speaking_python
 def preview(
     query: Query,
     *,
-    db: Db = None,
-    into: str | None = None,
     rows: int | None = None,
     sample: int | None = None,
-    input: str | Sequence[str] | None = None,  # noqa: A002 (the command's word)
-    prompt: str | None = None,
-    instructions: str | None = None,
-    returns: str | None = None,
-    json_schema: str | Mapping[str, Any] | None = None,
-    structured: str | None = None,
-    image: str | Sequence[str] | None = None,
-    image_detail: str | None = None,
-    model: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    endpoint: str | None = None,
-    provider: str | None = None,
-    base_url: str | None = None,
-    limit: int | None = None,
-    fresh: bool = False,
     yes: bool = False,
+    **given: Unpack[AskOptions],
 ) -> Preview:
     """Ask for a few rows now, through the ordinary endpoint at its full price, and return them beside their answers.
 
@@ -147,12 +139,9 @@ def preview(
     another preview nor `enrich` pays for them again. `into` changes nothing here, so that the same arguments go for all
     three. Arguments and errors else as for `enrich`.
     """
-    database = database_of(db)
-    asked = _ask(query, input, into=into, prompt=prompt, instructions=instructions, returns=returns, model=model,
-                 params=params, json_schema=json_schema, structured=structured, image=image, image_detail=image_detail,
-                 endpoint=endpoint, provider=provider, base_url=base_url, limit=limit)  # fmt: skip
-    if asked.provider.paid and paths.file_of(database) is None:
-        raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
+    database, asked = _ask(query, given)
+    _refuse_memory(database, asked)
+    fresh = bool(given.get("fresh"))
     run.recover_interrupted(database)
     if isinstance(query, str) and mentions_calls(asked.enrichment.query):
         with plan_previews.prepared(
@@ -190,18 +179,24 @@ def _check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> No
         )
 
 
-def _ask(query: Query, inputs: str | Sequence[str] | None, **given: Any) -> options.EnrichOptions:
+def _refuse_memory(database: Database, asked: EnrichOptions) -> None:
+    if asked.provider.paid and paths.file_of(database) is None:
+        raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
+
+
+def _ask(query: Query, given: AskOptions, max_attempts: int | None = None) -> tuple[Database, EnrichOptions]:
+    """Return the database that is named, and what is asked for."""
+    asked: dict[str, Any] = {**given, "max_attempts": max_attempts}
+    for name in ("input", "image"):
+        columns = asked.get(name)
+        asked[name] = [columns] if isinstance(columns, str) else list(columns or ()) or None
     if isinstance(query, str | os.PathLike):
         source = options.read_source(query)
     else:
         source = options.Source(described(query), {}, None)
-    columns = [inputs] if isinstance(inputs, str) else list(inputs or ())
-    params = given.pop("params") or {}
-    asked = dict(source.options)
-    asked["param"] = {**asked.get("param", {}), **params}
-    image = given.pop("image") or ()
-    given |= {"input": columns or None, "image": [image] if isinstance(image, str) else list(image) or None}
-    return options.enrich_options(options.Source(source.query, asked, source.stem, source.folder), given)
+    params = {**source.options.get("param", {}), **(asked.pop("params", None) or {})}
+    source = options.Source(source.query, {**source.options, "param": params}, source.stem, source.folder)
+    return database_of(asked.pop("db", None)), options.enrich_options(source, asked)
 
 
 def _rows(query: Query) -> object:
@@ -212,9 +207,9 @@ def _rows(query: Query) -> object:
 def _prepared(
     database: Database,
     query: Query,
-    asked: options.EnrichOptions,
+    asked: EnrichOptions,
+    given: AskOptions,
     *,
-    fresh: bool,
     replace: bool,
     max_cost: float | None = None,
 ) -> AbstractContextManager[Prepared]:
@@ -223,7 +218,7 @@ def _prepared(
         asked.enrichment,
         asked.provider,
         asked.into,
-        fresh=fresh,
+        fresh=bool(given.get("fresh")),
         replacing=replace,
         max_attempts=asked.max_attempts,
         max_cost=max_cost,

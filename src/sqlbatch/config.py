@@ -12,11 +12,10 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from sqlbatch.errors import InvalidOption, InvalidSettings
+from sqlbatch.errors import InvalidOption, InvalidSettings, did_you_mean
 
 FILE = "sqlbatch.toml"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -182,12 +181,6 @@ def shown(path: Path) -> str:
         if path.is_relative_to(start):
             return prefix + str(path.relative_to(start))
     return str(path)
-
-
-def did_you_mean(name: str, known: list[str]) -> str:
-    """Return the end of a sentence about an unknown name: the nearest known one, or all."""
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are: {', '.join(known)}"
 
 
 def _read(path: Path, *, shared: bool) -> ConfigFile:

@@ -20,6 +20,12 @@ SqlbatchError                   anything sqlbatch says no to; exit code 1
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class SqlbatchError(Exception):
     """Base of all errors of sqlbatch: one line that says what is wrong, where, and what to do."""
@@ -109,3 +115,15 @@ class JobError(SqlbatchError):
 
 class ServerError(SqlbatchError):
     """The Batch API server cannot start."""
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most like an unknown one, None where none is; a higher cutoff is stricter."""
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6, otherwise: str | None = None) -> str:
+    """Return the end of a message about an unknown name: the nearest known one, else `otherwise`, else all of them."""
+    known = list(known)
+    near = nearest(name, known, cutoff)
+    return f"did you mean {near}?" if near else otherwise or f"known are: {', '.join(known)}"

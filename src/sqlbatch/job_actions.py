@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.batches import judge_again as again
 from sqlbatch.batches.import_files import Imported, forget_kept, read_files, readable
-from sqlbatch.config import did_you_mean
 from sqlbatch.db import jobs
-from sqlbatch.errors import InvalidOption, JobError
+from sqlbatch.errors import InvalidOption, JobError, did_you_mean
 from sqlbatch.paths import state_dir
 from sqlbatch.query import target
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
@@ -99,7 +98,7 @@ def judge_again(
     JobError where no answer was kept or a newer job has the target.
     """
     if structured is not None and structured not in list(Structured):
-        raise InvalidOption(f"--structured {structured}: {did_you_mean(structured, list(Structured))}")
+        raise InvalidOption(f"--structured {structured}: {did_you_mean(structured, Structured)}")
     how = Structured(structured or Structured.JSON_SCHEMA)
 
     def write(session: Session) -> JudgedAgain:

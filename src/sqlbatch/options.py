@@ -17,9 +17,17 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch import clock, reach
 from sqlbatch.batch_limits import OFFLINE_ENDPOINTS
 from sqlbatch.batches.providers import Provider, find_provider
-from sqlbatch.config import OPTIONS, configured, did_you_mean, lookup, named
+from sqlbatch.config import OPTIONS, configured, lookup, named
 from sqlbatch.db.database import Attached, Database
-from sqlbatch.errors import InvalidOption, InvalidPrompt, InvalidQuery, InvalidReturns, InvalidSettings, InvalidTarget
+from sqlbatch.errors import (
+    InvalidOption,
+    InvalidPrompt,
+    InvalidQuery,
+    InvalidReturns,
+    InvalidSettings,
+    InvalidTarget,
+    did_you_mean,
+)
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
 from sqlbatch.query.pictures import check_detail
 from sqlbatch.query.request import check_params, find_endpoint, returns_of
@@ -103,7 +111,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
     if given.get("lean") and given.get("fuse"):
         raise InvalidOption("--lean and --fuse are two ways to plan a query: give one of them")
     if policy is not None and policy not in POLICIES:
-        raise InvalidOption(f"policy {policy}: {did_you_mean(str(policy), list(POLICIES))}")
+        raise InvalidOption(f"policy {policy}: {did_you_mean(str(policy), POLICIES)}")
     detail = option("image_detail")
     images = tuple(option("image", ()))
     if detail is not None and not images:
@@ -142,7 +150,7 @@ def _structured(provider: Provider, source: Source, given: Mapping[str, Any]) ->
         (setting and setting.value, named("structured")),
     ):
         if value is not None and value not in list(Structured):
-            raise InvalidOption(f"{where} {value}: {did_you_mean(str(value), list(Structured))}")
+            raise InvalidOption(f"{where} {value}: {did_you_mean(str(value), Structured)}")
         if value is not None:
             return Structured(value)
     return Structured.JSON_SCHEMA

@@ -108,7 +108,7 @@ def test_what_has_no_embedding_is_skipped_and_told() -> None:
     ("options", "message"),
     [
         ({"endpoint": "embedings"}, "did you mean embeddings?"),
-        ({"endpoint": "/v1/audio"}, "known are chat/completions"),
+        ({"endpoint": "/v1/audio"}, "known are: chat/completions"),
         ({"endpoint": "embeddings", "input": ["title"], "returns": "genre VARCHAR"}, "leave it out"),
         ({"endpoint": "embeddings", "input": ["title"]}, "--param dimensions=1024"),
         ({"endpoint": "embeddings", "input": ["title"], "param": ["dimensions=big"]}, "whole number above 0"),

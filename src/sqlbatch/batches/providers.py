@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sqlbatch import config
-from sqlbatch.config import did_you_mean
-from sqlbatch.errors import InvalidOption, InvalidSettings
+from sqlbatch.batch_limits import MAX_REQUESTS
+from sqlbatch.errors import InvalidOption, InvalidSettings, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ class Provider:
     create_query: Mapping[str, str] = field(default_factory=dict)
     create_fields: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    max_requests: int = 50_000
+    max_requests: int = MAX_REQUESTS
     max_bytes: int = 200_000_000
     max_enqueued_tokens: int | None = None
     batches_per_hour: int | None = None

@@ -8,7 +8,6 @@ import re
 import signal
 import sys
 import threading
-from difflib import get_close_matches
 from functools import wraps
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +17,7 @@ import typer
 from sqlbatch import config, display
 from sqlbatch.cli.help import Command, Group, of_command, overview, pasted
 from sqlbatch.display import voice
-from sqlbatch.errors import InvalidOption, InvalidSettings, SqlbatchError
+from sqlbatch.errors import InvalidOption, InvalidSettings, SqlbatchError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -269,5 +268,5 @@ def _usage(message: str, command: str) -> str:
         return message
     if option[1] in _OF_ENRICH and command in {"retry", "wait"}:
         return f"{command} asks as the job asked: for another {option[1]}, run enrich"
-    near = get_close_matches(option[1], re.findall(r"--[\w-]+", message.partition("(")[2]), n=1)
-    return f"{command} has no option {option[1]}" + (f": did you mean {near[0]}?" if near else "")
+    near = nearest(option[1], re.findall(r"--[\w-]+", message.partition("(")[2]))
+    return f"{command} has no option {option[1]}" + (f": did you mean {near}?" if near else "")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.db.sql import quote_identifier
-from sqlbatch.errors import JobError
+from sqlbatch.errors import JobError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,10 +188,8 @@ def find(session: Session, name: str | None) -> JobRow:
         raise JobError("there is no job yet: sqlbatch enrich starts one")
     if name.isascii() and name.isdigit():
         raise JobError(f"there is no job {name}: sqlbatch jobs lists them")
-    near = get_close_matches(name, [target for (target,) in session.run("jobs.targets")], n=1)
-    raise JobError(
-        f"no job has the target {name}; " + (f"did you mean {near[0]}?" if near else "sqlbatch jobs lists them")
-    )
+    targets = [target for (target,) in session.run("jobs.targets")]
+    raise JobError(f"no job has the target {name}; {did_you_mean(name, targets, otherwise='sqlbatch jobs lists them')}")
 
 
 def unnamed_target(session: Session, query: str, returns: str) -> str | None:

@@ -11,11 +11,11 @@ import csv
 import functools
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from difflib import get_close_matches
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from sqlbatch.errors import nearest
 from sqlbatch.named_sql import read_sql
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def models(base_url: str) -> list[str]:
 
 def alike(base_url: str, model: str) -> str | None:
     """Return the known model whose name is nearest to one that is not known, or None."""
-    near = get_close_matches(model.lower(), models(base_url), n=1, cutoff=0.75)
-    return near[0] if near else None
+    return nearest(model.lower(), models(base_url), 0.75)
 
 
 @functools.cache

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.db.sql import quote_identifier, quote_literal
-from sqlbatch.errors import InvalidEnrichment
+from sqlbatch.errors import InvalidEnrichment, did_you_mean
 from sqlbatch.returns import parse_returns
 
 if TYPE_CHECKING:
@@ -120,8 +119,7 @@ def bind(function: Function, positional: Sequence[Any], named: Mapping[str, Any]
     for name, value in named.items():
         known = name.casefold()
         if known not in function.parameters and known not in COMMON:
-            near = get_close_matches(known, [*function.parameters, *COMMON], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join([*function.parameters, *COMMON])}"
+            hint = did_you_mean(known, [*function.parameters, *COMMON])
             raise BadArgument(f"{function.name} has no argument {name}; {hint}", name)
         if known in values:
             raise BadArgument(f"{function.name}: {name} is given twice", name)
@@ -163,8 +161,8 @@ def find(name: str) -> Function | None:
 
 def near(name: str) -> str:
     """Return what to say about a function name that begins with ai_ and is unknown."""
-    close = get_close_matches(name.casefold(), [*FUNCTIONS, *OTHER_NAMES], n=1, cutoff=0.5)
-    return f"there is no function {name}; " + (f"did you mean {close[0]}?" if close else f"there are {_names()}")
+    hint = did_you_mean(name.casefold(), [*FUNCTIONS, *OTHER_NAMES], 0.5, f"there are {_names()}")
+    return f"there is no function {name}; {hint}"
 
 
 def _names() -> str:

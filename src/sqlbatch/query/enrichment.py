@@ -6,10 +6,9 @@ import json
 import re
 import tomllib
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.errors import InvalidOption, InvalidSettings
+from sqlbatch.errors import InvalidOption, InvalidSettings, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,8 +126,7 @@ def read_front_matter(text: str, name: str) -> dict[str, Any]:
         raise InvalidSettings(f"{name}: the options in its first comment are not TOML: {where}") from error
     for option, value in options.items():
         if option not in FILE_OPTIONS:
-            near = get_close_matches(option, FILE_OPTIONS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(FILE_OPTIONS))}"
+            hint = did_you_mean(option, sorted(FILE_OPTIONS))
             raise InvalidSettings(f"{name}: unknown option {option} in its first comment; {hint}")
         if not isinstance(value, FILE_OPTIONS[option]) or isinstance(value, bool):
             wanted = FILE_OPTIONS[option]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from sqlbatch.db.sql import quote_identifier, quote_literal
-from sqlbatch.errors import InvalidPrompt
+from sqlbatch.errors import InvalidPrompt, did_you_mean
 from sqlbatch.query.pictures import IMAGE_INFO, check_columns
 from sqlbatch.query.request import endpoint_of, input_of
 
@@ -60,8 +59,8 @@ def find_column(name: str, columns: Sequence[QueryColumn], where: str) -> QueryC
     for column in columns:
         if column.name.casefold() == name.casefold():
             return column
-    near = get_close_matches(name, [column.name for column in columns], n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"the query has: {', '.join(column.name for column in columns)}"
+    known = [column.name for column in columns]
+    hint = did_you_mean(name, known, 0.5, f"the query has: {', '.join(known)}")
     raise InvalidPrompt(f"{where}: the query has no column {name}; {hint}")
 
 

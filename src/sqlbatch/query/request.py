@@ -7,12 +7,11 @@ import json
 import re
 import uuid
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.batch_limits import OFFLINE, OFFLINE_DIMENSIONS
 from sqlbatch.db.sql import quote_literal
-from sqlbatch.errors import InvalidPrompt, InvalidReturns, InvalidSettings
+from sqlbatch.errors import InvalidPrompt, InvalidReturns, InvalidSettings, did_you_mean, nearest
 from sqlbatch.returns import Returns, ReturnsMode, Structured, json_returns, parse_returns, vector_returns
 from sqlbatch.returns.convert import json_in_text
 
@@ -85,8 +84,7 @@ def find_endpoint(text: str) -> str:
     name = _SHORT.get(text.strip().casefold(), text.strip())
     path = name if name.startswith("/") else f"/v1/{name.removeprefix('v1/')}"
     if _name(path) not in ENDPOINTS:
-        near = get_close_matches(_name(path), ENDPOINTS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(ENDPOINTS)}"
+        hint = did_you_mean(_name(path), ENDPOINTS, 0.5)
         raise InvalidSettings(f"--endpoint {text}: the Batch API has no such endpoint; {hint}")
     return path
 
@@ -145,9 +143,9 @@ def check_params(path: str, model: str, params: Mapping[str, object]) -> None:
         if other is None and name == "max_tokens" and endpoint.talks and _REASONING.match(model):
             other = "max_completion_tokens={value} (it also bounds the thinking, so leave room)"
         if other is None and name not in _PARAMS:
-            near = get_close_matches(name, _PARAMS, n=1, cutoff=0.85)
+            near = nearest(name, _PARAMS, 0.85)
             if near:
-                raise InvalidSettings(f"--param {name}: did you mean {near[0]}?")
+                raise InvalidSettings(f"--param {name}: did you mean {near}?")
         if other is not None:
             where = model if name == "max_tokens" and endpoint.name == "chat/completions" else path
             raise InvalidSettings(f"--param {name}: {where} has --param {other.format(value=value)} instead")

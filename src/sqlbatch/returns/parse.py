@@ -7,7 +7,6 @@ words are names, a condition reaches DuckDB as it was written, and the line of a
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import json
 import re
@@ -19,7 +18,7 @@ from sqlglot import exp
 from sqlglot.errors import ParseError
 
 from sqlbatch.db.sql import quote_identifier
-from sqlbatch.errors import InvalidReturns
+from sqlbatch.errors import InvalidReturns, did_you_mean
 from sqlbatch.returns.conditions import connect
 from sqlbatch.returns.tokens import Token, in_one_line, tokens
 from sqlbatch.returns.types import (
@@ -297,8 +296,7 @@ def _scalar(node: exp.DataType, where: str) -> Type:
     if named is None and (alone := _named_by_duckdb(name)):
         raise _error(where, f"{alone} takes no argument; leave the parentheses out")
     if named is None:
-        close = difflib.get_close_matches(name, _type_names(), n=1, cutoff=0.7)
-        hint = f"did you mean {close[0]}?" if close else "use a type such as VARCHAR, INTEGER or ENUM('a', 'b')"
+        hint = did_you_mean(name, _type_names(), 0.7, "use a type such as VARCHAR, INTEGER or ENUM('a', 'b')")
         raise _error(where, f"DuckDB has no type {written}; {hint}")
     if decimal := re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", named):
         return Decimal(int(decimal[1]), int(decimal[2]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import json
 import threading
@@ -12,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.errors import ServerError
+from sqlbatch.errors import ServerError, did_you_mean
 from sqlbatch.server.testing import lines, shapes
 
 if TYPE_CHECKING:
@@ -50,9 +49,7 @@ class Rule:
             raise ServerError("a fault must be a table with a name")
         name = entry["name"]
         if name not in NAMES:
-            near = difflib.get_close_matches(name, NAMES, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(NAMES))}"
-            raise ServerError(f"there is no fault named {name}{hint}")
+            raise ServerError(f"there is no fault named {name}; {did_you_mean(name, sorted(NAMES))}")
         common = {key: value for key, value in entry.items() if key in _KINDS}
         for key, value in common.items():
             if not isinstance(value, _KINDS[key]):
