@@ -12,8 +12,8 @@ from sqlbatch.batches import download, plan, request_file
 from sqlbatch.batches import results as loading
 from sqlbatch.batches.providers import KNOWN, Provider
 from sqlbatch.db.database import Database
+from sqlbatch.query.endpoints import check_of
 from sqlbatch.query.enrichment import CHAT, Enrichment
-from sqlbatch.query.request import check_of
 from sqlbatch.returns import parse_returns
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def load(folder: Path) -> None:
             (batch, download.Fetched((folder / "ours" / f"results-{batch.batch_id}.jsonl",), gone=False))
             for batch in batches[first : first + loading.WAVE]
         ]
-        for group in loading.groups(wave):
+        for group in download.groups(wave):
             if loading.load_together(base, group, check_of) is None:
                 for batch, files in group:
                     loading.load_files(base, batch, files, check_of, folder)

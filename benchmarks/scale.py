@@ -16,7 +16,7 @@ from benchmarks.server import Process
 from sqlbatch.batches.client import BatchAPI
 from sqlbatch.batches.context import StepContext
 from sqlbatch.batches.step import step
-from sqlbatch.query.request import check_of
+from sqlbatch.query.endpoints import check_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -184,7 +184,7 @@ class Job:
         knows, are not waited for: their requests can be sent, and paid, again. Raises JobError where the job is done.
         """
         job_actions.cancel(self._database, self.job_id)
-        steps = run.give_up if give_up else run.run_job
+        steps = job_actions.give_up if give_up else run.run_job
         self._follow(steps(self._database, self.job_id), progress=progress)
         return self
 

@@ -6,23 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
-from sqlbatch.batches import judge_again as again
-from sqlbatch.batches.import_files import Imported, forget_kept, read_files, readable
+from sqlbatch.batches import poll, step
+from sqlbatch.batches.events import Waiting
+from sqlbatch.batches.import_files import Imported, JudgedAgain, forget_kept, judge_stored, read_files, readable
 from sqlbatch.db import jobs
-from sqlbatch.errors import InvalidOption, JobError, did_you_mean
+from sqlbatch.errors import InvalidOption, JobError, ProviderError, did_you_mean
 from sqlbatch.paths import state_dir
 from sqlbatch.query import target
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
+from sqlbatch.query.endpoints import check_of, reading_of
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.query.request import check_of, reading_of
+from sqlbatch.reach import provider_of
 from sqlbatch.returns import Structured
-from sqlbatch.run import finish, write_target
+from sqlbatch.run import finish, step_context, write_target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sqlbatch.batches.judge_again import JudgedAgain
+    from sqlbatch.batches.events import Event
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
     from sqlbatch.db.jobs import JobRow
@@ -106,7 +108,7 @@ def judge_again(
         newest = jobs.find(session, job.target)
         if newest.job_id != job_id:
             raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
-        return again.judge_again(session, job_id, lambda endpoint, returns: reading_of(endpoint, returns, how))
+        return judge_stored(session, job_id, lambda endpoint, returns: reading_of(endpoint, returns, how))
 
     judged = database.write(write)
     job = database.read(lambda session: jobs.find(session, str(job_id)))
@@ -192,3 +194,17 @@ def cancel(database: Database, job_id: int) -> bool:
         return bool(session.run("cancel.mark", {"job_id": job_id, "now": clock.now()}))
 
     return database.write(write)
+
+
+def give_up(database: Database, job_id: int) -> Iterator[Event]:
+    """Look once more at what a cancelled job has at the provider, then free the requests of all that has not ended.
+
+    The provider need not answer. Results that appear later are loaded by any later step of a job there.
+    """
+    job = database.read(lambda session: jobs.find(session, str(job_id)))
+    with step_context(database, job_id, provider_of(job)) as context:
+        try:
+            yield from step.step(context, sending=False)
+        except ProviderError as error:
+            yield Waiting(str(error))
+        yield from poll.give_up(context)

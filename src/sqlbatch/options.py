@@ -28,9 +28,9 @@ from sqlbatch.errors import (
     InvalidTarget,
     did_you_mean,
 )
+from sqlbatch.query.endpoints import check_params, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
 from sqlbatch.query.pictures import check_detail
-from sqlbatch.query.request import check_params, find_endpoint, returns_of
 from sqlbatch.returns import Returns, Structured, returns_from_schema
 from sqlbatch.trace import masked
 

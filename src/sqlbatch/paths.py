@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from sqlbatch.leases import is_gone, new_owner
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlbatch.db.database import Database
 
 
@@ -34,8 +36,20 @@ def file_of(database: Database) -> Path | None:
     return Path(found[0][0]) if found and found[0][0] else None
 
 
+@contextlib.contextmanager
+def scratch_file(database: Database) -> Iterator[Path]:
+    """Give the block a scratch database, which is deleted at its end."""
+    folder = scratch_folder(database)
+    scratch = folder / "scratch.duckdb"
+    try:
+        yield scratch
+    finally:
+        database.forget(scratch)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def scratch_folder(database: Database) -> Path:
-    """Make a folder for the scratch file, beside the database where that can be written."""
+    """Make a folder for a scratch file, beside the database where that can be written."""
     beside = database.path.parent if database.path is not None else None
     sweep(database)
     with contextlib.suppress(OSError):

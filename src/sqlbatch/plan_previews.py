@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,9 @@ from sqlbatch.functions import jobs
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.functions.stages import names_of_calls, with_sources
 from sqlbatch.leases import new_owner
-from sqlbatch.paths import scratch_folder, state_dir
+from sqlbatch.paths import scratch_file, state_dir
 from sqlbatch.previews import Preview, PreviewRow, sample_size
-from sqlbatch.query.request import check_of
+from sqlbatch.query.endpoints import check_of
 from sqlbatch.query.target import Target
 from sqlbatch.reach import connect
 
@@ -66,9 +65,7 @@ def prepared(
     Raises InvalidEnrichment for what cannot be planned.
     """
     wanted = sample_size(rows, sample)
-    folder = scratch_folder(database)
-    scratch = folder / "scratch.duckdb"
-    try:
+    with scratch_file(database) as scratch:
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             name = scratch_name(scratch)
             planned = plan_query(session, enrichment, name, provider.max_bytes, fresh=fresh, sample=wanted)
@@ -78,9 +75,6 @@ def prepared(
                 planned, quote = quote_plan(session, enrichment, planned, target, factor, replacing=True)
                 ready = PreparedPlanPreview(planned, quote, provider, scratch, fresh, new_owner())
         yield ready
-    finally:
-        database.forget(scratch)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:

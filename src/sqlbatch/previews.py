@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,12 @@ from sqlbatch.db.database import scratch_name
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidOption
 from sqlbatch.leases import new_owner
-from sqlbatch.paths import scratch_folder, state_dir
+from sqlbatch.paths import scratch_file, state_dir
 from sqlbatch.query import pictures
 from sqlbatch.query.compile import Compiled, compile_query, store_requests
 from sqlbatch.query.cost import estimate_cost, find_price, without_cache_writes
+from sqlbatch.query.endpoints import check_of, read_returns
 from sqlbatch.query.quote import Known, count_known, to_send
-from sqlbatch.query.request import check_of, read_returns
 from sqlbatch.query.rows import query_of
 from sqlbatch.reach import connect
 
@@ -82,9 +81,7 @@ def prepared(
     if sample is None:
         enrichment = replace(enrichment, limit=min(wanted, enrichment.limit or wanted))
     returns = read_returns(enrichment.endpoint, enrichment.returns)
-    folder = scratch_folder(database)
-    scratch = folder / "scratch.duckdb"
-    try:
+    with scratch_file(database) as scratch:
         query = query_of(database, enrichment.query, handed_over, scratch)
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             name = scratch_name(scratch)
@@ -98,9 +95,6 @@ def prepared(
         yield PreparedPreview(
             enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price, cost, notes
         )
-    finally:
-        database.forget(scratch)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def ask(database: Database, trial: PreparedPreview) -> Iterator[Event]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,6 @@ from sqlbatch.errors import (
     DatabaseLocked,
     InvalidTarget,
     JobError,
-    ProviderError,
     ProviderRefused,
     ProviderUnreachable,
 )
@@ -36,13 +34,13 @@ from sqlbatch.functions.jobs import collect_ready, held, is_planned, keep_plan, 
 from sqlbatch.functions.jobs import write_target as write_planned_target
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import hold_leases, new_owner
-from sqlbatch.paths import scratch_folder, state_dir, sweep
+from sqlbatch.paths import scratch_file, state_dir, sweep
 from sqlbatch.query import pictures, target
 from sqlbatch.query.compile import Compiled, compile_query, store
 from sqlbatch.query.cost import without_cache_writes
+from sqlbatch.query.endpoints import check_of, read_returns
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.quote import Quote, make_quote, with_cost
-from sqlbatch.query.request import check_of, read_returns
 from sqlbatch.query.rows import query_of
 from sqlbatch.query.target import Target, parse_target
 from sqlbatch.reach import connect, provider_of
@@ -97,9 +95,7 @@ def prepared(
     Raises InvalidEnrichment where the request is wrong, DatabaseError where the database cannot be read.
     """
     returns = read_returns(enrichment.endpoint, enrichment.returns)
-    folder = scratch_folder(database)
-    scratch = folder / "scratch.duckdb"
-    try:
+    with scratch_file(database) as scratch:
         query = query_of(database, enrichment.query, handed_over, scratch)
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             into = into or jobs.unnamed_target(session, masked(enrichment.query, sql=True), enrichment.returns)
@@ -123,9 +119,6 @@ def prepared(
         yield Prepared(
             enrichment, returns, provider, target, compiled, quote, scratch, fresh, replacing, max_attempts, max_cost
         )
-    finally:
-        database.forget(scratch)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 # ---- Start: commit the prepared enrichment as a job. Nothing is sent yet.
@@ -225,12 +218,19 @@ def run_job(
     provider = provider_of(job)
     if max_enqueued_tokens is not None:
         provider = replace(provider, max_enqueued_tokens=max_enqueued_tokens)
+    with step_context(database, job_id, provider) as context:
+        yield from _steps(context, job, once=once, poll=poll, keep_going=keep_going)
+
+
+@contextlib.contextmanager
+def step_context(database: Database, job_id: int, provider: Provider) -> Iterator[StepContext]:
+    """Reach a job's provider for the block, and hold the leases that its steps take."""
     with connect(database, provider) as api:
         spool = state_dir(database) / "spool"
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         context = StepContext(database, api, provider, job_id, new_owner(), spool, check_of)
         with hold_leases(context.owner):
-            yield from _steps(context, job, once=once, poll=poll, keep_going=keep_going)
+            yield context
 
 
 def _steps(context: StepContext, job: JobRow, *, once: bool, poll: float | None, keep_going: bool) -> Iterator[Event]:
@@ -327,25 +327,6 @@ def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, 
     progress = polling.progress(context.database, context.job_id)
     yield progress
     return StepResult(done=not progress.batches or (once and not context.provider.embedded))
-
-
-def give_up(database: Database, job_id: int) -> Iterator[Event]:
-    """Look once more at what a cancelled job has at the provider, then free the requests of all that has not ended.
-
-    The provider need not answer. Results that appear later are loaded by any later step of a job there.
-    """
-    job = database.read(lambda session: jobs.find(session, str(job_id)))
-    provider = provider_of(job)
-    with connect(database, provider) as api:
-        spool = state_dir(database) / "spool"
-        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        context = StepContext(database, api, provider, job_id, new_owner(), spool, check_of)
-        with hold_leases(context.owner):
-            try:
-                yield from step.step(context, sending=False)
-            except ProviderError as error:
-                yield Waiting(str(error))
-            yield from polling.give_up(context)
 
 
 def _failing(job: JobRow) -> JobError:

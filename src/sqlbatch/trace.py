@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,3 +65,15 @@ def sql_told(sql: str, began: float, name: str | None = None) -> None:
     words = masked(words, sql=True)
     words = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
     told("sql", f"{name}: {words}" if name else words, began)
+
+
+def http_began(request: Any) -> None:
+    """Note when an HTTP call began: the first of the client's two hooks."""
+    request.extensions["sqlbatch_began"] = now()
+
+
+def http_told(response: Any) -> None:
+    """Tell an HTTP call by its method, address and status; headers, bodies and signed addresses hold secrets."""
+    request = response.request
+    url = str(request.url) if "authorization" in request.headers else str(request.url).partition("?")[0]
+    told("http", f"{request.method} {url} {response.status_code}", request.extensions["sqlbatch_began"])

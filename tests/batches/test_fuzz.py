@@ -18,7 +18,7 @@ from sqlbatch.batches import parse_results
 from sqlbatch.batches.download import GONE_AFTER, Ended, Fetched
 from sqlbatch.batches.results import load_files
 from sqlbatch.db.database import Database
-from sqlbatch.query.request import check_of
+from sqlbatch.query.endpoints import check_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

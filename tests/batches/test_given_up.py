@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import clock, job_actions, run
+from sqlbatch import clock, job_actions
 from sqlbatch.errors import JobError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ STUCK = {"name": "stuck_in_progress", "count": 1}
 
 def give_up(bench: Bench, job_id: int) -> None:
     job_actions.cancel(bench.database, job_id)
-    bench.events[:] = list(run.give_up(bench.database, job_id))
+    bench.events[:] = list(job_actions.give_up(bench.database, job_id))
 
 
 def later(monkeypatch: pytest.MonkeyPatch, **by: float) -> None:

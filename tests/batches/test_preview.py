@@ -23,7 +23,7 @@ from sqlbatch.batches.events import Waiting
 from sqlbatch.batches.providers import Provider
 from sqlbatch.db.database import Database
 from sqlbatch.errors import InvalidSettings, SqlbatchError
-from sqlbatch.query.request import check_of
+from sqlbatch.query.endpoints import check_of
 
 from .bench import KEY, Bench
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sqlbatch.batches.parse_results import parse_results
-from sqlbatch.query.request import ENDPOINTS, check_of, find_endpoint
+from sqlbatch.query.endpoints import ENDPOINTS, check_of, find_endpoint
 from tests.query.support import database
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from sqlbatch.batches.parse_results import LONGEST_LINE, as_text, parse_results
 from sqlbatch.batches.results import load_files
 from sqlbatch.db.database import Database
 from sqlbatch.errors import InvalidSettings, JobError, ProviderUnreachable
-from sqlbatch.query.request import check_of
+from sqlbatch.query.endpoints import check_of
 
 from .test_batches import rewrite
 from .test_readers import chat, response

@@ -173,7 +173,7 @@ def _main(
 def _bend(limits: dict[str, Any]) -> None:
     """Take what is no provider's limit out of the limits, and bend the code by it; give leases real time."""
     from sqlbatch import clock  # noqa: PLC0415
-    from sqlbatch.batches import results, submit  # noqa: PLC0415
+    from sqlbatch.batches import step, submit  # noqa: PLC0415
     from sqlbatch.db import database  # noqa: PLC0415
 
     # A busy machine must not lose a lease between two calls; that of a process that was killed ends with it anyway.
@@ -181,7 +181,7 @@ def _bend(limits: dict[str, Any]) -> None:
     submit.UPLOAD_LEASE = max(submit.UPLOAD_LEASE, 2 * _LEASE * clock.speed())
     submit.CREATE_LEASE = max(submit.CREATE_LEASE, _LEASE * clock.speed())
     database.LOCK_PATIENCE = limits.pop("patience", database.LOCK_PATIENCE)
-    results.FIRST_RESULTS = limits.pop("first_results", results.FIRST_RESULTS)
+    step.FIRST_RESULTS = limits.pop("first_results", step.FIRST_RESULTS)
     sleeps, after = limits.pop("sleeps", 0), clock.after
     slept: list[float] = []
 

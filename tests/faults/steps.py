@@ -60,7 +60,6 @@ ELSEWHERE = {
     "compile.send_as": "within the transaction that starts a job: compile.store_call",
     "budget.allow": "one statement, noted or not: money/test_budget.py",
     "budget.block": "one statement, noted or not: money/test_budget.py",
-    "run.py: prepared": "the scratch folder of a killed process is swept like any other (tidy)",
     "prices.fold": "within the transaction of prune: batches/test_prune.py",
     "judge_again.results": "one transaction of a command that asks nobody: batches/test_judge_again.py",
     "target.drop_source": "within the transaction that writes the target, after the target itself",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,8 +37,6 @@ CHECK_TIMEOUT = 20.0
 # Seconds in which a model answers one request; one that reasons takes minutes.
 ASK_TIMEOUT = 600.0
 _PAGE, _FILES_PAGE, _PAGES_AT_MOST = 100, 1_000, 1_000
-# Seconds: a provider may ask us to wait for up to a day.
-_LONGEST_WAIT = 86_400.0
 # A key shorter than this may be part of a word, so it is removed only where it stands alone.
 _SHORT_KEY = 16
 
@@ -68,7 +65,7 @@ class BatchAPI:
         self._provider = provider
         self._key = key
         # A proxy of the environment is no way to this machine itself.
-        hooks: Any = {"request": [_note_start], "response": [_trace_reply]}
+        hooks: Any = {"request": [trace.http_began], "response": [trace.http_told]}
         self._http = openai.DefaultHttpxClient(verify=_trusted(), trust_env=not loopback, event_hooks=hooks)
         self._client = openai.OpenAI(
             base_url=base_url, api_key=key or "none", http_client=self._http, default_headers=dict(provider.headers)
@@ -109,7 +106,8 @@ class BatchAPI:
             except openai.APIStatusError as error:
                 _, code = replies.error_words(error.response.content)
                 text = self._scrubbed(error.response.text)
-                return Reply(error.status_code, text, _retry_after(error), code in BLOCKING_CODES)
+                wait = replies.retry_after(error.response.headers)
+                return Reply(error.status_code, text, wait, code in BLOCKING_CODES)
             return Reply(reply.status_code, reply.text)
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> str:
@@ -321,7 +319,7 @@ class BatchAPI:
         message = self._scrubbed(words)
         told = f"{self.name} said {error.status_code} to {doing}: {message}"
         if code not in BLOCKING_CODES and (error.status_code in _PASSING or error.status_code >= 500):
-            return ProviderUnreachable(told, error.status_code, _retry_after(error))
+            return ProviderUnreachable(told, error.status_code, replies.retry_after(error.response.headers))
         if error.status_code == 401:
             told = f"{self.name} refused the API key (401): {message}"
         return ProviderRefused(told, error.status_code, code)
@@ -350,22 +348,3 @@ def _body(response: httpx2.Response) -> bytes:
 def _trusted() -> ssl.SSLContext:
     """Return the certificates that this computer trusts: reading them takes longer than many a step."""
     return httpx2.create_ssl_context()
-
-
-def _note_start(request: httpx2.Request) -> None:
-    request.extensions["sqlbatch_began"] = trace.now()
-
-
-def _trace_reply(response: httpx2.Response) -> None:
-    """Trace a call by its method, address and status; headers, bodies and signed addresses hold secrets."""
-    request = response.request
-    url = str(request.url) if "authorization" in request.headers else str(request.url).partition("?")[0]
-    trace.told("http", f"{request.method} {url} {response.status_code}", request.extensions["sqlbatch_began"])
-
-
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    try:
-        seconds = float(error.response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return min(seconds, _LONGEST_WAIT) if math.isfinite(seconds) and seconds > 0 else None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlbatch import clock
 from sqlbatch.batches.transfer import input_name, result_name
+from sqlbatch.db.files import size_of
 from sqlbatch.errors import ProviderRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 # How long after its end a batch's results may still be missing or unreadable at the provider: what was paid for is not
 # given up for one 404, or one proxy's page in the place of a file.
 GONE_AFTER = timedelta(minutes=15)
+# Bytes of result files that are loaded together: their contents, and DuckDB's work on them, fit in its memory.
+TOGETHER = 500_000_000
+# A finished batch with its result files, or with what the provider says of one that failed.
+Brought: TypeAlias = "tuple[Ended, Fetched | ProviderBatch]"
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,33 @@ class Fetched:
     files: tuple[Path, ...]
     gone: bool
     late: bool = False
+
+
+def bring(api: BatchAPI, spool: Path, batch: Ended, progress: Callable[[int], None]) -> Brought:
+    """Download what a finished batch has, or what its errors name where it failed."""
+    if batch.status != "failed":
+        if batch.looks:
+            batch = look_again(api, batch)
+        return batch, fetch(api, batch, spool, progress)
+    told = api.retrieve(batch.provider_id)
+    fetch_input(api, batch, told, spool)
+    return batch, told
+
+
+def groups(brought: list[tuple[Ended, Fetched]]) -> Iterator[list[tuple[Ended, Fetched]]]:
+    """Yield batches that can be loaded together: they ask the same way, and have at most TOGETHER bytes to read."""
+    group: list[tuple[Ended, Fetched]] = []
+    size = 0
+    for each in sorted(brought, key=lambda each: each[0].kind):
+        # Files of a batch that another process has loaded meanwhile may be gone.
+        own = sum(size_of(str(path))[0] or 0 for path in each[1].files)
+        if group and (size + own > TOGETHER or each[0].kind != group[0][0].kind):
+            yield group
+            group, size = [], 0
+        group.append(each)
+        size += own
+    if group:
+        yield group
 
 
 def ended(session: Session, base_url: str) -> list[Ended]:

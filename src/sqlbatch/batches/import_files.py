@@ -1,4 +1,7 @@
-"""Result files that the user fetched by hand: each line to the batch that carried its request, once."""
+"""Results that no batch brings: files that the user downloaded, and stored answers judged again.
+
+Each line of a file goes to the batch that carried its request, once.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.batches.parse_results import as_text, lines_sql, parse_results
+from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidSettings, JobError
 
 if TYPE_CHECKING:
@@ -122,3 +126,33 @@ def readable(files: Sequence[Path]) -> None:
                 file.read(1)
         except OSError as error:
             raise InvalidSettings(f"{path} cannot be read: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class JudgedAgain:
+    """How many stored results were judged again, and how many of them are answers now."""
+
+    results: int
+    answered: int
+
+
+def judge_stored(session: Session, job_id: int, reading: Callable[[str, str], tuple[str, str]]) -> JudgedAgain:
+    """Judge the kept lines of a job's failed results by the rules of today, within the caller's transaction.
+
+    Results are appended: a new one replaces the old one for the job, and costs nothing. `reading` makes, of an endpoint
+    and the canonical returned columns, SQL over `content` and `vector` that says what is wrong with an answer, and SQL
+    over `j.content` of what to keep of one. Raises JobError where no line is kept.
+    """
+    calls = session.run("import_files.calls", {"job_id": job_id})
+    session.run("database.planner_lock")
+    session.run("judge_again.kept", {"job_id": job_id})
+    if not calls or not session.sql("SELECT count(*) FROM sqlbatch_refused")[0][0]:
+        raise JobError(f"job {job_id} has no failed request whose answer was kept: there is nothing to judge again")
+    _, endpoint, returns = calls[0]
+    check, kept = reading(endpoint, returns)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kept.jsonl"
+        session.run("judge_again.lines", file=quote_literal(str(file)))
+        parse_results(session, [file], endpoint, check)
+    session.append_results("judge_again.results", {"now": clock.now()}, kept=kept)
+    return JudgedAgain(*session.run("judge_again.counts")[0])

@@ -158,7 +158,7 @@ def poll(context: StepContext) -> Iterator[Event]:
 
     def note(session: Session) -> None:
         for provider_id, batch in seen.items():
-            session.run("poll.saw", _seen(opened[provider_id].batch_id, batch))
+            session.run("poll.saw", batch.facts() | {"batch_id": opened[provider_id].batch_id, "now": clock.now()})
 
     context.database.write(note)
     for provider_id, batch in seen.items():
@@ -338,19 +338,3 @@ def _free(context: StepContext, job_id: int | None) -> str:
 
 def _age(batch: OpenBatch) -> float:
     return (clock.now() - batch.opened_at).total_seconds()
-
-
-def _seen(batch_id: str, batch: ProviderBatch) -> dict[str, Any]:
-    first = batch.errors[0] if batch.errors else None
-    return {
-        "batch_id": batch_id,
-        "status": batch.status,
-        "completed": batch.completed,
-        "failed": batch.failed,
-        "output_file_id": batch.output_file_id,
-        "error_file_id": batch.error_file_id,
-        "ended": batch.ended,
-        "now": clock.now(),
-        "code": first.code if first else None,
-        "error": first.message if first else None,
-    }

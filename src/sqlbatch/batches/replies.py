@@ -11,9 +11,12 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlbatch.errors import ProviderRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # What we put into a batch's metadata, to know it again.
 OUR_ID = "sqlbatch_batch_id"
@@ -45,6 +48,8 @@ _MESSAGES = (
 _LONGEST_MESSAGE, _START = 2_000, 200
 # Whole numbers beyond this do not fit into the database; dates in milliseconds are above the second one.
 _LARGEST, _MILLISECONDS = 2**62, 10**11
+# Seconds: a provider may ask us to wait for up to a day.
+_LONGEST_WAIT = 86_400.0
 
 
 class NotUnderstood(ValueError):
@@ -99,6 +104,13 @@ class ProviderBatch:
             return self.status in ENDED
         full = self.total > 0 and self.completed + self.failed >= self.total
         return (self.output_file_id or self.error_file_id) is not None and (full or self.closed)
+
+    def facts(self) -> dict[str, object]:
+        """Return what is noted of it at each look."""
+        first = self.errors[0] if self.errors else None
+        names = ("status", "completed", "failed", "output_file_id", "error_file_id", "ended")
+        told = {"code": first.code if first else None, "error": first.message if first else None}
+        return {name: getattr(self, name) for name in names} | told
 
 
 @dataclass(frozen=True)
@@ -325,3 +337,12 @@ def _file_id(value: object) -> str | None:
             value = value.get("id") or value.get("data") or value.get("file_id")
     given = text(value)
     return None if given in {".", ".."} else given
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a reply asks to wait; None where it does not, or says it oddly."""
+    try:
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return min(seconds, _LONGEST_WAIT) if math.isfinite(seconds) and seconds > 0 else None

@@ -20,7 +20,6 @@ from sqlbatch.batches.events import Activity, Loaded, Transferring
 from sqlbatch.batches.parse_results import LONGEST_LINE, UNREADABLE, as_text, lines_sql, parse_results
 from sqlbatch.batches.providers import BLOCKING_CODES
 from sqlbatch.batches.transfer import input_name, transfers
-from sqlbatch.db.files import size_of
 from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, ProviderUnreachable
 
 if TYPE_CHECKING:
@@ -36,18 +35,12 @@ if TYPE_CHECKING:
 # Makes, from an endpoint and the canonical returned columns, SQL over an answer's `content` and `vector` that is NULL
 # where it has the asked-for shape, and says what is wrong otherwise.
 Check: TypeAlias = "Callable[[str, str], str]"
-# A finished batch with its result files, or with what the provider says of one that failed.
-_Brought: TypeAlias = "tuple[Ended, Fetched | ProviderBatch]"
 
 # The files of so many batches are downloaded before they are loaded: DuckDB compresses results 122,880 at a time, so
 # loading a few batches together is half the work of loading them one by one, and takes little of the disk.
 WAVE = 8
-# Bytes of result files that are loaded together: their contents, and DuckDB's work on them, fit in its memory.
-TOGETHER = 500_000_000
 # What is released because we had deleted the input file: nothing is to be waited for.
 FENCED = "fenced"
-# At least half of a job's first results must be usable, for the prompt or the returned columns may be wrong.
-FIRST_RESULTS = 1_000
 _MISSING = {"outcome": "retryable", "code": "missing", "message": "in neither result file"}
 _GONE = {
     "outcome": "failed",
@@ -105,9 +98,9 @@ def load_ended(
 def _wave(
     database: Database, api: BatchAPI, batches: list[Ended], spool: Path, check: Check
 ) -> Iterator[Transferring | Activity | LoadedBatch | BaseException]:
-    brought: list[_Brought] = []
+    brought: list[download.Brought] = []
     try:
-        for end in transfers("download", [partial(_bring, api, spool, batch) for batch in batches], None):
+        for end in transfers("download", [partial(download.bring, api, spool, batch) for batch in batches], None):
             if isinstance(end, Transferring):
                 yield end
             elif end.result is not None:
@@ -124,38 +117,12 @@ def _wave(
                 path.unlink(missing_ok=True)
 
 
-def _bring(api: BatchAPI, spool: Path, batch: Ended, progress: Callable[[int], None]) -> _Brought:
-    if batch.status != "failed":
-        if batch.looks:
-            batch = download.look_again(api, batch)
-        return batch, download.fetch(api, batch, spool, progress)
-    told = api.retrieve(batch.provider_id)
-    download.fetch_input(api, batch, told, spool)
-    return batch, told
-
-
-def groups(brought: list[tuple[Ended, Fetched]]) -> Iterator[list[tuple[Ended, Fetched]]]:
-    """Yield batches that can be loaded together: they ask the same way, and have at most TOGETHER bytes to read."""
-    group: list[tuple[Ended, Fetched]] = []
-    size = 0
-    for each in sorted(brought, key=lambda each: each[0].kind):
-        # Files of a batch that another process has loaded meanwhile may be gone.
-        own = sum(size_of(str(path))[0] or 0 for path in each[1].files)
-        if group and (size + own > TOGETHER or each[0].kind != group[0][0].kind):
-            yield group
-            group, size = [], 0
-        group.append(each)
-        size += own
-    if group:
-        yield group
-
-
 def _load(
-    database: Database, spool: Path, brought: list[_Brought], check: Check
+    database: Database, spool: Path, brought: list[download.Brought], check: Check
 ) -> Iterator[LoadedBatch | BaseException]:
     """Load the downloaded batches, together where possible, and yield what became of each."""
     alone = [each for each in brought if not isinstance(each[1], Fetched)]
-    for group in groups([(batch, files) for batch, files in brought if isinstance(files, Fetched)]):
+    for group in download.groups([(batch, files) for batch, files in brought if isinstance(files, Fetched)]):
         try:
             done = load_together(database, group, check)
         except DatabaseLocked:
@@ -342,14 +309,6 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Pat
         return _counted(session, batch)
 
     return database.write(write)
-
-
-def first_results(session: Session, job_id: int) -> tuple[int, int] | None:
-    """Return how many results a job has and how many are usable; None where that is decided, or cannot be yet."""
-    if not session.run("results.unjudged", {"job_id": job_id, "first": FIRST_RESULTS}):
-        return None
-    results, usable = session.run("results.tried", {"job_id": job_id})[0]
-    return (results, usable) if results >= FIRST_RESULTS else None
 
 
 def _same(first: BatchError | None) -> dict[str, object]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # This many batches are sent before the open ones are looked at again, so that ended ones are loaded meanwhile.
 WAVE = 8
+# At least half of a job's first results must be usable, for the prompt or the returned columns may be wrong.
+FIRST_RESULTS = 1_000
 # The files of this many batches that the provider has not validated yet are kept; others are fetched back at need.
 KEPT_FILES = 16
 
@@ -88,10 +90,12 @@ def load_ended(context: StepContext) -> Iterator[Event]:
 
 def check_failure_rate(context: StepContext) -> Iterator[Event]:
     """Send nothing more where most of a job's first results cannot be used; decided once, whoever loaded them."""
-    first = context.database.read(lambda session: results.first_results(session, context.job_id))
-    if first is None:
+    asked = {"job_id": context.job_id}
+    if not context.database.read(lambda session: session.run("results.unjudged", asked | {"first": FIRST_RESULTS})):
         return
-    loaded, usable = first
+    loaded, usable = context.database.read(lambda session: session.run("results.tried", asked))[0]
+    if loaded < FIRST_RESULTS:
+        return
     reason = f"failing: only {usable:,} of the first {loaded:,} results could be used"
     failing = 2 * usable < loaded
     if submit.judge(context.database, context.job_id, failing=failing, reason=reason) and failing:

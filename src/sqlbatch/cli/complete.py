@@ -12,7 +12,7 @@ from sqlbatch import config, options
 from sqlbatch.batches.providers import known
 from sqlbatch.db import jobs as state
 from sqlbatch.db import price_library
-from sqlbatch.query.request import ENDPOINTS
+from sqlbatch.query.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,8 @@ import duckdb
 from sqlbatch import display
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidSettings
+from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.query.request import read_returns
 from sqlbatch.query.target import label_column, parse_target
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from sqlbatch.db.sql import quote_literal, statement
 from sqlbatch.functions.collect import ASK
 from sqlbatch.functions.find import VALUE
 from sqlbatch.functions.syntax import columns_in
+from sqlbatch.query.endpoints import endpoint_of, returns_of
 from sqlbatch.query.enrichment import CHAT, parameters
-from sqlbatch.query.request import call_of, endpoint_of, input_of, returns_of
+from sqlbatch.query.request import call_of, input_of
 from sqlbatch.returns import parse_returns
 
 if TYPE_CHECKING:

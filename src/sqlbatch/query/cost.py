@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch import clock
 from sqlbatch.db import price_library, prices
 from sqlbatch.errors import InvalidSettings
+from sqlbatch.query.endpoints import endpoint_of
 from sqlbatch.query.enrichment import parameters
-from sqlbatch.query.request import CAPS, EXPLICIT_CACHE, bills_input_only, endpoint_of, output_cap
+from sqlbatch.query.request import CAPS, EXPLICIT_CACHE, bills_input_only, output_cap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

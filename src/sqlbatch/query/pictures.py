@@ -11,7 +11,7 @@ from sqlbatch import clock
 from sqlbatch.db.files import in_parts, read_with, size_of
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidPrompt, InvalidSettings
-from sqlbatch.query.request import endpoint_of
+from sqlbatch.query.endpoints import endpoint_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

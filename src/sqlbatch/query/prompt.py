@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidPrompt, did_you_mean
+from sqlbatch.query.endpoints import endpoint_of
 from sqlbatch.query.pictures import IMAGE_INFO, check_columns
-from sqlbatch.query.request import endpoint_of, input_of
+from sqlbatch.query.request import input_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,0 +1,109 @@
+"""The command show: one job, its failures, one of its requests."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sqlbatch import display, maintenance
+from sqlbatch.cli import options as opt
+from sqlbatch.cli.app import app
+from sqlbatch.cli.follow import at, existing
+from sqlbatch.db import jobs as state
+from sqlbatch.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.jobs import JobRow
+
+Failures = Annotated[
+    bool,
+    typer.Option("--failures", help="Why requests failed, and for which rows; with --json each request."),
+]
+Most = Annotated[
+    int,
+    typer.Option(
+        "--limit",
+        metavar="N",
+        min=1,
+        help="How many of them.  \\[default: 20]",
+        show_default=False,
+    ),
+]
+RequestOption = Annotated[
+    str | None,
+    typer.Option("--request", metavar="CUSTOM_ID", help="Print one request and what came back for it, as JSON."),
+]
+RequestFiles = Annotated[
+    Path | None, typer.Option("--request-files", metavar="DIR", help="Write the request files as they are sent.")
+]
+
+
+@app.command()
+def show(
+    job: opt.JobArgument = None,
+    db: opt.Db = None,
+    failures: Failures = False,
+    limit: Most = 20,
+    request: RequestOption = None,
+    request_files: RequestFiles = None,
+    as_json: opt.Json = False,
+) -> int:
+    """Show a job: its state, batches, tokens, cost, and failures by reason.
+
+    Example: sqlbatch show movie_tags --failures
+    """
+    if sum((failures, request is not None, request_files is not None)) > 1:
+        raise InvalidSettings("--failures, --request and --request-files are three things to show: give one of them")
+    database = existing(db)
+    with database.session() as session:
+        found = state.find(session, job)
+        if request is not None:
+            display.print_json(maintenance.show_request(session, found, request))
+            return display.Exit.DONE
+        if failures:
+            if as_json:
+                listed = maintenance.failed_requests(session, found, limit)
+                display.print_json([each.as_dict() for each in listed])
+            else:
+                display.show_failures(found, maintenance.failure_reasons(session, found), limit)
+            return display.Exit.DONE
+    if request_files is not None:
+        return _write_files(database, found, request_files, as_json=as_json)
+    _show(database, found, as_json=as_json)
+    return display.Exit.DONE
+
+
+def _write_files(database: Database, job: JobRow, folder: Path, *, as_json: bool) -> int:
+    paths = maintenance.write_request_files(database, job, folder)
+    if as_json:
+        display.print_json([str(path) for path in paths])
+    else:
+        for path in paths:
+            display.out().print(display.plain(str(path)), soft_wrap=True)
+    return display.Exit.DONE
+
+
+def _show(database: Database, job: JobRow, *, as_json: bool) -> None:
+    with database.session() as session:
+        batches = state.batches(session, job.job_id)
+        failures = state.failures(session, job.job_id)
+        billed = state.billed(session, job.job_id)
+        again = state.tried_again(session, job.job_id)
+    if as_json:
+        display.print_json(
+            display.job_json(job, at(database), billed)
+            | {
+                "batches": [
+                    batch.as_dict() | {"says": display.batch_in_words(batch, sending=display.sends(job))}
+                    for batch in batches
+                ]
+            }
+            | {"not_at_once": [asdict(each) for each in again]}
+            | {"failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures]}
+        )
+    else:
+        display.show_job(job, batches, failures, billed, again, at(database))
