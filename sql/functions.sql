@@ -47,9 +47,16 @@ CREATE OR REPLACE {temporary} MACRO {schema}ai_extract(input, fields, instructio
     CASE WHEN typeof(fields) NOT LIKE 'STRUCT%'
          THEN to_json(map_from_entries(list_transform(fields::VARCHAR[], lambda sqlbatch_f: struct_pack(k := sqlbatch_f, v := 'VARCHAR'))))::VARCHAR
          ELSE regexp_replace(to_json(fields)::VARCHAR, '":"[^"]*[ ?][^"]*"', '":"VARCHAR"', 'g') END, on_error);
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_columns(sqlbatch_r) AS
+  to_json(map_from_entries(list_zip(
+    list_transform(regexp_extract_all(sqlbatch_r, '(?:^|,)\s*("[^"]+"|\w+)\s+((?:[^,()]|\([^()]*\))+)', 1), lambda sqlbatch_n: trim(sqlbatch_n, '"')),
+    list_transform(regexp_extract_all(sqlbatch_r, '(?:^|,)\s*("[^"]+"|\w+)\s+((?:[^,()]|\([^()]*\))+)', 2), lambda sqlbatch_t:
+      regexp_replace(regexp_replace(sqlbatch_t, '(?i)\s+(NOT\s+NULL|COMMENT|CHECK)\b.*$', ''), '(?i)^ENUM\s*\([^()]*\)', 'VARCHAR')))))::VARCHAR;
 CREATE OR REPLACE {temporary} MACRO {schema}ai_complete(input, instructions := NULL, "returns" := NULL, model := NULL, on_error := 'null', params := NULL) AS
   {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_complete', instructions := instructions, "returns" := "returns",
-    model := model, params := params))::VARCHAR, {schema}sqlbatch_text(input), to_json(coalesce("returns", 'VARCHAR'))::VARCHAR, on_error);
+    model := model, params := params))::VARCHAR, {schema}sqlbatch_text(input),
+    CASE WHEN regexp_matches("returns", '(?i)^\s*("[^"]+"|\w+)\s+[a-z]') AND NOT regexp_matches("returns", '(?i)^\s*\w+\s+(not|check|comment|precision|with|without)\b')
+         THEN {schema}sqlbatch_columns("returns") ELSE to_json(coalesce("returns", 'VARCHAR'))::VARCHAR END, on_error);
 CREATE OR REPLACE {temporary} MACRO {schema}ai_score(input, criterion, model := NULL, on_error := 'null', params := NULL) AS
   {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_score', criterion := criterion, model := model, params := params))::VARCHAR,
     {schema}sqlbatch_text(input), '"DOUBLE"', on_error);

@@ -51,6 +51,7 @@ class AskOptions(TypedDict, total=False):
     base_url: str | None
     limit: int | None
     policy: str | None
+    dialect: str | None
     fresh: bool | None
 
 
@@ -92,8 +93,9 @@ def enrich(
     table or RecordBatchReader, a list of dicts. `db` is a path, or a connection of yours, which is not closed; the
     query then finds its temporary tables and registered DataFrames. You are never prompted: what may cost more than a
     dollar, or has no known price, needs `max_cost`, the dollars that the job may cost at most with its retries, or
-    `yes=True`. Raises InvalidSettings where it needs them or may cost more, InvalidEnrichment where the ask is wrong,
-    ProviderError where the provider cannot be reached.
+    `yes=True`. Of a query that calls AI functions, `policy` is balanced, lean or fuse; `dialect` is the query's SQL:
+    duckdb, snowflake, bigquery or databricks. Raises InvalidSettings where it needs them or may cost more,
+    InvalidEnrichment where the ask is wrong, ProviderError where the provider cannot be reached.
     """
     database, asked = _ask(query, given, max_attempts)
     _refuse_memory(database, asked)
@@ -143,7 +145,7 @@ def preview(
     _refuse_memory(database, asked)
     fresh = bool(given.get("fresh"))
     run.recover_interrupted(database)
-    if isinstance(query, str) and mentions_calls(asked.enrichment.query):
+    if _rows(query) is None and mentions_calls(asked.enrichment.query):
         with plan_previews.prepared(
             database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh
         ) as planned:
@@ -223,4 +225,5 @@ def _prepared(
         max_attempts=asked.max_attempts,
         max_cost=max_cost,
         handed_over=_rows(query),
+        notes=asked.notes,
     )

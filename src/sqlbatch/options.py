@@ -28,6 +28,7 @@ from sqlbatch.errors import (
     InvalidTarget,
     did_you_mean,
 )
+from sqlbatch.functions.dialects import DIALECTS, translate
 from sqlbatch.query.endpoints import check_params, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
 from sqlbatch.query.pictures import check_detail
@@ -50,6 +51,7 @@ class EnrichOptions:
     provider: Provider
     into: str | None
     max_attempts: int
+    notes: tuple[str, ...] = ()
 
 
 def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
@@ -112,6 +114,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         raise InvalidOption("--lean and --fuse are two ways to plan a query: give one of them")
     if policy is not None and policy not in POLICIES:
         raise InvalidOption(f"policy {policy}: {did_you_mean(str(policy), POLICIES)}")
+    query, notes = _translated(source.query, option("dialect"))
     detail = option("image_detail")
     images = tuple(option("image", ()))
     if detail is not None and not images:
@@ -119,7 +122,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
     check_detail(endpoint, detail)
     structured = _structured(provider, source, given)
     enrichment = Enrichment(
-        query=source.query,
+        query=query,
         returns=returns_of(endpoint, _returns(source, given), model, values, structured).text,
         prompt=prompt,
         instructions=instructions,
@@ -136,7 +139,17 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         policy=policy,
         structured=None if structured is Structured.JSON_SCHEMA else structured.value,
     )
-    return EnrichOptions(enrichment, provider, option("into") or source.stem, attempts)
+    return EnrichOptions(enrichment, provider, option("into") or source.stem, attempts, notes)
+
+
+def _translated(query: str, dialect: str | None) -> tuple[str, tuple[str, ...]]:
+    """Return a query as DuckDB's SQL, which a job keeps whatever sqlglot makes of it later, and what to tell of it."""
+    if dialect is None or dialect.casefold() == "duckdb":
+        return query, ()
+    if dialect.casefold() not in DIALECTS:
+        raise InvalidOption(f"dialect {dialect}: {did_you_mean(dialect, ('duckdb', *DIALECTS))}")
+    translated = translate(query, dialect.casefold())
+    return translated.sql, (translated.note,) if translated.note else ()
 
 
 def _structured(provider: Provider, source: Source, given: Mapping[str, Any]) -> Structured:

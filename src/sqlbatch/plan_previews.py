@@ -68,7 +68,9 @@ def prepared(
     with scratch_file(database) as scratch:
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             name = scratch_name(scratch)
-            planned = plan_query(session, enrichment, name, provider.max_bytes, fresh=fresh, sample=wanted)
+            planned = plan_query(
+                session, enrichment, name, provider.max_bytes, fresh=fresh, sample=wanted, at_random=sample is not None
+            )
             ready = None
             if planned is not None:
                 target, factor = Target("main", "sqlbatch_preview"), 1.0 if provider.paid else 0.0

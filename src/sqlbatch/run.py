@@ -88,11 +88,13 @@ def prepared(
     max_attempts: int = 3,
     max_cost: float | None = None,
     handed_over: object = None,
+    notes: tuple[str, ...] = (),
 ) -> Iterator[Prepared]:
     """Compile and quote an enrichment for the block; the scratch file is deleted at its end.
 
-    `handed_over` are rows instead of the query's: a relation, a DataFrame and the like (`sqlbatch.query.rows`).
-    Raises InvalidEnrichment where the request is wrong, DatabaseError where the database cannot be read.
+    `notes` are told with the quote. `handed_over` are rows instead of the query's: a relation, a DataFrame and the like
+    (`sqlbatch.query.rows`). Raises InvalidEnrichment where the request is wrong, DatabaseError where the database
+    cannot be read.
     """
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     with scratch_file(database) as scratch:
@@ -115,7 +117,8 @@ def prepared(
                 quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
                 quote = with_cost(session, quote, enrichment, compiled, factor)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
-        quote = replace(quote, batches=batches, target=quote.target if target else "enriched_<job>")
+        named_target = quote.target if target else "enriched_<job>"
+        quote = replace(quote, batches=batches, target=named_target, notes=(*notes, *quote.notes))
         yield Prepared(
             enrichment, returns, provider, target, compiled, quote, scratch, fresh, replacing, max_attempts, max_cost
         )

@@ -121,6 +121,7 @@ def _prepared(
             replacing=replacing,
             max_attempts=asked.max_attempts,
             max_cost=max_cost,
+            notes=asked.notes,
         )
     )
 
@@ -166,6 +167,8 @@ def preview(
     taken = run.recover_interrupted(database)
     if taken:
         display.info(f"{taken:,} answers of an earlier preview, which was interrupted, are stored")
+    for note in asked.notes:
+        display.info(f"note: {note}")
     if mentions_calls(asked.enrichment.query):
         planned = plan_previews.prepared(
             database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=asking.fresh

@@ -139,6 +139,10 @@ class Asking:
     ] = False
     lean: Annotated[bool, flag("--lean", "AI functions: ask least, one filter after the other.", rare=True)] = False
     fuse: Annotated[bool, flag("--fuse", "AI functions: ask in the fewest rounds of batches.", rare=True)] = False
+    dialect: Annotated[
+        str | None,
+        option("--dialect", "NAME", "The query's SQL: snowflake, bigquery or databricks.", rare=True, default="duckdb"),
+    ] = None
 
     def given(self) -> dict[str, Any]:
         """Return the options by their names, as `options.enrich_options` takes them; None is what was not given."""

@@ -67,11 +67,12 @@ def plan_query(
     *,
     fresh: bool = False,
     sample: int | None = None,
+    at_random: bool = False,
 ) -> PlannedQuery | None:
     """Plan a query and lay down its sources and the requests of its first stage in the attached database `scratch`.
 
-    Returns None for a query without calls. With `sample` its largest source has no more rows than that. Raises
-    InvalidEnrichment for what cannot be planned.
+    Returns None for a query without calls. With `sample` no source has more rows than that, the first ones or any
+    (`at_random`). Raises InvalidEnrichment for what cannot be planned.
     """
     if not mentions_calls(enrichment.query):
         return None
@@ -84,7 +85,10 @@ def plan_query(
     def keep(source: Source) -> str:
         # A write hidden in a source is refused before it runs.
         bind(session, source.query)
-        query = source.query if sample is None else f"SELECT * FROM ({source.query}) LIMIT {sample}"
+        query = source.query
+        if sample is not None:
+            some = f"USING SAMPLE reservoir({sample} ROWS)" if at_random else f"LIMIT {sample}"
+            query = f"SELECT * FROM ({source.query}) {some}"
         table = f"{scratch}.main.src_{source.number}"
         with session.keeping_row_order(keep=True):
             session.run("functions.keep", scratch=scratch, number=str(source.number), query=query)

@@ -34,6 +34,7 @@ FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
     "limit": int,
     "max_attempts": int,
     "policy": str,
+    "dialect": str,
 }
 
 
