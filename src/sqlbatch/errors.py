@@ -15,7 +15,8 @@ SqlbatchError                   anything sqlbatch says no to; exit code 1
 │   ├── ProviderUnreachable     no answer, a lost one, or one of 408, 409, 425, 429, 5xx; passes by itself
 │   └── ProviderRefused         a certain no: any other 4xx
 ├── JobError                    the job cannot go on as asked
-└── ServerError                 the Batch API server cannot start
+├── ServerError                 the Batch API server cannot start
+└── ViewError                   the page of `sqlbatch view` cannot be served
 """
 
 from __future__ import annotations
@@ -115,6 +116,10 @@ class JobError(SqlbatchError):
 
 class ServerError(SqlbatchError):
     """The Batch API server cannot start."""
+
+
+class ViewError(SqlbatchError):
+    """The page cannot be served."""
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

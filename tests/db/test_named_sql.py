@@ -177,6 +177,8 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
         places["query"] = "SELECT 1 AS a, NULL::VARCHAR AS sqlbatch_failed"
     if name == "database.append_results":
         places["source"] = "SELECT uuid() AS custom_id, 'batch' AS source, 'failed' AS outcome"
+    if name == "view.asking":
+        places["row"] = "struct_pack(a := r.a)"
     if name == "target.drop_source":
         places["source"] = "src_1_1"
     if name == "target.has_snapshot":

@@ -37,6 +37,7 @@ BRIEFLY = {
     "cancel": "Stop a job; answers received so far are kept.",
     "load": "Write partial results, or load result files.",
     "query": "Run your own SQL on the database.",
+    "view": "Look at jobs, tables and answers in the browser.",
     "costs": "Print what was spent, by month, job or model.",
     "prices": "List what models cost in batches.",
     "functions": "List the AI functions of SQL, or install them.",
@@ -126,7 +127,7 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
 
 # The order of a first visit: ask, follow, read.
 ORDER = (
-    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "costs",
+    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "view", "costs",
     "prices", "functions", "prune", "config", "serve",
 )  # fmt: skip
 

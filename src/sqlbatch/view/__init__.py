@@ -1,0 +1,1 @@
+"""The page that `sqlbatch view` opens: jobs, tables, reviews and spending, on this computer only."""

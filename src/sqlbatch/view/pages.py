@@ -1,0 +1,258 @@
+"""The pages of jobs: all of them, one with its batches, why requests failed, and one request in full."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch import clock, display, maintenance
+from sqlbatch.batches import render
+from sqlbatch.batches.providers import label
+from sqlbatch.db import jobs as state
+from sqlbatch.db.sql import quote_identifier
+from sqlbatch.display.job import job_facts
+from sqlbatch.query import target
+from sqlbatch.query.cost import in_dollars
+from sqlbatch.view.site import NotFound, address, part
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from sqlbatch.db.jobs import BatchRow, JobRow
+    from sqlbatch.db.session import Session
+    from sqlbatch.view.site import Site
+
+# Failed requests on a page: each is shown with all of its body.
+FAILURES = 20
+# Jobs on the first page; the newest come first.
+JOBS = 100
+# Characters of a text in a request's body that are shown: a picture in base64 has a million.
+LONGEST_TEXT = 4_000
+# Requests that have to be done before their speed tells when the rest will be.
+ENOUGH = 5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: `done` are requests that the provider has done and that are not loaded yet.
+
+    `left` says in words when the rest will be done; None where the job is not open.
+    """
+
+    answered: int
+    failed: int
+    done: int
+    total: int
+    left: str | None
+
+    @property
+    def percent(self) -> float:
+        """The part of the requests that is done, in hundredths."""
+        return 100 * (self.answered + self.failed + self.done) / self.total if self.total else 100
+
+    def width(self, count: int) -> float:
+        """Return the width of a part of the bar, which is 1000 wide."""
+        return round(1000 * count / self.total, 2) if self.total else 0
+
+
+def jobs(site: Site, request: Request) -> Response:
+    """Return the page of all jobs."""
+
+    def read(session: Session) -> list[dict[str, Any]]:
+        found = state.rows(session)[:JOBS]
+        spent = state.spent(session, [job.job_id for job in found])
+        return [_summary(site, session, job, spent.get(job.job_id, 0.0)) for job in found]
+
+    listed = site.database.read(read)
+    return site.render(request, "jobs.html", {"jobs": listed, "live": any(each["job"].open for each in listed)})
+
+
+def _summary(site: Site, session: Session, job: JobRow, dollars: float | None) -> dict[str, Any]:
+    return {
+        "job": job,
+        # The counts and the bar say the rest.
+        "says": display.status_in_words(job) if job.error or job.status not in {"running", "done"} else None,
+        "next": display.next_step(job, site.at),
+        "where": "local (offline)" if job.provider == "local" else label(job.provider, job.base_url),
+        "cost": "no price known" if dollars is None else in_dollars(0.0 if job.provider == "local" else dollars),
+        "progress": _progress(session, job),
+        "table": table_path(session, job.target),
+    }
+
+
+def table_path(session: Session, name: str) -> str | None:
+    """Return the path of a table's or view's page, None where there is none of this name."""
+    named = target.parse_target(name, session.catalog)
+    found = session.run("target.find", {"catalog": session.catalog, "schema": named.schema, "name": named.name})
+    return f"/tables/{part(named.schema)}/{part(named.name)}" if found else None
+
+
+def _progress(session: Session, job: JobRow) -> Progress:
+    if not job.open:
+        return Progress(job.answered, job.failed, 0, job.requests, None)
+    done, began, stages = session.run("view.under_way", {"job_id": job.job_id})[0]
+    done = min(done, job.pending)
+    left = _left(job, done, began, several=stages > 1)
+    return Progress(job.answered, job.failed, done, job.requests, left)
+
+
+def _left(job: JobRow, done: int, began: datetime | None, *, several: bool) -> str:
+    """Return when the rest of a job will be done, as far as its speed so far tells."""
+    if job.status == "blocked":
+        return "waiting"
+    settled = job.answered + job.failed + done - job.reused
+    seconds = (clock.now() - began).total_seconds() if began is not None else 0.0
+    if settled < ENOUGH or seconds < 1:
+        return "too early to say when; a batch may take up to 24 hours" if job.provider != "local" else "starting"
+    rest = seconds / settled * (job.pending - done)
+    return f"about {_duration(rest)} left" + (" of the requests known so far" if several else "")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return display.counted(max(round(seconds), 1), "second")
+    if seconds < 5_400:
+        return display.counted(round(seconds / 60), "minute")
+    return display.counted(round(seconds / 3_600), "hour")
+
+
+def job(site: Site, request: Request) -> Response:
+    """Return the page of one job."""
+
+    def read(session: Session) -> dict[str, Any]:
+        found = _find(session, request)
+        billed, again = state.billed(session, found.job_id), state.tried_again(session, found.job_id)
+        facts = job_facts(found, billed, again, site.at)
+        asked = json.loads(found.enrichment)
+        return {
+            **_summary(site, session, found, state.spent(session, [found.job_id]).get(found.job_id, 0.0)),
+            "facts": {name: facts[name] for name in facts if name not in {"job", "next", "status"}},
+            "asked": {name: asked.get(name) for name in ("instructions", "prompt", "returns") if asked.get(name)},
+            "batches": [_batch(found, each) for each in state.batches(session, found.job_id)],
+            "failures": maintenance.failure_reasons(session, found) if found.failed else [],
+            "live": found.open,
+        }
+
+    return site.render(request, "job.html", site.database.read(read))
+
+
+def _batch(job: JobRow, batch: BatchRow) -> dict[str, Any]:
+    return {
+        "batch": batch,
+        "name": batch.provider_id or batch.batch_id,
+        "says": display.batch_in_words(batch, sending=display.sends(job)),
+    }
+
+
+def _find(session: Session, request: Request) -> JobRow:
+    name = request.path_params["job"]
+    if not (name.isascii() and name.isdigit()):
+        raise NotFound(f"there is no job {name[:50]}")
+    return state.find(session, name)
+
+
+def failures(site: Site, request: Request) -> Response:
+    """Return the page of a job's failed requests, of one reason or of all: rows, request and raw reply."""
+    code, page = request.query_params.get("code"), number(request.query_params.get("page"), 1)
+
+    def read(session: Session) -> dict[str, Any]:
+        found = _find(session, request)
+        wanted = {"job_id": found.job_id, "code": code, "most": FAILURES, "skip": (page - 1) * FAILURES}
+        failed = session.run("view.failed", wanted)
+        ids = [row[0] for row in failed]
+        rows = _asking(session, found, ids)
+        bodies, missing = render.bodies(session, ids, job_id=found.job_id)
+        sent = {custom_id: _shortened(json.loads(body)) for custom_id, _, body in bodies}
+        return {
+            "job": found,
+            "code": code,
+            "page": page,
+            "reasons": state.failures(session, found.job_id),
+            "failures": [
+                {
+                    "custom_id": custom_id,
+                    "code": why,
+                    "message": message,
+                    "raw": _parsed(raw),
+                    "rows": rows.get(custom_id),
+                    "body": sent.get(custom_id),
+                    "missing": missing.get(custom_id),
+                }
+                for custom_id, why, message, raw in failed
+            ],
+        }
+
+    values = site.database.read(read)
+    path = f"/jobs/{values['job'].job_id}/failures"
+    of = sum(count for why, count, _ in values["reasons"] if code is None or why == code)
+    values["of"] = of
+    values["before"] = address(path, code=code, page=page - 1 if page > 2 else None) if page > 1 else None
+    values["after"] = address(path, code=code, page=page + 1) if page * FAILURES < of else None
+    return site.render(request, "failures.html", values)
+
+
+def _asking(session: Session, job: JobRow, ids: list[str]) -> dict[str, tuple[int, list[tuple[int, Any]]]]:
+    """Return how many rows ask for some requests, and the first few of each, where the job's rows are kept."""
+    if not ids or not target.has_snapshot(session, job.job_id):
+        return {}
+    table = f"{quote_identifier(session.catalog)}.sqlbatch.rows_{job.job_id}"
+    columns = [(name, kind) for name, kind, *_ in session.sql(f"DESCRIBE {table}") if name != "sqlbatch_row"]
+    texts = ", ".join(f"{quote_identifier(name)} := {_text(name, kind)}" for name, kind in columns)
+    found = session.run("view.asking", {"ids": ids}, job=str(job.job_id), row=f"struct_pack({texts})")
+    return {
+        custom_id: (count, [(place, json.loads(values)) for place, values in zip(places, rows, strict=True)])
+        for custom_id, count, places, rows in found
+    }
+
+
+def _text(name: str, kind: str) -> str:
+    """Return SQL of a short text of a row's value, for its page."""
+    column = f"r.{quote_identifier(name)}"
+    if "BLOB" in kind:
+        return f"CASE WHEN {column} IS NOT NULL THEN 'bytes' END"
+    return f"left({column}::VARCHAR, {LONGEST_TEXT})"
+
+
+def one_request(site: Site, request: Request) -> Response:
+    """Return the page of one request: what was sent, and all that came back."""
+
+    def read(session: Session) -> dict[str, Any]:
+        found = _find(session, request)
+        shown = maintenance.show_request(session, found, request.path_params["custom_id"])
+        return {"job": found, "rows": _asking(session, found, [str(shown["custom_id"])]), "request": _shortened(shown)}
+
+    return site.render(request, "request.html", site.database.read(read))
+
+
+def _shortened(value: Any) -> Any:
+    """Return a JSON value with its long texts cut."""
+    if isinstance(value, str):
+        cut = len(value) - LONGEST_TEXT
+        return value if cut <= 0 else f"{value[:LONGEST_TEXT]}… ({cut:,} characters more)"
+    if isinstance(value, dict):
+        return {name: _shortened(each) for name, each in value.items()}
+    return [_shortened(each) for each in value] if isinstance(value, list) else value
+
+
+def _parsed(raw: str | None) -> Any:
+    try:
+        return None if raw is None else _shortened(json.loads(raw))
+    except ValueError:
+        return _shortened(raw)
+
+
+def number(text: str | None, default: int) -> int:
+    """Return a whole number above 0 of an address, or the default."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() and int(text[:12]) > 0 else default
+
+
+READ = {
+    "/": jobs,
+    "/jobs/{job}": job,
+    "/jobs/{job}/failures": failures,
+    "/jobs/{job}/requests/{custom_id}": one_request,
+}

@@ -1,0 +1,108 @@
+"""Who may use the page: this computer, under its own name, with the token; and what a page may do in the browser."""
+
+from __future__ import annotations
+
+import hmac
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.responses import PlainTextResponse, RedirectResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# The parameter of the address that carries the token.
+TOKEN = "token"  # noqa: S105 (its name, not the token)
+# Nothing from elsewhere is loaded, nothing in the page itself runs, and no other page can frame this one.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # With no-referrer a browser would send `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_READING = {"GET", "HEAD"}
+
+
+class Gate:
+    """Middleware that lets through who has the token, and gives every reply the headers of HEADERS.
+
+    A request has to name this computer as its host, so that no web page reaches it under a name of its own that leads
+    here; one that writes has to come from a page of ours.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, port: int) -> None:
+        self._app = app
+        self._token = token
+        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        # Cookies are shared by all ports of a host, so each page has one of its own.
+        self._cookie = f"sqlbatch_view_{port}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, refuse it, or take the token out of its address into a cookie."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                more = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message.get("headers", []), *more]
+            await send(message)
+
+        reply = self._answer(scope)
+        await (self._app if reply is None else reply)(scope, receive, send_with_headers)
+
+    def _answer(self, scope: Scope) -> Response | None:
+        """Return the reply to a request that does not get through, None for one that does."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get("host", "").lower()
+        if host not in self._hosts:
+            return PlainTextResponse("This page answers on this computer only, as 127.0.0.1 or localhost.", 403)
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = [value for name, value in query if name == TOKEN]
+        if given and scope["method"] in _READING and self._is_token(given[-1]):
+            return self._remember(scope, query)
+        if not self._is_token(_cookies(headers).get(self._cookie, "")):
+            return PlainTextResponse("Open the address that sqlbatch view printed: it has the token.", 403)
+        if scope["method"] not in _READING and not _is_from_here(headers, host):
+            return PlainTextResponse("A change has to come from a page of sqlbatch view itself.", 403)
+        return None
+
+    def _is_token(self, text: str) -> bool:
+        return hmac.compare_digest(text.encode(), self._token.encode())
+
+    def _remember(self, scope: Scope, query: list[tuple[str, str]]) -> Response:
+        """Put the token into a cookie, and send the browser to the same address without it."""
+        rest = urlencode([(name, value) for name, value in query if name != TOKEN])
+        # Two slashes at the beginning would name another host.
+        path = "/" + scope["path"].lstrip("/\\")
+        reply = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
+        # Strict would keep the cookie from the redirect itself where another program's link was followed.
+        reply.set_cookie(self._cookie, self._token, httponly=True, samesite="lax", path="/")
+        return reply
+
+
+def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(headers.get("cookie", "")).items()}
+    except CookieError:
+        return {}
+
+
+def _is_from_here(headers: Mapping[str, str], host: str) -> bool:
+    """Whether a request that writes was made by a page of ours; a browser says so in one of two headers."""
+    if "origin" in headers:
+        return headers["origin"].lower() == f"http://{host}"
+    return headers.get("sec-fetch-site") == "same-origin"

@@ -1,0 +1,98 @@
+"""What all pages share: the database, the templates, and how values are written in them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from sqlbatch.display import counted
+from sqlbatch.errors import SqlbatchError
+from sqlbatch.query.cost import in_dollars
+from sqlbatch.view.security import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from sqlbatch.db.database import Database
+
+
+# Pages that every page links to, by the first part of their path.
+LINKS: tuple[tuple[str, str], ...] = ()
+
+
+class NotFound(SqlbatchError):
+    """There is no such page."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all pages share.
+
+    `at` is the option that a command needs to find the database, `reviewer` who reviews unless the page says who.
+    """
+
+    database: Database
+    at: str
+    reviewer: str
+    token: str = field(repr=False)
+    port: int
+
+    def render(self, request: Request, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
+        """Return a page, with its values escaped."""
+        shared = {
+            "database": self.database.name,
+            "path": request.url.path,
+            "links": LINKS,
+            "share": self._share(request),
+        }
+        return HTMLResponse(_templates().get_template(template).render({**shared, **values}), status)
+
+    def _share(self, request: Request) -> str:
+        """Return the address of a page as a colleague on this computer can open it."""
+        query = f"{request.url.query}&" if request.url.query else ""
+        return f"http://{request.url.netloc}{request.url.path}?{query}{TOKEN}={self.token}"
+
+
+def address(path: str, /, *pairs: tuple[str, object], **more: object) -> str:
+    """Return a path with parameters; those that are None or empty are left out."""
+    given = [(name, value) for name, value in (*pairs, *more.items()) if value is not None and value not in ("", False)]
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def part(text: object) -> str:
+    """Return a text as one part of a path."""
+    return quote(str(text), safe="")
+
+
+@functools.cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("sqlbatch.view"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": lambda value: "" if value is None else f"{value:,}",
+        "dollars": lambda value: "unknown" if value is None else in_dollars(value),
+        "moment": _moment,
+        "counted": counted,
+        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+        "part": part,
+    }
+    return environment
+
+
+def _moment(time: datetime | None) -> str:
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M} UTC"
