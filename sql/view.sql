@@ -23,3 +23,66 @@ SELECT a.custom_id::VARCHAR, count(*), min_by(r.sqlbatch_row, r.sqlbatch_row, 3)
 FROM sqlbatch.asks_{job} a JOIN sqlbatch.rows_{job} r ON r.sqlbatch_row = a.sqlbatch_row
 WHERE a.custom_id IN (SELECT unnest($ids::UUID[]))
 GROUP BY a.custom_id;
+
+-- parsed: what DuckDB's parser makes of a SELECT, as JSON; it runs nothing
+SELECT json_serialize_sql($sql);
+
+-- table_names: the tables and views that a condition may read
+SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views();
+
+-- tables: tables and views of the user's, those that a job wrote first, the newest job's before all
+SELECT schema_name, name, kind, "rows", "columns", job
+FROM (
+  SELECT schema_name, table_name AS name, 'table' AS kind, estimated_size AS "rows", column_count AS "columns",
+    TRY_CAST(regexp_extract(comment, '^made by sqlbatch, job (\d+)', 1) AS INTEGER) AS job
+  FROM duckdb_tables() WHERE database_name = $catalog AND NOT internal
+  UNION ALL
+  SELECT schema_name, view_name, 'view', NULL, column_count, NULL
+  FROM duckdb_views() WHERE database_name = $catalog AND NOT internal
+)
+WHERE schema_name <> 'sqlbatch'
+ORDER BY job DESC NULLS LAST, schema_name, name;
+
+-- count: how many rows a condition chooses
+SELECT count(*) FROM {table} WHERE {where};
+
+-- found: the rows of a page, by their place in the table
+SELECT rowid FROM {table} WHERE {where} {order} LIMIT $most OFFSET $skip;
+
+-- rows: what is shown of some rows
+SELECT rowid, {shown} FROM {table} WHERE rowid IN ({ids});
+
+-- rows_of_view: what is shown of the rows of a page of a view, which has no rowid
+SELECT {shown} FROM {table} WHERE {where} {order} LIMIT $most OFFSET $skip;
+
+-- statuses: how many rows of a target became what
+SELECT ai_status, count(*) FROM {table} GROUP BY ALL ORDER BY count(*) DESC;
+
+-- codes: why rows of a target failed, the commonest reason first
+SELECT split_part(ai_error, ': ', 1) AS code, count(*) FROM {table}
+WHERE ai_status = 'failed' GROUP BY ALL ORDER BY count(*) DESC, code LIMIT 50;
+
+-- filled: how many values of a column are not NULL
+SELECT count({column}) FROM {table} WHERE {where};
+
+-- distinct: how many different values a column has, about
+SELECT approx_count_distinct(sqlbatch_value) FROM (
+  SELECT unnest({values}) AS sqlbatch_value FROM (SELECT {column} FROM {table} WHERE {where} {sample}) WHERE {column} IS NOT NULL
+);
+
+-- top: the commonest values of a column
+SELECT left(sqlbatch_value, 200), count(*) FROM (
+  SELECT unnest({values}) AS sqlbatch_value FROM (SELECT {column} FROM {table} WHERE {where} {sample}) WHERE {column} IS NOT NULL
+)
+GROUP BY sqlbatch_value ORDER BY count(*) DESC, sqlbatch_value LIMIT $most;
+
+-- bounds: the least, the mean and the greatest number of a column
+SELECT min(n), avg(n), max(n) FROM (SELECT {number} AS n FROM (SELECT {column} FROM {table} WHERE {where} {sample})) WHERE isfinite(n);
+
+-- histogram: how many numbers of a column are in each of some parts between two bounds
+SELECT least(floor((n - $low::DOUBLE) / ($high::DOUBLE - $low::DOUBLE) * $bins::INTEGER), $bins::INTEGER - 1)::INTEGER, count(*)
+FROM (SELECT {number} AS n FROM (SELECT {column} FROM {table} WHERE {where} {sample})) WHERE isfinite(n) GROUP BY 1;
+
+-- one_value: a value of one row, unless it is very large
+SELECT CASE WHEN octet_length(sqlbatch_value::BLOB) <= $most THEN sqlbatch_value END
+FROM (SELECT {value} AS sqlbatch_value FROM {table} WHERE rowid = $rowid);

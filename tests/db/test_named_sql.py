@@ -99,7 +99,7 @@ def _session() -> Iterator[Session]:
         run.prepared(db, asked.enrichment, asked.provider, "t") as ask,
         db.session(scratch=ask.scratch) as opened,
     ):
-        opened.sql("CREATE TABLE t (custom_id UUID, ai_status VARCHAR)")
+        opened.sql("CREATE TABLE t (custom_id UUID, ai_status VARCHAR, ai_error VARCHAR)")
         opened.sql("CREATE TABLE uncertain (ai_status VARCHAR, ai_error VARCHAR)")
         for name in FIRST:
             if name in NEED_DUCKDB_2 and duckdb.__version__ < "2":
@@ -177,8 +177,10 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
         places["query"] = "SELECT 1 AS a, NULL::VARCHAR AS sqlbatch_failed"
     if name == "database.append_results":
         places["source"] = "SELECT uuid() AS custom_id, 'batch' AS source, 'failed' AS outcome"
-    if name == "view.asking":
-        places["row"] = "struct_pack(a := r.a)"
+    if name.startswith("view."):
+        places |= {"table": places["target"], "where": "true", "shown": "ai_status", "ids": "1, 2", "order": ""}
+        places |= {"column": "ai_status", "values": "[ai_status]", "number": "length(ai_status)::DOUBLE"}
+        places |= {"sample": "", "row": "struct_pack(a := r.a)", "value": "[ai_status::BLOB][1]"}
     if name == "target.drop_source":
         places["source"] = "src_1_1"
     if name == "target.has_snapshot":

@@ -28,7 +28,7 @@ DETAILS = ("auto", "low", "high", "original")
 UNSUPPORTED = ": it is no PNG, JPEG, WEBP or GIF without animation"
 # The type of a picture by its first bytes, as SQL; a GIF of several frames has as many blocks that control one.
 _ANIMATED = "len(regexp_extract_all(hex(content), '0021F904.{8}00(?:2C|21)')) > 1"
-_TYPE = (
+TYPE_OF_CONTENT = (
     r"CASE WHEN content[1:8] = '\x89PNG\x0D\x0A\x1A\x0A'::BLOB THEN 'image/png' "
     r"WHEN content[1:3] = '\xFF\xD8\xFF'::BLOB THEN 'image/jpeg' "
     "WHEN content[1:4] = 'RIFF'::BLOB AND content[9:12] = 'WEBP'::BLOB THEN 'image/webp' "
@@ -100,7 +100,7 @@ def look(session: Session, scratch: str, columns: Sequence[QueryColumn], folder:
             "too_large": f"image_too_large: {column.name}: a request can carry {most:,} bytes of pictures",
             "most": most,
         }
-        session.run("pictures.held", problems, content=content, holds=which, type=_TYPE, **places)
+        session.run("pictures.held", problems, content=content, holds=which, type=TYPE_OF_CONTENT, **places)
         session.run("pictures.contents", content=content, **places)
     session.run("pictures.files", scratch=scratch)
     _look_at_files(session, scratch, folder, most)
@@ -156,21 +156,21 @@ def _look_at_files(session: Session, scratch: str, folder: Path, most: int) -> N
     after = 0
     while files := session.run("pictures.some_files", {"after": after, "many": _AT_ONCE}, scratch=scratch):
         after += _AT_ONCE
-        paths = [_located(source, folder) for _, source in files]
+        paths = [located(source, folder) for _, source in files]
         states = [size_of(path) for path in paths]
         problems = [
             _problem(source, size, reason, most) for (_, source), (size, reason) in zip(files, states, strict=True)
         ]
         numbers = [number for number, _ in files]
         sizes = [size for size, _ in states]
-        located = {"numbers": numbers, "paths": paths, "sizes": sizes, "problems": problems}
-        session.run("pictures.located", located, scratch=scratch)
+        found = {"numbers": numbers, "paths": paths, "sizes": sizes, "problems": problems}
+        session.run("pictures.located", found, scratch=scratch)
         readable = zip(paths, sizes, problems, strict=True)
         for part in in_parts({path: size for path, size, wrong in readable if wrong is None and size is not None}):
-            read_with(session, "pictures.found", part, scratch=scratch, type=_TYPE)
+            read_with(session, "pictures.found", part, scratch=scratch, type=TYPE_OF_CONTENT)
 
 
-def _located(source: str, folder: Path) -> str:
+def located(source: str, folder: Path) -> str:
     """Return the path of a file that a row names: a path or a file: URL.
 
     A relative path begins in the folder; where nothing is there, in the working directory, as for DuckDB's own readers.

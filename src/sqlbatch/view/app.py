@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from sqlbatch import display
 from sqlbatch.db import jobs
 from sqlbatch.errors import DatabaseLocked, JobError, SqlbatchError, ViewError
-from sqlbatch.view import pages
+from sqlbatch.view import pages, pictures, table
 from sqlbatch.view.security import TOKEN, Gate
 from sqlbatch.view.site import NotFound, Site
 
@@ -50,7 +50,8 @@ def make_app(site: Site) -> Starlette:
 
         return answered
 
-    routes: list[Any] = [Route(path, endpoint(page), methods=["GET"]) for path, page in pages.READ.items()]
+    read = {**pages.READ, **table.READ, **pictures.READ}
+    routes: list[Any] = [Route(path, endpoint(page), methods=["GET"]) for path, page in read.items()]
     routes.append(Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")))
     handlers: dict[Any, Any] = {
         HTTPException: lambda request, error: _problem(site, request, error.status_code, "There is no such page."),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # Pages that every page links to, by the first part of their path.
-LINKS: tuple[tuple[str, str], ...] = ()
+LINKS: tuple[tuple[str, str], ...] = (("tables", "Tables"),)
 
 
 class NotFound(SqlbatchError):

@@ -1,0 +1,115 @@
+"""A table or view as a page shows it: its columns, how each is shown, and the job that wrote it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlbatch.errors import DatabaseError, InvalidQuery
+from sqlbatch.query import target
+from sqlbatch.query.endpoints import read_returns
+from sqlbatch.query.enrichment import Enrichment
+from sqlbatch.view.site import NotFound, part
+from sqlbatch.view.values import Column, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlbatch.db.session import Session
+
+# Seconds that a page may read: a condition can be as slow as its author likes.
+PATIENCE = 30.0
+# Columns that every target of ours ends with.
+STATUS = ("custom_id", "ai_status", "ai_error", "ai_model")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table or view of the database.
+
+    `job_id` is the job that wrote it, `asked` what that job asked; both are None where the table is the user's own.
+    """
+
+    schema: str
+    name: str
+    sql: str
+    is_view: bool
+    columns: tuple[Column, ...]
+    job_id: int | None
+    asked: Enrichment | None
+
+    @property
+    def path(self) -> str:
+        """The path of its page."""
+        return f"/tables/{part(self.schema)}/{part(self.name)}"
+
+    @property
+    def shown_name(self) -> str:
+        """Its name, with a schema that is not the usual one."""
+        return self.name if self.schema == "main" else f"{self.schema}.{self.name}"
+
+    def column(self, name: str | None) -> Column | None:
+        """Return a column by its name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def has_status(self) -> bool:
+        """Whether its rows say what became of them."""
+        return self.column("ai_status") is not None
+
+
+def find_table(session: Session, schema: str, name: str) -> Table:
+    """Return a table or view by its schema and name; raise NotFound where there is none that may be shown."""
+    where = {"catalog": session.catalog, "schema": schema, "name": name}
+    found = session.run("target.find", where) if schema != "sqlbatch" else []
+    if not found:
+        raise NotFound(f"there is no table {name[:80]} in the schema {schema[:80]}")
+    named = target.Target(schema, name)
+    sql, is_view = named.qualified(session.catalog), found[0][0] == "view"
+    existing = target.look_up(session, named)
+    job_id = existing.job_id if existing is not None else None
+    asked = None
+    if job_id is not None:
+        asked = Enrichment.from_json(session.run("target.previous", {"job_id": job_id})[0][1])
+    answers: set[str] = set()
+    # The answers of AI functions are within the query's own columns.
+    if asked is not None and not session.run("functions.plan", {"job_id": job_id}):
+        answers = {column.name for column in read_returns(asked.endpoint, asked.returns).columns}
+    pictures = set(asked.images) if asked is not None else set()
+    columns = tuple(
+        Column(column, str(kind), kind_of(column, str(kind), pictures), _part(column, answers, ours=job_id is not None))
+        for column, kind, *_ in session.sql(f"DESCRIBE {sql}")
+    )
+    return Table(schema, name, sql, is_view, columns, job_id, asked)
+
+
+def _part(name: str, answers: set[str], *, ours: bool) -> str:
+    if ours and name in STATUS:
+        return "status"
+    return "answer" if name in answers else "yours"
+
+
+@contextmanager
+def reading(session: Session) -> Iterator[None]:
+    """Read in one transaction that cannot write, for so many seconds at most."""
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        session.con.interrupt()
+
+    timer = threading.Timer(PATIENCE, stop)
+    timer.daemon = True
+    session.sql("BEGIN TRANSACTION READ ONLY")
+    timer.start()
+    try:
+        yield
+    except DatabaseError as error:
+        if late.is_set():
+            raise InvalidQuery(f"that took longer than {PATIENCE:.0f} seconds: make the condition simpler") from error
+        raise
+    finally:
+        timer.cancel()
+        session.con.execute("ROLLBACK")

@@ -1,0 +1,182 @@
+"""The page of a table: input beside output, filtered, sorted and paged by DuckDB; and one row in full."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch.errors import DatabaseError, InvalidQuery
+from sqlbatch.view import profile
+from sqlbatch.view.relation import find_table, reading
+from sqlbatch.view.selection import SIZES, State, chosen, condition_of, read_state
+from sqlbatch.view.site import NotFound, address, part
+from sqlbatch.view.values import Column, Kind, cell, shown_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from sqlbatch.db.session import Session
+    from sqlbatch.view.relation import Table
+    from sqlbatch.view.site import Site
+
+
+def tables(site: Site, request: Request) -> Response:
+    """Return the page of all tables and views, targets first."""
+
+    def read(session: Session) -> list[dict[str, Any]]:
+        found = session.run("view.tables", {"catalog": session.catalog})
+        return [
+            {"path": f"/tables/{part(schema)}/{part(name)}", "name": name if schema == "main" else f"{schema}.{name}"}
+            | {"kind": kind, "rows": rows, "columns": columns, "job": job}
+            for schema, name, kind, rows, columns, job in found
+        ]
+
+    return site.render(request, "tables.html", {"tables": site.database.read(read)})
+
+
+def table(site: Site, request: Request) -> Response:
+    """Return the page of one table."""
+    wanted = read_state(request.query_params)
+
+    def read(session: Session) -> dict[str, Any]:
+        found = find_table(session, request.path_params["schema"], request.path_params["table"])
+        with reading(session):
+            try:
+                return _page(session, found, wanted)
+            except InvalidQuery as error:
+                # The rows are shown without what is wrong, which is said where it was typed.
+                return _page(session, found, State(cards=wanted.cards)) | {"problem": str(error), "state": wanted}
+            except DatabaseError as error:
+                if not wanted.where:
+                    raise
+                session.con.execute("ROLLBACK")
+                session.sql("BEGIN TRANSACTION READ ONLY")
+                problem = f"the condition: {' '.join(str(error).partition('LINE ')[0].split())}"
+                problem = problem.replace("the database: ", "")
+                return _page(session, found, State(cards=wanted.cards)) | {"problem": problem, "state": wanted}
+
+    values = site.database.read(read)
+    status = 400 if values.get("problem") else 200
+    return site.render(request, "table.html", values, status)
+
+
+def _page(session: Session, found: Table, wanted: State) -> dict[str, Any]:
+    where, values = condition_of(session, found, wanted)
+    total = int(session.run("view.count", {}, table=found.sql, where="true")[0][0])
+    rows = int(session.run("view.count", values, table=found.sql, where=where)[0][0]) if wanted.filtered else total
+    pages = max(-(-rows // wanted.size), 1)
+    wanted = replace(wanted, page=min(wanted.page, pages))
+    about = found.column(wanted.about)
+
+    def link(**changed: Any) -> str:
+        """Return the address of this page with something else in its state; another choice of rows begins anew."""
+        again = {"page": 1} if changed.keys() - {"page", "cards", "about"} else {}
+        return address(found.path, *replace(wanted, **(again | changed)).pairs())
+
+    has_codes = found.has_status and found.column("ai_error") is not None
+    return {
+        "table": found,
+        "state": wanted,
+        "link": link,
+        "total": total,
+        "rows": rows,
+        "pages": pages,
+        "shown": _rows(session, found, where, values, wanted),
+        "statuses": session.run("view.statuses", table=found.sql) if found.has_status else [],
+        "codes": session.run("view.codes", table=found.sql) if has_codes else [],
+        "chosen": chosen(found, wanted, link),
+        "about": profile.of_column(session, found.sql, about, where, values, rows) if about is not None else None,
+        "groups": _groups(found),
+        "problem": None,
+        "sizes": SIZES,
+        "review": found.column("custom_id") is not None
+        and found.job_id is not None
+        and any(column.part == "answer" for column in found.columns),
+    }
+
+
+def _groups(found: Table) -> list[tuple[str, int]]:
+    """Return the parts of a target with how many columns each has; none of a table of the user's own."""
+    if found.asked is None or not any(column.part == "answer" for column in found.columns):
+        return []
+    names = {"yours": "from the query", "answer": f"from {found.asked.model}", "status": "what became of it"}
+    groups: list[tuple[str, int]] = []
+    for column in found.columns:
+        if groups and groups[-1][0] == names[column.part]:
+            groups[-1] = (groups[-1][0], groups[-1][1] + 1)
+        else:
+            groups.append((names[column.part], 1))
+    return groups
+
+
+def _rows(
+    session: Session, found: Table, where: str, values: dict[str, object], wanted: State
+) -> list[tuple[int | None, list[Any]]]:
+    """Return a page of rows, each by its rowid (None in a view) with its cells.
+
+    The rows are found by what filters and sorts them alone, and read in full only then.
+    """
+    order = ""
+    sorted_by = found.column(wanted.sort)
+    if sorted_by is not None:
+        order = f"ORDER BY {sorted_by.sql} {'DESC' if wanted.descending else 'ASC'} NULLS LAST"
+    skip = (wanted.page - 1) * wanted.size
+    shown = ", ".join(shown_sql(column) for column in found.columns)
+    places = {"table": found.sql, "where": where, "order": order}
+    if found.is_view:
+        read = session.run("view.rows_of_view", {**values, "most": wanted.size, "skip": skip}, shown=shown, **places)
+        return [(None, _cells(found.columns, row)) for row in read]
+    ids = [row[0] for row in session.run("view.found", {**values, "most": wanted.size, "skip": skip}, **places)]
+    if not ids:
+        return []
+    read = session.run("view.rows", table=found.sql, shown=shown, ids=", ".join(map(str, ids)))
+    by_id = {row[0]: _cells(found.columns, row[1:]) for row in read}
+    return [(rowid, by_id[rowid]) for rowid in ids]
+
+
+def _cells(columns: Sequence[Column], row: Sequence[Any]) -> list[Any]:
+    return [cell(column, value) for column, value in zip(columns, row, strict=True)]
+
+
+def row(site: Site, request: Request) -> Response:
+    """Return the page of one row, with its values in full."""
+    rowid = _rowid(request)
+
+    def read(session: Session) -> dict[str, Any]:
+        found = find_table(session, request.path_params["schema"], request.path_params["table"])
+        if found.is_view:
+            raise NotFound("a row of a view has no page of its own")
+        texts = [column.sql if column.kind is Kind.TEXT else "NULL" for column in found.columns]
+        shown = ", ".join([*(shown_sql(column) for column in found.columns), *(f"{text}::VARCHAR" for text in texts)])
+        with reading(session):
+            read = session.run("view.rows", table=found.sql, shown=shown, ids=str(rowid))
+            total = int(session.run("view.count", {}, table=found.sql, where="true")[0][0])
+        if not read:
+            raise NotFound(f"the table {found.shown_name} has no such row")
+        count = len(found.columns)
+        cells = [
+            replace(each, text=text, folded=None, more=0) if text is not None else each
+            for each, text in zip(_cells(found.columns, read[0][1 : count + 1]), read[0][count + 1 :], strict=True)
+        ]
+        before = f"{found.path}/rows/{rowid - 1}" if rowid > 0 else None
+        after = f"{found.path}/rows/{rowid + 1}" if rowid + 1 < total else None
+        return {"table": found, "rowid": rowid, "cells_of_row": cells, "before": before, "after": after}
+
+    return site.render(request, "row.html", site.database.read(read))
+
+
+def _rowid(request: Request) -> int:
+    text = request.path_params["rowid"]
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise NotFound("there is no such row")
+    return int(text)
+
+
+READ = {
+    "/tables": tables,
+    "/tables/{schema}/{table}": table,
+    "/tables/{schema}/{table}/rows/{rowid}": row,
+}
