@@ -55,14 +55,18 @@ class AskOptions(TypedDict, total=False):
     fresh: bool | None
 
 
-def _with_options(call: Callable[Given, Returned]) -> Callable[Given, Returned]:
+def with_options(call: Callable[Given, Returned]) -> Callable[Given, Returned]:
     """Show the options of AskOptions in a function's signature, so that help and editors list them, and check names."""
-    query, *own, _ = inspect.signature(call).parameters.values()
+    *named, _ = inspect.signature(call).parameters.values()
+    first = [each for each in named if each.kind is not inspect.Parameter.KEYWORD_ONLY]
+    own = [each for each in named if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    taken = {each.name for each in own}
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind.__forward_arg__)
         for name, kind in AskOptions.__annotations__.items()
+        if name not in taken
     ]
-    signature = inspect.signature(call).replace(parameters=[query, *shared, *own])
+    signature = inspect.signature(call).replace(parameters=[*first, *shared, *own])
 
     @functools.wraps(call)
     def called(*given: Given.args, **named: Given.kwargs) -> Returned:
@@ -76,7 +80,7 @@ def _with_options(call: Callable[Given, Returned]) -> Callable[Given, Returned]:
     return called
 
 
-@_with_options
+@with_options
 @speaking_python
 def enrich(
     query: Query,
@@ -97,8 +101,8 @@ def enrich(
     duckdb, snowflake, bigquery or databricks. Raises InvalidSettings where it needs them or may cost more,
     InvalidEnrichment where the ask is wrong, ProviderError where the provider cannot be reached.
     """
-    database, asked = _ask(query, given, max_attempts)
-    _refuse_memory(database, asked)
+    database, asked = read_ask(query, given, max_attempts)
+    refuse_memory(database, asked)
     max_cost = config.max_cost(max_cost)
     with _prepared(database, query, asked, given, replace=replace, max_cost=max_cost) as ask:
         if ask.quote.rows == ask.quote.skipped:
@@ -106,7 +110,7 @@ def enrich(
                 "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
             )
         if ask.quote.to_send:
-            _check_cost(ask.quote, max_cost, yes=yes)
+            check_cost(ask.quote, max_cost, yes=yes)
             reach.check_provider(database, asked.provider)
         job = Job(database, run.start(database, ask))
     if not asked.provider.embedded:
@@ -116,16 +120,16 @@ def enrich(
     return job
 
 
-@_with_options
+@with_options
 @speaking_python
 def plan(query: Query, *, replace: bool = False, **given: Unpack[AskOptions]) -> Quote:
     """Return the quote of an enrichment; sends nothing, writes nothing. Arguments and errors as for `enrich`."""
-    database, asked = _ask(query, given)
+    database, asked = read_ask(query, given)
     with _prepared(database, query, asked, given, replace=replace) as ask:
         return Quote.of(ask.quote)
 
 
-@_with_options
+@with_options
 @speaking_python
 def preview(
     query: Query,
@@ -141,8 +145,8 @@ def preview(
     another preview nor `enrich` pays for them again. `into` changes nothing here, so that the same arguments go for all
     three. Arguments and errors else as for `enrich`.
     """
-    database, asked = _ask(query, given)
-    _refuse_memory(database, asked)
+    database, asked = read_ask(query, given)
+    refuse_memory(database, asked)
     fresh = bool(given.get("fresh"))
     run.recover_interrupted(database)
     if _rows(query) is None and mentions_calls(asked.enrichment.query):
@@ -150,7 +154,7 @@ def preview(
             database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh
         ) as planned:
             if planned is not None:
-                _check_cost(planned.quote, None, yes=yes)
+                check_cost(planned.quote, None, yes=yes)
                 for _ in plan_previews.ask(database, planned):
                     pass
                 return plan_previews.result(database, planned)
@@ -168,7 +172,7 @@ def preview(
         return previews.result(database, ready)
 
 
-def _check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> None:
+def check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> None:
     """Raise InvalidSettings where something may cost more than was agreed to."""
     cost = quote.cost
     over = quote.over(max_cost) if max_cost is not None else None
@@ -181,12 +185,13 @@ def _check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> No
         )
 
 
-def _refuse_memory(database: Database, asked: EnrichOptions) -> None:
+def refuse_memory(database: Database, asked: EnrichOptions) -> None:
+    """Raise InvalidSettings where what is paid for would be in memory only."""
     if asked.provider.paid and paths.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
 
 
-def _ask(query: Query, given: AskOptions, max_attempts: int | None = None) -> tuple[Database, EnrichOptions]:
+def read_ask(query: Query, given: AskOptions, max_attempts: int | None = None) -> tuple[Database, EnrichOptions]:
     """Return the database that is named, and what is asked for."""
     asked: dict[str, Any] = {**given, "max_attempts": max_attempts}
     for name in ("input", "image"):

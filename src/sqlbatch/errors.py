@@ -14,6 +14,7 @@ SqlbatchError                   anything sqlbatch says no to; exit code 1
 ├── ProviderError               the provider did not do what was asked
 │   ├── ProviderUnreachable     no answer, a lost one, or one of 408, 409, 425, 429, 5xx; passes by itself
 │   └── ProviderRefused         a certain no: any other 4xx
+├── EngineError                 another engine (Spark) did not do what was asked
 ├── JobError                    the job cannot go on as asked
 ├── ServerError                 the Batch API server cannot start
 └── ViewError                   the page of `sqlbatch view` cannot be served
@@ -108,6 +109,10 @@ class ProviderRefused(ProviderError):
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+class EngineError(SqlbatchError):
+    """Another engine did not do what was asked."""
 
 
 class JobError(SqlbatchError):

@@ -47,7 +47,7 @@ from sqlbatch.reach import connect, provider_of
 from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from sqlbatch.batches.providers import Provider
@@ -127,8 +127,8 @@ def prepared(
 # ---- Start: commit the prepared enrichment as a job. Nothing is sent yet.
 
 
-def start(database: Database, ask: Prepared) -> int:
-    """Commit a prepared enrichment as a job and return its number.
+def start(database: Database, ask: Prepared, note: Callable[[Session, int], object] | None = None) -> int:
+    """Commit a prepared enrichment as a job and return its number; `note` notes more of it in the same transaction.
 
     Raises JobError where more would be sent than was quoted, because stored answers were deleted meanwhile.
     """
@@ -164,6 +164,8 @@ def start(database: Database, ask: Prepared) -> int:
             keep_plan(session, ask.compiled.plan, ask.compiled.scratch, job_id, ask.compiled.at_most)
         else:
             store(session, ask.compiled, job_id)
+        if note is not None:
+            note(session, job_id)
         due = session.run("jobs.due", {"job_id": job_id})[0][0] if ask.provider.paid else 0
         if due > quote.to_send:
             raise JobError(

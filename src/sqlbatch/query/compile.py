@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Columns that sqlbatch adds to the target, and the row number that it adds to the snapshot.
 ADDED = ("custom_id", "ai_status", "ai_error", "ai_model")
 ROW = "sqlbatch_row"
+# The number that another engine has given a row that it keeps; it is not sent.
+REF = "sqlbatch_ref"
 # Bytes of a request line around head, input and tail: {"custom_id":"36 characters","method":"POST","url":"","body":}
 ENVELOPE = len('{"custom_id":"","method":"POST","url":"","body":}') + 36
 
@@ -92,7 +94,7 @@ def compile_query(
     columns = bind(session, select)
     check_names(columns, returns)
     call = call_of(enrichment, returns)
-    sight = see(enrichment, columns)
+    sight = see(enrichment, [column for column in columns if column.name != REF])
     limit = "" if enrichment.limit is None else f"LIMIT {enrichment.limit}"
     with session.keeping_row_order(keep=True):
         try:

@@ -10,6 +10,7 @@ import re
 import shutil
 import stat
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ from sqlbatch.query.select import bind, invalid_query, one_select
 _CATALOG, _VIEW = "sqlbatch_handed_over", "sqlbatch_relation"
 # Files that can be read only once: a query is read when it is bound, and again when it runs.
 _PIPE = re.compile(r"'(/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+)'")
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """Rows that another engine keeps in files: the query that reads of them what is sent, each with its number REF."""
+
+    query: str
 
 
 def described(rows: object) -> str:
@@ -47,6 +55,8 @@ def query_of(database: Database, query: str, rows: object, scratch: Path) -> str
 
     `rows` are those rows; None where the query itself is to be read. Raises InvalidQuery where rows cannot be read.
     """
+    if isinstance(rows, KeptRows):
+        return rows.query
     con = database.connection
     if rows is None and con is not None and _has_temporary(con):
         # Only the connection itself sees its temporary tables and the DataFrames that are registered on it.
