@@ -40,3 +40,6 @@ WHERE s.dropped_at IS NULL AND lower(p.target) = lower($target)
 
 -- drop: the rows of a run are no longer kept
 UPDATE sqlbatch.snapshots SET dropped_at = $now::TIMESTAMP WHERE run_id = $run_id::UUID;
+
+-- needed: one row if a job has the rows of a run
+SELECT 1 FROM sqlbatch.snapshots WHERE run_id::VARCHAR = $run_id;

@@ -17,7 +17,7 @@ from sqlbatch.errors import InvalidOption
 from sqlbatch.leases import new_owner
 from sqlbatch.paths import scratch_file, state_dir
 from sqlbatch.query import pictures
-from sqlbatch.query.compile import Compiled, compile_query, store_requests
+from sqlbatch.query.compile import REF, Compiled, compile_query, store_requests
 from sqlbatch.query.cost import estimate_cost, find_price, without_cache_writes
 from sqlbatch.query.endpoints import check_of, read_returns
 from sqlbatch.query.quote import Known, count_known, to_send
@@ -123,7 +123,8 @@ def keep(database: Database, trial: PreparedPreview) -> Iterator[Event]:
 
 def result(database: Database, trial: PreparedPreview) -> Preview:
     """Return the rows beside what came back for them."""
-    shown = ", ".join(f"{quote_identifier(c.name)} := {_shown(c.name, c.type)}" for c in trial.compiled.columns)
+    columns_shown = [each for each in trial.compiled.columns if each.name != REF]
+    shown = ", ".join(f"{quote_identifier(c.name)} := {_shown(c.name, c.type)}" for c in columns_shown)
     columns = trial.returns.typed_sql("sqlbatch_answer.content", "sqlbatch_answer.vector")
     typed = ", ".join(f"{quote_identifier(name)} := {sql}" for name, sql in columns)
     told = {each.custom_id: each for each in trial.told}

@@ -140,7 +140,7 @@ def enrich(
     lake.check_target(database, engine, into, replacing=replace)
     rows = engine.read(_of(query, options))
     with (
-        lake.kept(engine, rows, options.enrichment, os.fspath(shared), lake.state_id(database)) as keep,
+        lake.kept(engine, rows, options.enrichment, os.fspath(shared), database) as keep,
         lake.prepared(
             database,
             rows,
@@ -194,7 +194,7 @@ def plan(
             database, rows, keep, options.enrichment, options.provider, into, fresh=fresh, replacing=replace
         ) as ask,
     ):
-        return Quote.of(ask.quote)
+        return Quote.of(dataclasses.replace(ask.quote, target=into))
 
 
 @speaking_python

@@ -1,4 +1,4 @@
-"""A process that asks about Spark's rows and is killed at a point of its way."""
+"""A process that asks about Spark's rows and is killed at a point of its way: made by fork from one that has imported all."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import multiprocessing
 import os
 import signal
 import sys
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tests.batches.bench import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_PRELOAD = ["sqlbatch.spark", "sqlbatch.batches.client", "sqlbatch.batches.step", "pandas", "pyspark.sql.connect.session"]
+_PRELOAD = ["tests.spark.sessions", "sqlbatch.spark", "sqlbatch.batches.client", "sqlbatch.batches.step"]
+
 # Seconds after which a process that neither ends nor dies is a mistake.
 _PATIENCE = 90
 # The calls that a process passes on its way from the query to the table, in their order.
@@ -30,18 +32,19 @@ class Ended:
     said: str
 
 
-def run(work: Callable[[Any], object], address: str, environment: dict[str, str], said: Path, kill_at: str) -> Ended:
-    """Do some work on a Spark session in a process of its own, killed at a point ('': not)."""
-    return start(work, address, environment, said, kill_at)()
+def run(address: str, asked: dict[str, Any], said: Path, kill_at: str = "", **environment: str) -> Ended:
+    """Enrich and wait in a process of its own, killed at a point ('': not); `asked` are the arguments of `enrich`."""
+    return start(address, asked, said, kill_at, **environment)()
 
 
 def start(
-    work: Callable[[Any], object], address: str, environment: dict[str, str], said: Path, kill_at: str
+    address: str, asked: dict[str, Any], said: Path, kill_at: str = "", **environment: str
 ) -> Callable[[], Ended]:
-    """Start such a process; return what waits for its end."""
+    """Start such a process; return what waits for its end. What it says goes to the file `said`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
-    process = context.Process(target=_main, args=(work, address, environment, said, kill_at))
+    variables = {name: value for name, value in os.environ.items() if name.startswith(("OPENAI_", "SQLBATCH_"))}
+    process = context.Process(target=_main, args=(address, asked, said, kill_at, variables | environment))
     process.start()
 
     def end() -> Ended:
@@ -57,28 +60,16 @@ def start(
     return end
 
 
-def _main(work: Callable[[Any], object], address: str, environment: dict[str, str], said: Path, kill_at: str) -> None:
-    os.environ.update(environment)
-    with said.open("w", buffering=1) as out:
-        os.dup2(out.fileno(), 1)
-        os.dup2(out.fileno(), 2)
-    warnings.simplefilter("ignore")
-    _watch(kill_at)
-    from pyspark.sql import SparkSession  # noqa: PLC0415
-
-    work(SparkSession.builder.remote(address).create())
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
 def _watch(kill_at: str) -> None:
+    from sqlbatch import clock  # noqa: PLC0415
     from sqlbatch import run as runs  # noqa: PLC0415
-    from sqlbatch.batches import results  # noqa: PLC0415
+    from sqlbatch.batches import results, submit  # noqa: PLC0415
     from sqlbatch.batches.client import BatchAPI  # noqa: PLC0415
     from sqlbatch.lake import engine  # noqa: PLC0415
     from sqlbatch.lake.spark import Spark  # noqa: PLC0415
 
+    # However fast the clock, a busy machine must not lose a lease between two calls.
+    submit.UPLOAD_LEASE, submit.CREATE_LEASE = 2 * LEASE * clock.speed(), LEASE * clock.speed()
     places: dict[str, tuple[Any, str]] = {
         "keep": (Spark, "keep"),
         "start": (runs, "start"),
@@ -107,3 +98,18 @@ def _passing(call: str, function: Callable[..., Any], kill_at: str) -> Callable[
         return returned
 
     return called
+
+
+def _main(address: str, asked: dict[str, Any], said: Path, kill_at: str, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    with said.open("w", buffering=1) as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    _watch(kill_at)
+    from sqlbatch import spark  # noqa: PLC0415
+
+    from .sessions import session_of  # noqa: PLC0415
+
+    spark.enrich(session_of(address), **asked, yes=True).wait(poll=60)
+    sys.stderr.flush()
+    os._exit(0)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -17,14 +15,11 @@ from sqlbatch.batches import submit
 from sqlbatch.server import EmbeddedServer, ServerConfig
 from tests.batches.bench import KEY, LEASE, SPEED, Control, hurry
 
-with warnings.catch_warnings():
-    # What pyspark thinks of the installed pandas.
-    warnings.simplefilter("ignore")
-    from pysail.spark import SparkConnectServer
-    from pyspark.sql import SparkSession
+from .sessions import sail, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlbatch.job import Quote
     from sqlbatch.previews import Preview
@@ -34,30 +29,24 @@ QUERY = "SELECT id, concat('row ', id) AS text, id * 2 AS twice FROM range({rows
 
 
 @pytest.fixture(scope="session")
-def sail() -> str:
-    """Serve Spark Connect for the whole run; return its address. It ends with the process: stop() waits for sessions."""
-    server = SparkConnectServer(port=0)
-    server.start(background=True)
-    return f"sc://127.0.0.1:{server.listening_address[1]}"
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve Spark Connect for the whole run; return its address."""
+    with sail(tmp_path_factory.mktemp("sail")) as address:
+        yield address
 
 
 @pytest.fixture
-def connect_address(sail: str) -> str:
-    """Return the address of a session of the test's own, which all its processes share: Sail keeps tables by session."""
-    return f"{sail}/;session_id={uuid.uuid4()}"
+def connect_address(server: str) -> str:
+    """Return the address of a session of the test's own, which its processes share: Sail keeps tables by session."""
+    return f"{server}/;session_id={uuid.uuid4()}"
 
 
 @pytest.fixture
-def spark(connect_address: str) -> Any:
-    """Return that session."""
-    return session_of(connect_address)
-
-
-def session_of(address: str) -> Any:
-    """Return a Spark session at an address."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return SparkSession.builder.remote(address).create()
+def spark(connect_address: str) -> Iterator[Any]:
+    """Return that session; it is ended while the server is there, for it is asked again and again otherwise."""
+    session = session_of(connect_address)
+    yield session
+    session.stop()
 
 
 @dataclass
@@ -138,5 +127,5 @@ def bench(spark: Any, connect_address: str, tmp_path: Path) -> Iterator[SparkBen
     """Return a bench whose provider goes on whoever is killed."""
     faults = tmp_path / "faults.toml"
     faults.write_text("")
-    with EmbeddedServer(tmp_path / "provider", config=ServerConfig(tmp_path / "provider", faults=faults)) as server:
-        yield SparkBench(spark, connect_address, server.base_url, tmp_path / "a.duckdb", tmp_path / "shared")
+    with EmbeddedServer(tmp_path / "provider", config=ServerConfig(tmp_path / "provider", faults=faults)) as provider:
+        yield SparkBench(spark, connect_address, provider.base_url, tmp_path / "a.duckdb", tmp_path / "shared")

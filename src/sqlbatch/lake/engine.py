@@ -129,23 +129,26 @@ def kept(
     rows: EngineRows,
     enrichment: Enrichment,
     shared: str,
-    state_id: str | None,
+    database: Database | None,
     *,
     sample: int | None = None,
 ) -> Iterator[Kept]:
     """Have the engine keep the rows of a query for the block, below the folder `shared` that it and DuckDB both see.
 
-    `state_id` is None where nothing will be written to the database. Raises InvalidQuery where a column cannot be sent.
+    `database` is the one whose job will need them, None where none will. Raises InvalidQuery where a column cannot be
+    sent.
     """
     sent = sent_columns(rows, enrichment)
-    sweep(shared, state_id)
+    state = _state_id(database) if database is not None else ""
+    if database is not None:
+        _sweep(database, shared, state)
     run_id = str(uuid.uuid4())
     folder = f"{_root(shared)}/runs/{run_id}"
     local = local_path(folder)
     if local is not None:
         try:
             local.mkdir(parents=True)
-            (local / _OWNER).write_text(f"{state_id or ''} {new_owner()}")
+            (local / _OWNER).write_text(f"{state} {new_owner()}")
         except OSError as error:
             raise InvalidSettings(f"--shared {shared}: {error.strerror}") from None
     found: Kept | None = None
@@ -229,17 +232,20 @@ def start(database: Database, engine: Engine, ask: Prepared, keep: Kept, into: s
         session.run("engine.keep", facts | more | {"rows": ask.quote.rows, "now": clock.now()})
         session.run("engine.aim", facts | {"target": into})
 
-    # Before the commit, for who is killed or interrupted at it may have a job that needs the folder.
-    disown(keep.folder)
+    # Before the commit, for who is interrupted at it may have a job that needs the folder.
     keep.needed = True
     try:
-        return run.start(database, ask, note)
+        job_id = run.start(database, ask, note)
     except SqlbatchError:
         keep.needed = False
         raise
+    local = local_path(keep.folder)
+    if local is not None:
+        (local / _OWNER).unlink(missing_ok=True)
+    return job_id
 
 
-def state_id(database: Database) -> str:
+def _state_id(database: Database) -> str:
     """Return which state a database is; it is made where there is none."""
     return str(database.read(lambda session: session.run("engine.identity"))[0][0])
 
@@ -397,21 +403,17 @@ def remove(folder: str) -> None:
             local.parent.rmdir()
 
 
-def sweep(shared: str, state: str | None) -> None:
-    """Delete what killed processes of this computer kept for no job: of this state, or of none."""
+def _sweep(database: Database, shared: str, state: str) -> None:
+    """Delete what killed processes of this computer kept for no job: of this state, or for a plan or a preview."""
     root = local_path(f"{_root(shared)}/runs")
     for marker in root.glob(f"*/{_OWNER}") if root is not None else ():
         with contextlib.suppress(OSError):
             whose, _, owner = marker.read_text().partition(" ")
-            if whose in {"", state} and is_gone(owner):
+            run_id = marker.parent.name
+            if whose not in {"", state} or not is_gone(owner):
+                continue
+            if not database.read(lambda session, run_id=run_id: session.run("engine.needed", {"run_id": run_id})):  # type: ignore[misc]
                 shutil.rmtree(marker.parent, ignore_errors=True)
-
-
-def disown(folder: str) -> None:
-    """Take the mark off a run folder that a job needs from now on."""
-    local = local_path(folder)
-    if local is not None:
-        (local / _OWNER).unlink(missing_ok=True)
 
 
 def _root(shared: str) -> str:
