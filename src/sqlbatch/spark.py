@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sqlbatch import config, previews, reach, run
-from sqlbatch.api import ask_options, check_cost
+from sqlbatch.api import AskOptions, check_cost, read_ask, refuse_memory, with_options
 from sqlbatch.db import jobs as state_of_jobs
 from sqlbatch.errors import (
     DatabaseConflict,
@@ -22,13 +22,13 @@ from sqlbatch.errors import (
     JobError,
     ProviderUnreachable,
 )
-from sqlbatch.job import Db, Job, Quote, database_of, existing, speaking_python
+from sqlbatch.job import Db, Job, Quote, existing, speaking_python
 from sqlbatch.lake import engine as lake
 from sqlbatch.lake.spark import Spark
 from sqlbatch.previews import sample_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from sqlbatch.batches.events import Event
     from sqlbatch.db.database import Database
@@ -36,29 +36,10 @@ if TYPE_CHECKING:
     from sqlbatch.lake.engine import Publication
     from sqlbatch.options import EnrichOptions
     from sqlbatch.previews import Preview
+    from sqlbatch.query.enrichment import Enrichment
 
 # One SELECT in Spark's SQL, the Path of a .sql file, or a Spark DataFrame.
 Query = Any
-
-
-class Asked(TypedDict, total=False):
-    """What is asked of the model: the arguments of `sqlbatch.enrich`, under the same names."""
-
-    input: str | Sequence[str] | None
-    prompt: str | None
-    instructions: str | None
-    returns: str | None
-    json_schema: str | Mapping[str, Any] | None
-    structured: str | None
-    image: str | Sequence[str] | None
-    image_detail: str | None
-    model: str | None
-    params: Mapping[str, Any] | None
-    endpoint: str | None
-    provider: str | None
-    base_url: str | None
-    limit: int | None
-    max_attempts: int | None
 
 
 class SparkJob(Job):
@@ -110,49 +91,39 @@ class SparkJob(Job):
         return self._engine.table(found.target)
 
 
+@with_options
 @speaking_python
 def enrich(
     spark: Any,
     query: Query,
     *,
-    into: str,
     shared: str | os.PathLike[str],
-    db: Db = None,
     table_format: str | None = None,
-    fresh: bool = False,
+    max_attempts: int | None = None,
     replace: bool = False,
     max_cost: float | None = None,
     yes: bool = False,
-    **asked: Unpack[Asked],
+    **given: Unpack[AskOptions],
 ) -> SparkJob:
     """Submit an enrichment of Spark's rows and return its job; `.wait()` follows it until Spark's table is written.
 
     `spark` is a session, classic or over Connect; `query` one SELECT of Spark's SQL, the Path of a .sql file, or a
-    Spark DataFrame. `into` names the table, as catalog.schema.table. `shared` is a folder that Spark and this process both
-    see: the rows are kept there until the table is written. `table_format` (delta, iceberg, parquet) is what the table
-    is stored as, by default what the session makes. `db` is the DuckDB file with the state, on a disk that lasts. All
-    other arguments, and the errors, as of `sqlbatch.enrich`; EngineError where Spark cannot do what is asked.
+    Spark DataFrame. `into` names the table, as catalog.schema.table. `shared` is a folder that Spark and this process
+    both see: the rows are kept there until the table is written. `table_format` (delta, iceberg, parquet) is what the
+    table is stored as, by default what the session makes. `db` is the DuckDB file with the state, on a disk that lasts.
+    All other arguments, and the errors, as of `sqlbatch.enrich`; EngineError where Spark cannot do what is asked.
     """
     engine = Spark(spark, table_format=table_format)
-    database = database_of(db)
-    options = _asked(query, into, asked)
+    database, asked = read_ask(query, given, max_attempts)
+    into = _into(asked)
+    refuse_memory(database, asked)
     max_cost = config.max_cost(max_cost)
     lake.check_target(database, engine, into, replacing=replace)
-    rows = engine.read(_of(query, options))
+    rows = engine.read(_of(query, asked.enrichment))
+    more = {"max_attempts": asked.max_attempts, "max_cost": max_cost, "fresh": bool(given.get("fresh"))}
     with (
-        lake.kept(engine, rows, options.enrichment, os.fspath(shared), database) as keep,
-        lake.prepared(
-            database,
-            rows,
-            keep,
-            options.enrichment,
-            options.provider,
-            into,
-            fresh=fresh,
-            replacing=replace,
-            max_attempts=options.max_attempts,
-            max_cost=max_cost,
-        ) as ask,
+        lake.kept(engine, rows, asked.enrichment, os.fspath(shared), database) as keep,
+        lake.prepared(database, rows, keep, asked.enrichment, asked.provider, into, replacing=replace, **more) as ask,
     ):
         if ask.quote.rows == ask.quote.skipped:
             raise JobError(
@@ -160,83 +131,76 @@ def enrich(
             )
         if ask.quote.to_send:
             check_cost(ask.quote, max_cost, yes=yes)
-            reach.check_provider(database, options.provider)
+            reach.check_provider(database, asked.provider)
         job = SparkJob(database, lake.start(database, engine, ask, keep, into), engine)
-    if not options.provider.embedded:
+    if not asked.provider.embedded:
         # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
         with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
             job.step()
     return job
 
 
+@with_options
 @speaking_python
 def plan(
     spark: Any,
     query: Query,
     *,
-    into: str,
     shared: str | os.PathLike[str],
-    db: Db = None,
-    fresh: bool = False,
     replace: bool = False,
-    **asked: Unpack[Asked],
+    **given: Unpack[AskOptions],
 ) -> Quote:
     """Return the quote of an enrichment of Spark's rows; sends nothing. The rows are kept only while they are counted.
 
     Arguments and errors as of `enrich`.
     """
-    engine, database = Spark(spark), database_of(db)
-    options = _asked(query, into, asked)
-    rows = engine.read(_of(query, options))
+    engine = Spark(spark)
+    database, asked = read_ask(query, given)
+    into = _into(asked)
+    rows = engine.read(_of(query, asked.enrichment))
+    more = {"replacing": replace, "fresh": bool(given.get("fresh"))}
     with (
-        lake.kept(engine, rows, options.enrichment, os.fspath(shared), None) as keep,
-        lake.prepared(
-            database, rows, keep, options.enrichment, options.provider, into, fresh=fresh, replacing=replace
-        ) as ask,
+        lake.kept(engine, rows, asked.enrichment, os.fspath(shared), None) as keep,
+        lake.prepared(database, rows, keep, asked.enrichment, asked.provider, into, **more) as ask,
     ):
         return Quote.of(dataclasses.replace(ask.quote, target=into))
 
 
+@with_options
 @speaking_python
 def preview(
     spark: Any,
     query: Query,
     *,
     shared: str | os.PathLike[str],
-    into: str | None = None,
-    db: Db = None,
     rows: int | None = None,
     sample: int | None = None,
-    fresh: bool = False,
     yes: bool = False,
-    **asked: Unpack[Asked],
+    **given: Unpack[AskOptions],
 ) -> Preview:
     """Ask for a few of Spark's rows now, at the full price, and return them beside their answers, which are kept.
 
     Arguments and errors as of `enrich` and of `sqlbatch.preview`.
     """
-    engine, database = Spark(spark), database_of(db)
-    options = _asked(query, into or "preview", asked)
+    engine = Spark(spark)
+    database, asked = read_ask(query, given)
+    refuse_memory(database, asked)
     run.recover_interrupted(database)
-    read = engine.read(_of(query, options))
-    few = _few(options, rows, sample)
+    wanted = sample_size(rows, sample)
+    few = asked.enrichment
+    if sample is None:
+        few = dataclasses.replace(few, limit=min(wanted, few.limit or wanted))
+    read = engine.read(_of(query, few))
+    more = {"rows": rows, "sample": sample, "fresh": bool(given.get("fresh"))}
     with (
-        lake.kept(engine, read, few.enrichment, os.fspath(shared), None, sample=sample) as keep,
-        previews.prepared(
-            database,
-            few.enrichment,
-            few.provider,
-            rows=rows,
-            sample=sample,
-            fresh=fresh,
-            handed_over=keep.rows,
-        ) as ready,
+        lake.kept(engine, read, few, os.fspath(shared), None, sample=sample) as keep,
+        previews.prepared(database, few, asked.provider, handed_over=keep.rows, **more) as ready,  # type: ignore[arg-type]
     ):
         if ready.known.to_send:
             if ready.cost.must_be_agreed and not yes:
                 raise InvalidSettings(
                     f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent to "
-                    f"{few.provider.name} now, {ready.cost.in_words()}: pass yes=True to spend it"
+                    f"{asked.provider.name} now, {ready.cost.in_words()}: pass yes=True to spend it"
                 )
             for _ in previews.ask(database, ready):
                 pass
@@ -256,25 +220,12 @@ def find(spark: Any, job: str | int | None = None, *, db: Db = None, table_forma
     return SparkJob(database, row.job_id, Spark(spark, table_format=table_format))
 
 
-def _asked(query: Query, into: str, asked: Asked) -> EnrichOptions:
-    unknown = set(asked) - set(Asked.__annotations__)
-    if unknown:
-        raise TypeError(f"unexpected argument: {', '.join(sorted(unknown))}")
-    if not into or not into.strip():
-        raise InvalidTarget("--into is empty: name a table of Spark's, as catalog.schema.table")
-    given: dict[str, Any] = {name: asked.get(name) for name in Asked.__annotations__ if name != "input"}
-    return ask_options(query, asked.get("input"), into=into, **given)
+def _into(asked: EnrichOptions) -> str:
+    if not asked.into:
+        raise InvalidTarget("--into is missing: name a table of Spark's, as catalog.schema.table")
+    return asked.into
 
 
-def _of(query: Query, options: EnrichOptions) -> object:
+def _of(query: Query, enrichment: Enrichment) -> object:
     """Return what Spark reads: the query's text, or the DataFrame."""
-    return options.enrichment.query if isinstance(query, str | os.PathLike) else query
-
-
-def _few(options: EnrichOptions, rows: int | None, sample: int | None) -> EnrichOptions:
-    """Return options by which the engine keeps no more rows than the preview has."""
-    wanted = sample_size(rows, sample)
-    if sample is not None:
-        return options
-    limit = min(wanted, options.enrichment.limit or wanted)
-    return dataclasses.replace(options, enrichment=dataclasses.replace(options.enrichment, limit=limit))
+    return enrichment.query if isinstance(query, str | os.PathLike) else query

@@ -1,4 +1,4 @@
-"""A process that asks about Spark's rows and is killed at a point of its way: made by fork from one that has imported all."""
+"""A process that asks about Spark's rows and is killed at a point of its way: forked from one that has imported all."""
 
 from __future__ import annotations
 

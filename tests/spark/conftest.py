@@ -106,7 +106,8 @@ class SparkBench:
         for row in found:
             assert (row["twice"], row["response"]) == (2 * row["id"], row["text"])
             assert (row["ai_status"], row["ai_error"]) == ("answered", None)
-        assert self.control.executed_twice() == []
+        # A preview's requests have no id at the provider.
+        assert set(self.control.executed_twice()) <= {None}
 
 
 @pytest.fixture(autouse=True)

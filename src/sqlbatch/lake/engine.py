@@ -34,8 +34,8 @@ from sqlbatch.lake.exchange import Kind, carried, select_list
 from sqlbatch.leases import is_gone, new_owner
 from sqlbatch.paths import scratch_folder, state_dir
 from sqlbatch.query.compile import REF, check_names
+from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.prompt import see
-from sqlbatch.query.request import read_returns
 from sqlbatch.query.rows import KeptRows
 from sqlbatch.query.target import parse_target
 from sqlbatch.trace import masked

@@ -1,0 +1,165 @@
+"""Spark's rows go in, and Spark's table comes out: every type keeps its value, and every request its id."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+import sqlbatch
+from sqlbatch import spark as sqlbatch_spark
+from sqlbatch.errors import EngineError, InvalidQuery, InvalidTarget, JobError
+from sqlbatch.lake.spark import Spark
+
+from .conftest import QUERY
+
+if TYPE_CHECKING:
+    from .conftest import SparkBench
+
+# Each type that is sent: its value in Spark's SQL, and in DuckDB's.
+TYPES = {
+    "flag": ("true", "true"),
+    "tiny": ("CAST(-7 AS TINYINT)", "(-7)::TINYINT"),
+    "small": ("CAST(300 AS SMALLINT)", "300::SMALLINT"),
+    "whole": ("70000", "70000::INTEGER"),
+    "long": ("9007199254740993", "9007199254740993::BIGINT"),
+    "single": ("CAST(0.1 AS FLOAT)", "0.1::FLOAT"),
+    "precise": ("CAST(0.1 AS DOUBLE)", "0.1::DOUBLE"),
+    "price": ("CAST(12.50 AS DECIMAL(10, 2))", "12.50::DECIMAL(10, 2)"),
+    "wide": ("CAST('1234567890.123456789' AS DECIMAL(38, 10))", "1234567890.123456789::DECIMAL(38, 10)"),
+    "name": ("'Zoë\\n\"quoted\"'", "e'Zoë\\n\"quoted\"'"),
+    "day": ("DATE'1931-02-03'", "DATE '1931-02-03'"),
+    "moment": ("TIMESTAMP'2024-01-02 03:04:05.123456'", "TIMESTAMPTZ '2024-01-02 03:04:05.123456+00'"),
+    "local": ("CAST('2024-01-02 03:04:05.120' AS TIMESTAMP_NTZ)", "TIMESTAMP '2024-01-02 03:04:05.120'"),
+    "tags": ("array('a', CAST(NULL AS STRING))", "['a', NULL]"),
+    "pair": ("named_struct('a', 1, 'b', CAST(1.5 AS DECIMAL(4, 2)))", "{'a': 1, 'b': 1.5::DECIMAL(4, 2)}"),
+    "counts": ("map('k', 1)", "MAP {'k': 1}"),
+    "nothing": ("CAST(NULL AS STRING)", "NULL::VARCHAR"),
+}  # fmt: skip
+
+
+def query_of(engine: int) -> str:
+    """Return a query of one row with a column of each type, in Spark's SQL (0) or DuckDB's (1)."""
+    return "SELECT " + ", ".join(f"{values[engine]} AS {name}" for name, values in TYPES.items())
+
+
+def test_rows_are_planned_previewed_asked_about_and_written(bench: SparkBench) -> None:
+    """The quote counts Spark's rows, the preview's answers are kept, the table has all rows; again sends nothing."""
+    query = QUERY.format(rows=6)
+    quote = bench.plan(query)
+    assert (quote.rows, quote.to_send, quote.target) == (6, 6, "default.tags")
+    assert (quote.sees, quote.rides_along) == (("text",), ("id", "twice"))
+    assert not bench.path.exists()
+    shown = bench.preview(query, rows=2)
+    assert [row.input for row in shown.rows] == [{"text": "row 0"}, {"text": "row 1"}]
+    assert shown.of("answered") == 2
+    assert bench.runs() == []
+    job = bench.enrich(query)
+    assert len(bench.runs()) == 1
+    job.wait(poll=60)
+    bench.check(6)
+    assert bench.runs() == []
+    assert job.table().count() == 6
+    again = bench.enrich(bench.spark.sql(query)).wait(poll=60)
+    assert again.job_id == 2
+    bench.check(6)
+    assert len(bench.control.ledger()) == 6
+
+
+def test_every_type_that_is_sent_makes_the_request_that_the_command_makes(bench: SparkBench) -> None:
+    """So an answer that is paid for once is there for both, and the other columns arrive as they were."""
+    asked = {"instructions": "Repeat the text.", "model": "offline", "base_url": bench.base_url}
+    there = bench.path.with_name("there.duckdb")
+    sqlbatch.enrich(query_of(1), db=there, yes=True, into="tags", **asked)  # type: ignore[arg-type]
+    bench.enrich(query_of(0), input=None).wait(poll=60)
+    ids = "SELECT custom_id::VARCHAR FROM sqlbatch.requests"
+    with duckdb.connect(str(there)) as con:
+        assert bench.sql(ids) == con.execute(ids).fetchall()
+    (row,) = bench.rows()
+    assert row["wide"] == Decimal("1234567890.123456789")
+    assert (row["tags"], row["pair"].asDict(), row["counts"]) == (["a", None], {"a": 1, "b": Decimal("1.50")}, {"k": 1})
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("SELECT INTERVAL '1' DAY AS text", "text is interval day, which cannot be sent to a model: cast it"),
+        ("SELECT 'a' AS text, 1 AS sqlbatch_ref", "the query has a column sqlbatch_ref"),
+        ("SELECT 'a' AS text, 1 AS ai_status", "ai_status has the name of a column that sqlbatch adds"),
+        ("SELECT nope AS text", "nope"),
+        ("CREATE TABLE made AS SELECT 'a' AS text", "the query"),
+    ],
+)
+def test_what_cannot_be_asked_about_is_refused_before_anything_is_kept(
+    bench: SparkBench, query: str, problem: str
+) -> None:
+    """One line that says what; no table is made, nothing is sent."""
+    with pytest.raises(InvalidQuery, match=problem) as refused:
+        bench.enrich(query)
+    assert "\n" not in str(refused.value)
+    assert bench.runs() == []
+    assert not bench.spark.catalog.tableExists("made")
+    assert bench.control.ledger() == []
+
+
+def test_a_table_that_sqlbatch_did_not_make_stays(bench: SparkBench) -> None:
+    """It is refused before anything is sent, and replaced where that is asked for."""
+    bench.spark.sql("CREATE TABLE mine AS SELECT 1 AS a")
+    with pytest.raises(InvalidTarget, match="mine is a table that sqlbatch did not make"):
+        bench.enrich(into="mine")
+    bench.enrich(into="mine", replace=True).wait(poll=60)
+    bench.check(6, "mine")
+
+
+def test_answers_arrive_as_types_that_spark_has(bench: SparkBench) -> None:
+    """What Spark has no type for, as text; the rest as it is."""
+    returns = "day DATE, price DECIMAL(10,2), kind ENUM('x', 'y'), tags VARCHAR[], pair STRUCT(a INTEGER, b VARCHAR)"
+    bench.enrich("SELECT 1 AS id, 'In 1931 a baker paid 12.50.' AS text", returns=returns).wait(poll=60)
+    schema = bench.spark.table("default.tags").schema
+    kinds = {field.name: field.dataType.simpleString() for field in schema.fields}
+    assert kinds == {
+        "id": "int", "text": "string", "day": "date", "price": "decimal(10,2)", "kind": "string",
+        "tags": "array<string>", "pair": "struct<a:int,b:string>", "custom_id": "string", "ai_status": "string",
+        "ai_error": "string", "ai_model": "string",
+    }  # fmt: skip
+    (row,) = bench.rows()
+    assert row["ai_status"] == "answered"
+    assert isinstance(row["price"], Decimal)
+
+
+def test_spark_that_cannot_write_loses_nothing(bench: SparkBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job is done and paid, why it is not written is on record, and coming back to it writes the table."""
+    job = bench.enrich()
+
+    def broken(*_: Any) -> int:
+        raise EngineError("Spark could not write default.tags: the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spark, "publish", broken)
+        with pytest.raises(EngineError, match="the disk is full"):
+            job.wait(poll=60)
+    assert job.status().status == "done"
+    assert bench.sql("SELECT published_at IS NULL, error FROM sqlbatch.publications")[0][0]
+    sqlbatch_spark.find(bench.spark, "default.tags", db=bench.path).wait()
+    bench.check(6)
+
+
+def test_an_older_job_leaves_the_table_to_the_newer(bench: SparkBench) -> None:
+    """Whoever comes back to it last."""
+    first = bench.enrich(rows=4)
+    bench.enrich(rows=6).wait(poll=60)
+    with pytest.raises(JobError, match="job 2"):
+        first.wait(poll=60)
+    with pytest.raises(JobError, match="job 2 is the newest for default"):
+        first.publish()
+    bench.check(6)
+
+
+def test_a_job_of_the_database_is_no_job_of_sparks(bench: SparkBench) -> None:
+    """It is found where it is."""
+    asked = {"instructions": "Repeat it.", "provider": "local", "db": bench.path}
+    sqlbatch.enrich("SELECT 'a' AS text", **asked)  # type: ignore[arg-type]
+    with pytest.raises(JobError, match="find has it"):
+        sqlbatch_spark.find(bench.spark, db=bench.path)
