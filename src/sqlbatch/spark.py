@@ -23,7 +23,7 @@ from sqlbatch.errors import (
     ProviderUnreachable,
 )
 from sqlbatch.job import Db, Job, Quote, existing, speaking_python
-from sqlbatch.lake import engine as lake
+from sqlbatch.lake import kept_rows as lake
 from sqlbatch.lake.spark import Spark
 from sqlbatch.previews import sample_size
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlbatch.batches.events import Event
     from sqlbatch.db.database import Database
     from sqlbatch.db.jobs import JobRow
-    from sqlbatch.lake.engine import Publication
+    from sqlbatch.lake.kept_rows import Publication
     from sqlbatch.options import EnrichOptions
     from sqlbatch.previews import Preview
     from sqlbatch.query.enrichment import Enrichment

@@ -65,7 +65,7 @@ def _watch(kill_at: str) -> None:
     from sqlbatch import run as runs  # noqa: PLC0415
     from sqlbatch.batches import results, submit  # noqa: PLC0415
     from sqlbatch.batches.client import BatchAPI  # noqa: PLC0415
-    from sqlbatch.lake import engine  # noqa: PLC0415
+    from sqlbatch.lake import kept_rows  # noqa: PLC0415
     from sqlbatch.lake.spark import Spark  # noqa: PLC0415
 
     # However fast the clock, a busy machine must not lose a lease between two calls.
@@ -76,9 +76,9 @@ def _watch(kill_at: str) -> None:
         "upload": (BatchAPI, "upload"),
         "create": (BatchAPI, "create"),
         "load": (results, "load_ended"),
-        "share": (engine, "_share"),
+        "share": (kept_rows, "_share"),
         "publish": (Spark, "publish"),
-        "drop": (engine, "_drop_spent"),
+        "drop": (kept_rows, "_drop_spent"),
     }
     assert tuple(places) == CALLS
     for call, (where, name) in places.items():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import EngineError, InvalidQuery, InvalidSettings, InvalidTarget
-from sqlbatch.lake.engine import EngineRows
+from sqlbatch.lake.kept_rows import EngineRows
 from sqlbatch.query.compile import REF
 from sqlbatch.query.rows import described
 from sqlbatch.query.select import QueryColumn, without_terminator

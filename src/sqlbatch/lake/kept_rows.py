@@ -216,7 +216,7 @@ def check_target(database: Database, engine: Engine, into: str, *, replacing: bo
     if not engine.exists(into) or replacing:
         return
     asked = {"engine": engine.name, "target": into}
-    if not (database.exists() and database.read(lambda session: session.run("engine.ours", asked))):
+    if not (database.exists() and database.read(lambda session: session.run("kept_rows.ours", asked))):
         raise InvalidTarget(
             f"{into} is a table that sqlbatch did not make, as far as {database.name} knows: choose another name with "
             "--into, or put the result in its place with --replace"
@@ -229,8 +229,8 @@ def start(database: Database, engine: Engine, ask: Prepared, keep: Kept, into: s
     def note(session: Session, job_id: int) -> None:
         facts = {"run_id": keep.run_id, "job_id": job_id, "engine": engine.name}
         more = {"query": masked(ask.enrichment.query, sql=True), "folder": keep.folder, "sent": list(keep.sent)}
-        session.run("engine.keep", facts | more | {"rows": ask.quote.rows, "now": clock.now()})
-        session.run("engine.aim", facts | {"target": into})
+        session.run("kept_rows.keep", facts | more | {"rows": ask.quote.rows, "now": clock.now()})
+        session.run("kept_rows.aim", facts | {"target": into})
 
     # Before the commit, for who is interrupted at it may have a job that needs the folder.
     keep.needed = True
@@ -247,7 +247,7 @@ def start(database: Database, engine: Engine, ask: Prepared, keep: Kept, into: s
 
 def _state_id(database: Database) -> str:
     """Return which state a database is; it is made where there is none."""
-    return str(database.read(lambda session: session.run("engine.identity"))[0][0])
+    return str(database.read(lambda session: session.run("kept_rows.identity"))[0][0])
 
 
 # ---- Publish: the answers to where the engine finds them, its table replaced, that noted.
@@ -255,7 +255,7 @@ def _state_id(database: Database) -> str:
 
 def find(database: Database, job_id: int) -> Publication | None:
     """Return where a job's rows and target are at another engine, None where it has none."""
-    found = database.read(lambda session: session.run("engine.find", {"job_id": job_id}))
+    found = database.read(lambda session: session.run("kept_rows.find", {"job_id": job_id}))
     if not found:
         return None
     run_id, name, folder, sent, *more = found[0]
@@ -289,15 +289,15 @@ def _publish(database: Database, engine: Engine, job_id: int, *, replacing: bool
     try:
         check_target(database, engine, found.target, replacing=replacing or job.replacing)
         answers, columns = _export(database, job.target, found)
-        _note(database, "engine.exported", found, now=clock.now())
+        _note(database, "kept_rows.exported", found, now=clock.now())
         own = [name for name in engine.columns(f"{found.folder}/rows") if name != REF]
         rows = engine.publish(f"{found.folder}/rows", answers, [*own, *columns], found.target)
         _check_count(found, rows)
     except (EngineError, InvalidTarget) as error:
-        _note(database, "engine.failed", found, error=str(error))
+        _note(database, "kept_rows.failed", found, error=str(error))
         raise
     done = job.status == "done"
-    _note(database, "engine.published", found, now=clock.now(), rows=rows, done=done)
+    _note(database, "kept_rows.published", found, now=clock.now(), rows=rows, done=done)
     remove(answers)
     _drop_spent(database, found.target, job_id, whole=done and not job.failed)
     return find(database, job_id) or found
@@ -371,9 +371,9 @@ def _note(database: Database, statement: str, found: Publication, **facts: objec
 
 def _drop_spent(database: Database, target: str, job_id: int, *, whole: bool) -> None:
     asked = {"target": target, "job_id": job_id, "whole": whole}
-    for run_id, folder in database.read(lambda session: session.run("engine.spent", asked)):
+    for run_id, folder in database.read(lambda session: session.run("kept_rows.spent", asked)):
         fact = {"run_id": run_id, "now": clock.now()}
-        database.write(lambda session, fact=fact: session.run("engine.drop", fact))  # type: ignore[misc]
+        database.write(lambda session, fact=fact: session.run("kept_rows.drop", fact))  # type: ignore[misc]
         remove(folder)
 
 
@@ -412,7 +412,7 @@ def _sweep(database: Database, shared: str, state: str) -> None:
             run_id = marker.parent.name
             if whose not in {"", state} or not is_gone(owner):
                 continue
-            if not database.read(lambda session, run_id=run_id: session.run("engine.needed", {"run_id": run_id})):  # type: ignore[misc]
+            if not database.read(lambda session, run_id=run_id: session.run("kept_rows.needed", {"run_id": run_id})):  # type: ignore[misc]
                 shutil.rmtree(marker.parent, ignore_errors=True)
 
 
