@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import job_actions, run
-from sqlbatch.batches import request_file, results
+from sqlbatch import clock, job_actions, run
+from sqlbatch.batches import download, request_file, results
 from sqlbatch.batches.events import Loaded, Submitted, Waiting
 from sqlbatch.batches.replies import ProviderFile
 from sqlbatch.batches.step import KEPT_FILES, WAVE
@@ -243,6 +243,50 @@ def test_a_cut_is_noticed_by_its_last_line_where_the_provider_tells_no_size(
     bench.check(10)
 
 
+@pytest.mark.parametrize("fault", ["cut", "cut_silently"])
+def test_a_download_that_is_always_cut_blocks_the_job_and_keeps_what_came(bench: Bench, fault: str) -> None:
+    job_id = bench.begin(10)
+    bench.until_ended(job_id)
+    whole = len(bench.control.content(bench.control.batches()[0]["output_file_id"]))
+    part = whole // 2 - 50
+    bench.control.faults({"name": fault, "bytes": part})
+    cut = rf"the download of \S+ was cut at {part:,} of {whole:,} bytes; its files are kept in"
+    with pytest.raises(JobError, match=f"unreadable results: .*{cut}"):
+        bench.wait(job_id)
+    assert f"was cut at {part:,} of {whole:,} bytes; its result files are fetched again" in bench.held
+    answered, unreadable = bench.outcomes()
+    assert answered[:2] == ("answered", None)
+    assert unreadable[:2] == ("failed", "unreadable_results")
+    assert (answered[2], unreadable[2]) == (4, 6)
+    assert len(bench.control.ledger()) == 10
+
+
+def test_an_input_file_that_is_always_cut_is_done_without(bench: Bench) -> None:
+    bench.control.faults({"name": "model_retired"})
+    job_id = bench.begin(3, max_attempts=1)
+    bench.until_ended(job_id)
+    _lose_inputs(bench)
+    bench.control.faults({"name": "model_retired"}, {"name": "cut", "bytes": 100})
+    bench.wait(job_id)
+    assert bench.outcomes() == [("retryable", "model_not_found", 3)]
+    assert bench.leftovers() == []
+
+
+def test_a_file_that_has_every_line_is_loaded_whatever_its_size_was_said_to_be(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = bench.begin(5)
+    bench.until_ended(job_id)
+
+    def longer(_: object, file: str) -> ProviderFile:
+        return ProviderFile(file, None, 10**6, None)
+
+    monkeypatch.setattr("sqlbatch.batches.client.BatchAPI._file", longer)
+    bench.control.faults({"name": "cut_silently", "bytes": 10**6})
+    bench.wait(job_id)
+    bench.check(5)
+
+
 def test_a_result_file_that_is_gone_is_final_until_the_user_says_retry(bench: Bench) -> None:
     bench.control.faults({"name": "content_gone"})
     bench.enrich(5)
@@ -257,6 +301,28 @@ def test_one_result_file_that_is_gone_does_not_cost_the_other(bench: Bench) -> N
     bench.until_ended(job_id)
     error_file = bench.control.batches()[0]["error_file_id"]
     bench.control.faults({"name": "content_gone", "on": f"GET /v1/files/{error_file}/content"})
+    bench.wait(job_id)
+    assert bench.outcomes() == [("answered", None, 6), ("failed", "results_expired", 4)]
+
+
+def test_a_file_whose_time_ends_while_it_is_looked_for_is_looked_for_once_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the time is over after the 404 and before what came is judged."""
+    bench.control.faults({"name": "line_error", "status": 500, "count": 4})
+    job_id = bench.begin(10)
+    bench.until_ended(job_id)
+    error_file = bench.control.batches()[0]["error_file_id"]
+    bench.control.faults({"name": "content_gone", "on": f"GET /v1/files/{error_file}/content"})
+    fetch = download.fetch
+
+    def slow(api: Any, batch: Any, *more: Any) -> Any:
+        fetched = fetch(api, batch, *more)
+        clock.sleep(1.2 * download.GONE_AFTER.total_seconds())
+        return fetched
+
+    monkeypatch.setattr(download, "fetch", slow)
+    bench._known.write(lambda session: session.sql("UPDATE sqlbatch.batches SET looks = 1"))
     bench.wait(job_id)
     assert bench.outcomes() == [("answered", None, 6), ("failed", "results_expired", 4)]
 

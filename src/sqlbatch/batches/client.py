@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _PASSING = frozenset({408, 409, 425, 429})
 # Where a provider has no list of batches, it answers with one of these.
 _NO_LIST = frozenset({404, 405, 501})
-_CHUNK = 1 << 20
 # Seconds in which a provider that is there answers a first, small question.
 CHECK_TIMEOUT = 20.0
 # Seconds in which a model answers one request; one that reasons takes minutes.
@@ -209,24 +208,29 @@ class BatchAPI:
                 raise
 
     def download(self, file_id: str, path: Path, progress: Callable[[int], None]) -> int:
-        """Write a file's content to `path` as a stream and return its bytes; what was cut is ProviderUnreachable.
+        """Write a file's content to `path` as a stream and return its bytes.
 
-        An id that is an address, as SiliconFlow gives, is fetched from there without the key. Raises SqlbatchError
-        where the disk does not take it.
+        An id that is an address, as SiliconFlow gives, is fetched from there without the key. Raises CutShort where
+        less came than the provider announced, and SqlbatchError where the disk does not take it.
         """
         short = file_id.partition("?")[0]
         with self._errors(f"download {short}"), self._content(file_id) as reply:
             announced = reply.headers.get("content-length", "")
             encoded = reply.headers.get("content-encoding", "identity") != "identity"
-            size = transfer.save(reply.iter_bytes(_CHUNK), path, progress)
             expected = int(announced) if announced.isdecimal() and not encoded else None
-        if expected is None and not _is_address(file_id):
+            broken = False
+            try:
+                size = transfer.save(reply.iter_bytes(), path, progress)
+            except httpx2.RemoteProtocolError:
+                # The connection was closed in the middle of the body.
+                size, broken = path.stat().st_size, True
+        if expected is None and not broken and not _is_address(file_id):
             # Without a length a cut looks like an end, so the provider is asked how long the file is.
             with contextlib.suppress(ProviderError):
                 expected = self._file(file_id).bytes
-        if size < expected if expected is not None else not transfer.ends_whole(path):
+        if broken or (size < expected if expected is not None else not transfer.ends_whole(path)):
             whole = f" of {expected:,}" if expected is not None else ""
-            raise ProviderUnreachable(f"{self.name}: {short} was cut at {size:,}{whole} bytes")
+            raise transfer.CutShort(f"{self.name}: the download of {short} was cut at {size:,}{whole} bytes")
         return size
 
     @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlbatch import clock
-from sqlbatch.batches.transfer import input_name, result_name
+from sqlbatch.batches.transfer import CutShort, input_name, result_name
 from sqlbatch.db.files import size_of
 from sqlbatch.errors import ProviderRefused
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # How long after its end a batch's results may still be missing or unreadable at the provider: what was paid for is not
 # given up for one 404, or one proxy's page in the place of a file.
 GONE_AFTER = timedelta(minutes=15)
+# Downloads of a file that all end too early, before what came of it is taken for all that can be had.
+CUT_AT_MOST = 3
 # Bytes of result files that are loaded together: their contents, and DuckDB's work on them, fit in its memory.
 TOGETHER = 500_000_000
 # A finished batch with its result files, or with what the provider says of one that failed.
@@ -66,12 +69,14 @@ class Ended:
 class Fetched:
     """The downloaded result files of a batch.
 
-    `gone` says that the provider no longer has a file that it names, `late` that it does not have it yet.
+    `gone` says that the provider no longer has a file that it names, `late` that it does not have it yet, `cut` that
+    less of one came than was announced, and how much.
     """
 
     files: tuple[Path, ...]
     gone: bool
     late: bool = False
+    cut: str | None = None
 
 
 def bring(api: BatchAPI, spool: Path, batch: Ended, progress: Callable[[int], None]) -> Brought:
@@ -134,7 +139,7 @@ def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], No
 
 
 def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progress: Callable[[int], None]) -> Fetched:
-    before, gone, late = 0, False, False
+    before, gone, late, cut = 0, False, False, None
     for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
         if file_id is None:
             continue
@@ -143,6 +148,9 @@ def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progre
         try:
             done = before
             before += api.download(file_id, path, lambda size, done=done: progress(done + size))  # type: ignore[misc]
+        except CutShort as error:
+            # What came of it may tell all; otherwise it is fetched again.
+            cut = str(error)
         except ProviderRefused as error:
             if error.status not in {404, 410}:
                 raise
@@ -154,7 +162,7 @@ def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progre
             # With the key of another project nothing of the batch can be seen, and nothing is known of its files.
             api.retrieve(batch.provider_id)
             gone = True
-    return Fetched(tuple(paths), gone, late)
+    return Fetched(tuple(paths), gone, late, cut)
 
 
 def fetch_input(api: BatchAPI, batch: Ended, told: ProviderBatch, spool: Path) -> Path:
@@ -167,11 +175,14 @@ def fetch_input(api: BatchAPI, batch: Ended, told: ProviderBatch, spool: Path) -
     if named and not batch.fenced and told.input_file_id is not None and not kept.exists():
         part = spool / result_name(batch.batch_id, "input")
         try:
-            api.download(told.input_file_id, part, lambda _: None)
-            part.replace(kept)
+            # Nothing of a failed batch is paid for: a file that is always cut is done without.
+            for _ in range(CUT_AT_MOST):
+                with contextlib.suppress(CutShort):
+                    api.download(told.input_file_id, part, lambda _: None)
+                    part.replace(kept)
+                    break
         except ProviderRefused:
+            pass
+        finally:
             part.unlink(missing_ok=True)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
     return kept

@@ -172,11 +172,14 @@ def load_files(
             missing = batch.requests - found.read
             doubt = _doubt(batch, fetched, found)
             few = found.read > 0 and missing <= max(3, batch.requests // 20)
-            if doubt is not None and not (batch.looks and (few or batch.overdue)):
+            # Whether a file is late or gone was decided when it was looked for; its time may have ended since.
+            final = few or (batch.overdue and not fetched.late)
+            looked = batch.looks >= (download.CUT_AT_MOST if fetched.cut else 1)
+            if doubt is not None and not (looked and final):
                 raise _Doubtful(f"batch {batch.provider_id}: {doubt}; its result files are fetched again")
             fact = _fact(batch, claimed[0][0]) | (_GONE if fetched.gone else _MISSING)
             if doubt is not None:
-                fact |= {"outcome": "failed", "code": UNREADABLE, "message": _in_doubt(doubt, found)}
+                fact |= {"outcome": "failed", "code": UNREADABLE, "message": doubt}
             if files:
                 session.append_results("results.of_batch", fact)
                 if found.spare:
@@ -188,7 +191,7 @@ def load_files(
         if doubt is not None and not few:
             _keep(fetched.files, batch, unreadable)
             kept = f"; its files are kept in {unreadable}" if fetched.files else ""
-            reason = f"unreadable results: batch {batch.provider_id}: {_in_doubt(doubt, found)}{kept}"
+            reason = f"unreadable results: batch {batch.provider_id}: {doubt}{kept}"
             session.run("results.block", {"batch_id": batch.batch_id, "reason": reason, "code": UNREADABLE})
         return _counted(session, batch)
 
@@ -230,22 +233,20 @@ def _read(
 def _doubt(batch: Ended, fetched: Fetched, found: _Evidence) -> str | None:
     """Return why it cannot be said that the requests without a result were not answered; None where it can."""
     missing = batch.requests - found.read
-    if not missing or fetched.gone:
+    if not missing or (fetched.gone and not fetched.cut):
         return None
-    if fetched.late:
-        return "the provider does not have its result file yet"
+    if fetched.cut or fetched.late:
+        return fetched.cut or "the provider does not have its result file yet"
     if found.strange:
-        return f"{found.strange:,} of its result lines cannot be read or name no request of it"
+        first = " ".join((found.first or "").split())[:_SHOWN]
+        return (
+            f"{found.strange:,} of its result lines cannot be read or name no request of it; the first begins: {first}"
+        )
     if batch.status == "completed" and not found.read:
         return "it is completed, and has no result line"
     if batch.completed > found.read and missing > max(3, batch.requests // 20):
         return f"the provider counts {batch.completed:,} answers, and its files have {found.read:,} lines"
     return None
-
-
-def _in_doubt(doubt: str, found: _Evidence) -> str:
-    first = " ".join((found.first or "").split())[:_SHOWN]
-    return f"{doubt}; the first begins: {first}" if first else doubt
 
 
 def _keep(files: Sequence[Path], batch: Ended, folder: Path) -> None:
@@ -254,6 +255,10 @@ def _keep(files: Sequence[Path], batch: Ended, folder: Path) -> None:
     for path in files:
         kind = path.name.split(".")[-2]
         shutil.copyfile(path, folder / f"{batch.batch_id}.{kind}.jsonl")
+
+
+def _lacks_some(fetched: Fetched) -> bool:
+    return fetched.gone or fetched.late or fetched.cut is not None or not fetched.files
 
 
 def load_together(
@@ -266,7 +271,7 @@ def load_together(
     """
     batches = [batch for batch, _ in brought]
     files = [path for _, fetched in brought for path in fetched.files]
-    if len(batches) == 1 or any(fetched.gone or fetched.late or not fetched.files for _, fetched in brought):
+    if len(batches) == 1 or any(_lacks_some(fetched) for _, fetched in brought):
         return None
     endpoint, returns = batches[0].kind
     fact = {"batches": [batch.batch_id for batch in batches], "now": clock.now()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sqlbatch.batches.events import Transferring
-from sqlbatch.errors import SqlbatchError
+from sqlbatch.errors import ProviderUnreachable, SqlbatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +23,10 @@ Result = TypeVar("Result")
 AT_ONCE = 4
 # Seconds between two reports of the progress.
 _TELL = 0.2
+
+
+class CutShort(ProviderUnreachable):
+    """A download ended before the file did; what came lies where it was written."""
 
 
 def input_name(batch_id: str) -> str:
