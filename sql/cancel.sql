@@ -39,6 +39,18 @@ WHERE b.state IN ('creating', 'open', 'ended', 'fenced') AND b.batch_id IN (
   SELECT m.batch_id FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id WHERE w.job_id = $job_id)
 ORDER BY b.planned_at, b.batch_id;
 
+-- stuck_requests: lay down the requests of those batches, with their estimated tokens
+CREATE OR REPLACE TEMP TABLE sqlbatch_stuck AS
+SELECT q.custom_id, q.call_id, q.tokens
+FROM sqlbatch.requests q SEMI JOIN (
+  SELECT m.custom_id FROM sqlbatch.batch_requests m WHERE list_contains($batches::UUID[], m.batch_id)
+) s ON s.custom_id = q.custom_id;
+
+-- stuck_calls: the calls of those requests
+SELECT c.call_id::VARCHAR, c.endpoint, c.model
+FROM sqlbatch.calls c SEMI JOIN sqlbatch_stuck s ON s.call_id = c.call_id
+ORDER BY c.call_id;
+
 -- also_waiting: other open jobs that want requests of what a job has at the provider
 SELECT DISTINCT j.job_id
 FROM sqlbatch.job_status j

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
@@ -10,10 +11,11 @@ from sqlbatch.batches import poll, step
 from sqlbatch.batches.events import Waiting
 from sqlbatch.batches.import_files import Imported, JudgedAgain, forget_kept, judge_stored, read_files, readable
 from sqlbatch.db import jobs
-from sqlbatch.errors import InvalidOption, JobError, ProviderError, did_you_mean
+from sqlbatch.db.sql import quote_literal
+from sqlbatch.errors import InvalidOption, InvalidSettings, JobError, ProviderError, did_you_mean
 from sqlbatch.paths import state_dir
 from sqlbatch.query import target
-from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
+from sqlbatch.query.cost import NO_COST, Cost, Requests, add_costs, estimate_cost, find_price
 from sqlbatch.query.endpoints import check_of, reading_of
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.reach import provider_of
@@ -161,7 +163,8 @@ def retry_cost(session: Session, job: JobRow, provider: Provider, code: str | No
 class Stuck:
     """What a job has at the provider that has not come back: batches, requests, estimated input tokens.
 
-    `waiting` are the other open jobs that want some of it; `paid` says whether it may be billed.
+    `waiting` are the other open jobs that want some of it; `paid` says whether it may be billed, and `cost` what it may
+    cost to send all of it again.
     """
 
     batches: int
@@ -169,19 +172,36 @@ class Stuck:
     tokens: int
     paid: bool
     waiting: tuple[int, ...]
+    cost: Cost
 
 
-def stuck(session: Session, job_id: int) -> Stuck:
+def stuck(session: Session, job: JobRow, provider: Provider) -> Stuck:
     """Return what `give_up` would free."""
-    found = session.run("cancel.stuck", {"job_id": job_id})
-    waiting = session.run("cancel.also_waiting", {"job_id": job_id})
+    found = session.run("cancel.stuck", {"job_id": job.job_id})
+    waiting = session.run("cancel.also_waiting", {"job_id": job.job_id})
+    paid = any(row[5] for row in found)
     return Stuck(
         len(found),
         sum(row[3] for row in found),
         sum(row[4] for row in found),
-        any(row[5] for row in found),
+        paid,
         tuple(row[0] for row in waiting),
+        _cost_again(session, job, provider, [row[0] for row in found]) if paid else NO_COST,
     )
+
+
+def _cost_again(session: Session, job: JobRow, provider: Provider, batches: list[str]) -> Cost:
+    """Return what it may cost to send the requests of some batches again; at an unknown price for a model shut down."""
+    session.run("cancel.stuck_requests", {"batches": batches})
+    costs = []
+    for call_id, endpoint, model in session.run("cancel.stuck_calls"):
+        asked = replace(Enrichment.from_json(job.enrichment), endpoint=endpoint, model=model)
+        price = None
+        with contextlib.suppress(InvalidSettings):
+            price, _ = find_price(session, asked, tier="batch", batch_factor=provider.batch_factor)
+        requests = Requests(f"(FROM sqlbatch_stuck WHERE call_id = {quote_literal(call_id)})", call_id)
+        costs.append(estimate_cost(session, asked, requests, price))
+    return add_costs(costs)
 
 
 def cancel(database: Database, job_id: int) -> bool:

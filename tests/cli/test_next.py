@@ -125,7 +125,11 @@ def test_giving_up_what_may_have_been_paid_asks_first(here: Command) -> None:
     job_id = begin(db, "SELECT 'a' AS x", into="tags")
     plan.pack(db, job_id, KNOWN["openai"])
     db.write(lambda session: session.sql("UPDATE sqlbatch.batches SET state = 'open', provider_id = 'batch_1'"))
+    own = "INSERT INTO sqlbatch.prices (model, input, output) VALUES ('offline', 1000, 1000)"
+    db.write(lambda session: session.sql(own))
     asked = here("cancel", "1", "--give-up")
     assert (asked.code, "add --yes to do it without being asked" in asked.error) == (1, True)
-    assert "1 request in 1 batch" in asked.err
+    assert "1 request in 1 batch, about 16 tokens of input" in asked.err
+    assert "are paid again when they are sent again: $0.32 expected, up to $2.03 (answers not capped)" in asked.err
+
     assert db.read(lambda session: session.sql("SELECT state FROM sqlbatch.batches")) == [("open",)]

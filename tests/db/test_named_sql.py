@@ -58,7 +58,7 @@ FIRST = (
     "render.needed", "render.kept", "render.inputs",
     "prices.known", "plan.choose", "plan.running", "plan.shards", "results.parsed", "results.chosen",
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
-    "maintenance.past", "maintenance.past_batches", "cancel.failed", "functions.text", "functions.answer",
+    "maintenance.past", "maintenance.past_batches", "cancel.failed", "cancel.stuck_requests", "functions.text", "functions.answer",
     "functions.value", "functions.macros", "functions.first_asks", "functions.keep", "functions.collected",
     "functions.decided", "functions.no_changes", "judge_again.kept",
 )  # fmt: skip
@@ -74,6 +74,7 @@ VALUES = {
     "catalog": "'work'",
     "jobs": "[1]",
     "keeping": "[1]",
+    "batches": "['00000000-0000-0000-0000-000000000001']",
     "job_id": "1",
     "call_id": "'00000000-0000-0000-0000-000000000001'",
 }

@@ -300,11 +300,11 @@ def cancel(
 def _give_up(database: Database, job: JobRow, *, yes: bool, as_json: bool) -> int:
     """Free the requests of a job's batches that do not come back, after asking: they may have been paid."""
     with database.session() as session:
-        stuck = job_actions.stuck(session, job.job_id)
+        stuck = job_actions.stuck(session, job, reach.provider_of(job))
     if stuck.batches:
         others = f", also for {display.counted(len(stuck.waiting), 'other job')}" if stuck.waiting else ""
         paid = (
-            "may have been answered and billed, and are paid again when they are sent again"
+            f"may have been answered and billed, and are paid again when they are sent again: {stuck.cost.in_words()}"
             if stuck.paid
             else "are free"
         )
