@@ -58,7 +58,8 @@ FIRST = (
     "render.needed", "render.kept", "render.inputs",
     "prices.known", "plan.choose", "plan.running", "plan.shards", "results.parsed", "results.chosen",
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
-    "maintenance.past", "maintenance.past_batches", "cancel.failed", "cancel.stuck_requests", "functions.text", "functions.answer",
+    "maintenance.past", "maintenance.past_batches", "cancel.failed", "cancel.stuck_requests",
+    "functions.text", "functions.answer",
     "functions.value", "functions.macros", "functions.first_asks", "functions.keep", "functions.collected",
     "functions.decided", "functions.no_changes", "judge_again.kept",
 )  # fmt: skip

@@ -84,6 +84,8 @@ def adopt(context: StepContext) -> Iterator[Event]:
     except NoList as error:
         yield from _tell_uncertain(context, lost, error)
         return
+    except ProviderUnreachable as error:
+        raise _list_needed(context, lost, error) if lost else error from None
     for batch_id, state, _ in doubtful:
         if batch_id in found:
             yield from recover(context, batch_id, state, found[batch_id])
@@ -301,6 +303,16 @@ def _tell_uncertain(context: StepContext, lost: Sequence[Lost], error: NoList) -
             f"batches to look it up in ({error.status}). If it was made, its {each.requests:,} requests run and are "
             f"billed there; they are not sent again. {_free(context, each.job_id)}"
         )
+
+
+def _list_needed(context: StepContext, lost: Sequence[Lost], error: ProviderUnreachable) -> ProviderUnreachable:
+    """Return the error of a list of batches with what it is needed for; and from the second on, what frees the job."""
+    requests = sum(each.requests for each in lost)
+    told = f"{str(error).rstrip('. ')}. Only the list can tell whether a create whose reply was lost made its batch; "
+    told += f"until then its {requests:,} requests are not sent again"
+    if not context.first_time(f"no list for {lost[0].batch_id}"):
+        told += f". {_free(context, lost[0].job_id)}"
+    return ProviderUnreachable(told, error.status, error.retry_after)
 
 
 def _tell_forgotten(context: StepContext, batch: OpenBatch, error: ProviderRefused) -> Iterator[Event]:
