@@ -74,12 +74,22 @@ SELECT count(*), coalesce(sum(bytes), 0)::BIGINT FROM sqlbatch_idle;
 -- forget: give their inputs up; what was answered is known by its result
 DELETE FROM sqlbatch.requests WHERE custom_id IN (SELECT custom_id FROM sqlbatch_idle);
 
--- files: the provider's files of batches whose results are here
+-- files: the provider's files of batches whose results are here; not of those that an open job waits to have read
 SELECT b.batch_id::VARCHAR, b.job_id, j.provider, b.base_url, list_filter([b.input_file_id, b.output_file_id, b.error_file_id], lambda f: f IS NOT NULL)
 FROM sqlbatch.batches b JOIN sqlbatch.jobs j ON j.job_id = b.job_id
 WHERE b.state = 'loaded' AND ($job_id::INTEGER IS NULL OR b.job_id = $job_id::INTEGER)
   AND coalesce(b.input_file_id, b.output_file_id, b.error_file_id) IS NOT NULL
+  AND b.batch_id NOT IN (
+    SELECT r.batch_id FROM sqlbatch.results r
+    JOIN sqlbatch.wanted w ON w.custom_id = r.custom_id
+    JOIN sqlbatch.job_status o ON o.job_id = w.job_id
+    WHERE r.code = 'unreadable_results' AND r.batch_id IS NOT NULL AND o.status IN ('running', 'blocked'))
 ORDER BY b.base_url, b.batch_id;
+
+-- unreadable: batches with results that could not be read and that other jobs than some want
+SELECT DISTINCT r.batch_id::VARCHAR
+FROM sqlbatch.results r JOIN sqlbatch.wanted w ON w.custom_id = r.custom_id
+WHERE r.code = 'unreadable_results' AND NOT list_contains($jobs::INTEGER[], w.job_id);
 
 -- deleted: the provider's files of a batch are gone
 UPDATE sqlbatch.batches SET input_file_id = NULL, output_file_id = NULL, error_file_id = NULL

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 import sqlbatch
-from sqlbatch.errors import InvalidEnrichment, InvalidQuery, SqlbatchError
+from sqlbatch.errors import InvalidEnrichment, InvalidQuery, InvalidSettings, SqlbatchError
 from sqlbatch.job import in_python
 
 if TYPE_CHECKING:
@@ -147,6 +147,9 @@ def test_errors_speak_python(tmp_path: Path) -> None:
         with pytest.raises(InvalidEnrichment, match=says) as caught:
             sqlbatch.plan("SELECT 1 AS a", db=tmp_path / "a.duckdb", provider="local", **given)
         assert "--" not in str(caught.value)
+    sqlbatch.enrich("SELECT 1 AS a", db=tmp_path / "a.duckdb", provider="local", instructions="x").wait()
+    with pytest.raises(InvalidSettings, match=r"^structured=prose: "):
+        sqlbatch.find(db=tmp_path / "a.duckdb").load(judge_again=True, structured="prose")
     assert in_python("sqlbatch wait 3 --keep-going goes on") == "sqlbatch wait 3 --keep-going goes on"
 
 

@@ -93,11 +93,13 @@ class Job:
         """Return the job as it stands now, with its counts of requests."""
         return self._database.read(lambda session: state.find(session, str(self.job_id)))
 
+    @speaking_python
     def step(self, *, progress: bool | None = None) -> JobRow:
         """Do one step (submit what is due, look at what is open, load what ended) and return how the job stands."""
         self._follow(run.run_job(self._database, self.job_id, once=True), progress=progress)
         return self.status()
 
+    @speaking_python
     def wait(
         self,
         *,
@@ -123,6 +125,7 @@ class Job:
             raise JobError(f"job {job.job_id} is {status_in_words(job)}; in a terminal: {next_step(job)}")
         return self
 
+    @speaking_python
     def table(self) -> duckdb.DuckDBPyRelation:
         """Return the target as a DuckDB relation: `.df()`, `.fetchall()`, `.filter(…)` and the like.
 
@@ -146,6 +149,7 @@ class Job:
                 ) from None
             raise wrapped(error, self._database.name) from error
 
+    @speaking_python
     def load(self, *, replace: bool = False, judge_again: bool = False, structured: str | None = None) -> Job:
         """Write the target from what is there so far, what is missing as `pending`, and return the job itself.
 
@@ -159,6 +163,7 @@ class Job:
             job_actions.load(self._database, self.job_id, replacing=replace)
         return self
 
+    @speaking_python
     def retry(self, *, only: str | None = None, yes: bool = False) -> Job:
         """Make the failed requests due again, all or those that failed with the code `only`; `wait()` then asks them.
 
@@ -177,6 +182,7 @@ class Job:
         job_actions.retry(self._database, self.job_id, only)
         return self
 
+    @speaking_python
     def cancel(self, *, give_up: bool = False, progress: bool | None = None) -> Job:
         """Cancel the job, stop its batches unless another job needs them, and return the job itself.
 
@@ -223,6 +229,7 @@ class Quote(quote.Quote):
         return notebook.quote_html(self)
 
 
+@speaking_python
 def find(job: str | int | None = None, *, db: Db = None) -> Job:
     """Return a job by its number or its target's name, by default the newest; raise JobError where there is none."""
     database = existing(db)
@@ -230,6 +237,7 @@ def find(job: str | int | None = None, *, db: Db = None) -> Job:
     return Job(database, row.job_id)
 
 
+@speaking_python
 def jobs(*, db: Db = None) -> list[Job]:
     """Return all jobs of a database, the newest first."""
     database = existing(db)

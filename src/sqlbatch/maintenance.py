@@ -211,7 +211,7 @@ def prunable(database: Database, job_id: int | None = None, *, results: bool = F
         found = _found(session, job_id)
         found = replace(found, results=_past(session, job_id) if results else 0)
         files = sum(len(each[4]) for each in session.run("maintenance.files", {"job_id": job_id}))
-        spool = _spool(session, database)
+        spool = _spool(session, database) | _unreadable(session, database, job_id)
     return replace(found, spool_files=len(spool), spool_bytes=sum(spool.values()), provider_files=files)
 
 
@@ -234,7 +234,7 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
     files, problems = _delete_files(database, job_id)
     past = database.write(lambda session: _give_up(session, job_id)) if results else 0
     with database.session() as session:
-        spool = _spool(session, database)
+        spool = _spool(session, database) | _unreadable(session, database, job_id)
     for path in spool:
         path.unlink(missing_ok=True)
     sweep(database)
@@ -305,6 +305,15 @@ def _spool(session: Session, database: Database) -> dict[Path, int]:
     needed = {str(row[0]) for row in session.run("submit.needed")}
     idle = (path for path in paths if (batch_id := batch_of(path.name)) is not None and batch_id not in needed)
     # Another process may delete one meanwhile.
+    return {path: size for path in idle if (size := size_of(str(path))[0]) is not None}
+
+
+def _unreadable(session: Session, database: Database, job_id: int | None) -> dict[Path, int]:
+    """Return the kept result files that no job but those to be pruned could still be loaded from, with their bytes."""
+    paths = sorted((state_dir(database) / "unreadable").glob("*.jsonl"))
+    asked = {"jobs": _jobs(session, job_id)}
+    needed = {str(row[0]) for row in session.run("maintenance.unreadable", asked)} if paths else set()
+    idle = (path for path in paths if path.name.split(".")[0] not in needed)
     return {path: size for path in idle if (size := size_of(str(path))[0]) is not None}
 
 
