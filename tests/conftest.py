@@ -32,6 +32,9 @@ ROOT = Path(__file__).parent.parent
 # Who starts the tests in the background of a script has interrupts ignored, in them and in all that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Processes that tests start compile our modules once, and not each again, whatever whoever runs the tests says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Variables that would make a test depend on the machine it runs on.
 _STRANGE = ("OPENAI_", "SQLBATCH_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 
