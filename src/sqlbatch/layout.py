@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import json
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
@@ -141,3 +142,8 @@ def html_bar(done: int, total: int | None) -> str:
     """Return a bar that is `done` of `total` full; one that moves where the total is not known."""
     size = f' value="{done}" max="{total}"' if total else ""
     return f'<progress{size} style="width:24em;max-width:100%"></progress>'
+
+
+def text_of(value: Any) -> str | None:
+    """Return a JSON value as a person reads it: a text as it is, lists and objects as JSON."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -289,8 +289,8 @@ class Preview:
             [
                 [
                     str(row.number),
-                    *(text_of(row.input.get(name)) for name in sent),
-                    *(text_of((row.answer or {}).get(name)) for name in returned),
+                    *(layout.text_of(row.input.get(name)) for name in sent),
+                    *(layout.text_of((row.answer or {}).get(name)) for name in returned),
                     row.status if row.error is None else f"{row.status}: {row.error}",
                 ]
                 for row in self.rows
@@ -302,9 +302,4 @@ def _named(row: PreviewRow) -> tuple[list[str], list[list[str | None]]]:
     """Return names and texts of a row's fields, what came back behind an arrow."""
     came = row.answer if row.answer is not None else {row.status: row.error}
     names = [*row.input, *(f"-> {name}" for name in came)]
-    return names, [[text_of(value) for value in (*row.input.values(), *came.values())]]
-
-
-def text_of(value: Any) -> str | None:
-    """Return a JSON value as a person reads it: a text as it is, lists and objects as JSON."""
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return names, [[layout.text_of(value) for value in (*row.input.values(), *came.values())]]

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import typer
 
 import sqlbatch.cli  # noqa: F401 (it puts the commands on the application)
 from sqlbatch.batches import client
 from sqlbatch.batches.providers import KNOWN
-from sqlbatch.cli.app import app
+from sqlbatch.cli import app
 from sqlbatch.server import EmbeddedServer, ServerConfig
 from tests.conftest import ROOT
 
@@ -81,7 +80,7 @@ def test_every_example_of_a_page_runs_and_prints_what_is_shown(
 
 
 def test_every_example_of_the_reference_is_understood() -> None:
-    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = app.commands()
     found = [shlex.split(example.command) for block in blocks(REFERENCE) for example in examples(block)]
     assert {words[1] for words in found} == set(commands)
     for _, name, *arguments in found:

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 _PRELOAD = [
     "sqlbatch.cli",
+    "sqlbatch.cli.admin",
+    "sqlbatch.cli.enrich",
+    "sqlbatch.cli.jobs",
+    "sqlbatch.cli.rows",
+    "sqlbatch.cli.show",
+    "sqlbatch.display.job",
+    "sqlbatch.display.progress",
     "sqlbatch.server",
     "sqlbatch.batches.client",
     "sqlbatch.batches.step",

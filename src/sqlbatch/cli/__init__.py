@@ -1,6 +1,5 @@
-"""The command line. To import the modules of the commands is to register them."""
+"""The command line. The module of a command is imported when the command is named."""
 
-from sqlbatch.cli import admin, enrich, jobs, money, query, show, view
 from sqlbatch.cli.app import main
 
-__all__ = ["admin", "enrich", "jobs", "main", "money", "query", "show", "view"]
+__all__ = ["main"]

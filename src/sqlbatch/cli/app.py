@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from functools import wraps
-from importlib.metadata import version
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,6 +45,13 @@ BRIEFLY = {
     "config": "Show the current settings and their sources.",
     "serve": "Run a Batch API server for any model.",
 }
+# The module of a command, where it has another's: modules are imported when their command is named, for most of them need
+# what others do not.
+_MODULES = {
+    "plan": "enrich", "preview": "enrich", "jobs": "listing", "wait": "jobs", "sync": "jobs", "retry": "jobs",
+    "cancel": "jobs", "load": "jobs", "costs": "money", "prices": "money", "functions": "admin", "prune": "admin",
+    "config": "admin", "serve": "admin",
+}  # fmt: skip
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and data.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print each SQL statement and HTTP call with its time.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")]
@@ -140,10 +147,26 @@ TRY = (
 
 
 class _Ordered(Group):
-    """Commands in the order in which they are met."""
+    """Commands in the order in which they are met, each imported when it is named."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=ORDER.index)
+    def briefly(self) -> list[tuple[str, str]]:
+        return [(name, BRIEFLY[name]) for name in ORDER]
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (as Typer calls it)
+        return list(ORDER)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 (likewise)
+        if cmd_name not in self.commands:
+            # What a word that is no command may have meant is said by those that are known here.
+            self.commands.update(commands() if cmd_name not in ORDER else commands(cmd_name))
+        return self.commands.get(cmd_name)
+
+
+def commands(*names: str) -> dict[str, Any]:
+    """Return the commands of these names (all, where none is given), and those that are imported with them."""
+    for name in names or ORDER:
+        import_module(f"sqlbatch.cli.{_MODULES.get(name, name)}")
+    return dict(typer.main.get_group(app).commands)
 
 
 class Interrupted(SqlbatchError):
@@ -179,11 +202,13 @@ def options(
 ) -> None:
     """Take the options of all commands; without a command, say what there is and what to try."""
     if show_version:
+        from importlib.metadata import version  # noqa: PLC0415 (it takes a tenth of a second to import)
+
         sys.stdout.write(version("sqlbatch") + "\n")
         raise typer.Exit
     given_before(quiet=quiet, verbose=verbose, debug=debug)
     if context.invoked_subcommand is None:
-        sys.stdout.write(overview(context.command, context))
+        sys.stdout.write(overview(context.command))
         sys.stdout.flush()
         display.info("\nHelp for one of them: sqlbatch enrich --help")
         display.info(pasted(f"Try it without a key: {TRY}"))

@@ -38,7 +38,11 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """The application, whose help lists its commands in the order in which they are met."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
+    def briefly(self) -> list[tuple[str, str]]:
+        """Return the commands, and a line about each."""
+        raise NotImplementedError
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (as Typer calls it)
         """Write the commands, and the options that hold for all."""
         options = [
             ("-q, --quiet", "Print only errors and data. Also: -v, --debug."),
@@ -46,17 +50,16 @@ class Group(TyperGroup):
             ("--install-completion", "Tab completes commands, options, jobs and tables."),
         ]
         usage = [Text("Usage: ") + Text("sqlbatch COMMAND [OPTIONS]", style="bold") + "  (COMMAND --help lists them)\n"]
-        formatter.write(_text([*usage, *_overview(self, ctx), Text(), _rows(options)]))
+        formatter.write(_text([*usage, *_overview(self), Text(), _rows(options)]))
 
 
-def overview(group: Any, ctx: Any) -> str:
+def overview(group: Any) -> str:
     """Return what sqlbatch is and its commands, a line each."""
-    return _text(_overview(group, ctx)) + "\n"
+    return _text(_overview(group)) + "\n"
 
 
-def _overview(group: Any, ctx: Any) -> list[RenderableType]:
-    commands = ((name, group.get_command(ctx, name)) for name in group.list_commands(ctx))
-    return [Text(group.help) + "\n", _rows([(name, command.short_help) for name, command in commands])]
+def _overview(group: Any) -> list[RenderableType]:
+    return [Text(group.help) + "\n", _rows(group.briefly())]
 
 
 def of_command(command: Any, *, all_of_it: bool = False) -> str:
@@ -158,14 +161,12 @@ document, or the job as it is; the reason is the line `error: …` on stderr. Ex
 
 def reference() -> str:
     """Return the reference as Markdown."""
-    from typer.main import get_command  # noqa: PLC0415 (the commands themselves take their help from here)
+    from sqlbatch.cli import app  # noqa: PLC0415 (the commands themselves take their help from here)
 
-    from sqlbatch.cli.app import BRIEFLY, ORDER, app  # noqa: PLC0415 (likewise)
-
-    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    rows = [f"| [`{name}`](#{name}) | {BRIEFLY[name]} |" for name in ORDER if name in commands]
+    commands = app.commands()
+    rows = [f"| [`{name}`](#{name}) | {app.BRIEFLY[name]} |" for name in app.ORDER]
     parts = [_HEAD, "| command | |\n|---|---|\n" + "\n".join(rows) + "\n"]
-    parts += [_section(name, commands[name]) for name in ORDER if name in commands]
+    parts += [_section(name, commands[name]) for name in app.ORDER]
     return "\n".join(parts)
 
 

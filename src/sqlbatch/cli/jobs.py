@@ -1,4 +1,4 @@
-"""The commands about jobs: jobs, show, wait, sync, retry, cancel, load."""
+"""The commands about a job: show, wait, sync, retry, cancel, load."""
 
 from __future__ import annotations
 
@@ -25,27 +25,6 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.database import Database
     from sqlbatch.db.jobs import JobRow
-
-
-@app.command()
-def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
-    """List the jobs, one line each, the newest first.
-
-    Example: sqlbatch jobs --json
-    """
-    database = existing(db)
-    with database.session(migrate=False) as session:
-        ours = session.has_schema()
-    found = database.read(state.rows) if ours else []
-    spent = database.read(lambda session: state.spent(session, [job.job_id for job in found])) if found else {}
-    if as_json:
-        listed = [display.job_json(job, at(database)) | {"dollars": spent.get(job.job_id, 0.0)} for job in found]
-        display.print_json(listed)
-    elif found:
-        display.show_jobs(found, spent, at(database))
-    else:
-        display.info(f"{database.name} has no job yet: sqlbatch enrich starts one")
-    return display.Exit.DONE
 
 
 @app.command()

@@ -1,34 +1,40 @@
 """What the user sees: messages and progress on stderr, data on stdout, and the exit codes."""
 
-from sqlbatch.display.console import (
-    Exit,
-    always_print,
-    as_json,
-    confirm,
-    counted,
-    error,
-    info,
-    out,
-    plain,
-    print_json,
-    sized,
-    voice,
-    working,
-)
-from sqlbatch.display.job import (
-    job_json,
-    prunable,
-    show_failures,
-    show_handed,
-    show_job,
-    show_jobs,
-    show_joined,
-    top_reason,
-)
-from sqlbatch.display.progress import follow, message
-from sqlbatch.display.quote import cost, print_quote, show_preview, show_quote, show_trial, spent, tell_preview
-from sqlbatch.display.status import batch_in_words, next_step, sends, status_in_words
-from sqlbatch.display.tables import show_rows, show_sample, show_table
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlbatch.display.console import (
+        Exit,
+        always_print,
+        as_json,
+        confirm,
+        counted,
+        error,
+        info,
+        out,
+        plain,
+        print_json,
+        sized,
+        voice,
+        working,
+    )
+    from sqlbatch.display.job import (
+        job_json,
+        prunable,
+        show_failures,
+        show_handed,
+        show_job,
+        show_jobs,
+        show_joined,
+        top_reason,
+    )
+    from sqlbatch.display.progress import follow, message
+    from sqlbatch.display.quote import cost, print_quote, show_preview, show_quote, show_trial, spent, tell_preview
+    from sqlbatch.display.status import batch_in_words, next_step, sends, status_in_words
+    from sqlbatch.display.tables import show_rows, show_sample, show_table
 
 __all__ = [
     "Exit", "always_print", "as_json", "batch_in_words", "confirm", "cost", "counted", "error", "follow", "info",
@@ -37,3 +43,20 @@ __all__ = [
     "show_sample", "show_table", "show_trial", "sized", "spent", "status_in_words", "tell_preview", "top_reason",
     "voice", "working",
 ]  # fmt: skip
+
+_WHERE = {
+    "console": "Exit always_print as_json confirm counted error info out plain print_json sized voice working",
+    "job": "job_json prunable show_failures show_handed show_job show_jobs show_joined top_reason",
+    "progress": "follow message",
+    "quote": "cost print_quote show_preview show_quote show_trial spent tell_preview",
+    "status": "batch_in_words next_step sends status_in_words",
+    "tables": "show_rows show_sample show_table",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for, when it is: a command shows one thing or another."""
+    for module, names in _WHERE.items():
+        if name in names.split():
+            return getattr(import_module(f"sqlbatch.display.{module}"), name)
+    raise AttributeError(f"module 'sqlbatch.display' has no attribute {name!r}")

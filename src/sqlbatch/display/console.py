@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sqlbatch import trace
 from sqlbatch.layout import harmless, wrapped
@@ -101,6 +100,9 @@ def working(doing: str, *, elsewhere: bool = True) -> Iterator[None]:
         # Where nothing can be taken back, a bar would leave an empty line.
         yield
         return
+    # It takes longer to import than most commands take to print.
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err, transient=True
     ) as bar:

@@ -11,8 +11,7 @@ from rich.text import Text
 
 from sqlbatch.batches.providers import label
 from sqlbatch.display.console import counted, err, info, out, plain, show_facts, sized
-from sqlbatch.layout import harmless
-from sqlbatch.previews import text_of
+from sqlbatch.layout import harmless, text_of
 from sqlbatch.query.cost import HOW_TO_PRICE, in_dollars
 
 if TYPE_CHECKING:

@@ -1,0 +1,31 @@
+"""The command that lists the jobs, which is to answer at once: it imports nothing of what does a job's steps."""
+
+from __future__ import annotations
+
+from sqlbatch import display
+from sqlbatch.cli import options as opt
+from sqlbatch.cli.app import app
+from sqlbatch.cli.follow import at, existing
+from sqlbatch.db import jobs as state
+
+
+@app.command()
+def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
+    """List the jobs, one line each, the newest first.
+
+    Example: sqlbatch jobs --json
+    """
+    database = existing(db)
+    with database.kept_open():
+        with database.session(migrate=False) as session:
+            ours = session.has_schema()
+        found = database.read(state.rows) if ours else []
+        spent = database.read(lambda session: state.spent(session, [job.job_id for job in found])) if found else {}
+    if as_json:
+        listed = [display.job_json(job, at(database)) | {"dollars": spent.get(job.job_id, 0.0)} for job in found]
+        display.print_json(listed)
+    elif found:
+        display.show_jobs(found, spent, at(database))
+    else:
+        display.info(f"{database.name} has no job yet: sqlbatch enrich starts one")
+    return display.Exit.DONE
