@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
@@ -19,9 +20,22 @@ if TYPE_CHECKING:
 PART_BYTES = 32_000_000
 
 
+@dataclass(frozen=True)
+class _Requests:
+    """A batch's requests as SQL over `sqlbatch.requests r`: a range that is scanned, and in it those that are `named`.
+
+    `is_range` says that all of the range are the batch's.
+    """
+
+    within: str
+    named: str
+    endpoint: str
+    is_range: bool
+
+
 def make(database: Database, batch_id: str, path: Path, url: str) -> tuple[int, int] | None:
     """Make a batch's file; where requests had to be left out, return how many and how many bytes there are now."""
-    if not database.read(lambda session: has_pictures(session, _requests_of(session, batch_id)[0])):
+    if not database.read(lambda session: has_pictures(session, _requests_of(session, batch_id).named)):
         return database.read(lambda session: write(session, batch_id, path, url))
     return database.write(lambda session: write(session, batch_id, path, url))
 
@@ -32,10 +46,12 @@ def write(session: Session, batch_id: str, path: Path, url: str | None = None) -
     `url` is the provider's spelling of the endpoint, where that is its own. Requests whose pictures are not there any
     more fail and are left out, within the caller's transaction: then it returns how many requests and bytes are left.
     """
-    which, endpoint = _requests_of(session, batch_id)
-    url = endpoint if url is None else url
+    requests = _requests_of(session, batch_id)
+    which = requests.named
+    url = requests.endpoint if url is None else url
     if not has_pictures(session, which):
-        _write(session, batch_id, which, PLAIN, path, url)
+        # To name each number of a range that is the batch's own takes as long as to read it.
+        _write(session, batch_id, requests.within if requests.is_range else which, PLAIN, path, url)
         return None
     left: tuple[int, int] | None = None
     part = path.with_suffix(".part")
@@ -69,16 +85,18 @@ def _leave_out(session: Session, batch_id: str, made: Rendering) -> tuple[int, i
     return requests, size
 
 
-def _requests_of(session: Session, batch_id: str) -> tuple[str, str]:
-    """Return SQL that names a batch's requests, as a range that is scanned, and its endpoint."""
-    low, high, endpoint = session.run("submit.extent", {"batch_id": batch_id})[0]
+def _requests_of(session: Session, batch_id: str) -> _Requests:
+    low, high, endpoint, is_range = session.run("submit.extent", {"batch_id": batch_id})[0]
     manifest = f"SELECT m.seq FROM {{}}.sqlbatch.batch_requests m WHERE m.batch_id = {quote_literal(batch_id)}::UUID"
-    within = manifest.format(quote_identifier(session.catalog))
-    return f"r.seq BETWEEN {low} AND {high} AND r.seq IN ({within})", endpoint
+    within = f"r.seq BETWEEN {low} AND {high}"
+    named = f"{within} AND r.seq IN ({manifest.format(quote_identifier(session.catalog))})"
+    return _Requests(within, named, endpoint, bool(is_range))
 
 
 def _write(session: Session, batch_id: str, which: str, made: Rendering, path: Path, url: str) -> None:
-    places = {"chosen": which, "path": quote_literal(str(path)), "url": quote_literal(url)}
+    places = {"chosen": which, "path": quote_literal(str(path))}
+    head, tail = session.run("submit.around", {"batch_id": batch_id})[0]
+    around = {"before": f'","method":"POST","url":"{url}","body":{head}', "behind": f"{tail}}}"}
     with session.keeping_row_order(keep=False):
-        session.run("submit.write", {"batch_id": batch_id}, rendered=made.input, joined=made.joined, **places)
+        session.run("submit.write", around, rendered=made.input, joined=made.joined, **places)
     path.chmod(0o600)
