@@ -97,6 +97,12 @@ def test_pauses_grow_to_the_slowest_and_begin_anew() -> None:
     assert [Backoff(2.0, 60.0, 7.0).next() for _ in range(3)] == [7.0] * 3
 
 
+def test_a_batch_is_looked_at_at_once_after_it_is_made_and_then_at_growing_pauses() -> None:
+    pauses = Backoff(2.0, 60.0, None)
+    assert [pauses.early(), pauses.next(), pauses.next()] == [0.1, 2.0, 3.2]
+    assert Backoff(2.0, 60.0, 7.0).early() == 7.0
+
+
 def test_a_key_is_asked_for_only_where_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidSettings, match="--provider local"):
         reach.key_of(KNOWN["openai"])

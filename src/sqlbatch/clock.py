@@ -69,6 +69,12 @@ class Backoff:
         seconds, self._seconds = self._seconds, min(self._seconds * POLL_GROWTH, self._slowest)
         return seconds
 
+    def early(self) -> float:
+        """Return the seconds until a look before the first pause: a batch of a few rows may have ended by then."""
+        if self._fixed is not None or self._first == self._slowest:
+            return self.next()
+        return min(self._first, FIRST_POLL)
+
     def longer(self, at_least: float | None) -> float:
         """Return the seconds to wait after an error, longer each time."""
         return max(self.next(), at_least or 0.0)

@@ -41,7 +41,7 @@ def connect(database: Database, provider: Provider) -> Iterator[BatchAPI]:
             from sqlbatch.server import EmbeddedServer  # noqa: PLC0415
 
             server = stack.enter_context(EmbeddedServer(state_dir(database) / "server"))
-            api = BatchAPI(server.base_url, None, "the local server", provider, loopback=True)
+            api = BatchAPI(server.base_url, None, "the local server", provider, loopback=True, before=database.let_go)
         else:
             name, here = label(provider.name, provider.base_url), is_here(provider.base_url)
             key = key_of(provider)
@@ -50,7 +50,7 @@ def connect(database: Database, provider: Provider) -> Iterator[BatchAPI]:
                     f"{database.name} says that its job is at {provider.base_url}, which nothing else here names: if "
                     f"{provider.key_variable} may go there, set SQLBATCH_BASE_URL={provider.base_url}"
                 )
-            api = BatchAPI(provider.base_url, key, name, provider, loopback=here)
+            api = BatchAPI(provider.base_url, key, name, provider, loopback=here, before=database.let_go)
         stack.callback(api.close)
         yield api
 

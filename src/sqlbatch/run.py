@@ -132,7 +132,6 @@ def start(database: Database, ask: Prepared, note: Callable[[Session, int], obje
 
     Raises JobError where more would be sent than was quoted, because stored answers were deleted meanwhile.
     """
-    recover_interrupted(database)
     quote = ask.quote
     asked = replace(ask.enrichment, query=masked(ask.enrichment.query, sql=True))
     facts = {
@@ -174,7 +173,9 @@ def start(database: Database, ask: Prepared, note: Callable[[Session, int], obje
             )
         return job_id
 
-    return database.write(commit, scratch=ask.scratch)
+    with database.kept_open():
+        recover_interrupted(database)
+        return database.write(commit, scratch=ask.scratch)
 
 
 # ---- Steps: one after the other, until the target is written.
@@ -224,7 +225,18 @@ def run_job(
     if max_enqueued_tokens is not None:
         provider = replace(provider, max_enqueued_tokens=max_enqueued_tokens)
     with step_context(database, job_id, provider) as context:
-        yield from _steps(context, job, once=once, poll=poll, keep_going=keep_going)
+        yield from _keeping_open(database, _steps(context, job, once=once, poll=poll, keep_going=keep_going))
+
+
+def _keeping_open(database: Database, events: Generator[Event, None, None]) -> Iterator[Event]:
+    """Yield the events of steps that share one opening of the file, which is closed while whoever is told has them."""
+    with contextlib.closing(events):
+        while True:
+            with database.kept_open():
+                event = next(events, None)
+            if event is None:
+                return
+            yield event
 
 
 @contextlib.contextmanager
@@ -238,7 +250,9 @@ def step_context(database: Database, job_id: int, provider: Provider) -> Iterato
             yield context
 
 
-def _steps(context: StepContext, job: JobRow, *, once: bool, poll: float | None, keep_going: bool) -> Iterator[Event]:
+def _steps(
+    context: StepContext, job: JobRow, *, once: bool, poll: float | None, keep_going: bool
+) -> Generator[Event, None, None]:
     backoff = clock.Backoff(context.provider.first_poll, context.provider.slowest_poll, poll)
     # Someone who waits wants to see at once whether what blocked the job has passed; `sync` comes again by itself.
     resuming = job.open and not once
@@ -252,7 +266,9 @@ def _steps(context: StepContext, job: JobRow, *, once: bool, poll: float | None,
                 return
             if result.moved:
                 backoff.restart()
-            seconds = backoff.next()
+            # The local server shares this process: who looks at once only keeps it from its work.
+            early = result.moved and not context.provider.embedded
+            seconds = backoff.early() if early else backoff.next()
             if result.seconds is not None:
                 seconds = min(seconds, result.seconds)
         except (DatabaseLocked, DatabaseConflict, ProviderUnreachable, ProviderRefused) as error:
@@ -266,6 +282,7 @@ def _steps(context: StepContext, job: JobRow, *, once: bool, poll: float | None,
                 raise _failing(job) from error
             seconds = backoff.longer(getattr(error, "retry_after", None))
             yield Waiting(str(error), seconds)
+        context.database.let_go()
         clock.sleep(seconds)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
-from sqlbatch import job_actions, paths, run
+from sqlbatch import clock, job_actions, paths, run
+from sqlbatch.batches.events import Transferring
+from sqlbatch.db import open_file
 from sqlbatch.errors import JobError
 
 from .bench import numbered
@@ -258,3 +261,40 @@ def test_nothing_is_left_in_the_spool(bench: Bench) -> None:
     bench.check(30)
     assert bench.leftovers() == []
     assert (paths.state_dir(bench.database) / "spool").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_file_is_closed_at_every_call_and_every_event_and_opened_no_oftener(
+    cold_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sessions between two calls share one opening, which takes longer than most of them; nobody waits with it open."""
+    opened, told, waiting = [], [], []
+    real_open, real_call, real_sleep = open_file.open_newest, httpx2.HTTPTransport.handle_request, clock.sleep
+
+    def opening(path: Path) -> Any:
+        opened.append(path)
+        return real_open(path)
+
+    def waits(where: str) -> None:
+        told.append(where)
+        if open_file.is_open_here(cold_bench.path):
+            waiting.append(where)
+
+    def calling(transport: httpx2.HTTPTransport, request: httpx2.Request) -> httpx2.Response:
+        waits(f"{request.method} {request.url.path}")
+        return real_call(transport, request)
+
+    def sleeping(seconds: float) -> None:
+        waits("a pause")
+        real_sleep(seconds)
+
+    monkeypatch.setattr(open_file, "open_newest", opening)
+    monkeypatch.setattr(httpx2.HTTPTransport, "handle_request", calling)
+    monkeypatch.setattr(clock, "sleep", sleeping)
+    job_id = cold_bench.begin(3)
+    for event in run.run_job(cold_bench.database, job_id):
+        # While files are on their way, threads note in the database how far they are.
+        if not isinstance(event, Transferring):
+            waits(str(event))
+    assert not waiting
+    # Each session of its own would be four times as many.
+    assert len(opened) <= len(told) + 3

@@ -54,13 +54,21 @@ class BatchAPI:
     """One provider's Files and Batches API.
 
     Every method raises ProviderUnreachable where nothing is certain and ProviderRefused for a certain no, no other
-    error.
+    error. `before` is called before each: the database file is not open while we wait for a reply.
     """
 
     def __init__(
-        self, base_url: str, key: str | None, name: str, provider: Provider, *, loopback: bool = False
+        self,
+        base_url: str,
+        key: str | None,
+        name: str,
+        provider: Provider,
+        *,
+        loopback: bool = False,
+        before: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
+        self._before = before
         self._provider = provider
         self._key = key
         # A proxy of the environment is no way to this machine itself.
@@ -299,6 +307,8 @@ class BatchAPI:
     @contextlib.contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
         """Turn what the SDK raises, and odd replies, into our errors; our own mistakes stay visible."""
+        if self._before is not None:
+            self._before()
         began = trace.now()
         try:
             yield

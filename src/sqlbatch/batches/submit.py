@@ -119,6 +119,7 @@ def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -
     if not database.write(lambda session: session.run("submit.creating", creating)):
         return None
     # Read back from the file before money is spent: a faulty disk or lock may have lost the commit.
+    database.let_go()
     if not database.read(lambda session: session.run("submit.is_creating", {"batch_id": batch_id, "owner": owner})):
         return None
     if clock.now() >= lease:

@@ -7,13 +7,11 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlbatch import clock, config, display, options, reach, run
+from sqlbatch import clock, config, display, options, reach
 from sqlbatch.batches.providers import label
 from sqlbatch.cli.app import Interrupted
-from sqlbatch.cli.rows import print_target
 from sqlbatch.db import jobs as state
 from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, JobError
-from sqlbatch.functions.jobs import hidden_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
-    from sqlbatch.db.jobs import JobRow
+    from sqlbatch.db.jobs import Billed, JobRow
     from sqlbatch.db.session import Session
     from sqlbatch.query.cost import Cost
 
@@ -79,6 +77,9 @@ def follow(
     back: str = "wait",
 ) -> None:
     """Run and show a job's steps; after an interrupt, or a lock that outlasts a step, say how to come back."""
+    # Commands that only look need nothing of it.
+    from sqlbatch import run  # noqa: PLC0415
+
     try:
         job = patiently(database, lambda session: state.find(session, str(job_id)))
         steps = run.run_job(
@@ -112,8 +113,15 @@ def _any_submitted(database: Database, job_id: int) -> bool:
 
 def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int:
     """Print how a job stands and, once it is done, its target's rows; return the exit code."""
-    job = patiently(database, lambda session: state.find(session, str(job_id)))
-    billed = patiently(database, lambda session: state.billed(session, job_id))
+    from sqlbatch.cli.rows import print_target  # noqa: PLC0415 (likewise)
+    from sqlbatch.functions.jobs import hidden_rows  # noqa: PLC0415 (likewise)
+
+    def read(session: Session) -> tuple[JobRow, Billed, str, int]:
+        job = state.find(session, str(job_id))
+        hidden = hidden_rows(session, job_id) if job.failed else 0
+        return job, state.billed(session, job_id), _why(session, job), hidden
+
+    job, billed, why, hidden = patiently(database, read)
     if as_json:
         display.print_json(display.job_json(job, at(database), billed))
     if job.status == "done" and job.error:
@@ -121,7 +129,6 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
     next_step = display.next_step(job, at(database))
     if job.refused or not (job.open or job.status == "done"):
         raise JobError(f"job {job_id} is {display.status_in_words(job)}; {next_step}")
-    why = failed_why(database, job)
     if job.open:
         display.info(f"job {job_id}: {job.pending:,} of {job.requests:,} requests open{why}; {next_step}")
         return display.Exit.DONE
@@ -133,7 +140,6 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
         f"job {job.job_id} done: {job.target} in {database.name} has {', '.join(parts)}; {job.answered:,} of "
         f"{job.requests:,} requests answered{why}{cost}" + (f"; {next_step}" if job.failed else "")
     )
-    hidden = patiently(database, lambda session: hidden_rows(session, job.job_id)) if job.failed else 0
     if hidden:
         display.info(
             f"up to {hidden:,} more row{'s' * (hidden > 1)} might be here: sqlbatch.ai_failures lists what failed"
@@ -148,7 +154,8 @@ def failed_rows(job: JobRow) -> bool:
 
 def failed_why(database: Database, job: JobRow) -> str:
     """Return how many requests of a job failed and the most common reason, as the end of a sentence."""
-    if not job.failed:
-        return ""
-    reasons = patiently(database, lambda session: state.failures(session, job.job_id))
-    return f", {job.failed:,} failed{display.top_reason(reasons)}"
+    return patiently(database, lambda session: _why(session, job)) if job.failed else ""
+
+
+def _why(session: Session, job: JobRow) -> str:
+    return f", {job.failed:,} failed{display.top_reason(state.failures(session, job.job_id))}" if job.failed else ""

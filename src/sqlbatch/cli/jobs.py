@@ -1,4 +1,4 @@
-"""The commands about a job: show, wait, sync, retry, cancel, load."""
+"""The commands about a job: wait, sync, retry, cancel, load."""
 
 from __future__ import annotations
 

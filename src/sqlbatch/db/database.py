@@ -92,6 +92,9 @@ class Database:
         self._threads = threads
         self._spool = spool
         self._migrated = False
+        self._keeping = 0
+        self._kept: Opened | None = None
+        self._turn = threading.Lock()
         # A cursor does not know where its connection stands; asked once, for a connection has one result at a time.
         self._standing = _standing(connection) if connection is not None else ("", "")
 
@@ -116,6 +119,28 @@ class Database:
             # Sessions that work beside it find them set.
             self._set(Session(connection, "", owned=True), None)
         return connection
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Leave the file open between the sessions of the block: to open and close it takes longer than most of them.
+
+        Who waits within the block, for the network or for a person, calls `let_go` first.
+        """
+        with self._turn:
+            self._keeping += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._keeping -= 1
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Close the file between two sessions, also within a block of `kept_open`; the next session opens it again."""
+        with self._turn:
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
     @contextmanager
     def session(
@@ -220,14 +245,18 @@ class Database:
 
     def _open(self, patience: float, *, in_memory: bool, spill: Path | None) -> Session:
         opened = None if in_memory or self.path is None else self._patiently(Opened, self.path, patience)
+        if opened is not None:
+            self._keep(opened)
         con = opened.cursor if opened else duckdb.connect()
         # What is open in this process already has the settings of who opened it.
         owned = opened.alone if opened else True
         session = Session(con, "", owned=owned, close=opened.close if opened else None)
         try:
-            session.catalog = session.sql("SELECT current_catalog()")[0][0]
-            if not in_memory:
+            session.catalog = (opened.catalog if opened else "") or session.sql("SELECT current_catalog()")[0][0]
+            if not in_memory and not (opened and opened.catalog):
                 self._refuse_other_files(session)
+            if opened:
+                opened.note(session.catalog)
             session.sql("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
             if owned:
                 self._set(session, spill)
@@ -235,6 +264,11 @@ class Database:
             session.close()
             raise
         return session
+
+    def _keep(self, opened: Opened) -> None:
+        with self._turn:
+            if self._keeping and self._kept is None:
+                self._kept = opened.again()
 
     def _set(self, session: Session, spill: Path | None) -> None:
         session.sql(_COMPRESSION)

@@ -141,6 +141,7 @@ class _Opened:
     connection: duckdb.DuckDBPyConnection
     alone: bool
     users: int = 0
+    catalog: str = ""
 
 
 _FILES: dict[Path, _Opened] = {}
@@ -158,9 +159,23 @@ class Opened:
         with _TURN:
             opened = _FILES.get(self._path) or _Opened(alone=not is_open_here(path), connection=open_newest(path))
             self.alone = opened.alone
+            self._opened = opened
             self.cursor = opened.connection.cursor()
             opened.users += 1
             _FILES[self._path] = opened
+
+    @property
+    def catalog(self) -> str:
+        """The catalog of the file, as whoever opened it has noted it; empty before."""
+        return self._opened.catalog
+
+    def again(self) -> Opened:
+        """Return a further user of the same connection."""
+        return Opened(self._path)
+
+    def note(self, catalog: str) -> None:
+        """Note the catalog for whoever joins."""
+        self._opened.catalog = catalog
 
     def close(self) -> None:
         """Close the cursor, and the file where nobody else in this process works on it."""
