@@ -45,8 +45,8 @@ BRIEFLY = {
     "config": "Show the current settings and their sources.",
     "serve": "Run a Batch API server for any model.",
 }
-# The module of a command, where it has another's: modules are imported when their command is named, for most of them need
-# what others do not.
+# The module of a command, where it has another's name. A module is imported when its command is named, for most of them
+# need what others do not.
 _MODULES = {
     "plan": "enrich", "preview": "enrich", "jobs": "listing", "wait": "jobs", "sync": "jobs", "retry": "jobs",
     "cancel": "jobs", "load": "jobs", "costs": "money", "prices": "money", "functions": "admin", "prune": "admin",
