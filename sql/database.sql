@@ -6,8 +6,9 @@ SELECT 1 FROM duckdb_tables() WHERE database_name = $catalog AND schema_name = '
 -- version: the newest migration that was applied
 SELECT coalesce(max(version), 0) FROM sqlbatch.migrations;
 
--- migrated: note a migration as applied
-INSERT INTO sqlbatch.migrations (version, name, applied_at) VALUES ($version, $name, $now::TIMESTAMP);
+-- migrated: note migrations as applied
+INSERT INTO sqlbatch.migrations (version, name, applied_at)
+SELECT unnest($versions::INTEGER[]), unnest($names::VARCHAR[]), $now::TIMESTAMP;
 
 -- planner_lock: make two planners conflict, so that they cannot both choose or add the same requests
 UPDATE sqlbatch.planner_lock SET turns = turns + 1;

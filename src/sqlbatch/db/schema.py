@@ -29,7 +29,7 @@ def refuse_newer(session: Session, database: str) -> int:
 
 
 def bring_up_to_date(session: Session, database: str) -> None:
-    """Run the migrations that are not in yet, in one transaction; raise DatabaseError as refuse_newer does."""
+    """Make the schema, or run the migrations it lacks, in one transaction; raise DatabaseError as refuse_newer does."""
     version = refuse_newer(session, database)
     pending = [migration for migration in migrations() if migration[0] > version]
     if not pending:
@@ -40,9 +40,11 @@ def bring_up_to_date(session: Session, database: str) -> None:
         session.sql(f"CREATE SCHEMA IF NOT EXISTS {catalog}.sqlbatch")
         # Views find their tables in their own schema, so they still work when the file has another name.
         session.sql(f"USE {catalog}.sqlbatch")
-        for number, name in pending:
-            session.sql(read_sql(f"migrations/{name}"))
-            session.run("database.migrated", {"version": number, "name": name, "now": clock.now()})
+        # A new file gets at once what the migrations come to, which takes a third of the time.
+        for text in [f"migrations/{name}" for _, name in pending] if version else ["schema.sql"]:
+            session.sql(read_sql(text))
+        numbers, names = zip(*pending, strict=True)
+        session.run("database.migrated", {"versions": list(numbers), "names": list(names), "now": clock.now()})
     session.sql(f"USE {catalog}.{quote_identifier(back)}")
 
 
