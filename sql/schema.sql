@@ -534,3 +534,30 @@ CREATE TABLE publications (
   "rows"       BIGINT,             -- of the target, as published
   error        VARCHAR             -- why the last try to publish failed; NULL: it did not
 );
+
+-- What people said of answers, one row each time; the newest of a request and column counts (view verdicts). A review is of
+-- an answer, by its request, so that it survives a new run of the same prompt; the row tells what it is about whatever the
+-- prompt is.
+CREATE TABLE reviews (
+  custom_id   UUID NOT NULL,
+  "column"    VARCHAR NOT NULL,    -- of the returned columns
+  verdict     VARCHAR NOT NULL,    -- approved, rejected, corrected
+  "value"     JSON NOT NULL,       -- corrected: the right value; else the value that was judged
+  note        VARCHAR,
+  reviewer    VARCHAR NOT NULL,
+  reviewed_at TIMESTAMP NOT NULL,
+  target      VARCHAR NOT NULL,    -- the table in which it was seen, as in jobs
+  source_row  JSON NOT NULL        -- the query's columns of the first row with this answer; bytes as their md5
+);
+
+-- The newest review of each request and column.
+CREATE VIEW verdicts AS
+SELECT * FROM reviews
+QUALIFY row_number() OVER (PARTITION BY custom_id, "column" ORDER BY rowid DESC) = 1;
+
+-- Right values, approved or corrected by a person: of each row of a target and column the newest, whatever prompt the answer
+-- was to. With a changed prompt the same rows have other answers, and these still hold.
+CREATE VIEW gold AS
+SELECT target, source_row, "column", "value", verdict, custom_id, reviewer, reviewed_at FROM verdicts
+WHERE verdict IN ('approved', 'corrected')
+QUALIFY row_number() OVER (PARTITION BY target, source_row::VARCHAR, "column" ORDER BY reviewed_at DESC) = 1;

@@ -102,6 +102,7 @@ def _session() -> Iterator[Session]:
         db.session(scratch=ask.scratch) as opened,
     ):
         opened.sql("CREATE TABLE t (custom_id UUID, ai_status VARCHAR, ai_error VARCHAR)")
+        opened.sql("CREATE VIEW seen AS SELECT 1 AS a")
         opened.sql("CREATE TABLE uncertain (ai_status VARCHAR, ai_error VARCHAR)")
         for name in FIRST:
             if name in NEED_DUCKDB_2 and duckdb.__version__ < "2":
@@ -183,6 +184,15 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
         places |= {"table": places["target"], "where": "true", "shown": "ai_status", "ids": "1, 2", "order": ""}
         places |= {"column": "ai_status", "values": "[ai_status]", "number": "length(ai_status)::DOUBLE"}
         places |= {"sample": "", "row": "struct_pack(a := r.a)", "value": "[ai_status::BLOB][1]"}
+    if name.startswith("reviewed."):
+        places |= {
+            "view": "seen",
+            "columns": "t.ai_status",
+            "newest": "any_value(verdict) AS v0",
+            "column": "ai_status",
+        }
+        places |= {"verdicts": statement("reviewed.any", session.catalog).split()[3].replace("reviews", "verdicts")}
+        places |= {"row": "struct_pack(a := ai_status)", "stratum": "1", "which": "true", "check": "content"}
     if name == "target.drop_source":
         places["source"] = "src_1_1"
     if name == "target.has_snapshot":

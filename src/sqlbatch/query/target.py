@@ -11,6 +11,7 @@ import duckdb
 
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidTarget
+from sqlbatch.query import reviewed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,6 +196,10 @@ def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bo
         for low in range(1, max(job.rows, 1) + 1, PART):
             session.run("target.write", {"low": low, "high": low + PART - 1}, begin=begin, **places)
             begin = f"INSERT INTO {qualified}"
+    if session.run("reviewed.any", {"target": target.sql}):
+        # It names the columns that were there when the last review was kept.
+        described = [(name, str(kind)) for name, kind, *_ in session.sql(f"DESCRIBE {qualified}")]
+        reviewed.define(session, target, returns, described)
     return claim(session, target, job_id)
 
 

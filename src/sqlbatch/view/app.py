@@ -9,22 +9,24 @@ import socket
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from sqlbatch import display
 from sqlbatch.db import jobs
-from sqlbatch.errors import DatabaseLocked, JobError, SqlbatchError, ViewError
-from sqlbatch.view import pages, pictures, table
+from sqlbatch.errors import DatabaseLocked, InvalidSettings, JobError, SqlbatchError, ViewError
+from sqlbatch.view import pages, pictures, review, table
 from sqlbatch.view.security import TOKEN, Gate
 from sqlbatch.view.site import NotFound, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -33,9 +35,11 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
     Page = Callable[[Site, Request], Response]
+    Write = Callable[[Site, Request, Mapping[str, str]], Response]
 
 # The port that is tried first, so that a bookmark stays good.
 USUAL_PORT = 8321
+LARGEST_FORM = 2_000_000  # bytes
 _START_TIMEOUT = 30.0  # seconds; far more than a start takes
 _log = logging.getLogger("sqlbatch.view")
 
@@ -50,8 +54,15 @@ def make_app(site: Site) -> Starlette:
 
         return answered
 
-    read = {**pages.READ, **table.READ, **pictures.READ}
+    def posted(page: Write) -> Callable[[Request], Awaitable[Response]]:
+        async def answered(request: Request) -> Response:
+            return await run_in_threadpool(page, site, request, await _form(request))
+
+        return answered
+
+    read = {**pages.READ, **table.READ, **pictures.READ, **review.READ}
     routes: list[Any] = [Route(path, endpoint(page), methods=["GET"]) for path, page in read.items()]
+    routes += [Route(path, posted(page), methods=["POST"]) for path, page in review.WRITE.items()]
     routes.append(Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")))
     handlers: dict[Any, Any] = {
         HTTPException: lambda request, error: _problem(site, request, error.status_code, "There is no such page."),
@@ -61,6 +72,16 @@ def make_app(site: Site) -> Starlette:
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.add_middleware(Gate, token=site.token, port=site.port)
     return app
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Return the fields of a form, the last value of each."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_FORM:
+            raise InvalidSettings(f"the form is larger than {LARGEST_FORM:,} bytes")
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def path_of(database: Database, name: str | None) -> str:

@@ -14,7 +14,7 @@ from sqlbatch.db.sql import quote_identifier
 from sqlbatch.display.job import job_facts
 from sqlbatch.query import target
 from sqlbatch.query.cost import in_dollars
-from sqlbatch.view.site import NotFound, address, part
+from sqlbatch.view.site import NotFound, address, number, part
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -243,11 +243,6 @@ def _parsed(raw: str | None) -> Any:
         return None if raw is None else _shortened(json.loads(raw))
     except ValueError:
         return _shortened(raw)
-
-
-def number(text: str | None, default: int) -> int:
-    """Return a whole number above 0 of an address, or the default."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() and int(text[:12]) > 0 else default
 
 
 READ = {

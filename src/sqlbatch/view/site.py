@@ -74,6 +74,11 @@ def part(text: object) -> str:
     return quote(str(text), safe="")
 
 
+def number(text: str | None, default: int) -> int:
+    """Return a whole number above 0 of an address, or the default."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() and int(text[:12]) > 0 else default
+
+
 @functools.cache
 def _templates() -> Environment:
     environment = Environment(

@@ -27,3 +27,31 @@ async function refresh(part) {
 }
 
 live();
+
+// Keys: each is a link's or a button's of the page, which has them named.
+let gone = false;
+
+addEventListener("keydown", (event) => {
+  const field = document.querySelector("[data-edit]");
+  const typing = event.target.closest?.("input, textarea, select");
+  if (typing) {
+    if (event.key === "Escape") typing.blur();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) document.querySelector("[data-save]")?.click();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || gone) return;
+  if (event.key === "e" && field) {
+    event.preventDefault();
+    field.focus();
+    field.select?.();
+    return;
+  }
+  const named = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  if (!named) return;
+  // A second key that comes before the next row is there would judge a row that nobody has seen.
+  gone = true;
+  named.click();
+});
+
+// A page that comes back from the browser's memory takes keys again.
+addEventListener("pageshow", () => { gone = false; });

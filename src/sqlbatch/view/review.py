@@ -1,0 +1,319 @@
+"""Review of answers: a sample of rows, one after the other, each approved, rejected or corrected by key or by form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import RedirectResponse
+
+from sqlbatch.errors import InvalidSettings
+from sqlbatch.query import reviewed
+from sqlbatch.query.endpoints import read_returns
+from sqlbatch.query.target import Target
+from sqlbatch.returns.types import Column as Returned
+from sqlbatch.returns.types import Decimal, Enum, Json, List, Scalar, Struct
+from sqlbatch.view.relation import find_table, reading
+from sqlbatch.view.site import NotFound, address, number, part
+from sqlbatch.view.values import cell, shown_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.datastructures import QueryParams
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from sqlbatch.db.session import Session
+    from sqlbatch.returns import Returns
+    from sqlbatch.view.relation import Table
+    from sqlbatch.view.site import Site
+
+# Rows of a sample that may be chosen; the last is all, up to so many.
+SIZES, MOST = (20, 50, 100, 200, 500), 10_000
+# How a sample is drawn, and what is said of it.
+DRAWN = {"random": "at random", "value": "as many of each value", "status": "as many of each status"}
+_NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL")
+# Characters of a note.
+NOTE = 2_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the address says: which column is reviewed, by whom, of which rows, and at which of them one is, from 1."""
+
+    column: str
+    size: int
+    drawn: str
+    seed: int
+    reviewer: str
+    at: int
+
+    def pairs(self) -> list[tuple[str, object]]:
+        """Return it as an address has it."""
+        named = [("column", self.column), ("n", self.size), ("by", self.drawn), ("seed", self.seed)]
+        return [*named, ("reviewer", self.reviewer), ("at", self.at)]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A request of a sample: its first row's place, and what was said of its answer (None: nothing of this value)."""
+
+    custom_id: str
+    place: int
+    verdict: str | None
+
+
+@dataclass(frozen=True)
+class Reviewable:
+    """A target whose answers can be judged, and what comes back for its rows."""
+
+    table: Table
+    returns: Returns
+    target: Target
+
+    @property
+    def path(self) -> str:
+        """The path of its review."""
+        return f"/review/{part(self.table.schema)}/{part(self.table.name)}"
+
+    @property
+    def answers(self) -> list[str]:
+        """The columns that can be reviewed."""
+        return [column.name for column in self.returns.columns if self.table.column(column.name)]
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """All columns, with their types."""
+        return [(column.name, column.type) for column in self.table.columns]
+
+
+def find(session: Session, request: Request) -> Reviewable:
+    """Return the target that an address names; raise NotFound where there is none whose answers can be reviewed."""
+    table = find_table(session, request.path_params["schema"], request.path_params["table"])
+    if table.asked is None or table.column("custom_id") is None:
+        raise NotFound(f"the rows of {table.shown_name} are no answers that can be reviewed")
+    returns = read_returns(table.asked.endpoint, table.asked.returns)
+    if not reviewed.can_be_reviewed(returns):
+        raise NotFound(f"{table.shown_name} holds vectors, which nobody can judge by eye")
+    return Reviewable(table, returns, Target(table.schema, table.name))
+
+
+def read_sample(query: QueryParams | Mapping[str, str], found: Reviewable, reviewer: str) -> Sample:
+    """Return what an address says; what it cannot mean is passed over."""
+    column = query.get("column", "")
+    size = number(query.get("n"), SIZES[1])
+    return Sample(
+        column if column in found.answers else found.answers[0],
+        min(size, MOST),
+        query.get("by", "") if query.get("by") in DRAWN else "random",
+        min(number(query.get("seed"), 1), 2**31),
+        (query.get("reviewer") or reviewer).strip()[:100] or reviewer,
+        number(query.get("at"), 1),
+    )
+
+
+def _draw(session: Session, found: Reviewable, sample: Sample) -> list[Drawn]:
+    column = found.table.column(sample.column)
+    assert column is not None  # noqa: S101 (read_sample has chosen one that is there)
+    stratum = {"random": "1", "value": f"left({column.sql}::VARCHAR, 100)", "status": "ai_status"}[sample.drawn]
+    which = "true" if sample.drawn == "status" else "ai_status = 'answered'"
+    drawn = session.run(
+        "reviewed.sample",
+        {"column": sample.column, "seed": sample.seed, "most": sample.size},
+        target=found.table.sql,
+        column=column.sql,
+        stratum=stratum,
+        which=which,
+    )
+    return [Drawn(custom_id, place, verdict if current else None) for custom_id, place, verdict, current in drawn]
+
+
+def begin(site: Site, request: Request) -> Response:
+    """Return the page of a review: its beginning where no sample is chosen yet, else the row that one is at."""
+    return site.database.read(lambda session: _shown(site, request, session))
+
+
+def _shown(
+    site: Site, request: Request, session: Session, problem: str | None = None, typed: Mapping[str, str] | None = None
+) -> Response:
+    found = find(session, request)
+    sample = read_sample(typed or request.query_params, found, site.reviewer)
+    counts = session.run("reviewed.counts", target=found.table.sql)
+    values: dict[str, Any] = {"table": found.table, "sample": sample, "path_of": found.path, "answers": found.answers}
+    values |= {"counts": [row for row in counts if row[0] in found.answers], "view": reviewed.view_of(found.target).sql}
+    if "n" not in (typed or request.query_params):
+        return site.render(request, "review_begin.html", values | {"sizes": SIZES, "most": MOST, "drawn": DRAWN})
+    drawn = _draw(session, found, sample)
+    values |= {"drawn": drawn, "link": _linker(found, sample), "said": _said(drawn)}
+    if sample.at > len(drawn):
+        return site.render(request, "review_end.html", values)
+    with reading(session):
+        values |= _item(session, found, sample, drawn[sample.at - 1])
+    values |= {"problem": problem, "typed": (typed or {}).get("value"), "words": DRAWN[sample.drawn]}
+    return site.render(request, "review.html", values, 400 if problem else 200)
+
+
+def _linker(found: Reviewable, sample: Sample) -> Callable[..., str]:
+    def link(**changed: Any) -> str:
+        """Return the address of this review with something else in its state."""
+        return address(found.path, *replace(sample, **changed).pairs())
+
+    return link
+
+
+def _said(drawn: list[Drawn]) -> dict[str, int]:
+    """Return how many of a sample were judged, and how."""
+    judged = [each.verdict for each in drawn if each.verdict]
+    return {"judged": len(judged)} | {verdict: judged.count(verdict) for verdict in reviewed.VERDICTS}
+
+
+def _item(session: Session, found: Reviewable, sample: Sample, at: Drawn) -> dict[str, Any]:
+    """Return one row to judge: its cells, the value and how it is edited, and what was said of it before."""
+    table = found.table
+    column = table.column(sample.column)
+    returned = reviewed.column_of(found.returns, sample.column)
+    assert column is not None  # noqa: S101 (it was chosen from those that are there)
+    texts = ", ".join(shown_sql(each) for each in table.columns)
+    row = session.run("view.rows", table=table.sql, shown=texts, ids=str(at.place))[0]
+    cells = {each.name: cell(each, value) for each, value in zip(table.columns, row[1:], strict=True)}
+    wanted = {"target": table.sql, "column": column.sql, "row": reviewed.row_sql(found.columns, found.returns)}
+    _, value, whole = session.run("reviewed.row", {"custom_id": at.custom_id}, **wanted)[0]
+    of = {"custom_id": at.custom_id, "column": sample.column}
+    verdict = session.run("reviewed.verdict", of)
+    earlier = session.run("reviewed.earlier", {**of, "target": found.target.sql, "row": whole})
+    said = verdict[0] if verdict else None
+    now = said[1] if said is not None and said[0] == reviewed.CORRECTED else value
+    return {
+        "drawn_at": at,
+        "cells_of": [cells[each.name] for each in table.columns if each.part == "yours"],
+        "answer": cells[sample.column],
+        "others": [cells[name] for name in found.answers if name != sample.column],
+        "why": cells.get("ai_error"),
+        "edit": _editor(returned, now),
+        "verdict": said
+        and {"verdict": said[0], "value": _words(said[1]), "note": said[2], "by": said[3], "at": said[4]},
+        "stale": said is not None and at.verdict is None,
+        "earlier": [_in_words(verdict, value, None, by, at) for verdict, value, by, at in earlier],
+        "same_as_earlier": bool(earlier) and json.loads(earlier[0][1]) == json.loads(value),
+    }
+
+
+def _in_words(verdict: str, value: str, note: str | None, by: str, at: object) -> dict[str, object]:
+    """Return a review as a page tells it."""
+    return {"verdict": verdict, "value": _words(value), "note": note, "by": by, "at": at}
+
+
+@dataclass(frozen=True)
+class Editor:
+    """How a value is typed: `kind` is line, text, lines (an element each), choice or json; `text` what stands there."""
+
+    kind: str
+    text: str
+    choices: tuple[str, ...] = ()
+    nullable: bool = True
+
+
+def _editor(returned: Returned, value: str) -> Editor:
+    """Return the field for a value, which is JSON text."""
+    held, nullable = json.loads(value), not returned.not_null
+    match returned.type:
+        case Enum(values):
+            return Editor("choice", "" if held is None else str(held), values, nullable)
+        case Scalar("BOOLEAN"):
+            return Editor(
+                "choice", json.dumps(held) if held is not None else "", ("true", "false"), not returned.not_null
+            )
+        case Scalar("VARCHAR"):
+            return Editor("text", held or "")
+        case Scalar() | Decimal():
+            return Editor("line", "" if held is None else held if isinstance(held, str) else json.dumps(held))
+        case List(Scalar() | Enum()):
+            return Editor("lines", "\n".join(_plain(each) for each in held or ()))
+        case _:
+            return Editor("json", json.dumps(held, indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _words(value: str) -> str:
+    held = json.loads(value)
+    if isinstance(held, list) and all(not isinstance(each, list | dict) for each in held):
+        return ", ".join(map(_plain, held))
+    return _plain(held)
+
+
+def as_json(returned: Returned, text: str) -> str:
+    """Return what was typed as JSON text of a column's value; raise InvalidSettings where it cannot be read."""
+    text = text.replace("\r\n", "\n")
+    match returned.type:
+        case Scalar("VARCHAR"):
+            return json.dumps(text if text.strip() or returned.not_null else None, ensure_ascii=False)
+        case List(Scalar() | Enum() | Decimal()) as kind:
+            lines = [line.strip() for line in text.split("\n") if line.strip()]
+            return json.dumps([_one(returned.name, kind.element, line) for line in lines], ensure_ascii=False)
+        case Struct() | Json() | List():
+            try:
+                return json.dumps(json.loads(text), ensure_ascii=False)
+            except ValueError as error:
+                raise InvalidSettings(f"{returned.name}: this is not JSON: {error}") from None
+        case _:
+            return json.dumps(_one(returned.name, returned.type, text.strip()) if text.strip() else None)
+
+
+def _one(name: str, kind: object, text: str) -> Any:
+    """Return one value as JSON has it: of a number a number, of all else its text."""
+    if isinstance(kind, Decimal) and kind.is_text:
+        return text
+    if isinstance(kind, Decimal) or (isinstance(kind, Scalar) and any(word in kind.name for word in _NUMBERS)):
+        try:
+            held = json.loads(text)
+        except ValueError:
+            held = None
+        if isinstance(held, bool) or not isinstance(held, int | float):
+            raise InvalidSettings(f"{name}: {text[:60]} is not a number")
+        return held
+    if kind == Scalar("BOOLEAN"):
+        if text not in {"true", "false"}:
+            raise InvalidSettings(f"{name}: it must be true or false")
+        return text == "true"
+    return text
+
+
+def judge(site: Site, request: Request, form: Mapping[str, str]) -> Response:
+    """Keep a verdict, and go on to the next row of the sample that has none."""
+    verdict = form.get("verdict", "")
+    if verdict not in reviewed.VERDICTS:
+        raise InvalidSettings("a verdict is approved, rejected or corrected")
+
+    def write(session: Session) -> Response:
+        found = find(session, request)
+        sample = read_sample(form, found, site.reviewer)
+        corrected = verdict == reviewed.CORRECTED
+        returned = reviewed.column_of(found.returns, sample.column)
+        review: dict[str, str | None] = {
+            "custom_id": form.get("custom_id", ""),
+            "column": sample.column,
+            "verdict": verdict,
+            "value": as_json(returned, form.get("value", "")) if corrected else None,
+            "note": form.get("note", "").strip()[:NOTE] or None,
+            "reviewer": sample.reviewer,
+        }
+        reviewed.add(session, found.target, found.returns, review, found.columns)
+        drawn = _draw(session, found, sample)
+        rest = [*range(sample.at, len(drawn)), *range(min(sample.at, len(drawn)))]
+        following = next((place + 1 for place in rest if drawn[place].verdict is None), len(drawn) + 1)
+        return RedirectResponse(address(found.path, *replace(sample, at=following).pairs()), 303)
+
+    try:
+        return site.database.write(write)
+    except InvalidSettings as error:
+        problem = str(error)
+    return site.database.read(lambda session: _shown(site, request, session, problem, form))
+
+
+READ = {"/review/{schema}/{table}": begin}
+WRITE = {"/review/{schema}/{table}": judge}
