@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import re
@@ -215,6 +216,12 @@ def options(
         raise typer.Exit
 
 
+@functools.cache
+def _application() -> Any:
+    """Return the application as Typer makes it of ours; to make it takes longer than many a command."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way out)
     """Run the command line and return the exit code."""
     if threading.current_thread() is threading.main_thread():
@@ -223,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
             signal.signal(number, _interrupted)
     try:
         begin()
-        code = app(arguments, standalone_mode=False)
+        code = _application()(arguments, standalone_mode=False)
     except KeyboardInterrupt:
         display.error("interrupted; nothing was started")
         return display.Exit.INTERRUPTED

@@ -258,7 +258,8 @@ class Database:
             if opened:
                 opened.note(session.catalog)
             session.sql("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
-            if owned:
+            spill = spill if spill is not None and spill.is_dir() else None
+            if owned and (opened is None or opened.must_be_set((self._memory_limit, self._threads, spill))):
                 self._set(session, spill)
         except BaseException:
             session.close()
@@ -275,7 +276,7 @@ class Database:
         session.sql(f"SET memory_limit = {quote_literal(self._memory_limit)}")
         if self._threads:
             session.sql(f"SET threads = {self._threads}")
-        if spill is not None and spill.is_dir():
+        if spill is not None:
             # Where another thread has the file open and spills already, its place is ours.
             with suppress(duckdb.Error):
                 session.con.execute(f"SET temp_directory = {quote_literal(str(spill))}")

@@ -142,6 +142,7 @@ class _Opened:
     alone: bool
     users: int = 0
     catalog: str = ""
+    settings: object = None
 
 
 _FILES: dict[Path, _Opened] = {}
@@ -168,6 +169,11 @@ class Opened:
     def catalog(self) -> str:
         """The catalog of the file, as whoever opened it has noted it; empty before."""
         return self._opened.catalog
+
+    def must_be_set(self, settings: object) -> bool:
+        """Return whether DuckDB's settings are still to be made as they are given, and note that they are."""
+        before, self._opened.settings = self._opened.settings, settings
+        return before != settings
 
     def again(self) -> Opened:
         """Return a further user of the same connection."""
