@@ -7,6 +7,26 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_text(sqlbatch_x) AS
   CASE WHEN regexp_matches(typeof(sqlbatch_x), '(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$')
     THEN to_json(sqlbatch_x)::VARCHAR ELSE CAST(sqlbatch_x AS VARCHAR) END;
 
+-- cut: pieces cut anew and joined, for a level of an aggregate (sqlbatch.functions.aggregates). A list ends where the
+-- hash of a text says so, at level 1 after 30,000 bytes on average, then after 16 pieces; the last level has one piece.
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_ends(sqlbatch_l, sqlbatch_level, sqlbatch_last) AS
+  list_filter(range(1, len(sqlbatch_l) + 1), lambda sqlbatch_i: sqlbatch_i = len(sqlbatch_l) OR (NOT sqlbatch_last
+    AND CASE WHEN sqlbatch_level = 1 THEN md5_number(struct_extract(sqlbatch_l[sqlbatch_i], 'k')) % 30000 < strlen(struct_extract(sqlbatch_l[sqlbatch_i], 't'))
+             ELSE len(sqlbatch_l) > 16 AND md5_number(struct_extract(sqlbatch_l[sqlbatch_i], 'k') || sqlbatch_level::VARCHAR) % 16 = 0 END));
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_joined(sqlbatch_p, sqlbatch_level, sqlbatch_i) AS struct_pack(
+  k := md5(array_to_string(list_transform(sqlbatch_p, lambda sqlbatch_e: struct_extract(sqlbatch_e, 'k')), ',')),
+  t := CASE WHEN len(list_filter(sqlbatch_p, lambda sqlbatch_e: struct_extract(sqlbatch_e, 't') IS NULL)) > 0 THEN NULL
+            WHEN len(sqlbatch_p) = 1 AND sqlbatch_level > 1 THEN struct_extract(sqlbatch_p[1], 't')
+            ELSE to_json(list_transform(sqlbatch_p, lambda sqlbatch_e: struct_extract(sqlbatch_e, 't')))::VARCHAR END,
+  ask := sqlbatch_level = 1 OR len(sqlbatch_p) > 1,
+  why := list_max(list_transform(sqlbatch_p, lambda sqlbatch_e: struct_extract(sqlbatch_e, 'why'))),
+  i := sqlbatch_i::BIGINT);
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_cut(sqlbatch_l, sqlbatch_level, sqlbatch_last) AS
+  list_transform([sqlbatch_l], lambda sqlbatch_a: list_transform([{schema}sqlbatch_ends(sqlbatch_a, sqlbatch_level, sqlbatch_last)],
+    lambda sqlbatch_b: list_transform(list_zip(list_prepend(0, sqlbatch_b), sqlbatch_b, true), lambda sqlbatch_z:
+      {schema}sqlbatch_joined(sqlbatch_a[sqlbatch_z[1] + 1 : sqlbatch_z[2]], sqlbatch_level, sqlbatch_z[2])))[1])[1];
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_whole(sqlbatch_l) AS CAST(struct_extract(sqlbatch_l[1], 't') AS VARCHAR);
+
 -- answer: what is known of a question now: its answer as JSON, or why there is none
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_input) AS (
   SELECT CASE WHEN sqlbatch_s.field IS NULL THEN sqlbatch_r.content
@@ -75,6 +95,24 @@ CREATE OR REPLACE {temporary} MACRO {schema}ai_redact(input, kinds := NULL, mode
 CREATE OR REPLACE {temporary} MACRO {schema}ai_fix_grammar(input, model := NULL, on_error := 'null', params := NULL) AS
   {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_fix_grammar', model := model, params := params))::VARCHAR,
     {schema}sqlbatch_text(input), '"VARCHAR"', on_error);
+
+-- aggregates: the aggregates, as many levels as a plan has
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_level(sqlbatch_l, sqlbatch_signature) AS (
+  SELECT list(struct_pack(k := sqlbatch_e.k,
+    t := CASE WHEN sqlbatch_e.ask THEN {schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_e.t)::JSON->>'$' ELSE sqlbatch_e.t END,
+    ask := false, why := sqlbatch_e.why, i := sqlbatch_e.i) ORDER BY sqlbatch_e.i)
+  FROM (SELECT unnest(sqlbatch_l) AS sqlbatch_e));
+CREATE OR REPLACE {temporary} MACRO {schema}ai_agg(input, instructions, model := NULL, on_error := 'null', params := NULL) AS
+  {schema}sqlbatch_whole({schema}sqlbatch_level({schema}sqlbatch_cut({schema}sqlbatch_level({schema}sqlbatch_cut(
+  {schema}sqlbatch_level({schema}sqlbatch_cut({schema}sqlbatch_level({schema}sqlbatch_cut(
+    list(struct_pack(k := md5({schema}sqlbatch_text(input)), t := {schema}sqlbatch_text(input), ask := true, why := NULL::VARCHAR, i := 0::BIGINT)
+      ORDER BY md5({schema}sqlbatch_text(input)), {schema}sqlbatch_text(input)) FILTER ({schema}sqlbatch_text(input) IS NOT NULL), 1, false),
+    to_json(struct_pack("function" := 'ai_agg', instructions := instructions, model := model, params := params))::VARCHAR), 2, false),
+    to_json(struct_pack("function" := 'ai_agg_combined', instructions := instructions, model := model, params := params))::VARCHAR), 3, false),
+    to_json(struct_pack("function" := 'ai_agg_combined', instructions := instructions, model := model, params := params))::VARCHAR), 4, true),
+    to_json(struct_pack("function" := 'ai_agg_combined', instructions := instructions, model := model, params := params))::VARCHAR));
+CREATE OR REPLACE {temporary} MACRO {schema}ai_summarize_agg(input, model := NULL, on_error := 'null', params := NULL) AS
+  {schema}ai_agg(input, 'Summarize the texts together.', model := model, on_error := on_error, params := params);
 
 -- installed: the functions that the database has as macros
 SELECT DISTINCT function_name FROM duckdb_functions()

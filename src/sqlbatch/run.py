@@ -339,7 +339,8 @@ def _collect(context: StepContext) -> Generator[Event, None, bool]:
             return collected
         collected = True
         job = context.database.read(lambda session: jobs.find(session, str(context.job_id)))
-        yield Collected(f"stage {call.stage}", call.text, call.asked or 0, job.requests)
+        if call.asked:
+            yield Collected(f"stage {call.stage}", call.text, call.asked or 0, job.requests)
     return collected
 
 

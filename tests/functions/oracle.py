@@ -120,12 +120,13 @@ class Direct:
         parameters: list[Any] = ["VARCHAR", "VARCHAR"]
         self.con.create_function("sqlbatch_answer", self._answer, parameters, "VARCHAR", null_handling=SPECIAL)
         self.con.execute("CREATE MACRO sqlbatch_error(a, b) AS NULL::VARCHAR")
-        for block in ("text", "value", "macros"):
+        for block in ("text", "cut", "value", "macros", "aggregates"):
             self.con.execute(statement(f"functions.{block}", "memory", temporary="", schema=""))
 
     def _answer(self, signature: str, text: str | None) -> str | None:
         given = json.loads(signature)
-        function = catalogue.FUNCTIONS[given.pop("function")]
+        known = {**catalogue.FUNCTIONS, catalogue.COMBINED.name: catalogue.COMBINED}
+        function = known[given.pop("function")]
         if text is None:
             return None
         ask = catalogue.bind(function, [], {k: v for k, v in given.items() if v is not None})
@@ -167,7 +168,8 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
     for call in plan.calls:
         found = call.lookup
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE {found.answers} (sqlbatch_key UUID, sqlbatch_value {found.value_type})"
+            f"CREATE OR REPLACE TEMP TABLE {found.answers} "
+            f"(sqlbatch_key UUID, sqlbatch_value {found.answer_type}, sqlbatch_why VARCHAR)"
         )
         con.execute(found.ask_macro())
         con.execute(found.value_macro())
@@ -183,7 +185,7 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
         content = [model.answer(found.ask.question, json.loads(shown)["content"]) for _, shown in inputs]
         value = found.value_sql("c", "NULL::FLOAT[]", "NULL::VARCHAR")
         con.execute(
-            f"INSERT INTO {found.answers} SELECT k, {value} "
+            f"INSERT INTO {found.answers} SELECT k, {value}, NULL "
             "FROM (SELECT unnest($k::UUID[]) AS k, unnest($c::VARCHAR[]) AS c)",
             {"k": [str(custom) for custom, _ in inputs], "c": content},
         )

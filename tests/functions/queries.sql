@@ -692,3 +692,15 @@ SELECT studio, max(ai_score(overview, 'q')) AS m FROM movies GROUP BY studio HAV
 
 -- key_and_aggregate: one call in a key and in an aggregate
 SELECT ai_classify(ai_summarize(title), ['a', 'b', 'c']) AS k, count(*) FILTER (WHERE ai_filter(ai_summarize(title), 'p')) AS n FROM movies GROUP BY k;
+
+-- agg: one answer about all texts of a group
+SELECT studio, ai_agg(overview, 'What is common?') AS common, count(*) AS n FROM movies GROUP BY studio
+
+-- agg_whole: no groups, and a cheap condition
+SELECT ai_summarize_agg(body) AS short FROM reviews WHERE stars > 1
+
+-- agg_having: a condition on an aggregate of rows that pass a filter
+SELECT studio, count(*) AS n FROM movies WHERE ai_filter(title, 'good?') GROUP BY studio HAVING ai_agg(title, 'Which?') > 'said 2'
+
+-- agg_of_answers: answers of rows
+SELECT author, ai_agg(ai_complete(body, 'Say it.'), 'Together?') AS said FROM reviews WHERE stars > 2 GROUP BY author

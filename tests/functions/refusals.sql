@@ -120,9 +120,25 @@ SELECT unnest(ai_extract(title, ['a', 'b'])) FROM movies
 SELECT ai_sentiment(title) FILTER (WHERE id > 3) FROM movies
 --> ai_sentiment is no aggregate: it takes no DISTINCT, ORDER BY or FILTER
 
--- aggregate: not there yet
-SELECT studio, ai_agg(title, 'what is common?') FROM movies GROUP BY studio
---> ai_agg is not supported yet: join the texts of a group and ask about them
+-- aggregate_captures: a group has no one error
+SELECT studio, ai_agg(title, 'what is common?', on_error := 'capture') FROM movies GROUP BY studio
+--> ai_agg has no on_error 'capture': a group has many answers
+
+-- aggregate_distinct_ordered: which of equal texts counts is not told
+SELECT ai_agg(DISTINCT title, 'what is common?' ORDER BY id) FROM movies
+--> ai_agg takes DISTINCT or ORDER BY, not both: leave one out
+
+-- aggregate_without_instructions: what is missing
+SELECT ai_agg(title) FROM movies
+--> ai_agg needs instructions: ai_agg(input, instructions)
+
+-- aggregate_of_nothing: nothing at all
+SELECT ai_summarize_agg() FROM movies
+--> ai_summarize_agg needs an input
+
+-- over: a window
+SELECT ai_agg(title, 'what?') OVER (PARTITION BY studio) FROM movies
+--> ai_agg is no window function: call it in a subquery, and look over its rows there
 
 -- image: not there yet
 SELECT ai_complete(ai_image(title)) FROM movies

@@ -58,7 +58,6 @@ def functions(
     listed = [
         {"function": each.signature, "returns": each.returns, "about": each.summary}
         for each in catalogue.FUNCTIONS.values()
-        if not each.aggregates
     ]
     if as_json:
         display.print_json(listed)

@@ -44,7 +44,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Ask:
-    """One use of a function with its constant arguments: what to ask, and how an answer becomes a value."""
+    """One use of a function with its constant arguments: what to ask, and how an answer becomes a value.
+
+    One of `pieces` has a list of them as its input, and asks about each (sqlbatch.functions.aggregates).
+    """
 
     function: str
     question: Question
@@ -53,6 +56,7 @@ class Ask:
     on_error: str
     embeds: bool = False
     signature: str = ""
+    pieces: bool = False
 
     def value_sql(self, returns: Returns, content: str, vector: str, error: str) -> str:
         """Return SQL of the value, from SQL of an answer's text and vector (NULL: none) and of what went wrong."""
@@ -141,8 +145,10 @@ def bind(function: Function, positional: Sequence[Any], named: Mapping[str, Any]
     if function.embeds and values.get("dimensions") is not None:
         params = {**params, "dimensions": values["dimensions"]}
     ordered = tuple(sorted(params.items()))
+    if function.aggregates and on_error == "capture":
+        raise BadArgument(f"{function.name} has no on_error 'capture': a group has many answers", "on_error")
     return Ask(function.name, question, _text(values, "model"), ordered, on_error, function.embeds,
-               signature(function, values))  # fmt: skip
+               signature(function, values), function.aggregates)  # fmt: skip
 
 
 def signature(function: Function, values: Mapping[str, Any]) -> str:
@@ -290,10 +296,18 @@ def _redact(values: Mapping[str, Any]) -> Question:
 
 
 def _agg(values: Mapping[str, Any]) -> Question:
-    return Question(f"{_text(values, 'instructions')}\nThe input is a list of texts, one behind the other.")
+    return Question(
+        f"{_text(values, 'instructions')}\nThe input is a JSON list of texts: answer about all of them together."
+    )
+
+
+def _combined(values: Mapping[str, Any]) -> Question:
+    told = "The input is a JSON list of answers to this, each about some of the texts: make one answer of them."
+    return Question(f"{_text(values, 'instructions')}\n{told}")
 
 
 _TEXT = "VARCHAR"
+SUMMARIZE = "Summarize the texts together."
 FUNCTIONS = {
     each.name: each
     for each in (
@@ -315,10 +329,12 @@ FUNCTIONS = {
         Function("ai_embed", ("dimensions",), 0, lambda _: Question(None), "FLOAT[n]",
                  "The vector of the input.", embeds=True),
         Function("ai_agg", ("instructions",), 1, _agg, _TEXT, "An answer about all texts of a group.", aggregates=True),
-        Function("ai_summarize_agg", (), 0, lambda _: _agg({"instructions": "Summarize the texts together."}), _TEXT,
+        Function("ai_summarize_agg", (), 0, lambda _: _agg({"instructions": SUMMARIZE}), _TEXT,
                  "A summary of all texts of a group.", aggregates=True),
     )
 }  # fmt: skip
+# What combines the answers about the pieces of a group; nobody calls it by its name.
+COMBINED = Function("ai_agg_combined", ("instructions",), 1, _combined, _TEXT, "", aggregates=True)
 # The same functions under the names that they have in other products. AI.IF is read as ai_if.
 OTHER_NAMES = {
     "ai_if": "ai_filter",

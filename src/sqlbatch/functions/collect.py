@@ -84,7 +84,8 @@ class Collector:
         policy = policy or self.policy
         ask = {**call.node, "function_name": f"{ASK}{call.number}", "alias": "",
                "qualified_name": {"path": [f"{ASK}{call.number}"]}}  # fmt: skip
-        spot = Spot(call.scope, call.clause, call.path, ask, many=False, name=call.name, shared=call.shared)
+        spot = Spot(call.scope, call.clause, call.path, ask, many=call.ask.pieces, name=call.name,
+                    shared=call.shared)  # fmt: skip
         lifted = self.lifted(spot) if policy is not Policy.FUSE else None
         if lifted is not None:
             return lifted

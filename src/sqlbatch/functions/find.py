@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch.functions import catalogue
+from sqlbatch.functions import aggregates, catalogue
 from sqlbatch.functions.catalogue import Ask, BadArgument
 from sqlbatch.functions.syntax import (
     Node,
@@ -120,6 +120,9 @@ class _Finder:
 
     def _function(self, node: Node) -> catalogue.Function | str | None:
         """Return the AI function that a node calls, its name where it is unknown, None for any other node."""
+        if node.get("class") == "WINDOW" and catalogue.find(str(node.get("function_name", ""))) is not None:
+            name = str(node["function_name"])
+            raise self.error(node, f"{name} is no window function: call it in a subquery, and look over its rows there")
         if node.get("class") != "FUNCTION":
             return None
         path = node["qualified_name"]["path"]
@@ -189,8 +192,7 @@ class _Finder:
             # x.ai_filter('…') is read as a function of the schema x.
             given.insert(0, ("", self.syntax.column(*path[:-1])))
         if function.aggregates:
-            raise self.error(node, f"{function.name} is not supported yet: join the texts of a group and ask about "
-                             "them, ai_complete(string_agg(text, chr(10) ORDER BY text), 'instructions')")  # fmt: skip
+            return self._aggregate(function, node, given, text)
         if node["filter"] or node["distinct"] or node["order_bys"]["orders"]:
             raise self.error(node, f"{function.name} is no aggregate: it takes no DISTINCT, ORDER BY or FILTER")
         inputs = [expression for name, expression in given if not name]
@@ -219,6 +221,10 @@ class _Finder:
             )
             raise self.error(about, str(bad)) from None
         self._check_input(function, source)
+        return self._planned(ask, source, node, self._written(node) or text)
+
+    def _planned(self, ask: Ask, source: Node, node: Node, text: str) -> Node:
+        """Return the node that stands for a call in the plan."""
         number = len(self.calls) + 1
         planned = {
             **self.syntax.expression("f(x)"),
@@ -229,10 +235,42 @@ class _Finder:
             "query_location": node["query_location"],
             "query_location_length": node["query_location_length"],
         }
-        call = Call(number, ask, planned, self._written(node) or text, node)
+        call = Call(number, ask, planned, text, node)
         self.calls.append(call)
         self.by_name[call.name] = call
         return planned
+
+    def _aggregate(self, function: catalogue.Function, node: Node, given: list[tuple[str, Node]], text: str) -> Node:
+        """Return an aggregate over texts: a call over the pieces of the group, and one more for each level."""
+        inputs = [expression for name, expression in given if not name]
+        named = {name: expression for name, expression in given if name}
+        if "input" in named:
+            inputs.insert(0, named.pop("input"))
+        if not inputs:
+            raise self.error(node, f"{function.name} needs an input: {function.signature}")
+        self._check_input(function, inputs[0])
+        if node["distinct"] and node["order_bys"]["orders"]:
+            raise self.error(node, f"{function.name} takes DISTINCT or ORDER BY, not both: leave one out")
+        try:
+            positional = [self._constant(function, each) for each in inputs[1:]]
+            values = {name: self._constant(function, each, name) for name, each in named.items()}
+            catalogue.bind(function, positional, values)
+            if function.name == "ai_summarize_agg":
+                function, positional = catalogue.FUNCTIONS["ai_agg"], [catalogue.SUMMARIZE]
+            asks = [catalogue.bind(each, positional, values) for each in (function, catalogue.COMBINED)]
+        except BadArgument as bad:
+            about = next(
+                (each for name, each in named.items() if bad.name and name.casefold() == bad.name.casefold()), node
+            )
+            raise self.error(about, str(bad)) from None
+        written = self._written(node) or text
+
+        def call(pieces: Node, level: int) -> Node:
+            told = written if level == 1 else f"{written}, combined"
+            return self._planned(asks[level > 1], pieces, node | {"alias": ""}, told)
+
+        whole = aggregates.levels_of(self.syntax, aggregates.texts_of(self.syntax, inputs[0], node), call)
+        return whole | {"alias": node["alias"]}
 
     def _written(self, node: Node) -> str:
         """Return a part of the query as its user wrote it, in one line."""
@@ -267,7 +305,7 @@ class _Finder:
                 raise self.error(node, f"{function.name} takes one input, not * or COLUMNS: name the column, or "
                                  "several as {'a': a, 'b': b}")  # fmt: skip
             name = str(node.get("function_name", "")).casefold() if node.get("class") == "FUNCTION" else ""
-            if name in ORDERED and not node["order_bys"]["orders"]:
+            if name in ORDERED and not node["order_bys"]["orders"] and not function.aggregates:
                 raise self.error(node, f"{name} inside {function.name} gives another text each time, for it has no "
                                  f"order: write {name}(… ORDER BY …)")  # fmt: skip
 

@@ -9,9 +9,10 @@ from uuid import UUID
 from sqlbatch import clock
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import JobError
+from sqlbatch.functions.aggregates import PIECES
 from sqlbatch.functions.collect import ASK
 from sqlbatch.functions.find import VALUE
-from sqlbatch.functions.lookups import TEXT, custom_id
+from sqlbatch.functions.lookups import TEXT, answer_sql, asked_sql, custom_id
 from sqlbatch.functions.stages import names_of_calls, with_sources
 from sqlbatch.query import target
 from sqlbatch.query.compile import ENVELOPE, send_as
@@ -192,7 +193,9 @@ def define(
     session.sql(TEXT)
     made: set[str] = set()
     for call in calls:
-        session.sql(f"CREATE OR REPLACE TEMP MACRO {ASK}{call.number}(sqlbatch_x) AS {call.ask}")
+        pieces = call.type == PIECES
+        asked = asked_sql(call.ask, pieces=pieces)
+        session.sql(f"CREATE OR REPLACE TEMP MACRO {ASK}{call.number}(sqlbatch_x) AS {asked}")
         value = f"CAST(NULL AS {call.type})"
         why = "CAST(NULL AS VARCHAR)"
         if call.number in used and call.stage:
@@ -200,9 +203,11 @@ def define(
                 answers = {"answers": call.answers, "value": call.value, "decided": decided}
                 session.run("functions.answers", {"call_id": call.call.call_id}, **answers)
                 made.add(call.answers)
-            where = f"FROM {call.answers} WHERE sqlbatch_key = {custom_id(UUID(str(call.call.call_id)), call.ask)}"
-            value = f"(SELECT sqlbatch_value {where})"
-            why = f"(SELECT sqlbatch_why {where})" if failures else why
+            call_id = UUID(str(call.call.call_id))
+            value = answer_sql(call.answers, call_id, call.ask, pieces=pieces)
+            if failures:
+                where = f"FROM {call.answers} WHERE sqlbatch_key = {custom_id(call_id, call.ask)}"
+                why = f"({value})[1].why" if pieces else f"(SELECT sqlbatch_why {where})"
         session.sql(f"CREATE OR REPLACE TEMP MACRO {VALUE}{call.number}(sqlbatch_x) AS {value}")
         session.sql(f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{call.number}(sqlbatch_x) AS {why}")
 

@@ -9,7 +9,14 @@ from sqlbatch.db.sql import quote_identifier
 if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
-BLOCKS = ("functions.text", "functions.answer", "functions.value", "functions.macros")
+BLOCKS = (
+    "functions.text",
+    "functions.cut",
+    "functions.answer",
+    "functions.value",
+    "functions.macros",
+    "functions.aggregates",
+)
 
 
 def install(session: Session) -> list[str]:

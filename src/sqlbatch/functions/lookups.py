@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlbatch.db.sql import quote_literal, statement
+from sqlbatch.functions.aggregates import PIECES, answered, asked_of_each
 from sqlbatch.functions.collect import ASK
 from sqlbatch.functions.find import VALUE
 from sqlbatch.functions.syntax import columns_in
@@ -27,7 +28,7 @@ EMBEDDINGS = "/v1/embeddings"
 # In an explained plan this names a call on whose answers the plan rests.
 PROBE = "sqlbatch_probe_{}:"
 # What the model is shown of a value.
-TEXT = statement("functions.text", "", temporary="TEMP", schema="")
+TEXT = ";\n".join(statement(f"functions.{block}", "", temporary="TEMP", schema="") for block in ("text", "cut"))
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Lookup:
     @property
     def value_type(self) -> str:
         """Return the SQL type of the call."""
+        return PIECES if self.ask.pieces else self.answer_type
+
+    @property
+    def answer_type(self) -> str:
+        """Return the SQL type of one answer."""
         return self.ask.value_type(self.returns)
 
     @property
@@ -56,16 +62,21 @@ class Lookup:
         """Return macros by which an explained plan shows whether it rests on the call's answers."""
         mark = quote_literal(PROBE.format(self.number))
         salt = ", random()" if self.constant else ""
-        value = f"TRY_CAST(concat({mark}, sqlbatch_text(sqlbatch_x){salt}) AS {self.value_type})"
+        # A list of pieces is named once, or each level of an aggregate would double the query.
+        shown = "to_json(sqlbatch_x)::VARCHAR" if self.ask.pieces else "sqlbatch_text(sqlbatch_x)"
+        asked = f"[{shown}]" if self.ask.pieces else shown
+        value = f"TRY_CAST(concat({mark}, {shown}{salt}) AS {self.value_type})"
         return [
             f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS {value}",
-            f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS sqlbatch_text(sqlbatch_x)",
-            f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{self.number}(sqlbatch_x) AS sqlbatch_text(sqlbatch_x)",
+            f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS {asked}",
+            f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{self.number}(sqlbatch_x) AS {shown}",
         ]
 
     def symbolic_macro(self) -> str:
         """Return a macro for bounds: every filter passes, and a text stands for itself."""
         kind = self.value_type
+        if self.ask.pieces:
+            return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS sqlbatch_x"
         value = "true" if kind == "BOOLEAN" else "sqlbatch_text(sqlbatch_x)" if kind == "VARCHAR" else "NULL"
         return (
             f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS "
@@ -85,19 +96,29 @@ class Lookup:
 
     def ask_macro(self) -> str:
         """Return the macro of the varying part of a request's body."""
-        return f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS {self.ask_sql}"
+        asked = asked_sql(self.ask_sql, pieces=self.ask.pieces)
+        return f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS {asked}"
 
     def value_macro(self) -> str:
         """Return the macro that looks an answer up."""
-        return (
-            f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS ("
-            f"SELECT sqlbatch_value FROM {self.answers} "
-            f"WHERE sqlbatch_key = {custom_id(self.call.call_id, self.ask_sql)})"
-        )
+        found = answer_sql(self.answers, self.call.call_id, self.ask_sql, pieces=self.ask.pieces)
+        return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS {found}"
 
     def value_sql(self, content: str, vector: str, error: str) -> str:
         """Return SQL of a value from an answer's text and vector, and of what went wrong."""
         return self.ask.value_sql(self.returns, content, vector, error)
+
+
+def asked_sql(ask: str, *, pieces: bool) -> str:
+    """Return SQL of what a call asks of its argument `sqlbatch_x`: one input, or a list of those of its pieces."""
+    return asked_of_each(ask) if pieces else ask
+
+
+def answer_sql(answers: str, call_id: UUID, ask: str, *, pieces: bool) -> str:
+    """Return SQL of a call's value of its argument `sqlbatch_x`, looked up in a table of answers."""
+    if pieces:
+        return answered(answers, custom_id(call_id, ask.replace("sqlbatch_x", "sqlbatch_e.t")))
+    return f"(SELECT sqlbatch_value FROM {answers} WHERE sqlbatch_key = {custom_id(call_id, ask)})"
 
 
 def custom_id(call_id: UUID, shown: str) -> str:

@@ -249,6 +249,14 @@ class _Planner:
             mine = call.scope.node is self.found.root and call.clause == "select"
             if not mine or not any(part is call.node for part in walk(item)):
                 continue
+            if any(
+                call.node is part
+                for other in self.found.calls
+                if other.ask.pieces
+                for part in walk(other.node["arguments"])
+            ):
+                # The last level of an aggregate tells why one before it has no answer.
+                continue
             spot = Spot(call.scope, call.clause, call.path, _why(call), many=False, name=call.name, shared=call.shared)
             inside, windowed = collector.boundary(spot)
             if inside is None and not windowed:
