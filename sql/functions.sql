@@ -7,8 +7,7 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_text(sqlbatch_x) AS
   CASE WHEN regexp_matches(typeof(sqlbatch_x), '(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$')
     THEN to_json(sqlbatch_x)::VARCHAR ELSE CAST(sqlbatch_x AS VARCHAR) END;
 
--- cut: pieces cut anew and joined, for a level of an aggregate (sqlbatch.functions.aggregates). A list ends where the
--- hash of a text says so, at level 1 after 30,000 bytes on average, then after 16 pieces; the last level has one piece.
+-- cut: pieces of an aggregate, cut where the hash of a text says so: at level 1 every 30,000 bytes or so, then every 16
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_ends(sqlbatch_l, sqlbatch_level, sqlbatch_last) AS
   list_filter(range(1, len(sqlbatch_l) + 1), lambda sqlbatch_i: sqlbatch_i = len(sqlbatch_l) OR (NOT sqlbatch_last
     AND CASE WHEN sqlbatch_level = 1 THEN md5_number(struct_extract(sqlbatch_l[sqlbatch_i], 'k')) % 30000 < strlen(struct_extract(sqlbatch_l[sqlbatch_i], 't'))

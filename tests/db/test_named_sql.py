@@ -59,12 +59,13 @@ FIRST = (
     "prices.known", "plan.choose", "plan.running", "plan.shards", "results.parsed", "results.chosen",
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
     "maintenance.past", "maintenance.past_batches", "cancel.failed", "cancel.stuck_requests",
-    "functions.text", "functions.answer",
-    "functions.value", "functions.macros", "functions.first_asks", "functions.keep", "functions.collected",
+    "functions.text", "functions.answer", "functions.cut",
+    "functions.value", "functions.macros", "functions.aggregates", "functions.first_asks", "functions.keep",
+    "functions.collected",
     "functions.decided", "functions.no_changes", "judge_again.kept",
 )  # fmt: skip
 # The macros of AI functions, which need DuckDB 2.0.
-NEED_DUCKDB_2 = frozenset({"functions.macros"})
+NEED_DUCKDB_2 = frozenset({"functions.macros", "functions.cut", "functions.aggregates"})
 VALUES = {
     "given": "'[]'",
     "shipped": "'[]'",

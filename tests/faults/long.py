@@ -1,4 +1,4 @@
-"""A job of 20 batches and an hour, killed at random 50 times; a disk that is full at each stage of a job."""
+"""A job of 20 batches and an hour, and a plan of three stages, killed at random 50 times; a disk that is full."""
 
 from __future__ import annotations
 
@@ -25,19 +25,31 @@ KILLS, BATCHES, PER_BATCH = 50, 20, 5
 HOUR, LONG_SPEED = 15.0, "240"
 
 
-def killed_at_random(ground: Ground, kills: int = KILLS, hour: float = HOUR) -> Row:
-    """Kill a job of 20 batches at random moments while the provider takes an hour for them; then let it end."""
+def killed_at_random(
+    ground: Ground, kills: int = KILLS, hour: float = HOUR, *, stages: int = 0, batches: int = BATCHES
+) -> Row:
+    """Kill a job of 20 batches at random moments while the provider takes an hour for them; then let it end.
+
+    With `stages` it is a plan of calls of AI functions, each over the answer of the one before, in as many batches.
+    """
     bench = ground.bench()
-    rows = BATCHES * PER_BATCH
+    rows = batches * PER_BATCH // max(stages, 1)
+    requests = rows * max(stages, 1)
     variables = {**ground.variables, "SQLBATCH_CLOCK_SPEED": LONG_SPEED, "SQLBATCH_CLOCK_ORIGIN": str(time.time())}
     bench.control.faults(
         {"name": "stuck_in_progress", "seconds": hour, "count": BATCHES},
         {"name": "line_error", "status": 503, "count": 7},
     )
     query = f"SELECT n, '{bench.path.parent.name} row ' || n AS text FROM range({rows}) r(n)"
+    asked = ["--input", "text", "--instructions", "Repeat the text."]
+    if stages:
+        call = "text"
+        for stage in range(stages):
+            call = f"ai_complete({call}, 'Repeat the text ({stage}).')"
+        query, asked = f"SELECT text, {call} AS response FROM ({query})", []
     first = [
-        "enrich", query, "--input", "text", "--instructions", "Repeat the text.", "--model", "offline", "--base-url",
-        bench.base_url, "--into", "answers", "--yes", "--poll", "60", "--db", str(bench.path),
+        "enrich", query, *asked, "--model", "offline", "--base-url", bench.base_url, "--into", "answers", "--yes",
+        "--poll", "60", "--db", str(bench.path),
     ]  # fmt: skip
     again = ["wait", "--poll", "60", "--db", str(bench.path)]
     chance = random.Random(4)  # noqa: S311 (repeatable on purpose)
@@ -67,14 +79,15 @@ def killed_at_random(ground: Ground, kills: int = KILLS, hour: float = HOUR) -> 
     right(child.run(last, variables, bench.path.parent, limits=limits, keep_open=str(bench.path)))
     minutes = (time.monotonic() - began) * float(LONG_SPEED) / 60
     executed, twice, lost, problem = account(bench, rows)
-    batches = bench.sql("SELECT count(*) FROM sqlbatch.batches")[0][0]
+    made = bench.sql("SELECT count(*) FROM sqlbatch.batches")[0][0]
     bench.control.faults()
     if killed < kills:
         problem = problem or f"killed {killed} times only, in {took:.0f} minutes"
-    if executed != rows + 7:
-        problem = problem or f"{executed} executed, not {rows + 7}"
-    done = f"killed {killed} times, {batches} batches, {minutes:.0f} minutes of its clock; 7 lines failed once"
-    return Row(f"a job of {BATCHES} batches", done, executed, twice, lost, problem)
+    if executed != requests + 7:
+        problem = problem or f"{executed} executed, not {requests + 7}"
+    done = f"killed {killed} times, {made} batches, {minutes:.0f} minutes of its clock; 7 lines failed once"
+    named = f"a plan of {stages} stages" if stages else f"a job of {BATCHES} batches"
+    return Row(named, done, executed, twice, lost, problem)
 
 
 STAGES = {

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 # Where files are in memory, a commit need not wait for the disk; for a process that is killed it is all the same.
 _MEMORY = Path("/dev/shm")  # noqa: S108
 _MODES, _OUTCOMES, _LONG, _DISK = "failure modes", "outcomes", "a job of 20 batches", "disk full"
+_PLAN = "a plan of 3 stages"
 
 
 def parts() -> list[str]:
     """Return the parts by their names, the longest first where two run at a time."""
-    return [*(scenario.name for scenario in crashes.SCENARIOS), _LONG, _DISK, _MODES, _OUTCOMES]
+    return [*(scenario.name for scenario in crashes.SCENARIOS), _LONG, _PLAN, _DISK, _MODES, _OUTCOMES]
 
 
 def play(part: str) -> int:
@@ -46,6 +47,8 @@ def _rows(here: Ground, part: str) -> Iterator[Row]:
         yield from failures.failures(here, failures.OUTCOMES)
     elif part == _LONG:
         yield long.killed_at_random(here)
+    elif part == _PLAN:
+        yield long.killed_at_random(here, stages=3)
     elif part == _DISK:
         yield from _disks(here)
     else:

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
 from . import crashes, failures, long
@@ -74,3 +75,8 @@ def test_a_disk_that_fills_while_the_rows_are_read_is_not_the_querys_fault(here:
 
 def test_a_job_of_20_batches_killed_at_random(here: Ground) -> None:
     check([long.killed_at_random(here, kills=8, hour=2.0)])
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="AI functions need DuckDB 2.0")
+def test_a_plan_of_three_stages_killed_at_random(here: Ground) -> None:
+    check([long.killed_at_random(here, kills=3, hour=0.3, stages=3, batches=6)])
