@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 import typer
 
 from sqlbatch import config, display, options, plan_previews, previews, reach, run
+from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.follow import confirmed, ending, follow, seen
@@ -17,10 +18,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlbatch.db.database import Database
-    from sqlbatch.options import EnrichOptions
     from sqlbatch.plan_previews import PreparedPlanPreview
     from sqlbatch.previews import PreparedPreview
-    from sqlbatch.run import Prepared
 
 
 Ready = TypeVar("Ready")
@@ -52,10 +51,10 @@ def enrich(
         asked = replace(asked, provider=replace(asked.provider, max_enqueued_tokens=enqueued))
     if asked.provider.paid and not no_wait:
         reach.key_of(asked.provider)
-    with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
+    with compiling(engine.prepared(database, asking, asked, max_cost, starting=True)) as (ask, start):
         spends = bool(ask.quote.to_send) and asked.provider.paid
         with seen(always=spends and not yes and ask.quote.cost.must_be_agreed):
-            display.show_quote(ask.quote)
+            display.show_quote(engine.named(ask.quote, asking))
         if not ask.quote.rows:
             display.info("the query has no rows: nothing to do")
             if as_json:
@@ -75,9 +74,10 @@ def enrich(
             # Only now, for whoever answers at this address is handed the key.
             reach.check_provider(database, asked.provider)
         with display.working("keeping the rows", elsewhere=False):
-            job_id = run.start(database, ask)
+            job_id = start()
     display.info(f"job {job_id} started")
     follow(database, job_id, asked.provider, once=no_wait, poll=pause, max_enqueued_tokens=enqueued)
+    engine.publish(database, asking.engine, job_id)
     return ending(database, job_id, as_json=as_json, rows=not no_wait)
 
 
@@ -96,34 +96,16 @@ def plan(
     database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
     asked = options.enrich_options(source, asking.given())
     max_cost = config.max_cost(max_cost)
-    with _prepared(database, asked, max_cost, fresh=asking.fresh, replacing=asking.replace) as ask:
+    with compiling(engine.prepared(database, asking, asked, max_cost, starting=False)) as (ask, _):
         over = ask.quote.over(max_cost) if max_cost is not None else None
         if as_json:
             display.print_json(ask.quote.as_dict())
         else:
-            display.print_quote(ask.quote)
+            display.print_quote(engine.named(ask.quote, asking))
         if over is not None:
             display.error(over)
             return display.Exit.ERROR
     return display.Exit.DONE
-
-
-def _prepared(
-    database: Database, asked: EnrichOptions, max_cost: float | None, *, fresh: bool, replacing: bool
-) -> AbstractContextManager[Prepared]:
-    return compiling(
-        run.prepared(
-            database,
-            asked.enrichment,
-            asked.provider,
-            asked.into,
-            fresh=fresh,
-            replacing=replacing,
-            max_attempts=asked.max_attempts,
-            max_cost=max_cost,
-            notes=asked.notes,
-        )
-    )
 
 
 class compiling(Generic[Ready]):  # noqa: N801 (used as a function)
@@ -169,17 +151,14 @@ def preview(
         display.info(f"{taken:,} answers of an earlier preview, which was interrupted, are stored")
     for note in asked.notes:
         display.info(f"note: {note}")
-    if mentions_calls(asked.enrichment.query):
+    if asking.engine is None and mentions_calls(asked.enrichment.query):
         planned = plan_previews.prepared(
             database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=asking.fresh
         )
         with compiling(planned) as ready_plan:
             if ready_plan is not None:
                 return _look_at_plan(database, ready_plan, yes=yes, as_json=as_json)
-    compiled = previews.prepared(
-        database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=asking.fresh
-    )
-    with compiling(compiled) as ready:
+    with compiling(engine.previewed(database, asking, asked, rows, sample)) as ready:
         must_ask = ready.cost.must_be_agreed and not yes
         with seen(always=must_ask):
             display.show_trial(ready)

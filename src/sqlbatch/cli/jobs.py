@@ -12,7 +12,7 @@ import typer
 from sqlbatch import config, display, job_actions, reach, run
 from sqlbatch.batches.budget import allow
 from sqlbatch.batches.providers import label
-from sqlbatch.cli import complete
+from sqlbatch.cli import complete, engine
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
 from sqlbatch.cli.follow import at, confirmed, ending, existing, failed_rows, failed_why, follow, patiently, seen
@@ -81,9 +81,10 @@ def wait(
     max_enqueued_tokens: opt.MaxEnqueuedTokens = None,
     threads: opt.Threads = None,
     memory_limit: opt.MemoryLimit = None,
+    engine_address: opt.EngineAddress = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Continue a job until it is done, with progress. Ctrl-C is safe: the provider goes on without this computer.
+    """Continue a job until it is done. Ctrl-C is safe: the provider goes on alone.
 
     Example: sqlbatch wait movie_tags
     """
@@ -106,6 +107,7 @@ def wait(
         )
     elif found.status == "done":
         run.tidy(database)
+    engine.publish(database, engine_address, found.job_id)
     return ending(database, found.job_id, as_json=as_json, rows=found.open)
 
 

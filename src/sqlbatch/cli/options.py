@@ -64,6 +64,11 @@ Poll = Annotated[
 Json = Annotated[bool, flag("--json", "Print JSON, for a script.", rare=True)]
 
 
+EngineAddress = Annotated[
+    str | None, option("--engine", "URL", "Spark, where the target is there (sc://…).", rare=True)
+]
+
+
 @dataclass(frozen=True)
 class Asking:
     """The query, and the options that say what is asked of it: the same for enrich, plan and preview."""
@@ -137,6 +142,13 @@ class Asking:
     replace: Annotated[
         bool, flag("--replace", "Replace a table that sqlbatch did not make, or shrink the target.", rare=True)
     ] = False
+    engine: Annotated[
+        str | None,
+        option("--engine", "URL", "Spark Connect, sc://host:port, runs the query and writes --into.", rare=True),
+    ] = None
+    shared: Annotated[
+        str | None, option("--shared", "FOLDER", "With --engine: a folder that Spark and sqlbatch see.", rare=True)
+    ] = None
     lean: Annotated[bool, flag("--lean", "AI functions: ask least, one filter after the other.", rare=True)] = False
     fuse: Annotated[bool, flag("--fuse", "AI functions: ask in the fewest rounds of batches.", rare=True)] = False
     dialect: Annotated[

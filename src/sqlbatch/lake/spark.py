@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import warnings
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import EngineError, InvalidQuery, InvalidSettings, InvalidTarget
@@ -17,6 +19,7 @@ from sqlbatch.lake.kept_rows import EngineRows
 from sqlbatch.query.compile import REF
 from sqlbatch.query.rows import described
 from sqlbatch.query.select import QueryColumn, without_terminator
+from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +42,8 @@ _TYPES = {
     "TimestampType": "TIMESTAMP WITH TIME ZONE",
     "TimestampNTZType": "TIMESTAMP",
 }
+# The port of Spark Connect where an address has none, and the seconds that its server has to answer.
+_PORT, _PATIENCE = 15002, 10.0
 _PART = r"(?:`(?:[^`]|``)+`|[^\W\d][\w-]*)"
 _NAME = re.compile(rf"\s*{_PART}(?:\s*\.\s*{_PART}){{0,2}}\s*")
 
@@ -150,11 +155,21 @@ def connect(address: str, *, table_format: str | None = None) -> Spark:
         raise InvalidSettings(
             f"--engine needs pyspark, which is not installed ({error}): pip install 'sqlbatch[spark]'"
         ) from None
+    _reach(address)
     with _told("Spark does not answer", EngineError):
         session = SparkSession.builder.remote(address).getOrCreate()
         # The first call connects.
         _ = session.version
     return Spark(session, table_format=table_format)
+
+
+def _reach(address: str) -> None:
+    """Raise EngineError where nobody listens: pyspark asks for ten minutes before it says so."""
+    place = urlsplit(address)
+    try:
+        socket.create_connection((place.hostname or "", place.port or _PORT), _PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise EngineError(f"--engine {masked(address)}: nothing answers there: {error}") from None
 
 
 def duckdb_type(kind: Any) -> str:

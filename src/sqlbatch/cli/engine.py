@@ -1,0 +1,115 @@
+"""Rows of another engine on the command line: `--engine sc://host:port --shared FOLDER --into catalog.schema.table`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING
+
+from sqlbatch import display, previews, run
+from sqlbatch.db import jobs
+from sqlbatch.errors import InvalidSettings
+from sqlbatch.lake import kept_rows
+from sqlbatch.previews import sample_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlbatch.cli.options import Asking
+    from sqlbatch.db.database import Database
+    from sqlbatch.lake.spark import Spark
+    from sqlbatch.options import EnrichOptions
+    from sqlbatch.previews import PreparedPreview
+    from sqlbatch.query.quote import Quote
+    from sqlbatch.run import Prepared
+
+
+def engine_of(address: str | None) -> Spark | None:
+    """Return the engine that `--engine` names, None where it is not given; pyspark is imported only then."""
+    if address is None:
+        return None
+    from sqlbatch.lake.spark import connect  # noqa: PLC0415
+
+    return connect(address)
+
+
+@contextlib.contextmanager
+def prepared(
+    database: Database, asking: Asking, asked: EnrichOptions, max_cost: float | None, *, starting: bool
+) -> Iterator[tuple[Prepared, Callable[[], int]]]:
+    """Compile and quote what is asked for, of the engine's rows or the database's own; with what starts the job."""
+    more = {
+        "fresh": asking.fresh,
+        "replacing": asking.replace,
+        "max_attempts": asked.max_attempts,
+        "max_cost": max_cost,
+        "notes": asked.notes,
+    }
+    engine = engine_of(asking.engine)
+    if engine is None:
+        if asking.shared is not None:
+            raise InvalidSettings("--shared is the folder of --engine's rows: give both, or neither")
+        with run.prepared(database, asked.enrichment, asked.provider, asked.into, **more) as ask:  # type: ignore[arg-type]
+            yield ask, lambda: run.start(database, ask)
+        return
+    into = asked.into
+    if into is None:
+        raise InvalidSettings("--engine needs --into: the engine's table, as catalog.schema.table")
+    if starting:
+        kept_rows.check_target(database, engine, into, replacing=asking.replace)
+    rows = engine.read(asked.enrichment.query)
+    owner = database if starting else None
+    with (
+        kept_rows.kept(engine, rows, asked.enrichment, _shared(asking), owner) as keep,
+        kept_rows.prepared(database, rows, keep, asked.enrichment, asked.provider, into, **more) as ask,
+    ):
+        yield ask, lambda: kept_rows.start(database, engine, ask, keep, into)
+
+
+@contextlib.contextmanager
+def previewed(
+    database: Database, asking: Asking, asked: EnrichOptions, rows: int | None, sample: int | None
+) -> Iterator[PreparedPreview]:
+    """Compile a preview of the engine's rows, or of the database's own."""
+    engine, few = engine_of(asking.engine), asked.enrichment
+    if engine is None:
+        with previews.prepared(database, few, asked.provider, rows=rows, sample=sample, fresh=asking.fresh) as ready:
+            yield ready
+        return
+    wanted = sample_size(rows, sample)
+    if sample is None:
+        few = dataclasses.replace(few, limit=min(wanted, few.limit or wanted))
+    read = engine.read(few.query)
+    with (
+        kept_rows.kept(engine, read, few, _shared(asking), None, sample=sample) as keep,
+        previews.prepared(
+            database, few, asked.provider, rows=rows, sample=sample, fresh=asking.fresh, handed_over=keep.rows
+        ) as ready,
+    ):
+        yield ready
+
+
+def publish(database: Database, address: str | None, job_id: int) -> None:
+    """Have the engine write a job's target, or say how, where its target is the engine's and all is here."""
+    found = kept_rows.find(database, job_id)
+    job = database.read(lambda session: jobs.find(session, str(job_id)))
+    if found is None or found.published or job.status != "done" or job.error:
+        return
+    engine = engine_of(address)
+    if engine is None:
+        display.info(f"{found.target} is not written yet: sqlbatch wait {job_id} --engine sc://host:port writes it")
+        return
+    with display.working(f"writing {found.target}", elsewhere=False):
+        done = kept_rows.publish(database, engine, job_id)
+    display.info(f"published {done.target}: {done.rows:,} rows")
+
+
+def named(quote: Quote, asking: Asking) -> Quote:
+    """Return a quote that names the engine's table, not the one that is built here for it."""
+    return quote if asking.engine is None else dataclasses.replace(quote, target=asking.into or quote.target)
+
+
+def _shared(asking: Asking) -> str:
+    if asking.shared is None:
+        raise InvalidSettings("--engine needs --shared: a folder that Spark and this computer both see")
+    return asking.shared
