@@ -28,7 +28,6 @@ from sqlbatch.errors import (
     InvalidTarget,
     did_you_mean,
 )
-from sqlbatch.functions.dialects import DIALECTS, translate
 from sqlbatch.query.endpoints import check_params, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
 from sqlbatch.query.pictures import check_detail
@@ -146,6 +145,9 @@ def _translated(query: str, dialect: str | None) -> tuple[str, tuple[str, ...]]:
     """Return a query as DuckDB's SQL, which a job keeps whatever sqlglot makes of it later, and what to tell of it."""
     if dialect is None or dialect.casefold() == "duckdb":
         return query, ()
+    # Every command reads this module, and few need sqlglot.
+    from sqlbatch.functions.dialects import DIALECTS, translate  # noqa: PLC0415
+
     if dialect.casefold() not in DIALECTS:
         raise InvalidOption(f"dialect {dialect}: {did_you_mean(dialect, ('duckdb', *DIALECTS))}")
     translated = translate(query, dialect.casefold())

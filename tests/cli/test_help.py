@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
 from sqlbatch.cli.app import ORDER
@@ -100,3 +101,26 @@ def test_tab_offers_what_fits(
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.stderr == ""
     assert set(ran.stdout.split()) == offered
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        (["--help"], {"duckdb", "sqlglot", "openai", "starlette", "sqlbatch.run", "sqlbatch.options"}),
+        (["jobs"], {"sqlglot", "openai", "starlette", "sqlbatch.run", "sqlbatch.maintenance", "rich.progress"}),
+    ],
+    ids=["help", "jobs"],
+)
+def test_a_command_starts_without_what_it_does_not_need(
+    arguments: list[str], unneeded: set[str], tmp_path: Path
+) -> None:
+    """Imports take longer than the work of these two; to import them at the top of a module is easily done."""
+    duckdb.connect(str(tmp_path / "enriched.duckdb")).close()
+    code = (
+        f"import sys; sys.argv = ['sqlbatch', *{arguments}]; from sqlbatch.__main__ import main\n"
+        "try:\n main()\nexcept SystemExit:\n sys.stderr.write(' '.join(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    imported = set(ran.stderr.split())
+    assert "sqlbatch.cli.app" in imported
+    assert imported & unneeded == set()
