@@ -99,4 +99,9 @@ def test_a_password_is_not_stored(here: Command) -> None:
     assert "password=…" in ran.out
     assert "hunter2" not in ran.out + here("show", "--json").out
     assert "hunter2" not in here("query", "FROM sqlbatch.jobs", "--format", "csv").out
+    with duckdb.connect("enriched.duckdb") as con:
+        con.execute("UPDATE sqlbatch.jobs SET query = $query", {"query": query})
+    old = here("show")
+    assert "password=…" in old.out
+    assert "hunter2" not in old.out + here("show", "--json").out + here("jobs", "--json").out
     assert here("enrich", query, *ASK).code == 0

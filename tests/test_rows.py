@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import decimal
 import os
@@ -14,10 +15,13 @@ import duckdb
 import pytest
 
 import sqlbatch
+from sqlbatch.cli import main
 from sqlbatch.errors import InvalidEnrichment, InvalidQuery, InvalidSettings, SqlbatchError
 from sqlbatch.job import in_python
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .conftest import Command
 
 ASK = {"provider": "local", "instructions": "Repeat.", "into": "t"}
@@ -154,15 +158,27 @@ def test_errors_speak_python(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no /dev/stdin")
-def test_a_pipe_is_read_once_and_whole(tmp_path: Path) -> None:
+def test_a_pipe_is_read_once_and_whole(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     query = "SELECT * FROM read_csv('/dev/stdin')"
     command = [sys.executable, "-m", "sqlbatch", "plan", query, "--provider", "local", "--instructions", "x", "--json"]
     done = subprocess.run(command, input=b"a\n1\n2\n3\n", capture_output=True, cwd=tmp_path, check=True)
     assert b'"rows": 3' in done.stdout
+    with _piped(b"a\n1\n2\n") as pipe:
+        assert sqlbatch.plan(f"FROM read_csv('{pipe}')", db=tmp_path / "a.duckdb", **ASK).rows == 2  # type: ignore[arg-type]
+    with _piped(b"a\n1\n2\n") as pipe:
+        query = f"CREATE TABLE t AS FROM read_csv('{pipe}'); SELECT count(*) AS n FROM t"
+        assert main(["query", query, "--db", str(tmp_path / "b.duckdb")]) == 0
+    with _piped(b"a\n1\n2\n3\n") as pipe:
+        assert main(["query", f"FROM read_csv('{pipe}')", "--db", str(tmp_path / "b.duckdb")]) == 0
+    assert capfd.readouterr().out == "n\n2\na\n1\n2\n3\n"
+
+
+@contextlib.contextmanager
+def _piped(content: bytes) -> Iterator[str]:
     read, write = os.pipe()
-    os.write(write, b"a\n1\n2\n")
+    os.write(write, content)
     os.close(write)
-    assert sqlbatch.plan(f"FROM read_csv('/dev/fd/{read}')", db=tmp_path / "a.duckdb", **ASK).rows == 2  # type: ignore[arg-type]
+    yield f"/dev/fd/{read}"
     os.close(read)
 
 

@@ -330,7 +330,7 @@ def test_a_file_whose_time_ends_while_it_is_looked_for_is_looked_for_once_more(
 def test_one_404_of_a_fresh_result_file_gives_nothing_up(bench: Bench) -> None:
     bench.control.faults({"name": "error", "on": CONTENT, "status": 404, "count": 1})
     bench.enrich(5)
-    assert "does not have its result file yet" in bench.held
+    assert "does not have its result file yet (it is given 15 minutes); its result files are fetched" in bench.held
     bench.check(5)
 
 

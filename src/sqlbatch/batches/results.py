@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -236,7 +237,8 @@ def _doubt(batch: Ended, fetched: Fetched, found: _Evidence) -> str | None:
     if not missing or (fetched.gone and not fetched.cut):
         return None
     if fetched.cut or fetched.late:
-        return fetched.cut or "the provider does not have its result file yet"
+        given = download.GONE_AFTER // timedelta(minutes=1)
+        return fetched.cut or f"the provider does not have its result file yet (it is given {given} minutes)"
     if found.strange:
         first = " ".join((found.first or "").split())[:_SHOWN]
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ from sqlbatch.cli.rows import Format, binds, choose, write_fetched, write_rows
 from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidSettings
 from sqlbatch.functions import live
 from sqlbatch.functions.find import mentions_calls
+from sqlbatch.query.rows import without_pipes
 from sqlbatch.query.select import invalid_query, is_pivot, without_terminator
 
 if TYPE_CHECKING:
@@ -123,14 +125,16 @@ def query(
     Example: sqlbatch query "SELECT title, summary FROM movie_tags LIMIT 3"
     """
     source = options.read_source(sql)
-    text = source.query
     database = options.database(db, attach, memory_limit, threads, source)
     if as_json and form not in {None, Format.JSON}:
         raise InvalidOption(f"--json and --format {form} are two formats: give one of them")
     chosen = choose(Format.JSON if as_json else form, output)
     if output is not None and database.path is not None and output.resolve() == database.path.resolve():
         raise InvalidSettings(f"--output {output} is the database itself: name another file")
-    with _opened(database, text) as session:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _opened(database, text := without_pipes(source.query, Path(folder))) as session,
+    ):
         pieces = _pieces(session, text)
         if mentions_calls(text) and session.has_schema() and duckdb.__version__.split(".")[0] >= "2":
             live.provide(session)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import JobError, did_you_mean
+from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -205,6 +206,8 @@ def rows(session: Session, job_id: int | None = None) -> list[JobRow]:
     return [
         replace(
             job,
+            # The first versions of sqlbatch stored passwords that stand in a query.
+            query=masked(job.query, sql=True),
             answered=(tally := counts[job.job_id]).answered,
             failed=tally.failed,
             pending=job.requests - tally.answered - tally.failed,

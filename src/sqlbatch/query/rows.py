@@ -24,6 +24,8 @@ from sqlbatch.query.select import bind, invalid_query, one_select
 
 # The name of an attached scratch file, and of the view of a relation, on the connection that the relation belongs to.
 _CATALOG, _VIEW = "sqlbatch_handed_over", "sqlbatch_relation"
+# What stands before a file that COPY writes.
+_WRITTEN = re.compile(r"\bTO\s+\Z", re.IGNORECASE)
 # Files that can be read only once: a query is read when it is bound, and again when it runs.
 _PIPE = re.compile(r"'(/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+)'")
 
@@ -64,7 +66,7 @@ def query_of(database: Database, query: str, rows: object, scratch: Path) -> str
         bind(Session(con, "", owned=False), select)
         rows = con.sql(select)
     if rows is None:
-        return _without_pipes(query, scratch.parent)
+        return without_pipes(query, scratch.parent)
     try:
         if isinstance(rows, duckdb.DuckDBPyRelation):
             _write_relation(rows, scratch)
@@ -133,10 +135,15 @@ def _names(rows: Sequence[Any]) -> list[object]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def _without_pipes(query: str, folder: Path) -> str:
-    """Return a query with the pipes it reads copied to files, for DuckDB reads a query's files more than once."""
+def without_pipes(query: str, folder: Path) -> str:
+    """Return a query with the pipes it reads copied to files, for DuckDB reads a query's files more than once.
+
+    Raises InvalidQuery where one cannot be read.
+    """
 
     def copied(found: re.Match[str]) -> str:
+        if _WRITTEN.search(query, 0, found.start()):
+            return found[0]
         copy = folder / f"piped-{re.sub(r'[^0-9a-z]', '', found[1])}"
         try:
             if stat.S_ISREG(Path(found[1]).stat().st_mode):
