@@ -55,18 +55,15 @@ SELECT rowid, {shown} FROM {table} WHERE rowid IN ({ids});
 -- rows_of_view: what is shown of the rows of a page of a view, which has no rowid
 SELECT {shown} FROM {table} WHERE {where} {order} LIMIT $most OFFSET $skip;
 
--- statuses: how many rows of a target became what
-SELECT ai_status, count(*) FROM {table} GROUP BY ALL ORDER BY count(*) DESC;
-
--- codes: why rows of a target failed, the commonest reason first
-SELECT split_part(ai_error, ': ', 1) AS code, count(*) FROM {table}
-WHERE ai_status = 'failed' GROUP BY ALL ORDER BY count(*) DESC, code LIMIT 50;
+-- statuses: how many rows of a target became what, and of those that failed why: one reading of it for both
+SELECT ai_status, CASE WHEN ai_status = 'failed' THEN split_part({why}, ': ', 1) END AS code, count(*)
+FROM {table} GROUP BY ALL ORDER BY count(*) DESC, code;
 
 -- filled: how many values of a column are not NULL
 SELECT count({column}) FROM {table} WHERE {where};
 
--- distinct: how many different values a column has, about
-SELECT approx_count_distinct(sqlbatch_value) FROM (
+-- distinct: how many different values a column has
+SELECT {distinct} FROM (
   SELECT unnest({values}) AS sqlbatch_value FROM (SELECT {column} FROM {table} WHERE {where} {sample}) WHERE {column} IS NOT NULL
 );
 

@@ -184,7 +184,8 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
     if name.startswith("view."):
         places |= {"table": places["target"], "where": "true", "shown": "ai_status", "ids": "1, 2", "order": ""}
         places |= {"column": "ai_status", "values": "[ai_status]", "number": "length(ai_status)::DOUBLE"}
-        places |= {"sample": "", "row": "struct_pack(a := r.a)", "value": "[ai_status::BLOB][1]"}
+        places |= {"sample": "", "row": "struct_pack(a := r.a)", "value": "[ai_status::BLOB][1]", "why": "ai_error"}
+        places |= {"distinct": "count(DISTINCT sqlbatch_value)"}
     if name.startswith("reviewed."):
         places |= {
             "view": "seen",

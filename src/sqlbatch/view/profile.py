@@ -35,8 +35,8 @@ class Bin:
 class Profile:
     """What a column holds, of the rows that are shown.
 
-    `top` are values with their counts and their part of the commonest, of 100; `sample` is how many rows they were
-    counted in, None where in all.
+    `distinct` is how many different values there are, about so many where `guessed`. `top` are values with their counts
+    and their part of the commonest, of 100; `sample` is how many rows they were counted in, None where in all.
     """
 
     column: Column
@@ -50,6 +50,11 @@ class Profile:
     bins: tuple[Bin, ...]
     sample: int | None
 
+    @property
+    def guessed(self) -> bool:
+        """Whether different values are too many to be counted one by one."""
+        return self.rows > SAMPLE
+
 
 def of_column(
     session: Session, table: str, column: Column, where: str, values: Mapping[str, object], rows: int
@@ -61,7 +66,9 @@ def of_column(
     distinct: int | None = None
     top: tuple[tuple[str, int, float], ...] = ()
     if column.counted:
-        distinct = int(session.run("view.distinct", values, **places, values=column.values, sample=sample)[0][0])
+        count = "count(DISTINCT sqlbatch_value)" if rows <= SAMPLE else "approx_count_distinct(sqlbatch_value)"
+        among = {"values": column.values, "sample": sample, "distinct": count}
+        distinct = int(session.run("view.distinct", values, **places, **among)[0][0])
         found = session.run("view.top", {**values, "most": TOP}, **places, values=column.values, sample=sample)
         # Where every value is another, the first ones are no more common than the rest.
         found = [] if found and found[0][1] == 1 and distinct > TOP else found

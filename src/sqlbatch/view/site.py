@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # Pages that every page links to, by the first part of their path.
-LINKS: tuple[tuple[str, str], ...] = (("tables", "Tables"),)
+LINKS: tuple[tuple[str, str], ...] = (("tables", "Tables"), ("spend", "Spending"))
 
 
 class NotFound(SqlbatchError):
@@ -51,6 +51,7 @@ class Site:
         """Return a page, with its values escaped."""
         shared = {
             "database": self.database.name,
+            "file": self.database.path.name if self.database.path else self.database.name,
             "path": request.url.path,
             "links": LINKS,
             "share": self._share(request),

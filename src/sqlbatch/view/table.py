@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.view.relation import Table
     from sqlbatch.view.site import Site
+
+# Reasons of failures that can be chosen.
+REASONS = 50
 
 
 def tables(site: Site, request: Request) -> Response:
@@ -76,7 +80,7 @@ def _page(session: Session, found: Table, wanted: State) -> dict[str, Any]:
         again = {"page": 1} if changed.keys() - {"page", "cards", "about"} else {}
         return address(found.path, *replace(wanted, **(again | changed)).pairs())
 
-    has_codes = found.has_status and found.column("ai_error") is not None
+    statuses, codes = _statuses(session, found) if found.has_status else ([], [])
     return {
         "table": found,
         "state": wanted,
@@ -85,8 +89,8 @@ def _page(session: Session, found: Table, wanted: State) -> dict[str, Any]:
         "rows": rows,
         "pages": pages,
         "shown": _rows(session, found, where, values, wanted),
-        "statuses": session.run("view.statuses", table=found.sql) if found.has_status else [],
-        "codes": session.run("view.codes", table=found.sql) if has_codes else [],
+        "statuses": statuses,
+        "codes": codes,
         "chosen": chosen(found, wanted, link),
         "about": profile.of_column(session, found.sql, about, where, values, rows) if about is not None else None,
         "groups": _groups(found),
@@ -96,6 +100,16 @@ def _page(session: Session, found: Table, wanted: State) -> dict[str, Any]:
         and found.job_id is not None
         and any(column.part == "answer" for column in found.columns),
     }
+
+
+def _statuses(session: Session, found: Table) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Return how many rows of a target became what, and why those failed that did, the commonest first."""
+    why = "ai_error" if found.column("ai_error") is not None else "NULL::VARCHAR"
+    rows = session.run("view.statuses", table=found.sql, why=why)
+    counts: Counter[str] = Counter()
+    for status, _, count in rows:
+        counts[str(status)] += count
+    return counts.most_common(), [(code, count) for _, code, count in rows if code][:REASONS]
 
 
 def _groups(found: Table) -> list[tuple[str, int]]:
