@@ -27,8 +27,8 @@ NO_PRICE = f"no price is known: {HOW_TO_PRICE}"
 _SOURCES = {"call": "of this prompt", "model": "of this model"}
 
 
-# What a call that combines answers about a group ends with.
-COMBINED = ", combined"
+# What is said behind a call: it combines answers about a group, or is asked for further rows.
+SAID = ("combined", "while fewer than")
 # Characters of a call in the quote of a stage.
 _CALL = 40
 # What is said of the offline model, once a run.
@@ -177,8 +177,9 @@ def _calls_of(stage: Stage) -> str:
     if len(calls) > 1:
         return ", ".join(dict.fromkeys(call.partition("(")[0] for call in calls))
     call = calls[0] if calls else ""
-    if call.endswith(COMBINED):
-        return call.partition("(")[0] + COMBINED
+    _, _, told = call.rpartition("), ")
+    if told.startswith(SAID):
+        return f"{call.partition('(')[0]}, {told}"
     return call if len(call) <= _CALL else call[: _CALL - 2] + "…)"
 
 

@@ -199,6 +199,22 @@ def guards_of(syntax: Syntax, parent: Node, child: Node, *, bold: bool, lean: bo
     return [syntax.expression(sql, g=node) for sql, node in said]
 
 
+def limit_of(node: Node) -> tuple[int, int, list[Node]] | None:
+    """Return LIMIT and OFFSET of a SELECT with ORDER BY, and its orders by what they mean; None for any other."""
+    kinds = {modifier["type"]: modifier for modifier in node["modifiers"]}
+    limit = kinds.get("LIMIT_MODIFIER")
+    if limit is None or "DISTINCT_MODIFIER" in kinds or "ORDER_MODIFIER" not in kinds:
+        return None
+    if limit.get("limit_type", "ROW_COUNT") != "ROW_COUNT" or limit["limit"] is None:
+        return None
+    count = whole_number(limit["limit"])
+    skip = 0 if limit["offset"] is None else whole_number(limit["offset"])
+    orders = [resolved_order(order, node) for order in kinds["ORDER_MODIFIER"]["orders"]]
+    if count is None or skip is None or any(order is None for order in orders):
+        return None
+    return count, skip, [order for order in orders if order is not None]
+
+
 def resolved_order(order: Node, node: Node) -> Node | None:
     """Return an order by the expression that its position or its alias means."""
     expression = order["expression"]

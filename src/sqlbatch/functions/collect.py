@@ -17,11 +17,10 @@ from sqlbatch.functions.clauses import (
     is_aggregate,
     joins_around,
     left_out,
+    limit_of,
     makes_groups,
     names,
-    resolved_order,
     stands_before,
-    whole_number,
     with_ctes,
 )
 from sqlbatch.functions.sources import has_calls
@@ -82,10 +81,7 @@ class Collector:
     def collect(self, call: Call, policy: Policy | None = None) -> Node:
         """Return the collection of a call: a query of one column, the distinct inputs as the model is shown them."""
         policy = policy or self.policy
-        ask = {**call.node, "function_name": f"{ASK}{call.number}", "alias": "",
-               "qualified_name": {"path": [f"{ASK}{call.number}"]}}  # fmt: skip
-        spot = Spot(call.scope, call.clause, call.path, ask, many=call.ask.pieces, name=call.name,
-                    shared=call.shared)  # fmt: skip
+        spot = self.spot_of(call)
         lifted = self.lifted(spot) if policy is not Policy.FUSE else None
         if lifted is not None:
             return lifted
@@ -99,6 +95,12 @@ class Collector:
                 why = f"{call.ask.function} cannot be planned in this place: put what is around it into a subquery"
                 raise point(self.found.query, call.location, why)
             spot = outer
+
+    def spot_of(self, call: Call) -> Spot:
+        """Return where a call asks."""
+        ask = {**call.node, "function_name": f"{ASK}{call.number}", "alias": "",
+               "qualified_name": {"path": [f"{ASK}{call.number}"]}}  # fmt: skip
+        return Spot(call.scope, call.clause, call.path, ask, many=call.ask.pieces, name=call.name, shared=call.shared)
 
     def lifted(self, spot: Spot) -> Node | None:  # noqa: ARG002 (lift.LiftingCollector says more)
         """Return a collection from the SELECT that reads the one of the spot, where that asks less."""
@@ -341,21 +343,10 @@ class Collector:
         node = spot.scope.node
         if spot.clause != "select" or any(part.get("class") == "WINDOW" for part in spot.path):
             return None
-        kinds = {modifier["type"]: modifier for modifier in node["modifiers"]}
-        limit = kinds.get("LIMIT_MODIFIER")
-        if limit is None or "DISTINCT_MODIFIER" in kinds or "ORDER_MODIFIER" not in kinds:
+        found = limit_of(node)
+        if found is None or any(names(order["expression"], spot.name) for order in found[2]):
             return None
-        if limit.get("limit_type", "ROW_COUNT") != "ROW_COUNT" or limit["limit"] is None:
-            return None
-        count = whole_number(limit["limit"])
-        skip = 0 if limit["offset"] is None else whole_number(limit["offset"])
-        orders = [resolved_order(order, node) for order in kinds["ORDER_MODIFIER"]["orders"]]
-        if count is None or skip is None or any(order is None for order in orders):
-            return None
-        known = [order for order in orders if order is not None]
-        if any(names(order["expression"], spot.name) for order in known):
-            return None
-        return count, skip, known
+        return found
 
     def _limited(self, copy: Node, spot: Spot, policy: Policy) -> Node:
         limits = self._limits(spot)

@@ -221,7 +221,12 @@ def _likely(
     about, least = 0.0, None
     for call in calls:
         share = 1.0
-        for number in call.needs & filters:
+        own = call.lookup.call.call_id
+        asked = {each.number: each.lookup.call.call_id for each in plan.calls if each.number in call.needs & filters}
+        if own in asked.values():
+            # A further part of a condition is asked only where too few rows pass.
+            return None, 0, 0
+        for number in {call_id: number for number, call_id in asked.items()}.values():
             if number not in judged:
                 return None, 0, 0
             passed, known = judged[number]

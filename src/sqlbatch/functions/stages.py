@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -14,6 +15,7 @@ from sqlbatch.functions.collect import Policy, Spot
 from sqlbatch.functions.find import VALUE, find_calls
 from sqlbatch.functions.lift import LiftingCollector
 from sqlbatch.functions.lookups import PROBE, TEXT, Lookup, lookup
+from sqlbatch.functions.parts import Parts, bounds_of, taken_in_parts
 from sqlbatch.functions.places import place_calls
 from sqlbatch.functions.sources import Source, fix_clock, pin_sources
 from sqlbatch.functions.syntax import Node, Syntax, point, walk
@@ -175,6 +177,7 @@ class _Planner:
         self.tables = tables
         self.policy = policy
         self._explained: dict[str, str | None] = {}
+        self._next = 1 + max((call.number for call in found.calls), default=0)
 
     def named(self, sql: str) -> str:
         """Return planned SQL that runs on the connection."""
@@ -202,6 +205,7 @@ class _Planner:
             call = by_number[todo.pop()]
             made[call.number] = self._planned(call, lookups[call.number], self.policy)
             todo |= made[call.number].needs - set(made)
+        made |= self._in_parts(made, lookups)
         while True:
             stages, stuck = _stages({number: each.needs for number, each in made.items()})
             if not stuck:
@@ -211,11 +215,53 @@ class _Planner:
                 call = by_number[min(stuck)]
                 why = f"{call.ask.function} waits for its own answers: put it into a subquery"
                 raise point(self.found.query, call.location, why)
-            for number in again:
+            for number in again & set(by_number):
                 made[number] = self._planned(by_number[number], lookups[number], Policy.FUSE)
         return tuple(
             replace(made[number], stage=stages[number]) for number in sorted(made, key=lambda n: (stages[n], n))
         )
+
+    def _in_parts(self, made: Mapping[int, PlannedCall], lookups: Mapping[int, Lookup]) -> dict[int, PlannedCall]:
+        """Return calls of WHERE below a LIMIT anew, to be asked for the first rows first, with a call for each part."""
+        collector = LiftingCollector(self.syntax, self.found, self.binds, self.needs, self.policy)
+        found: dict[int, PlannedCall] = {}
+        for scope in self.found.scopes:
+            calls = [call for call in self.found.calls if call.scope is scope and call.clause == "where"]
+            taken = taken_in_parts(collector, scope, calls) if calls else None
+            simple = scope.place == "root" and all(
+                call.number in made and not made[call.number].needs and not call.shared for call in calls
+            )
+            if taken is None or not simple:
+                continue
+            parts = Parts(collector, scope, *taken)
+            counted = self.syntax.write(parts.candidates())
+            rows = self.con.execute(f"SELECT count(*) FROM ({self.named(counted)})").fetchall()[0][0]
+            bounds = bounds_of(rows, taken[0])
+            # The last part has the call's own number, for all that rests on the call waits for all parts.
+            numbers = {call.number: [*self._numbers(call, lookups, len(bounds)), call.number] for call in calls}
+            for part, (after, until) in enumerate(pairwise([0, *bounds, None]) if bounds else ()):
+                for call in calls:
+                    spot = collector.spot_of(call)
+                    before = (
+                        {f"{VALUE}{n}": f"{VALUE}{named[part - 1]}" for n, named in numbers.items()} if part else None
+                    )
+                    node = parts.collection(spot, after or 0, until, before)
+                    bound = parts.collection(spot, after or 0, until, None)
+                    number = numbers[call.number][part]
+                    own = replace(lookups[call.number], number=number)
+                    told = call.text if not part else f"{call.text}, while fewer than {taken[0]:,} rows pass"
+                    found[number] = PlannedCall(own, told, "where", self.syntax.write(node), self.syntax.write(bound),
+                                                self.needs(node), 0, frozenset())  # fmt: skip
+        return found
+
+    def _numbers(self, call: Call, lookups: Mapping[int, Lookup], parts: int) -> list[int]:
+        """Return numbers for further calls with the question of a call, each with macros of its own."""
+        numbers = [self._next + i for i in range(parts)]
+        self._next += parts
+        for number in numbers:
+            for macro in replace(lookups[call.number], number=number).probe_macros():
+                self.con.execute(macro)
+        return numbers
 
     def with_failures(self) -> str:
         """Return the query with a column `sqlbatch_failed`: which of a row's own calls have no answer, and why."""

@@ -1,0 +1,118 @@
+"""LIMIT under conditions that are asked: the first rows are asked first, and more only while too few of them pass.
+
+Rows are taken in the order that LIMIT takes them in, by their rank, so the first rows that pass are those of the whole
+query. Each part is a call of its own with the question of the first; what it collects rests on the answers of the part
+before, and is empty once enough rows have passed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch.functions.clauses import limit_of, makes_groups
+from sqlbatch.functions.collect import BARE, INPUT, Policy
+from sqlbatch.functions.find import VALUE
+from sqlbatch.functions.sources import has_calls
+from sqlbatch.functions.syntax import Node, conjuncts, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlbatch.functions.collect import Collector, Spot
+    from sqlbatch.functions.find import Call, Scope
+
+# Rows of the first part: at least so many, and so many for each row of LIMIT; each further part has so many times more.
+AT_LEAST, FOR_EACH, GROWTH = 100, 4, 4
+
+
+def taken_in_parts(collector: Collector, scope: Scope, calls: Sequence[Call]) -> tuple[int, list[Node]] | None:
+    """Return how many rows a SELECT's LIMIT looks at, and in which order, where its WHERE may be asked in parts.
+
+    `calls` are those of its WHERE. None where there is no such LIMIT, or where rows beyond it count: windows, groups.
+    """
+    node = scope.node
+    found = limit_of(node)
+    if found is None or collector.policy is Policy.FUSE or node["qualify"] is not None:
+        return None
+    count, skip, orders = found
+    parts = [*node["select_list"], *(order["expression"] for order in orders)]
+    counted = any(
+        part.get("class") == "WINDOW" or part.get("function_name") == "unnest" for item in parts for part in walk(item)
+    )
+    nested = any(has_calls(call.node["arguments"]) for call in calls)
+    if counted or nested or makes_groups(node, collector.syntax) or any(map(has_calls, orders)):
+        return None
+    return count + skip, orders
+
+
+def bounds_of(rows: int, wanted: int) -> list[int]:
+    """Return the last rank of each part but the last, for so many candidates; none where one part is enough."""
+    bounds: list[int] = []
+    size = max(AT_LEAST, FOR_EACH * wanted)
+    while size * 2 < rows:
+        bounds.append(size)
+        size *= GROWTH
+    return bounds
+
+
+class Parts:
+    """The collections of the calls in one WHERE, part by part."""
+
+    def __init__(self, collector: Collector, scope: Scope, wanted: int, orders: list[Node]) -> None:
+        self.collector = collector
+        self.scope = scope
+        self.wanted = wanted
+        self.orders = orders
+        self.cheap = [part for part in conjuncts(scope.node["where_clause"]) if not has_calls(part)]
+
+    def candidates(self) -> Node:
+        """Return a query of one row for each row that the cheap conditions keep."""
+        return self._ranked(self.collector.syntax.expression("1"), None)
+
+    def collection(self, spot: Spot, after: int, until: int | None, named: Mapping[str, str] | None) -> Node:
+        """Return the inputs of the rows from one rank to another; `named` gives calls the names of the part before.
+
+        Without `named` (and for the first part) whether enough rows have passed is not looked at: a bound.
+        """
+        syntax = self.collector.syntax
+        asking = [part for part in conjuncts(self.scope.node["where_clause"]) if has_calls(part)]
+        passes = None if named is None or not after else syntax.all_of([_renamed(part, named) for part in asking])
+        inner = self._ranked(self.collector.guarded(spot, self.collector.policy), passes)
+        limits = f"sqlbatch_rank > {after}" + (f" AND sqlbatch_rank <= {until}" if until is not None else "")
+        if passes is None:
+            whole = syntax.query(f"SELECT {INPUT} FROM t WHERE {limits}")
+        else:
+            counted = syntax.query(
+                f"SELECT *, count_if(sqlbatch_passes AND sqlbatch_rank <= {after}) OVER () AS sqlbatch_passed FROM t"
+            )
+            inner = counted | {"from_table": syntax.in_from(inner, "sqlbatch_ranked")}
+            whole = syntax.query(f"SELECT {INPUT} FROM t WHERE {limits} AND sqlbatch_passed < {self.wanted}")
+        copy = whole | {"from_table": syntax.in_from(inner, "sqlbatch_part")}
+        return self.collector.alone(copy, self.scope.environment, many=spot.many)
+
+    def _ranked(self, asked: Node, passes: Node | None) -> Node:
+        syntax = self.collector.syntax
+        shape = syntax.expression("rank() OVER (ORDER BY o)")
+        rank = shape | {
+            "orders": [order | {"expression": order["expression"] | {"alias": ""}} for order in self.orders]
+        }
+        items = [asked | {"alias": INPUT}, rank | {"alias": "sqlbatch_rank"}]
+        if passes is not None:
+            items.append(
+                syntax.expression("coalesce(p, false)", p=passes | {"alias": ""}) | {"alias": "sqlbatch_passes"}
+            )
+        where = syntax.all_of(self.cheap)
+        return self.scope.node | BARE | {"select_list": items, "where_clause": where, "modifiers": []}
+
+
+def _renamed(node: Any, named: Mapping[str, str]) -> Any:
+    """Return an expression with its calls under other names."""
+    if isinstance(node, list):
+        return [_renamed(each, named) for each in node]
+    if not isinstance(node, dict):
+        return node
+    changed = {key: _renamed(each, named) for key, each in node.items()}
+    if str(node.get("function_name", "")).startswith(VALUE):
+        name = named[str(node["function_name"])]
+        changed |= {"function_name": name, "qualified_name": {"path": [name]}}
+    return changed
