@@ -128,7 +128,7 @@ def test_the_file_beside_a_query_of_somebody_elses_is_not_read(tmp_path: Path, h
     ("text", "says"),
     [
         ("db = 'x'\nmodle = 'y'", "sqlbatch.toml, line 2: unknown option modle; did you mean model?"),
-        ("[provider.x]\nbase_url = 'https://x/v1'", "line 1: provider is no table; did you mean providers?"),
+        ("[provider.x]\nbase_url = 'https://x/v1'", "line 1: provider is not a table; did you mean providers?"),
         ("[providers]\nx = 1", "line 1: write each of its providers as a table, [providers.NAME]"),
         (
             "[providers.x]\nbase_ur = 'https://x/v1'",
@@ -140,7 +140,7 @@ def test_the_file_beside_a_query_of_somebody_elses_is_not_read(tmp_path: Path, h
         ("[providers.groq]\nmax_requests = 0", "max_requests of [providers.groq] must be above 0"),
         ("[providers.local]\nmax_requests = 1", "the local provider is sqlbatch's own"),
         ("[prices.x]\ninput = 'much'", "line 2: input must be a number"),
-        ("base_url = 'https://evil.example/v1'", "line 1: base_url stands under [providers.NAME]"),
+        ("base_url = 'https://evil.example/v1'", "line 1: base_url belongs under [providers.NAME]"),
         (
             "[providers.openai]\nbase_url = 'https://evil.example/v1'",
             "sends to evil.example: say which key it may have",

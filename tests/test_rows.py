@@ -99,7 +99,7 @@ def test_dicts_may_have_other_keys_and_values_of_any_type(tmp_path: Path) -> Non
         ([1, 2], "not a dict"),
         (None, "None cannot be read"),
         (object(), "cannot be read as rows"),
-        (Path("films.csv"), r"films\.csv is a file, but no \.sql file"),
+        (Path("films.csv"), r"films\.csv is not a \.sql file"),
         (Path("gone.sql"), r"gone\.sql cannot be read"),
     ],
 )

@@ -188,7 +188,7 @@ def _read(path: Path, *, shared: bool) -> ConfigFile:
         stat = path.stat()
         return _parsed(path, stat.st_mtime_ns, stat.st_size, shared)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a text in UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InvalidSettings(f"{shown(path)} cannot be read: {reason}") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidSettings(f"{shown(path)} is not TOML: {error}") from None
@@ -205,11 +205,11 @@ def _parsed(path: Path, changed: int, size: int, shared: bool) -> ConfigFile:  #
             raise InvalidSettings(f"{file.where((), name)}: unknown option {name}; {_hint(name)}")
         elif not OPTIONS[name].in_files:
             raise InvalidSettings(
-                f"{file.where((), name)}: {name} stands under [providers.NAME]"
-                + (", beside key_variable, which names the variable of the key that it may have" * (name == "base_url"))
+                f"{file.where((), name)}: {name} belongs under [providers.NAME]"
+                + (", next to key_variable, which names the variable that holds its key" * (name == "base_url"))
             )
         elif isinstance(value, dict):
-            raise InvalidSettings(f"{file.where((name,))}: {name} is no table; {_hint(name + 's')}")
+            raise InvalidSettings(f"{file.where((name,))}: {name} is not a table; {_hint(name + 's')}")
         else:
             _check_kind(file, (), name, value, OPTIONS[name].kind)
             if OPTIONS[name].counted and not 0 < value < float("inf"):

@@ -248,7 +248,9 @@ def existing(db: Db) -> Database:
     """Return a database that is there; raise JobError where it is not."""
     database = database_of(db)
     if not database.exists():
-        raise JobError(f"there is no database {database.name} yet: sqlbatch.enrich makes it, or name another with db=")
+        raise JobError(
+            f"there is no database {database.name} yet: sqlbatch.enrich creates it, or name another with db="
+        )
     return database
 
 

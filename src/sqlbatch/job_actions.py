@@ -43,7 +43,7 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> target.
         job = jobs.find(session, str(job_id))
         newest = jobs.find(session, job.target)
         if newest.job_id != job_id:
-            raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
+            raise JobError(f"job {newest.job_id} is the newest job for {job.target}: run sqlbatch load {newest.job_id}")
         if not target.has_snapshot(session, job_id):
             there = target.as_it_is(session, job_id, job.target)
             if there is None:
@@ -76,7 +76,7 @@ def import_files(
         job = jobs.find(session, str(job_id))
         newest = jobs.find(session, job.target)
         if newest.job_id != job_id:
-            raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
+            raise JobError(f"job {newest.job_id} is the newest job for {job.target}: run sqlbatch load {newest.job_id}")
         imported = read_files(session, job_id, job.created_at, files, check_of, as_whole=as_whole)
         if as_whole:
             # What the files lack is sent again: a job that had ended without it is open again.
@@ -109,7 +109,7 @@ def judge_again(
         job = jobs.find(session, str(job_id))
         newest = jobs.find(session, job.target)
         if newest.job_id != job_id:
-            raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch load {newest.job_id}")
+            raise JobError(f"job {newest.job_id} is the newest job for {job.target}: run sqlbatch load {newest.job_id}")
         return judge_stored(session, job_id, lambda endpoint, returns: reading_of(endpoint, returns, how))
 
     judged = database.write(write)
@@ -130,7 +130,9 @@ def retry(database: Database, job_id: int, code: str | None = None) -> int:
             raise JobError(f"job {job_id} is {job.status}: run its enrich again, which sends only what is not answered")
         newest = jobs.find(session, job.target)
         if newest.job_id != job_id:
-            raise JobError(f"job {newest.job_id} is the newest for {job.target}: sqlbatch retry {newest.job_id}")
+            raise JobError(
+                f"job {newest.job_id} is the newest job for {job.target}: run sqlbatch retry {newest.job_id}"
+            )
         asked = session.run("cancel.ask_again", {"job_id": job_id, "now": clock.now(), "code": code})
         if not asked:
             known = ", ".join(f"{name} ({count:,})" for name, count, _ in jobs.failures(session, job_id))

@@ -104,7 +104,7 @@ def show_request(session: Session, job: JobRow, beginning: str) -> dict[str, obj
     found = session.run("maintenance.wants", {"job_id": job.job_id, "beginning": beginning.strip().lower()})
     if not found:
         raise JobError(
-            f"no request of job {job.job_id} has the custom_id {beginning}: the target has it beside each row, and "
+            f"no request of job {job.job_id} has the custom_id {beginning}: the target has each row's, and "
             f"sqlbatch show {job.job_id} --failures"
         )
     if len(found) > 1:
@@ -140,7 +140,7 @@ def write_request_files(database: Database, job: JobRow, folder: Path) -> list[P
     paths = {batch.batch_id: folder / input_name(batch.batch_id) for batch in batches}
     there = next((path for path in paths.values() if path.exists()), None)
     if there is not None:
-        raise JobError(f"{there} is there already: name an empty folder with --request-files")
+        raise JobError(f"{there} exists already: name an empty folder with --request-files")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -295,7 +295,7 @@ def _jobs(session: Session, job_id: int | None) -> list[int]:
             if job.error
             else f"is {job.status}, or has batches on their way"
         )
-        raise JobError(f"job {job_id} {why}; prune takes what is at its end")
+        raise JobError(f"job {job_id} {why}; prune deletes only data of finished jobs")
     return ended
 
 

@@ -94,7 +94,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         raise InvalidPrompt("--prompt is empty: write a template with {{ column }}")
     instructions = text_of("instructions")
     if instructions is not None and not instructions.strip():
-        raise InvalidPrompt("--instructions is empty: say what the model shall do")
+        raise InvalidPrompt("--instructions is empty: say what the model should do")
     if option("into") is not None and not option("into").strip():
         raise InvalidTarget("--into is empty: give the target table a name")
     for name in ("into", "returns", "json_schema", "prompt", "instructions", "model", "input", "image"):
@@ -110,14 +110,14 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
     policy = given.get("policy") or next((name for name in ("lean", "fuse") if given.get(name)), None)
     policy = policy or source.options.get("policy")
     if given.get("lean") and given.get("fuse"):
-        raise InvalidOption("--lean and --fuse are two ways to plan a query: give one of them")
+        raise InvalidOption("--lean and --fuse both choose how a query is planned: give one of them")
     if policy is not None and policy not in POLICIES:
         raise InvalidOption(f"policy {policy}: {did_you_mean(str(policy), POLICIES)}")
     query, notes = _translated(source.query, option("dialect"))
     detail = option("image_detail")
     images = tuple(option("image", ()))
     if detail is not None and not images:
-        raise InvalidSettings("--image-detail is about pictures: name their column with --image")
+        raise InvalidSettings("--image-detail needs pictures: name their column with --image")
     check_detail(endpoint, detail)
     structured = _structured(provider, source, given)
     enrichment = Enrichment(
@@ -193,7 +193,7 @@ def _model(provider: Provider, given: str | None, model: str | None) -> str:
         return "offline"
     if not model:
         raise InvalidSettings(
-            "no model: name one with --model, for example --model gpt-6-luna; or try it for nothing with "
+            "no model: name one with --model, for example --model gpt-6-luna; or try it at no cost with "
             "--provider local"
         )
     return model
@@ -215,13 +215,13 @@ def read_source(argument: str | os.PathLike[str]) -> Source:
         argument = os.fspath(argument)
         if not argument.casefold().endswith(".sql"):
             raise InvalidQuery(
-                f"{argument} is a file, but no .sql file: give a query of its rows, \"FROM '{argument}'\""
+                f"{argument} is not a .sql file: to read its rows, give the query, \"FROM '{argument}'\""
             )
     if argument == "-":
         try:
             text = sys.stdin.read().removeprefix("\ufeff")
         except UnicodeDecodeError:
-            raise InvalidQuery("what came on standard input is not a text in UTF-8") from None
+            raise InvalidQuery("standard input is not UTF-8 text") from None
         check_text(text, "what came on standard input")
         return Source(text, read_front_matter(text, "the query"), None)
     check_text(argument, "the query")
@@ -233,7 +233,7 @@ def read_source(argument: str | os.PathLike[str]) -> Source:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise InvalidQuery(f"{argument} is not a text in UTF-8: save it as UTF-8") from None
+        raise InvalidQuery(f"{argument} is not UTF-8 text: save it as UTF-8") from None
     except OSError as error:
         raise InvalidQuery(f"{argument} cannot be read: {error.strerror}") from None
     return Source(text, read_front_matter(text, argument), path.stem, path.parent)
@@ -243,7 +243,7 @@ def _refuse_rows(query: str) -> None:
     """Raise InvalidQuery for a file of rows in a query's place: no SQL is one word that a file is called."""
     with contextlib.suppress(OSError):
         if not re.search(r"\s", query) and Path(query).is_file():
-            raise InvalidQuery(f"{query} is a file, but no .sql file: give a query of its rows, \"FROM '{query}'\"")
+            raise InvalidQuery(f"{query} is not a .sql file: to read its rows, give the query, \"FROM '{query}'\"")
 
 
 def read_json_schema(value: str | Mapping[str, Any], folder: Path | None, columns: str | None = None) -> Returns:
@@ -264,7 +264,7 @@ def read_json_schema(value: str | Mapping[str, Any], folder: Path | None, column
         where = f"line {error.lineno}, column {error.colno}"
         raise InvalidReturns(f"--json-schema {value}: it is not JSON: {error.msg} at {where}") from None
     except ValueError as error:
-        reason = "it is not a text in UTF-8" if isinstance(error, UnicodeDecodeError) else "no file has such a name"
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "no file can have this name"
         raise InvalidReturns(f"--json-schema {value}: {reason}") from None
     if not isinstance(schema, dict):
         raise InvalidReturns(f"--json-schema {value}: $: expected an object, the schema")
@@ -279,7 +279,7 @@ def check_text(text: str, what: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidSettings(f"{what} is not a text in UTF-8") from None
+        raise InvalidSettings(f"{what} is not UTF-8 text") from None
 
 
 def read_text_option(value: str | None, name: str, folder: Path | None = None) -> str | None:
@@ -295,9 +295,9 @@ def read_text_option(value: str | None, name: str, folder: Path | None = None) -
         path = Path(folder or ".", value[1:])
         return (path if path.exists() else Path(value[1:])).read_text(encoding="utf-8-sig").rstrip("\n")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a text in UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         if not isinstance(error, OSError | UnicodeDecodeError):
-            reason = "no file has such a name"
+            reason = "no file can have this name"
         raise InvalidSettings(f"{name} {value}: the file cannot be read: {reason} (a text begins with @@)") from None
 
 
@@ -354,7 +354,7 @@ def _attach(text: str, option: str, folder: Path | None) -> Attached:
         path, name = text, Path(text.rpartition(":")[2] or text).stem
     path = path.strip()
     if not separator and "=" in path:
-        raise InvalidSettings(f"{option} {masked(path)}: say under which name, as '{masked(path)} AS source'")
+        raise InvalidSettings(f"{option} {masked(path)}: give it a name, as in '{masked(path)} AS source'")
     if folder is not None and ":" not in path and (folder / path).exists():
         path = str(folder / path)
     return Attached(path, name.strip(), option)

@@ -195,11 +195,11 @@ def _shown(name: str, kind: str) -> str:
 def sample_size(rows: int | None, sample: int | None) -> int:
     """Return how many rows a preview has; raise InvalidOption where there are too many, or two ways to say it."""
     if rows is not None and sample is not None:
-        raise InvalidOption("--rows and --sample are two ways to say which rows: give one of them")
+        raise InvalidOption("--rows and --sample both choose rows: give one of them")
     name, wanted = ("--sample", sample) if sample is not None else ("--rows", ROWS if rows is None else rows)
     if not 1 <= wanted <= ROWS_AT_MOST:
         raise InvalidOption(
-            f"{name} {wanted}: it must be 1 to {ROWS_AT_MOST}; more rows are what enrich is for, at half the price"
+            f"{name} {wanted}: it must be 1 to {ROWS_AT_MOST}; for more rows use enrich, at half the price"
         )
     return wanted
 

@@ -60,11 +60,13 @@ def key_of(provider: Provider) -> str | None:
     key = os.environ.get(provider.key_variable, "").strip() if provider.key_variable else ""
     if not key and provider.key_variable and known()[provider.name].base_url in {provider.base_url, ""}:
         raise InvalidSettings(
-            f"no API key for {provider.name}: set {provider.key_variable}, or try the whole path without a key or cost "
-            "with --provider local (its offline model is no language model)"
+            f"no API key for {provider.name}: set {provider.key_variable}, or try everything without a key or cost "
+            "with --provider local (its offline model is a placeholder)"
         )
     if not key.isascii() or not key.isprintable():
-        raise InvalidSettings(f"{provider.key_variable} has characters that no key has (a line break?): set it again")
+        raise InvalidSettings(
+            f"{provider.key_variable} contains characters that no key has (a line break?): set it again"
+        )
     return key or None
 
 

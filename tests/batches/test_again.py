@@ -110,7 +110,7 @@ def test_a_job_that_a_newer_one_has_followed_is_not_retried(bench: Bench) -> Non
     bench.control.faults({"name": "refusal", "count": 1})
     first = bench.enrich(3)
     second = bench.enrich(3, instructions="Say it again.")
-    with pytest.raises(JobError, match=f"job {second} is the newest for answers"):
+    with pytest.raises(JobError, match=f"job {second} is the newest job for answers"):
         job_actions.retry(bench.database, first)
 
 

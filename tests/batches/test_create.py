@@ -68,7 +68,7 @@ def test_a_reply_lost_before_the_deed_is_fenced_and_sent_anew(bench: Bench) -> N
     bench.enrich(10)
     assert [event.adopted for event in bench.submitted] == [False]
     assert "in case it still appears" in bench.held
-    assert "was never made" in bench.notes
+    assert "was never created" in bench.notes
     bench.check(10)
     states = bench.sql("SELECT state, count(*) FROM sqlbatch.batches GROUP BY state ORDER BY state")
     assert states == [("abandoned", 1), ("loaded", 1)]
@@ -79,7 +79,7 @@ def test_a_reply_lost_before_the_deed_is_fenced_and_sent_anew(bench: Bench) -> N
 def test_an_error_that_may_have_done_the_deed_is_fenced_too(bench: Bench) -> None:
     bench.control.faults({"name": "error", "on": CREATE, "status": 502, "count": 1})
     bench.enrich(10)
-    assert "was never made" in bench.notes
+    assert "was never created" in bench.notes
     bench.check(10)
 
 

@@ -32,7 +32,7 @@ def later(monkeypatch: pytest.MonkeyPatch, **by: float) -> None:
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (STUCK, r"has not ended 2\d hours after it was made"),
+        (STUCK, r"has not finished 2\d hours after it was created"),
         ({"name": "batch_forgotten"}, r"does not know it any more \(404\)"),
     ],
     ids=["never ends", "forgotten"],

@@ -63,9 +63,7 @@ def test_answers_that_were_refused_are_used_without_paying_again(refused: sqlbat
 
 def test_the_command_tells_what_it_brought(refused: sqlbatch.Job, here: Command) -> None:
     assert refused.job_id == 1
-    assert (
-        here("load", "--db", "a.duckdb", "--structured", "prompt").error == "--structured goes with --judge-again here"
-    )
+    assert here("load", "--db", "a.duckdb", "--structured", "prompt").error == "--structured needs --judge-again here"
     assert "did you mean prompt?" in here("load", "--db", "a.duckdb", "--judge-again", "--structured", "promt").error
     done = here("load", "films", "--db", "a.duckdb", "--judge-again", "--structured", "prompt", "--json")
     assert json.loads(done.out)["judged_again"] == {"results": 2, "answered": 2}

@@ -59,7 +59,7 @@ def test_packing_is_exactly_greedy_at_the_limits(session: Session, data: st.Data
 
 def test_a_request_above_the_limit_is_an_error_and_no_endless_job(session: Session) -> None:
     session.sql("CREATE OR REPLACE TEMP TABLE asked AS SELECT 1 AS seq, 100 AS bytes, 25 AS tokens")
-    with pytest.raises(JobError, match="above the provider's limits"):
+    with pytest.raises(JobError, match="exceeds the provider's limits"):
         count_batches(session, "asked", Provider("openai", "http://localhost/v1", None, max_bytes=100))
     assert count_batches(session, "asked", Provider("openai", "http://localhost/v1", None, max_bytes=101)) == 1
 

@@ -141,7 +141,7 @@ def test_a_provider_of_ones_own_says_what_its_requests_carry(bench: Bench, tmp_p
         ('headers = { Authorization = "Bearer sk-1" }', "cannot set the header Authorization: the key comes from"),
         ("headers = { X-Team = 7 }", "X-Team in headers of [providers.gateway] must be a text"),
         ('headers = "X-Team"', "headers must be a table, such as"),
-        ('create_fields = { metadata = "x" }', "cannot set metadata: sqlbatch says it itself"),
+        ('create_fields = { metadata = "x" }', "cannot set metadata: sqlbatch sets it itself"),
         ('upload_path = "https://elsewhere.example"', "upload_path of [providers.gateway] must be a path"),
     ],
 )

@@ -71,8 +71,8 @@ def test_a_lost_reply_is_told(bench: Bench, shown: Any) -> None:
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ({"name": "quota"}, "no quota or money is left there: see to the account's billing"),
-        ({"name": "error", "on": CREATE, "status": 429}, "it was asked too often: nothing to do"),
+        ({"name": "quota"}, "no quota or credit is left there: check the account's billing"),
+        ({"name": "error", "on": CREATE, "status": 429}, "too many requests at once: it goes on by itself"),
     ],
 )
 def test_what_blocks_a_job_is_told_with_what_to_do(bench: Bench, shown: Any, fault: dict[str, Any], told: str) -> None:
@@ -101,8 +101,8 @@ def test_the_queue_limit_is_told_with_the_time(bench: Bench, shown: Any, monkeyp
     bench.sync(job_id)
     text = shown()
     assert "waiting until 20" in text
-    assert "its queue limit is reached: nothing to do, the rest is sent as it empties" in text
-    assert "turned away, nothing of it ran: the provider's queue limit was reached (Enqueued" in text
+    assert "its queue is full: the rest is sent as it empties" in text
+    assert "rejected, nothing ran: the provider's queue limit was reached (Enqueued" in text
 
 
 def test_a_key_that_is_refused_at_a_look_is_told_until_it_is_taken(bench: Bench, shown: Any) -> None:
@@ -112,7 +112,7 @@ def test_a_key_that_is_refused_at_a_look_is_told_until_it_is_taken(bench: Bench,
     bench.control.faults({"name": "stuck_in_progress"}, {"name": "error", "on": "GET /v1/*", "status": 401})
     with pytest.raises(ProviderRefused):
         bench.sync(job_id)
-    assert "the key is refused: set the right one" in shown()
+    assert "the key was refused: set the right one" in shown()
     bench.control.faults({"name": "stuck_in_progress"})
     bench.sync(job_id)
     assert "running\n" in shown()
@@ -129,7 +129,7 @@ def test_lines_that_the_key_has_no_right_to_are_released(
     bench.until_ended(job_id)
     bench.sync(job_id)
     assert bench.outcomes() == [("answered", None, 2), ("released", "invalid_api_key", 2)]
-    assert "the key is refused: set the right one" in shown()
+    assert "the key was refused: set the right one" in shown()
     bench.wait(job_id)
     bench.check(4, once=False)
 
@@ -175,17 +175,17 @@ def batch(**facts: Any) -> BatchRow:
     [
         ({}, "done"),
         ({"state": "planned"}, "planned, not sent yet"),
-        ({"state": "uploading", "error": "cut"}, "its file is on the way (the last try: cut)"),
-        ({"state": "creating"}, "sent, the provider's reply not seen yet: it is looked for there before"),
+        ({"state": "uploading", "error": "cut"}, "its file is being uploaded (the last try: cut)"),
+        ({"state": "creating"}, "sent, no reply yet: sqlbatch looks for the batch at the provider"),
         (
             {"state": "fenced", "fenced_until": datetime(2026, 1, 2, 3, 4, 5)},  # noqa: DTZ001 (as the schema has it)
             "sent, but not found at the provider: waiting until 2026-01-02 03:04:05 UTC in case it still appears",
         ),
         ({"state": "abandoned", "error_code": "cancelled"}, "cancelled before it was sent"),
         ({"state": "abandoned", "error_code": "never_made"}, "its reply was lost and it was never made: its requests"),
-        ({"state": "abandoned", "error": "No."}, "not taken, nothing of it ran: No."),
+        ({"state": "abandoned", "error": "No."}, "rejected, nothing ran: No."),
         ({"state": "ended", "status": "expired"}, "expired at the provider, not loaded yet"),
-        ({"status": "failed", "error": "Bad line."}, "refused when it was checked, nothing of it ran: Bad line."),
+        ({"status": "failed", "error": "Bad line."}, "failed validation, nothing ran: Bad line."),
         ({"doubled": 3, "adopted": True}, "done; it appeared after it was given up, when 3 requests of it had been"),
         ({"taken_from": "elsewhere:12:ab"}, "done; its upload was taken over from process 12 on elsewhere"),
     ],

@@ -29,7 +29,7 @@ def test_a_file_of_rows_in_a_querys_place_is_told_how_to_ask_it(command: str, he
     ran = here(command, "reviews.csv", *free)
     assert (ran.code, ran.error) == (
         1,
-        "reviews.csv is a file, but no .sql file: give a query of its rows, \"FROM 'reviews.csv'\"",
+        "reviews.csv is not a .sql file: to read its rows, give the query, \"FROM 'reviews.csv'\"",
     )
     assert here(command, "FROM 'reviews.csv'", *free).code == 0
     # What no file can be called is SQL, and DuckDB's to judge.

@@ -84,7 +84,7 @@ QUERIES = [
         says="data-modifying",
     ),
     case("a sequence", "SELECT nextval('numbers') AS n", says="the query writes"),
-    case("COPY in a WITH", "WITH a AS (COPY mine TO 'out.csv') FROM a", says="the query writes (a COPY inside of it)"),
+    case("COPY in a WITH", "WITH a AS (COPY mine TO 'out.csv') FROM a", says="the query writes (it contains a COPY)"),
     case(
         "COPY in a deep WITH", "SELECT * FROM query('WITH a AS (COPY mine TO ''o.csv'') FROM mine')", says="the query"
     ),
@@ -127,7 +127,7 @@ QUERIES = [
         '"A B" INT',
         says='EXCLUDE (custom_id, "a b")',
     ),
-    case("bytes that are no text", "SELECT '\udcff' AS a", says="the query is not a text in UTF-8"),
+    case("bytes that are no text", "SELECT '\udcff' AS a", says="the query is not UTF-8 text"),
 ]
 OPTIONS = [
     case(
@@ -177,7 +177,13 @@ OPTIONS = [
     ),
     usage("--provider", MOVIES, "--provider", "nobody", says="--provider nobody: unknown; known are: azure"),
     case("--model", MOVIES, "--model", "gpt-6-luna", says="the local provider has one model, offline"),
-    usage("--base-url of the local", MOVIES, "--base-url", "http://127.0.0.1/v1", says="--base-url does not go with"),
+    usage(
+        "--base-url of the local",
+        MOVIES,
+        "--base-url",
+        "http://127.0.0.1/v1",
+        says="--base-url cannot be combined with",
+    ),
     case("--attach", MOVIES, "--attach", "missing.duckdb", says="missing.duckdb"),
     case("@file", MOVIES, "--instructions", "@missing.txt", says="@missing.txt: the file cannot be read: No such file"),
     case("--into empty", MOVIES, "--into", "", says="--into is empty"),
@@ -189,7 +195,7 @@ OPTIONS = [
         says=("mine exists and was not made by sqlbatch", "--replace"),
     ),
     case("--into, in capitals", MOVIES, "--into", "MINE", says="exists and was not made by sqlbatch"),
-    case("--into a view", MOVIES, "--into", "seen", "--replace", says="seen is a view, which is never replaced"),
+    case("--into a view", MOVIES, "--into", "seen", "--replace", says="seen is a view, and sqlbatch never replaces"),
     case("--into our schema", MOVIES, "--into", "sqlbatch.jobs", says="the schema sqlbatch is reserved"),
     case("--into our schema, quoted", MOVIES, "--into", '"SQLBatch" . x', says="is reserved"),
     case("--into DuckDB's schema", MOVIES, "--into", "pg_catalog.x", says="the schema pg_catalog is reserved"),
@@ -200,7 +206,7 @@ OPTIONS = [
         "nowhere.x",
         says=("the schema nowhere of --into does not exist", "CREATE SCHEMA nowhere"),
     ),
-    case("--into another database", MOVIES, "--into", "other.main.x", says="must be in the same database as the state"),
+    case("--into another database", MOVIES, "--into", "other.main.x", says="must be in the database"),
     case("--db a folder", MOVIES, "--db", ".", says="--db . is a folder"),
     case("--db in no folder", MOVIES, "--db", "nowhere/x.duckdb", says="the folder nowhere does not exist"),
     case("a missing .sql file", "missing.sql", says="missing.sql cannot be read: No such file or directory"),

@@ -258,7 +258,7 @@ def test_another_encoding_is_told(argument: str, here: Command, tmp_path: Path) 
     (tmp_path / "films.sql").write_bytes(content)
     ran = here("plan", argument, *FREE, stdin=content)
     assert ran.code == 1
-    assert "is not a text in UTF-8" in ran.error
+    assert "is not UTF-8 text" in ran.error
 
 
 @pytest.mark.usefixtures("nothing_sent")

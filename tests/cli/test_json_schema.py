@@ -71,7 +71,7 @@ def test_python_takes_a_dict() -> None:
     [
         (None, "--json-schema film.json: the file cannot be read: No such file or directory"),
         (b"{,}", "--json-schema film.json: it is not JSON: "),
-        (b"\xff\xfe", "--json-schema film.json: it is not a text in UTF-8"),
+        (b"\xff\xfe", "--json-schema film.json: it is not UTF-8 text"),
         (b"[]", "--json-schema film.json: $: expected an object"),
         (b'{"properties": {"a": {"type": "number", "x": 1}}}', "--json-schema film.json: $.a: x cannot be said"),
         (b'{"properties": {"a": {"type": ["string", "number"]}}}', "--json-schema film.json: $.a: type"),

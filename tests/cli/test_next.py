@@ -66,7 +66,7 @@ def job(**facts: Any) -> JobRow:
             BLOCKED | {"paused_until": NEVER, "blocked_code": "http_404"},
             "once that is put right, sqlbatch wait 1 sends on",
         ),
-        (BLOCKED | {"blocked_code": "insufficient_quota"}, "see to the account's billing, then sqlbatch wait 1"),
+        (BLOCKED | {"blocked_code": "insufficient_quota"}, "check the account's billing, then sqlbatch wait 1"),
         (BLOCKED | {"blocked_code": "http_429"}, "it goes on by itself with sqlbatch wait 1, or with sync"),
     ],
 )

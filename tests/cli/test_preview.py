@@ -147,5 +147,5 @@ def test_what_failed_before_is_not_asked_again_and_the_hint_says_how(here: Comma
     enrich(database("enriched.duckdb"), "SELECT 'a' AS x", lambda _: Failure("refusal", "No."), into="t")
     asked = ("preview", "SELECT 'a' AS x", "--provider", "local", "--instructions", "Say it again.")
     before = here(*asked)
-    assert before.err.endswith("1 row failed before, and so no batch asks again: the same with --fresh does\n")
+    assert before.err.endswith("1 row failed before and are not sent again: add --fresh to send them\n")
     assert "1 answered" in here(*asked, "--fresh").err

@@ -22,7 +22,7 @@ ASK = ("enrich", QUERY, "--provider", "local", "--instructions", "Say it.", "--i
 def test_prune_asks_first_and_says_what_is_gone(here: Command) -> None:
     assert here(*ASK).code == 0
     assert here("prune", "--dry-run").err.startswith("would be deleted: the inputs of 2 requests (")
-    assert "there is no terminal to ask on: --yes deletes" in here("prune").error
+    assert "there is no terminal to ask on: add --yes to delete" in here("prune").error
     planned = json.loads(here("prune", "--dry-run", "--json").out)
     assert (planned["inputs"], planned["provider_files"], planned["problems"]) == (2, 2, [])
     gone = here("prune", "--yes", "--job", "t")
@@ -51,7 +51,7 @@ def test_prune_of_results_says_what_it_costs_to_ask_again(here: Command) -> None
         with db.session() as session:
             session.sql(f"UPDATE sqlbatch.results SET tokens_in = {number + 1}, tokens_out = 1 WHERE tokens_in IS NULL")
     assert (
-        "2 results that no target shows any more (asked again is paid again)"
+        "2 results that no target shows any more (asking again costs again)"
         in here("prune", "--dry-run", "--results").err
     )
     assert "results that" not in here("prune", "--dry-run").err
@@ -76,7 +76,7 @@ def test_load_takes_a_job_files_or_both(here: Command, tmp_path: Path) -> None:
         ran = here("load", *words)
         assert ran.code == 0, ran.err
         assert "2 lines: 0 answered, 1 known before" in ran.err
-        assert "1 line of no request of this database: kept in sqlbatch.quarantine" in ran.err
+        assert "1 line without a request in this database: kept in sqlbatch.quarantine" in ran.err
     found = json.loads(here("load", "out.jsonl", "--json").out)
     assert (found["answered"], found["files"]["foreign"], found["files"]["lines"]) == (2, 1, 2)
     assert json.loads(here("load", "--json").out)["rows"] == 2

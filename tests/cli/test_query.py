@@ -81,7 +81,7 @@ def test_a_file_is_written_whole_in_the_format_of_its_name(name: str, here: Comm
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--output", "rows.txt"), "does not say how"),
+        (("--output", "rows.txt"), "is no known format"),
         (("--output", "nowhere/rows.csv"), "a folder that exists"),
         (("--output", "x.csv", "--format", "table"), "for reading"),
         (("--output", "enriched.duckdb", "--format", "csv"), "the database itself"),
@@ -290,7 +290,7 @@ def test_a_transaction_that_is_never_ended_is_refused_before_it_begins(here: Com
     ran = here("query", "BEGIN; INSERT INTO mine VALUES (2)")
     assert (ran.code, ran.error) == (
         1,
-        "the SQL begins a transaction and never ends it, so nothing would be kept: add COMMIT",
+        "the SQL starts a transaction and never commits it, so nothing would be kept: add COMMIT",
     )
 
 

@@ -114,7 +114,7 @@ def test_failures_are_told_also_where_the_rows_are_no_longer_kept(here: Command)
         ("refusal", None, None),
         ("length", None, None),
     ]
-    assert "prune deleted the rows" in here("show", "--failures").err
+    assert "prune deleted the stored rows" in here("show", "--failures").err
 
 
 def test_a_job_without_failures_says_so(here: Command) -> None:

@@ -186,7 +186,7 @@ def test_a_view_is_never_replaced() -> None:
     db = database(setup=f"{FILMS} CREATE VIEW seen AS FROM films; COMMENT ON VIEW seen IS 'made by sqlbatch, job 1'")
     enrich(db, "SELECT 1 AS x", content, into="tags")
     for replace in (False, True):
-        with pytest.raises(InvalidTarget, match="seen is a view, which is never replaced"):
+        with pytest.raises(InvalidTarget, match="seen is a view, and sqlbatch never replaces"):
             begin(db, "SELECT title FROM films", into="seen", replace=replace)
 
 
@@ -219,7 +219,7 @@ def test_only_the_newest_job_writes_the_target(spelled: str) -> None:
         run.finish(db, first)
     run.finish(db, second)
     assert rows(db, "SELECT x FROM tags") == [("b",)]
-    with pytest.raises(JobError, match="job 2 is the newest for"):
+    with pytest.raises(JobError, match="job 2 is the newest job for"):
         job_actions.load(db, first)
 
 

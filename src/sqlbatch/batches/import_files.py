@@ -73,7 +73,7 @@ def _take(
 ) -> Imported:
     calls = session.run("import_files.calls", {"job_id": job_id})
     if not calls:
-        raise JobError(f"job {job_id} has no requests any more: there is nothing that a file could answer")
+        raise JobError(f"job {job_id} no longer has any requests: there is nothing to load results for")
     # A job asks one call so far; lines of another would be judged by the wrong columns, and are left alone.
     call_id, endpoint, returns = calls[0]
     now = clock.now()
@@ -88,8 +88,7 @@ def _take(
     named = ", ".join(str(path) for path in files)
     if lines == no_results:
         raise JobError(
-            f"{named}: no line is a result of the Batch API (the files to fetch are a "
-            "batch's output and error file, not its input)"
+            f"{named}: no line is a result of the Batch API (load a batch's output or error file, not its input file)"
         )
     if not theirs:
         command = shlex.join(["sqlbatch", "load", str(other), *map(str, files)])
@@ -120,7 +119,7 @@ def readable(files: Sequence[Path]) -> None:
     """Raise InvalidSettings for a file that is not there, cannot be read, or has a name that stands for several."""
     for path in files:
         if any(character in path.name for character in "*?["):
-            raise InvalidSettings(f"{path}: a name with * ? or [ cannot be loaded: rename the file")
+            raise InvalidSettings(f"{path}: a file with *, ? or [ in its name cannot be loaded: rename it")
         try:
             with path.open("rb") as file:
                 file.read(1)

@@ -59,5 +59,5 @@ def _lay_out(session: Session, source: str, provider: Provider, max_tokens: int)
     session.run("plan.shards", limits)
     batches, held, wanted = session.run("plan.covered")[0]
     if held != wanted:
-        raise JobError(f"request {held + 1:,} of {wanted:,} alone is above the provider's limits for one batch")
+        raise JobError(f"request {held + 1:,} of {wanted:,} by itself exceeds the provider's limits for a batch")
     return batches, held

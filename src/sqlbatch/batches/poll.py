@@ -94,8 +94,8 @@ def adopt(context: StepContext) -> Iterator[Event]:
             yield from recover(context, each.batch_id, each.state, found[each.batch_id])
         elif each.state == "creating" and created_at[each.batch_id] is None:
             yield Waiting(
-                f"{api.name}: the input file of {each.batch_id} cannot be seen with this key, so it cannot be told "
-                "whether the batch was made: use the key it was made with"
+                f"{api.name}: the input file of {each.batch_id} cannot be seen with this key, so it is unknown "
+                "whether the batch was created: use the key that uploaded it"
             )
         elif each.state == "creating":
             fence = {"batch_id": each.batch_id, "grace": each.grace}
@@ -107,7 +107,7 @@ def adopt(context: StepContext) -> Iterator[Event]:
             fact = {"batch_id": each.batch_id, "now": clock.now(), "code": "never_made", "error": "not at the provider"}
             database.write(lambda session, fact=fact: session.run("submit.abandon", fact))  # type: ignore[misc]
             yield Notice(
-                f"batch {each.batch_id} was never made at {api.name}: its {each.requests:,} requests are sent anew"
+                f"batch {each.batch_id} was never created at {api.name}: its {each.requests:,} requests are sent again"
             )
 
 
@@ -127,7 +127,7 @@ def recover(context: StepContext, batch_id: str, state: str, batch: ProviderBatc
     if doubled and not batch.ended:
         yield Notice(
             f"batch {batch.provider_id} appeared after it was given up, when {doubled:,} of its requests had been sent "
-            "again: it is cancelled, and what it has answered is kept"
+            "again: it is being cancelled, and its answers are kept"
         )
         # Where it cannot be stopped it has ended, and is loaded like any other.
         with contextlib.suppress(ProviderError):
@@ -196,7 +196,7 @@ def stop_unwanted(context: StepContext) -> Iterator[Event]:
         # A batch that has just ended refuses (409); the next look sees it.
         with contextlib.suppress(ProviderError):
             context.api.cancel(provider_id)
-            yield Notice(f"batch {provider_id}: asked to stop; what it has answered by then is kept")
+            yield Notice(f"batch {provider_id}: cancellation requested; the answers it has by then are kept")
 
 
 def give_up(context: StepContext) -> Iterator[Event]:
@@ -299,7 +299,7 @@ def _tell_uncertain(context: StepContext, lost: Sequence[Lost], error: NoList) -
     """Tell what is and is not certain of creates whose reply was lost at a provider that has no list of batches."""
     for each in lost:
         yield Waiting(
-            f"batch {each.batch_id}: its create was sent and the reply was lost, and {context.api.name} has no list of "
+            f"batch {each.batch_id}: the reply to its create was lost, and {context.api.name} has no list of "
             f"batches to look it up in ({error.status}). If it was made, its {each.requests:,} requests run and are "
             f"billed there; they are not sent again. {_free(context, each.job_id)}"
         )
@@ -330,22 +330,27 @@ def _tell_odd(context: StepContext, open_batch: OpenBatch, batch: ProviderBatch)
     if not batch.known and context.first_time(f"status {batch.provider_id} {batch.status} {batch.ended}"):
         status = f"the status {batch.status!r}, which sqlbatch does not know" if batch.status else "no status"
         then = (
-            "it has a result file and its counts are full, so it is loaded" if batch.ended else "it is looked at again"
+            "it has a result file and its counts are complete, so it is loaded"
+            if batch.ended
+            else "sqlbatch checks it again"
         )
         yield Notice(f"batch {batch.provider_id} has {status}: {then}")
     window = context.provider.window
     overdue = window is not None and not batch.ended and _age(open_batch) > window + _OVERTIME
     if overdue and context.first_time(f"overdue {batch.provider_id}"):
         yield Notice(
-            f"batch {batch.provider_id} has not ended {_age(open_batch) / 3_600:,.0f} hours after it was made; its "
-            f"window is {context.provider.completion_window}. Its {open_batch.requests:,} requests may still be "
+            f"batch {batch.provider_id} has not finished {_age(open_batch) / 3_600:,.0f} hours after it was created; "
+            f"its window is {context.provider.completion_window}. Its {open_batch.requests:,} requests may still be "
             f"answered and billed. {_free(context, open_batch.job_id)}"
         )
 
 
 def _free(context: StepContext, job_id: int | None) -> str:
     job = context.job_id if job_id is None else job_id
-    return f"sqlbatch cancel {job} --give-up frees them (it asks first); results that appear later are still loaded"
+    return (
+        f"sqlbatch cancel {job} --give-up lets them be sent again (it asks first); results that appear later are still "
+        "loaded"
+    )
 
 
 def _age(batch: OpenBatch) -> float:

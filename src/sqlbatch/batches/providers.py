@@ -136,11 +136,11 @@ def _found(name: str, base_url: str | None) -> Provider:
         base_url = _from_variable(provider)
     if base_url is None and not provider.base_url:
         variable = f", or set {provider.base_url_variable}" if provider.base_url_variable else ""
-        raise InvalidSettings(f"{name} is at an address of your own: --base-url {provider.address}{variable}")
+        raise InvalidSettings(f"{name} needs an address: --base-url {provider.address}{variable}")
     if base_url is None or base_url == provider.base_url:
         return provider
     if name == "local":
-        raise InvalidOption("--base-url does not go with --provider local, which finds its own server")
+        raise InvalidOption("--base-url cannot be combined with --provider local, which runs its own server")
     return replace(provider, base_url=canonical(base_url), cache_options=False)
 
 
@@ -200,7 +200,7 @@ def _check_tables(name: str, where: str, values: Mapping[str, Any]) -> None:
     taken = {"input_file_id", "endpoint", "completion_window", "metadata"} & values.get("create_fields", {}).keys()
     taken |= {"file", "purpose"} & values.get("upload_fields", {}).keys()
     if taken:
-        raise InvalidSettings(f"{where}: [providers.{name}] cannot set {min(taken)}: sqlbatch says it itself")
+        raise InvalidSettings(f"{where}: [providers.{name}] cannot set {min(taken)}: sqlbatch sets it itself")
     path = values.get("upload_path", "/")
     if not re.fullmatch(r"/[\w/.-]*", path) or ".." in path:
         raise InvalidSettings(f'{where}: upload_path of [providers.{name}] must be a path such as "/files/upload"')

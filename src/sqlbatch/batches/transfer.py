@@ -75,7 +75,7 @@ def save(chunks: Iterable[bytes], path: Path, progress: Callable[[int], None]) -
             os.fsync(out.fileno())
     except OSError as error:
         raise SqlbatchError(
-            f"{path} cannot be written: {error.strerror}; see to it, then run sqlbatch wait: nothing is lost"
+            f"{path} cannot be written: {error.strerror}; fix that, then run sqlbatch wait: nothing is lost"
         ) from error
     return size
 

@@ -46,7 +46,7 @@ def functions(
     Example: sqlbatch functions install
     """
     if action not in {None, "install"}:
-        raise InvalidOption(f"{action}: the one thing to do with functions is install")
+        raise InvalidOption(f"{action}: the only action is install")
     if action == "install":
         if duckdb.__version__.split(".")[0] < "2":
             raise InvalidSettings(f"the macros need DuckDB 2.0, and this is {duckdb.__version__}: upgrade duckdb")
@@ -103,7 +103,9 @@ def prune(
         return display.Exit.DONE
     if not yes:
         if not sys.stdin.isatty():
-            raise InvalidSettings("there is no terminal to ask on: --yes deletes, --dry-run only says what it would be")
+            raise InvalidSettings(
+                "there is no terminal to ask on: add --yes to delete, or --dry-run to see what would be deleted"
+            )
         with display.always_print():
             display.info("would be deleted: " + display.prunable(found))
         if not display.confirm("Delete it?"):

@@ -269,7 +269,7 @@ def _other(problem: Exception) -> int:
         display.error("interrupted; nothing was started")
         return display.Exit.INTERRUPTED
     if isinstance(problem, RuntimeError) and "Query interrupted" in str(problem):
-        display.error("interrupted while DuckDB was at work; nothing of it is kept")
+        display.error("interrupted while DuckDB was working; nothing was changed")
         return display.Exit.INTERRUPTED
     usage = getattr(problem, "format_message", None)
     if usage is None and display.voice.debug:

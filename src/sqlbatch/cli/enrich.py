@@ -148,7 +148,7 @@ def preview(
         reach.key_of(asked.provider)
     taken = run.recover_interrupted(database)
     if taken:
-        display.info(f"{taken:,} answers of an earlier preview, which was interrupted, are stored")
+        display.info(f"{taken:,} answers of an interrupted preview were recovered")
     for note in asked.notes:
         display.info(f"note: {note}")
     if asking.engine is None and mentions_calls(asked.enrichment.query):

@@ -30,7 +30,9 @@ def existing(db: str | None, memory_limit: str | None = None, threads: int | Non
     """Return the database that a command about jobs reads; raise JobError where there is none."""
     database = options.database(db, (), memory_limit, threads)
     if not database.exists():
-        raise JobError(f"there is no database {database.name} yet: sqlbatch enrich makes it, or name another with --db")
+        raise JobError(
+            f"there is no database {database.name} yet: sqlbatch enrich creates it, or name another with --db"
+        )
     return database
 
 
@@ -142,7 +144,7 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
     )
     if hidden:
         display.info(
-            f"up to {hidden:,} more row{'s' * (hidden > 1)} might be here: sqlbatch.ai_failures lists what failed"
+            f"up to {hidden:,} more row{'s' * (hidden > 1)} might belong here: sqlbatch.ai_failures lists what failed"
         )
     return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE
 

@@ -157,9 +157,9 @@ def load(
         found = state.find(session, job)
     handed, judged = None, None
     if again and files:
-        raise InvalidOption("--judge-again is about stored answers: leave the files out")
+        raise InvalidOption("--judge-again reads stored answers: leave the files out")
     if structured is not None and not again:
-        raise InvalidOption("--structured goes with --judge-again here")
+        raise InvalidOption("--structured needs --judge-again here")
     if again:
         judged, joined = job_actions.judge_again(database, found.job_id, structured, replacing=replace)
     elif files:
@@ -177,7 +177,7 @@ def load(
     if handed is not None:
         display.show_handed(handed)
     if judged is not None:
-        display.info(f"{judged.results:,} refused answers judged again: {judged.answered:,} can be used now")
+        display.info(f"{judged.results:,} stored answers checked again: {judged.answered:,} are usable now")
     display.show_joined(joined)
     if joined.pending or joined.failed:
         display.info(next_step)
@@ -273,7 +273,7 @@ def cancel(
     if give_up:
         return _give_up(database, found, yes=yes, as_json=as_json)
     if not job_actions.cancel(database, found.job_id):
-        display.info(f"job {found.job_id} was cancelled before; waiting for what it left at the provider")
+        display.info(f"job {found.job_id} was cancelled before; waiting for its batches at the provider")
     follow(database, found.job_id, reach.provider_of(found), once=False, poll=config.poll(poll), back="cancel")
     return _cancelled(database, found.job_id, as_json=as_json)
 
@@ -297,7 +297,9 @@ def _give_up(database: Database, job: JobRow, *, yes: bool, as_json: bool) -> in
                 f"about {stuck.tokens:,} tokens of input. They {paid}{others}"
             )
         if not yes and not sys.stdin.isatty():
-            raise InvalidSettings("giving up may pay the same requests twice: add --yes to do it without being asked")
+            raise InvalidSettings(
+                "giving up may mean paying for the same requests twice: add --yes to do it without being asked"
+            )
         if not yes and not display.confirm("Give them up?"):
             display.info("nothing given up, nothing changed")
             return display.Exit.ERROR

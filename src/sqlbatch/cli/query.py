@@ -51,7 +51,7 @@ def refuse_open_transaction(statements: list[str]) -> None:
         word = _first_word(statement)
         begun = word in _BEGINS or (begun and word not in _ENDS)
     if begun:
-        raise InvalidQuery("the SQL begins a transaction and never ends it, so nothing would be kept: add COMMIT")
+        raise InvalidQuery("the SQL starts a transaction and never commits it, so nothing would be kept: add COMMIT")
 
 
 def refuse_own_tables(session: Session, statement: str) -> None:
@@ -70,7 +70,7 @@ def refuse_own_tables(session: Session, statement: str) -> None:
         if where == "sqlbatch" and name not in OPEN_TABLES:
             raise InvalidQuery(
                 f"{f'sqlbatch.{table.name}' if table.name else 'the schema sqlbatch'} is sqlbatch's own record of what "
-                "was sent and paid for, and not changed by hand: sqlbatch --help lists what can be done to a job"
+                "was sent and paid for, and cannot be changed here: sqlbatch --help lists what can be done to a job"
             )
 
 
@@ -182,7 +182,7 @@ def _pieces(session: Session, text: str) -> list[_Piece]:
         return [_Piece(without_terminator(text), duckdb.StatementType.MULTI, 0)]
     if not all(statement.query for statement in statements):
         raise InvalidQuery(
-            "a PIVOT without IN stands beside other statements, which this DuckDB cannot tell apart: run it alone"
+            "this version of DuckDB cannot separate a PIVOT without IN from other statements: run it alone"
         )
     pieces, end = [], 0
     for statement in statements:

@@ -72,7 +72,7 @@ def choose(form: Format | None, output: Path | None) -> Format:
     terminal = output is None and sys.stdout.isatty()
     found = form or (_SUFFIXES.get(output.suffix.lower()) if output is not None else None)
     if found is None and output is not None:
-        raise InvalidSettings(f"--output {output}: its name does not say how to write it; add --format csv, or another")
+        raise InvalidSettings(f"--output {output}: its extension is no known format; add --format csv, or another")
     if found is None:
         return Format.TABLE if terminal else Format.CSV
     if found is Format.PARQUET and terminal:

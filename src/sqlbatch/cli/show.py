@@ -57,7 +57,7 @@ def show(
     Example: sqlbatch show movie_tags --failures
     """
     if sum((failures, request is not None, request_files is not None)) > 1:
-        raise InvalidSettings("--failures, --request and --request-files are three things to show: give one of them")
+        raise InvalidSettings("--failures, --request and --request-files each show something else: give one of them")
     database = existing(db)
     with database.session() as session:
         found = state.find(session, job)

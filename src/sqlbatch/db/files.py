@@ -26,7 +26,7 @@ def size_of(path: str) -> tuple[int, None] | tuple[None, str]:
             return None, "it is a folder" if found.is_dir() else "it is not a file"
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        return None, (reason or "no file has such a name").lower()
+        return None, (reason or "no file can have this name").lower()
     return size, None
 
 

@@ -208,5 +208,5 @@ def _know(session: Session, models: set[tuple[str, str]]) -> None:
 def _checked(entry: config.Entry) -> dict[str, float]:
     for name, value in entry.values.items():
         if not 0 <= value < float("inf"):
-            raise InvalidSettings(f"{entry.where}: {name} = {value} is no price: give dollars per million tokens")
+            raise InvalidSettings(f"{entry.where}: {name} = {value} is not a price: give dollars per million tokens")
     return entry.values

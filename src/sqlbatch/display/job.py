@@ -55,11 +55,11 @@ def show_handed(handed: Imported) -> None:
     info(f"{counted(handed.lines, 'line')}: {', '.join(parts)}")
     if handed.elsewhere:
         info(
-            f"{counted(handed.elsewhere, 'line')} of other jobs' requests left alone: "
-            f"sqlbatch load {handed.other_job} with the same files takes them"
+            f"{counted(handed.elsewhere, 'line')} of other jobs left alone: "
+            f"sqlbatch load {handed.other_job} with the same files loads them"
         )
     if handed.foreign:
-        info(f"{counted(handed.foreign, 'line')} of no request of this database: kept in sqlbatch.quarantine")
+        info(f"{counted(handed.foreign, 'line')} without a request in this database: kept in sqlbatch.quarantine")
 
 
 def prunable(what: Prunable) -> str:
@@ -72,7 +72,7 @@ def prunable(what: Prunable) -> str:
     if what.provider_files:
         parts.append(f"{counted(what.provider_files, 'file')} at the provider")
     if what.results:
-        parts.append(f"{counted(what.results, 'result')} that no target shows any more (asked again is paid again)")
+        parts.append(f"{counted(what.results, 'result')} that no target shows any more (asking again costs again)")
     return ", ".join(parts) or "nothing"
 
 
@@ -242,7 +242,7 @@ def show_failures(job: JobRow, reasons: Sequence[Reason], most: int) -> None:
         info(f"no request of job {job.job_id} has failed")
         return
     if reasons[0].rows is None:
-        info("which rows these are is not known any more: prune deleted the rows that were kept")
+        info("the rows of these requests are not known: prune deleted the stored rows")
     info(f"sqlbatch show {job.job_id} --request CUSTOM_ID prints a request and what came back in full")
 
 

@@ -259,10 +259,10 @@ def tell_preview(preview: Preview, trial: PreparedPreview, database: str) -> Non
         sent += f"; cost: {NO_PRICE if preview.dollars is None else in_dollars(preview.dollars)}"
     info(f"{counted(len(preview.rows), 'row')}: {', '.join(parts)}; {sent}")
     if preview.of("answered"):
-        info(f"the answers are kept in {database}: a batch does not ask for them again")
+        info(f"the answers are kept in {database}: enrich does not send these requests again")
     before = sum(row.kept and row.status == "failed" for row in preview.rows)
     if before:
-        info(f"{counted(before, 'row')} failed before, and so no batch asks again: the same with --fresh does")
+        info(f"{counted(before, 'row')} failed before and are not sent again: add --fresh to send them")
 
 
 def _input(preview: Preview, row: PreviewRow) -> Text:

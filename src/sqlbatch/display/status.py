@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 # What a person can do about what blocks a job, by the code of it.
-_QUOTA = "no quota or money is left there: see to the account's billing"
-_KEY = "the key is refused: set the right one"
+_QUOTA = "no quota or credit is left there: check the account's billing"
+_KEY = "the key was refused: set the right one"
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "http_402"})
 KEY_CODES = frozenset({"invalid_api_key", "looks_refused", "http_401", "http_403", "account_deactivated"})
 _TODO = (
     dict.fromkeys(QUOTA_CODES, _QUOTA)
     | dict.fromkeys(KEY_CODES, _KEY)
     | {
-        "account_deactivated": "the account is closed: see to it there, or use another key",
-        "token_limit_exceeded": "its queue limit is reached: nothing to do, the rest is sent as it empties",
-        "rate_limit_exceeded": "it was asked too often: nothing to do",
-        "http_429": "it was asked too often: nothing to do",
+        "account_deactivated": "the account is closed: contact the provider, or use another key",
+        "token_limit_exceeded": "its queue is full: the rest is sent as it empties",
+        "rate_limit_exceeded": "too many requests at once: it goes on by itself",
+        "http_429": "too many requests at once: it goes on by itself",
     }
 )
 
@@ -111,9 +111,9 @@ def _state_in_words(batch: BatchRow, *, sending: bool) -> str:  # noqa: PLR0911,
         case "planned", _:
             return "planned, not sent yet" + (f" (the last try: {batch.error})" if batch.error else "")
         case "uploading", _:
-            return "its file is on the way" + (f" (the last try: {batch.error})" if batch.error else "")
+            return "its file is being uploaded" + (f" (the last try: {batch.error})" if batch.error else "")
         case "creating", _:
-            return "sent, the provider's reply not seen yet: it is looked for there before anything is sent again"
+            return "sent, no reply yet: sqlbatch looks for the batch at the provider before it sends anything again"
         case "fenced", _:
             until = f" until {clock_time(batch.fenced_until)}" if batch.fenced_until else ""
             return f"sent, but not found at the provider: waiting{until} in case it still appears"
@@ -124,7 +124,7 @@ def _state_in_words(batch: BatchRow, *, sending: bool) -> str:  # noqa: PLR0911,
         case "abandoned", _ if batch.error_code == "never_made":
             return "its reply was lost and it was never made: its requests went out in another batch"
         case "abandoned", _:
-            return f"not taken, nothing of it ran: {error}"
+            return f"rejected, nothing ran: {error}"
         case "open", status:
             return f"at the provider: {status}, {batch.done:,} of {batch.requests:,} done"
         case "ended", status:
@@ -136,9 +136,9 @@ def _state_in_words(batch: BatchRow, *, sending: bool) -> str:  # noqa: PLR0911,
         case _, "cancelled":
             return f"cancelled: {batch.answered:,} answered by then and kept" + _again(batch, sending=sending)
         case _, "failed" if batch.error_code == "token_limit_exceeded":
-            return f"turned away, nothing of it ran: the provider's queue limit was reached ({error})"
+            return f"rejected, nothing ran: the provider's queue limit was reached ({error})"
         case _, "failed":
-            return f"refused when it was checked, nothing of it ran: {error}"
+            return f"failed validation, nothing ran: {error}"
         case state, status:
             return f"{state} ({status})"
 
@@ -194,7 +194,7 @@ def _unblock(job: JobRow, at: str) -> str:
     if job.refused:
         return f"once that is put right, {wait} sends on"
     if job.blocked_code in QUOTA_CODES:
-        return f"see to the account's billing, then {wait}"
+        return f"check the account's billing, then {wait}"
     return f"it goes on by itself with {wait}, or with sync"
 
 

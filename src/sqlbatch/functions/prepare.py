@@ -255,7 +255,7 @@ def _check_names(plan: Plan) -> None:
     names = [name.casefold() for name, _ in plan.columns]
     for name, _ in plan.columns:
         if names.count(name.casefold()) > 1:
-            raise InvalidQuery(f"the query has two columns named {name}: give one another name with AS")
+            raise InvalidQuery(f"the query has two columns named {name}: rename one with AS")
         if name.casefold() in ADDED:
             raise InvalidQuery(
                 f"the query's column {name} has the name of a column that sqlbatch adds: rename it with AS"

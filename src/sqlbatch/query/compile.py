@@ -56,7 +56,7 @@ def check_names(columns: Sequence[QueryColumn], returns: Returns) -> None:
     doubled = {name for name in names if names.count(name) > 1}
     if doubled:
         name = next(column.name for column in columns if column.name.casefold() in doubled)
-        raise InvalidQuery(f"the query has two columns named {name}: give one another name with AS")
+        raise InvalidQuery(f"the query has two columns named {name}: rename one with AS")
     taken = {
         ROW: "sqlbatch's row number",
         pictures.IMAGE_INFO: "what sqlbatch knows of pictures",
@@ -202,4 +202,4 @@ def _refuse_invalid(session: Session, sight: PromptSql, scratch: str) -> None:
     if found:
         row, reason, count = found[0]
         more = f" ({count:,} such rows)" if count > 1 else ""
-        raise InvalidPrompt(f"row {row}: {reason}{more}; mend it in the query, or make it NULL to skip the row")
+        raise InvalidPrompt(f"row {row}: {reason}{more}; fix it in the query, or make it NULL to skip the row")

@@ -105,7 +105,9 @@ def returns_of(
     whole = endpoint.name != "completions"
     if returns.mode is not ReturnsMode.TEXT and not (whole and returns.mode is ReturnsMode.JSON):
         column = "response JSON, of which a query takes what it needs" if whole else "response VARCHAR"
-        raise InvalidReturns(f"--returns does not go with {path}, which gives one column, {column}: leave it out")
+        raise InvalidReturns(
+            f"--returns cannot be combined with {path}, which gives one column, {column}: leave it out"
+        )
     return json_returns() if whole else returns
 
 
@@ -169,8 +171,8 @@ def _length(text: str | None, model: str, params: Mapping[str, object]) -> int:
     length = given or asked or LENGTHS.get(model)
     if length is None:
         raise InvalidReturns(
-            f"--model {model}: how long its vectors are is not known: say it with --returns 'embedding FLOAT[1024]', "
-            "or ask for a length with --param dimensions=1024"
+            f"--model {model}: the length of its vectors is not known: give it with --returns 'embedding FLOAT[1024]', "
+            "or request a length with --param dimensions=1024"
         )
     return length
 

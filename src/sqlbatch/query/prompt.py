@@ -93,12 +93,14 @@ def _see_pictures(
     """See the pictures of a row behind its text, if any; a row without a picture is skipped."""
     check_columns(enrichment, images)
     if not enrichment.inputs and enrichment.prompt is None and "messages" in named:
-        raise InvalidPrompt("--image does not go with a column named messages: the conversations name their pictures")
+        raise InvalidPrompt(
+            "--image cannot be combined with a column named messages: put the pictures into the conversations"
+        )
     others = [column for column in columns if column not in images]
     if enrichment.inputs or enrichment.prompt is not None or "prompt" in named or others:
         text = _text_of(enrichment, columns if enrichment.prompt is not None else others, named)
     elif endpoint_of(enrichment.endpoint).talks and enrichment.instructions is None:
-        raise InvalidPrompt("nothing says what the model shall do with the pictures: give --instructions, or --prompt")
+        raise InvalidPrompt("nothing tells the model what to do with the pictures: give --instructions, or --prompt")
     else:
         text = _Text("CAST(NULL AS VARCHAR)", "CAST(NULL AS VARCHAR)", (), needed=False)
     names = [image.name for image in images]
@@ -117,7 +119,7 @@ def _see_pictures(
 def _text_of(enrichment: Enrichment, columns: Sequence[QueryColumn], named: Mapping[str, QueryColumn]) -> _Text:
     if enrichment.prompt is not None:
         if enrichment.inputs:
-            raise InvalidPrompt("--prompt and --input are two ways to say what the model sees: give one of them")
+            raise InvalidPrompt("--prompt and --input both say what is sent to the model: give one of them")
         return _template(enrichment.prompt, columns)
     if not enrichment.inputs and "prompt" in named:
         column = named["prompt"]
@@ -125,8 +127,8 @@ def _text_of(enrichment: Enrichment, columns: Sequence[QueryColumn], named: Mapp
     talks = endpoint_of(enrichment.endpoint).talks
     if talks and enrichment.instructions is None:
         raise InvalidPrompt(
-            "nothing says what the model shall do: give --prompt 'a template with {{ column }}', or --instructions "
-            "(with --input COLUMN for what it sees), or a column named prompt in the query"
+            "nothing tells the model what to do: give --prompt 'a template with {{ column }}', or --instructions "
+            "(with --input COLUMN for what to send), or a column named prompt in the query"
         )
     if not talks and not enrichment.inputs and len(columns) > 1:
         raise InvalidPrompt(
@@ -171,7 +173,7 @@ def _template(template: str, columns: Sequence[QueryColumn]) -> _Text:
             continue
         name = piece.strip()
         if not name:
-            raise InvalidPrompt("--prompt has {{ }} with nothing between: write {{ column }}")
+            raise InvalidPrompt("--prompt has an empty {{ }}: write {{ column }}")
         if len(name) > 1 and name[0] == name[-1] == '"':
             name = name[1:-1].replace('""', '"')
         column = find_column(name, columns, f"--prompt {{{{ {name} }}}}")

@@ -185,12 +185,14 @@ def check_existing(
     if existing is None:
         return ()
     if existing.kind == "view":
-        raise InvalidTarget(f"{target.sql} is a view, which is never replaced: choose another name with --into")
+        raise InvalidTarget(
+            f"{target.sql} is a view, and sqlbatch never replaces a view: choose another name with --into"
+        )
     if existing.job_id is None:
         if not replace:
             raise InvalidTarget(
                 f"the table {target.sql} exists and was not made by sqlbatch: choose another name with --into, or add "
-                "--replace to put the result in its place"
+                "--replace to overwrite it"
             )
         return (f"{target.sql}: the table that has this name now ({existing.rows:,} rows) is replaced",)
     what = changed(session, target, existing)
@@ -209,7 +211,7 @@ def check_existing(
         shrinking = f"{target.sql}: {existing.rows:,} -> {rows:,} rows"
         if not replace:
             raise InvalidTarget(
-                f"{shrinking}, from another query: add --replace if that is meant, or name another --into"
+                f"{shrinking}, from another query: add --replace if that is intended, or name another --into"
             )
         return (shrinking,)
     return ()

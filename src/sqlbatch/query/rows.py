@@ -131,7 +131,7 @@ def _names(rows: Sequence[Any]) -> list[object]:
     """Return the keys of dicts in the order in which they first occur."""
     if not rows or not all(isinstance(row, Mapping) for row in rows):
         what = "it is empty" if not rows else "an element is not a dict"
-        raise InvalidQuery(f"a list of rows has a dict a row, and {what}")
+        raise InvalidQuery(f"a list of rows must have one dict per row, and {what}")
     return list(dict.fromkeys(name for row in rows for name in row))
 
 

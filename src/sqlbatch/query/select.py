@@ -40,7 +40,7 @@ def one_select(session: Session, query: str) -> str:
         raise InvalidQuery("the query is empty: give one SELECT")
     if len(statements) > 1 or statements[0].type == duckdb.StatementType.MULTI:
         if is_pivot(statements):
-            raise InvalidQuery("the query has a PIVOT without IN: list the values it makes columns of, ON … IN (…)")
+            raise InvalidQuery("the query has a PIVOT without IN: list the values that become columns, ON … IN (…)")
         raise InvalidQuery(f"the query must be one SELECT, not {len(statements)} statements")
     statement = statements[0]
     if statement.type != duckdb.StatementType.SELECT:
@@ -73,7 +73,7 @@ def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
             plan = session.con.execute(f"EXPLAIN (FORMAT json)\n{select}").fetchall()[0][1]
             # A file is none of the transaction's business, so a COPY in a WITH must be found in the plan.
             if any("COPY_TO_FILE" in operator for operator in _operators(json.loads(plan))):
-                raise InvalidQuery("the query writes (a COPY inside of it): give one that only reads")
+                raise InvalidQuery("the query writes (it contains a COPY): give one that only reads")
             relation = session.con.sql(select)
             columns = tuple(
                 QueryColumn(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)
@@ -84,7 +84,7 @@ def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
     except duckdb.Error as error:
         if "launched in read-only mode" in str(error):
             raise InvalidQuery(
-                "the query writes (INSERT, UPDATE or DELETE inside of it): give one that only reads"
+                "the query writes (it contains an INSERT, UPDATE or DELETE): give one that only reads"
             ) from error
         # An empty database in memory stands for a file that is not there.
         missing = session.owned and session.catalog == "memory" and "Table with name" in str(error)

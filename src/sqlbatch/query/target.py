@@ -64,12 +64,12 @@ def parse_target(text: str, catalog: str | None, schema: str = "main") -> Target
     if not text.strip():
         raise InvalidTarget("--into is empty: give the target table a name")
     if "\0" in text:
-        raise InvalidTarget("--into has a NUL character, which a table's name cannot have: leave it out")
+        raise InvalidTarget("--into contains a NUL character, which a table's name cannot have: leave it out")
     # A text that is no SQL name (it has a space, a hyphen, …) is a name as a whole.
     parts = [_unquote(part) for part in re.findall(_PART, text)] if _PATH.fullmatch(text) else [text.strip()]
     if len(parts) == 3 and catalog is not None and parts[0].casefold() != catalog.casefold():
         raise InvalidTarget(
-            f"--into {text}: the target must be in the same database as the state, {catalog}, for one transaction "
+            f"--into {text}: the target must be in the database {catalog} itself, for one transaction "
             "cannot write two; leave the database out"
         )
     if len(parts) > 1:
@@ -210,7 +210,7 @@ def check_ours(session: Session, target: Target, job_id: int, *, replace: bool) 
         raise InvalidTarget(
             f"{target.sql} is a {existing.kind} that sqlbatch did not make: rename or drop it, then run "
             f"sqlbatch load {job_id}"
-            + (" (or sqlbatch load --replace to put the result in its place)" if existing.kind == "table" else "")
+            + (" (or sqlbatch load --replace to overwrite it)" if existing.kind == "table" else "")
         )
     if existing is not None and not replace and (what := changed(session, target, existing)):
         raise InvalidTarget(
