@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import functools
+import re
 
-
-def words(text: str) -> frozenset[str]:
-    """Return the words of a text, each once."""
-    return frozenset(text.split())
-
-
-STOPWORDS = words(
-    """
-    a about above across after again against all almost alone along already also although always am among an and
-    another any anyone anything are around as ask at away back be became because become becomes been before began
-    begin begins behind being below best better between beyond both bring brings but by came can cannot come comes
-    could day days did do does doing done down during each either else even ever every everyone everything face
-    faces far few find finding finds first for found from full further gave get gets getting give given gives go
-    goes going gone good got great had has have having he help helps her here hers herself high him himself his how
-    however i if in including inside instead into is it its itself just keep keeps kept know known knows large last
-    later least left less let life like little live lives living long look looks made make makes making man many may
-    me might mine more most much must my myself near need needs never new next no none nor not nothing now of off
-    often old on once one only onto or other others our out outside over own part past people place put quite rather
-    really right said same saw say says second see seek seeks seem seems seen set she should show shows since small
-    so some someone something soon still such take taken takes taking tell tells than that the their them themselves
-    then there these they thing things third this those though three through time times to together told too took
-    toward towards tries try trying turn turns two under until up upon us use used uses using very want wants was
-    way ways we well went were what when where whether which while who whom whose why will with within without woman
-    work works world would year years yet you young your yours
-    """
-)
+_STOPWORDS = """
+a about above across after again against all almost alone along already also although always am among an and another
+any anyone anything are around as ask at away back be became because become becomes been before began begin begins
+behind being below best better between beyond both bring brings but by came can cannot come comes could day days did
+do does doing done down during each either else even ever every everyone everything face faces far few find finding
+finds first for found from full further gave get gets getting give given gives go goes going gone good got great had
+has have having he help helps her here hers herself high him himself his how however i if in including inside instead
+into is it its itself just keep keeps kept know known knows large last later least left less let life like little live
+lives living long look looks made make makes making man many may me might mine more most much must my myself near need
+needs never new next no none nor not nothing now of off often old on once one only onto or other others our out
+outside over own part past people place put quite rather really right said same saw say says second see seek seeks
+seem seems seen set she should show shows since small so some someone something soon still such take taken takes
+taking tell tells than that the their them themselves then there these they thing things third this those though three
+through time times to together told too took toward towards tries try trying turn turns two under until up upon us use
+used uses using very want wants was way ways we well went were what when where whether which while who whom whose why
+will with within without woman work works world would year years yet you young your yours
+"""
+STOPWORDS = frozenset(_STOPWORDS.split())
 _TOPICS = """
 action: action agent assassin battle bomb chase escape explosion fight fighter gun hero martial mission rescue stunt
 adventure: adventure explorer expedition island journey jungle map pirate quest sail sea treasure voyage
@@ -102,23 +95,9 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 4 and word.endswith("e") else word
 
 
-def _topics() -> dict[str, frozenset[str]]:
-    found: dict[str, list[str]] = {}
-    for word in _TOPICS.split():
-        if word.endswith(":"):
-            found[word[:-1].replace("_", " ")] = told = []
-        else:
-            told.append(stem(word))
-    return {label: frozenset(stems) for label, stems in found.items()}
-
-
-TOPICS = _topics()
-GENERAL_TOPICS = tuple(label for label in TOPICS if label not in SENTIMENTS)
-TOPICS_BY_STEM: dict[str, list[int]] = {}  # a topic's own name counts twice
-for _number, _label in enumerate(GENERAL_TOPICS):
-    for _stem in (*TOPICS[_label], stem(_label)):
-        TOPICS_BY_STEM.setdefault(_stem, []).append(_number)
-TOPIC_STEMS = frozenset(TOPICS_BY_STEM)
+TOPICS: dict[str, frozenset[str]] = {}
+for _label, _words in re.findall(r"^([a-z_]+):((?:[^:]|\n)*?)$(?=\n[a-z_]+:|\Z)", _TOPICS.strip(), re.MULTILINE):
+    TOPICS[_label.replace("_", " ")] = frozenset(map(stem, _words.split()))
 
 
 @functools.lru_cache(maxsize=4_096)

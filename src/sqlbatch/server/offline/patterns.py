@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import re
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import rstr
@@ -49,21 +49,19 @@ class Pattern:
         python = re.sub(r"\(\?<(?![=!])", "(?P<", pattern)  # named groups as Python writes them
         try:
             self._regex = re.compile(python, re.ASCII)
-            self.made = self._make(
-                re.sub(r"\(\?<?[=!](?:[^()\\]|\\.)*\)", "", python)
-            )  # what looks around adds nothing
+            self.made = self._make(_LOOKAROUND.sub("", python))  # what looks around adds nothing
         except (re.error, OverflowError, RecursionError, KeyError, IndexError) as error:
             raise InvalidSchema(f"the pattern {pattern} is not supported: {error}") from error
 
-    def find(self, suggestions: Iterable[str]) -> str | None:
-        """Return the first text that matches."""
-        return next((one for one in suggestions if self._safe and self._regex.search(one)), None)
+    def matching(self, suggestions: Iterable[str]) -> list[str]:
+        """Return the first few texts that match."""
+        return list(islice((one for one in suggestions if self._safe and self._regex.search(one)), 3))
 
     def _make(self, pattern: str) -> str:
         """Return a short one of several texts that match."""
         texts = (_Texts(seed).xeger(pattern) for seed in range(_TRIES))
         fitting = (text for text in texts if not self._safe or self._regex.search(text))
-        found = [text for text, _ in zip(fitting, range(10), strict=False)]
+        found = list(islice(fitting, 10))
         if not found:
             raise InvalidSchema(f"no text was found that matches the pattern {self._regex.pattern}")
         return min(found, key=len)

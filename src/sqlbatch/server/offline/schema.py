@@ -8,7 +8,6 @@ import marshal
 import math
 import operator
 from fractions import Fraction
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.server.offline.lexicon import UNDECIDED, indicators
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 _DEEP = 3  # levels of recursion after which values are made as small as they may be
 _ITEMS = 3  # items of a list where the schema leaves it open
 _LONGEST = 100_000  # items or characters of a value; a schema that asks for more is refused or not kept
-_LONGEST_WORD = 100  # characters of a word of the text that is tried against a pattern
 _NOTHING = object()  # the text says nothing about this, where null may be answered
 _LIMITS = {
     "minimum": operator.ge,
@@ -33,7 +31,6 @@ _LIMITS = {
     "maximum": operator.le,
     "exclusiveMaximum": operator.lt,
 }
-_HOLDERS = {"properties": "object", "items": "array"}
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null", list: "array"}
 
 
@@ -45,7 +42,6 @@ class Maker:
         self._root = root
         # How many references deep the smallest value of each reference goes; none are known at first.
         self._levels = dict.fromkeys((str(found["$ref"]) for found in _schemas(root) if "$ref" in found), math.inf)
-        self._enums: dict[int, _Enum] = {}
         for _ in range(len(self._levels)):
             self._levels = {pointer: 1 + self._smallest(self._look_up(pointer)) for pointer in self._levels}
         if self._smallest(root) == math.inf:
@@ -53,143 +49,79 @@ class Maker:
 
     def answer(self, text: Text) -> Any:
         """Return the value for one text."""
-        return self.make(self._root, _State(text), "", "")
+        return self.make(self._root, text, "", "", 0, 0)
 
-    def make(  # noqa: PLR0911, PLR0912 - one branch for each kind of schema
-        self, schema: Any, state: _State, name: str, about: str, optional: bool = False
+    def make(
+        self, schema: Any, text: Text, name: str, about: str, depth: int, turn: int, optional: bool = False
     ) -> Any:
-        """Return a value of `schema`, a property called `name`; _NOTHING is allowed when `optional`."""
+        """Return a value of `schema`, a property called `name`; _NOTHING is allowed when `optional`.
+
+        `depth` counts references, `turn` the items of a list.
+        """
         if schema is True or schema == {}:
             schema = {"type": "string"}
         if not isinstance(schema, dict):
             raise InvalidSchema(f"{json.dumps(schema)} is not a schema that allows a value")
-        about = schema.get("description", about)
         if "$ref" in schema:
-            state.depth += 1
-            made = self.make(self._look_up(schema["$ref"]), state, name, "", optional)
-            state.depth -= 1
-            return made
+            return self.make(self._look_up(schema["$ref"]), text, name, "", depth + 1, turn, optional)
         if "const" in schema:
             return schema["const"]
-        if "enum" in schema:
-            return self._one_of(schema, state, optional)
+        about = str(schema.get("description", about))
+        holds = "object" if "properties" in schema else "array" if "items" in schema else "string"
+        kind = schema.get("type", holds)
         options = schema.get("anyOf") or schema.get("oneOf")
-        kind = schema.get("type") or next((_HOLDERS[key] for key in _HOLDERS if key in schema), "string")
-        if isinstance(kind, list):
+        if isinstance(kind, list) and "enum" not in schema:
             options = [{**schema, "type": one} for one in kind]
         if options:
-            return self._any_of(options, state, name, about, optional)
+            return self._any_of(options, text, name, about, depth, turn, optional)
         if kind == "object":
-            required, deep = schema.get("required", ()), state.depth > _DEEP
+            required = schema.get("required", ())
             return {
-                key: self.make(value, state, key, "")
+                key: self.make(value, text, key, "", depth, turn)
                 for key, value in schema.get("properties", {}).items()
-                if key in required or not (deep or self._smallest(value) == math.inf)
+                if key in required or not (depth > _DEEP or self._smallest(value) == math.inf)
             }
         if kind == "array":
-            return self._list(schema, state, name, about)
-        if kind == "null":
-            return None
-        asked = read_name(name, str(about))
-        if kind == "boolean":
-            stems = state.text.stems
-            return bool(asked.stems & stems) or len(asked.told & stems) >= 2
-        if kind in {"number", "integer"}:
-            return _number(schema, state, asked, optional, whole=kind == "integer")
-        if kind == "string":
-            return self._string(schema, state, asked, optional)
-        raise InvalidSchema(f"{json.dumps(kind)} is not a type")
+            return self._list(schema, text, name, about, depth, turn)
+        asked = read_name(name, about)
+        found = _leaf(schema, kind, text, asked, optional)
+        return found[turn % len(found)]
 
-    def _any_of(self, options: list[Any], state: _State, name: str, about: str, optional: bool) -> Any:
+    def _any_of(
+        self, options: list[Any], text: Text, name: str, about: str, depth: int, turn: int, optional: bool
+    ) -> Any:
         """Return a value of the first schema that finds something, else null; deep in a recursion, the smallest."""
-        nullable = any(isinstance(one, dict) and one.get("type") == "null" for one in options)
-        if state.depth > _DEEP and nullable:
-            return None
         others = [one for one in options if not (isinstance(one, dict) and one.get("type") == "null")]
+        nullable = len(others) < len(options)
+        if depth > _DEEP and nullable:
+            return None
         possible = [one for one in others if self._smallest(one) < math.inf]
-        if state.depth > _DEEP:
+        if depth > _DEEP:
             possible = sorted(possible, key=self._smallest)[:1]
         for option in possible:
-            made = self.make(option, state, name, about, True)
+            made = self.make(option, text, name, about, depth, turn, optional=True)
             if made is not _NOTHING:
                 return made
-        return None if nullable else _NOTHING if optional else self.make(possible[0], state, name, about)
+        return None if nullable else _NOTHING if optional else self.make(possible[0], text, name, about, depth, turn)
 
-    def _list(self, schema: dict[str, Any], state: _State, name: str, about: str) -> list[Any]:
-        """Return a list without repetitions where the text allows that, as long as the schema and the text allow."""
+    def _list(self, schema: dict[str, Any], text: Text, name: str, about: str, depth: int, turn: int) -> list[Any]:
+        """Return as many different items as the text has, up to a few, within the schema's limits."""
         items = schema.get("items", {"type": "string"})
         least, most = max(0, int(schema.get("minItems", 0))), schema.get("maxItems", math.inf)
         if most < least or least > _LONGEST:
             raise InvalidSchema("no list is as short as maxItems and as long as minItems")
-        wanted = least
-        if state.depth <= _DEEP and self._smallest(items) < math.inf:
-            wanted = max(least, min(self._offered(items, state, name, about), most, max(least, _ITEMS)))
-        outer, made = state.turn, list[Any]()
-        for turn in range(2 * wanted + 21):
-            if len(made) >= wanted:
-                break
-            state.turn = outer + turn
-            value = self.make(items, state, name, about)
-            if value not in made or (turn >= wanted and not schema.get("uniqueItems")):
+        small = depth > _DEEP or self._smallest(items) == math.inf
+        wanted = least if small else min(most, max(least, _ITEMS))
+        made: list[Any] = []
+        for number in range(min(2 * wanted + 20, _LONGEST) if wanted else 0):
+            value = self.make(items, text, name, about, depth, turn + number)
+            if value not in made:
                 made.append(value)
-        while len(made) < least:
-            made.append(self.make(items, state, name, about))
-        state.turn = outer
-        return made
-
-    def _offered(self, items: Any, state: _State, name: str, about: str) -> int:
-        """Return how many items the text offers for a list."""
-        while isinstance(items, dict) and "$ref" in items:
-            items = self._look_up(items["$ref"])
-        if not isinstance(items, dict):
-            return 1
-        if "enum" in items:
-            return max(1, min(2, len(self._enum(items).ranked(state.text))))
-        if items.get("type") in {"number", "integer"}:
-            return len(state.text.numbers)
-        if items.get("type") == "string":
-            asked = read_name(name, str(about))
-            if asked.kind in {"topic", "keyword", "date", "time", "number"}:
-                return len(state.text.told(asked))
-            return max(1, len(state.text.names)) if asked.kind in {"person", "place", "title"} else 1
-        return 2
-
-    def _one_of(self, schema: dict[str, Any], state: _State, optional: bool) -> Any:
-        known = self._enum(schema)
-        ranked = known.ranked(state.text)
-        if ranked:
-            return ranked[state.turn % len(ranked)]
-        if optional:
-            return _NOTHING
-        if None in known.values:
-            return None
-        return (
-            known.values[(known.undecided if known.undecided is not None else state.text.seed) % len(known.values)]
-            if not state.turn
-            else known.values[state.turn % len(known.values)]
-        )
-
-    def _enum(self, schema: dict[str, Any]) -> _Enum:
-        if id(schema) not in self._enums:  # the schema lives as long as this maker
-            self._enums[id(schema)] = _Enum(schema)
-        return self._enums[id(schema)]
-
-    def _string(self, schema: dict[str, Any], state: _State, asked: Name, optional: bool) -> Any:
-        text, form = state.text, schema.get("format")
-        if form in FORMATS:
-            value, found = text.in_format(form)
-        else:
-            value = text.say(asked, state.turn)
-            found = bool(value)
-        if "pattern" in schema:
-            pattern = read_pattern(str(schema["pattern"]))
-            fitting = pattern.find(
-                [value] if form in FORMATS else chain([value], _suggestions(text, asked, state.turn))
-            )
-            value, found = fitting or pattern.made, fitting is not None
-        if optional and not found:
-            return _NOTHING
-        return value[: schema.get("maxLength")].ljust(min(schema.get("minLength", 0), _LONGEST), ".")
+            elif len(made) >= least:
+                break
+            if len(made) == wanted:
+                break
+        return made + [self.make(items, text, name, about, depth, turn) for _ in range(least - len(made))]
 
     def _smallest(self, schema: Any) -> float:
         """Return how many references deep the smallest value of a schema goes; infinite where it has no end."""
@@ -211,71 +143,86 @@ class Maker:
         found: Any = self._root
         if not isinstance(pointer, str) or not pointer.startswith("#"):
             raise InvalidSchema(f"the reference {pointer} leads outside the schema")
-        for part in pointer[1:].split("/")[1:]:
-            key = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, list) and key.isdigit() and int(key) < len(found):
-                found = found[int(key)]
-            elif isinstance(found, dict) and key in found:
-                found = found[key]
-            else:
-                raise InvalidSchema(f"the reference {pointer} leads nowhere")
+        try:
+            for part in pointer[1:].split("/")[1:]:
+                key = part.replace("~1", "/").replace("~0", "~")
+                found = found[int(key) if isinstance(found, list) else key]
+        except (LookupError, ValueError, TypeError):
+            raise InvalidSchema(f"the reference {pointer} leads nowhere") from None
         return found
 
 
-class _State:
-    """The making of one answer: its text, the depth of recursion, which item of a list, which numbers are used."""
-
-    __slots__ = ("depth", "text", "turn", "used")
-
-    def __init__(self, text: Text) -> None:
-        self.text = text
-        self.depth = 0
-        self.turn = 0
-        self.used: set[Fraction] = set()
-
-
-class _Enum:
-    """The values of an enum, to choose the best-matching one."""
-
-    def __init__(self, schema: dict[str, Any]) -> None:
-        values, kinds = schema["enum"], schema.get("type")
-        if not isinstance(values, list) or not values:
-            raise InvalidSchema("enum must be a list of values")
-        allowed = kinds if isinstance(kinds, list) else [kinds]
-        self.values = [value for value in values if kinds is None or _type_of(value, allowed)]
-        if not self.values:
-            raise InvalidSchema("no value of the enum has the type")
-        self._speaking = [indicators(value) if isinstance(value, str) else frozenset() for value in self.values]
-        undecided = (n for n, v in enumerate(self.values) if isinstance(v, str) and v.strip().lower() in UNDECIDED)
-        self.undecided = next(undecided, None)
-
-    def ranked(self, text: Text) -> list[Any]:
-        """Return the values that something in the text speaks for, the best first."""
-        scores = [len(speaking & text.stems) for speaking in self._speaking]
-        for number, value in enumerate(self.values):
-            if isinstance(value, str) and len(value) > 1 and scores[number] and value.lower() in text.raw.lower():
-                scores[number] += 2
-            elif not isinstance(value, str | bool) and value is not None and str(value) in text.numbers:
-                scores[number] += 1
-        return [self.values[n] for n in sorted(range(len(scores)), key=lambda n: -scores[n]) if scores[n]]
+def _leaf(schema: dict[str, Any], kind: Any, text: Text, asked: Name, optional: bool) -> list[Any]:
+    """Return values of a schema without others inside, the best first."""
+    nothing = [_NOTHING] if optional else []
+    if "enum" in schema:
+        return _ranked(schema, text) or nothing or [_unmatched(schema, text)]
+    if kind == "null":
+        return [None]
+    if kind == "boolean":
+        return [bool(asked.stems & text.stems) or len(asked.described & text.stems) > 1]
+    if kind in {"number", "integer"}:
+        return _numbers(schema, text, asked, optional, whole=kind == "integer")
+    if kind != "string":
+        raise InvalidSchema(f"{json.dumps(kind)} is not a type")
+    form = schema.get("format")
+    if form in FORMATS:
+        said = text.in_format(form)
+        found = [said] if said else nothing or [text.made_up(form)]
+    else:
+        found = text.of(asked) or ([text.first_sentence] if text.first_sentence else nothing or [""])
+    if "pattern" in schema and found != [_NOTHING]:
+        pattern = read_pattern(str(schema["pattern"]))
+        found = (
+            pattern.matching(found if form in FORMATS else [*found, *_suggestions(text)]) or nothing or [pattern.made]
+        )
+    least, most = min(schema.get("minLength", 0), _LONGEST), schema.get("maxLength")
+    return [one if one is _NOTHING else one[:most].ljust(least, ".") for one in found]
 
 
-def _suggestions(text: Text, asked: Name, turn: int) -> Iterator[str]:
-    """Yield what a pattern may be meant for: numbers with decimals, dates, times, words."""
-    numbers = (text.numbers[turn:] or text.numbers)[:3]
-    yield from numbers
-    yield from (f"{float(number):.{places}f}" for number in numbers if len(number) < 16 for places in (2, 1, 3, 4, 6))
-    for date in text.dates[:1]:
-        yield from (f"{date}{between}{time}" for time in text.times[:1] or ["00:00:00"] for between in "T ")
+def _ranked(schema: dict[str, Any], text: Text) -> list[Any]:
+    """Return the values of an enum that something in the text speaks for, the best first."""
+    scores = []
+    for value in _values(schema):
+        if isinstance(value, str):
+            score = len(indicators(value) & text.stems)
+            score += 2 * (len(value) > 1 and score > 0 and value.lower() in text.raw.lower())
+        else:
+            score = not isinstance(value, bool) and value is not None and str(value) in text.numbers
+        scores.append((-score, value))
+    return [value for score, value in sorted(scores, key=operator.itemgetter(0)) if score]
+
+
+def _unmatched(schema: dict[str, Any], text: Text) -> Any:
+    """Return the value of an enum for a text that speaks for none of them: null, neutral or the like, or any."""
+    values = _values(schema)
+    undecided = (value for value in values if isinstance(value, str) and value.strip().lower() in UNDECIDED)
+    return None if None in values else next(undecided, values[text.seed % len(values)])
+
+
+def _values(schema: dict[str, Any]) -> list[Any]:
+    values, kinds = schema["enum"], schema.get("type")
+    if not isinstance(values, list) or not values:
+        raise InvalidSchema("enum must be a list of values")
+    allowed = kinds if isinstance(kinds, list) else [kinds]
+    if "number" in allowed:
+        allowed = [*allowed, "integer"]
+    found = [value for value in values if kinds is None or _TYPES.get(type(value), "object") in allowed]
+    if not found:
+        raise InvalidSchema("no value of the enum has the type")
+    return found
+
+
+def _suggestions(text: Text) -> Iterator[str]:
+    """Yield what a pattern may be meant for: numbers with decimals, dates, words."""
+    yield from text.numbers[:3]
+    yield from (f"{float(number):.{places}f}" for number in text.numbers[:3] for places in range(1, 7))
     yield from text.dates[:3]
-    yield from (part for time in text.times[:2] for part in (time, time[:5]))
-    yield from text.keywords[:3]
-    yield from sorted(asked.stems)
-    yield from (word.strip(".,;:!?()\"'")[:_LONGEST_WORD] for word in text.plain.split())
+    yield from (word.strip(".,;:!?()\"'")[:100] for word in text.plain.split())
 
 
-def _number(schema: dict[str, Any], state: _State, asked: Name, optional: bool, *, whole: bool) -> int | float:
-    """Return a number of the text that keeps the schema's limits, else one between them."""
+def _numbers(schema: dict[str, Any], text: Text, asked: Name, optional: bool, *, whole: bool) -> list[Any]:
+    """Return the numbers of the text that keep the schema's limits, else one between them."""
     limits = {key: limit for key in _LIMITS if (limit := _exact(schema.get(key))) is not None}
     step = _exact(schema.get("multipleOf")) or None
     if whole:
@@ -285,39 +232,24 @@ def _number(schema: dict[str, Any], state: _State, asked: Name, optional: bool, 
         kept = all(_LIMITS[key](number, limit) for key, limit in limits.items())
         return kept and (step is None or (number / step).denominator == 1)
 
-    text = state.text
     own = text.fields.get(asked.key)
-    found = [number for number in ([Fraction(own)] if own and own in text.numbers else text.values) if fits(number)]
-    if asked.money:  # prices are written with decimals more often than other numbers are
-        decimals = {Fraction(number) for number in text.numbers if "." in number}
-        found.sort(key=lambda number: number not in decimals)
-    low = max((limits[key] for key in ("minimum", "exclusiveMinimum") if key in limits), default=None)
-    high = min((limits[key] for key in ("maximum", "exclusiveMaximum") if key in limits), default=None)
-    if found:
-        value = next((number for number in found if number not in state.used), found[0])
-        state.used.add(value)
-    elif optional and low is None:
-        return _NOTHING  # type: ignore[return-value]
-    else:
-        mood = max(-2, min(2, text.sentiment))
-        share = Fraction(mood + 2, 4) if mood else Fraction((text.seed + state.turn) % 100, 100)
-        start = low + (high - low) * share if low is not None and high is not None else Fraction(0)
-        width = step or ((high - low) / 100 if low is not None and high is not None and high > low else Fraction(1))
-        near = [start, *(limit for limit in (low, high) if limit is not None)]
-        around = [(one / width).__floor__() * width + turn * width for one in near for turn in (0, 1, 2, -1)]
-        value = next((one for one in (*near, *around) if fits(one)), None)  # type: ignore[assignment]
-        if value is None:
-            raise InvalidSchema("no number keeps all of the schema's limits")
-    return value.numerator if value.denominator == 1 else float(value)
+    found = [number for number in map(Fraction, [own] if own in text.numbers else text.numbers) if fits(number)]
+    if not found and optional:
+        return [_NOTHING]
+    if not found:
+        ends = [*limits.values(), Fraction(0)]
+        middle = sum(ends[:-1], Fraction(0)) / max(1, len(limits))
+        width = step or (max(ends[:-1]) - min(ends[:-1])) / 100 if limits else Fraction(1)
+        width = width or Fraction(1)
+        around = ((end / width).__floor__() * width + turn * width for end in ends for turn in (0, 1, 2, -1))
+        found = [one for one in (middle, *ends, *around) if fits(one)][:1]
+    if not found:
+        raise InvalidSchema("no number keeps all of the schema's limits")
+    return [number.numerator if number.denominator == 1 else float(number) for number in found]
 
 
 def _exact(value: object) -> Fraction | None:
     return Fraction(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _type_of(value: object, allowed: list[Any]) -> bool:
-    name = _TYPES.get(type(value), "object")
-    return name in allowed or (name == "integer" and "number" in allowed)
 
 
 def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
