@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Lines of a screen that stay free around rows, and characters of a shortened id.
 AROUND, SHORT = 4, 20
+# A column of values like these is aligned to the right.
+_NUMBER = re.compile(r"-?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?|-?inf|nan")
 
 
 def show_rows(
@@ -45,8 +48,9 @@ def _rendered(columns: Sequence[str], rows: Sequence[Sequence[str | None]], cons
     if found is None:
         return _records(columns, rows, console.width)
     table = Table(box=box.ROUNDED, show_lines=_wraps(rows, found))
-    for column, width in zip(columns, found, strict=True):
-        table.add_column(plain(column), overflow="fold", width=width)
+    for number, (column, width) in enumerate(zip(columns, found, strict=True)):
+        numbers = all(row[number] is None or _NUMBER.fullmatch(row[number] or "") for row in rows)
+        table.add_column(plain(column), overflow="fold", width=width, justify="right" if numbers else "left")
     for row in rows:
         table.add_row(*("[dim]NULL[/]" if value is None else plain(value) for value in row))
     with console.capture() as captured:
@@ -65,7 +69,8 @@ def show_sample(columns: Sequence[str], rows: Sequence[Sequence[str | None]], *,
         shown -= 1
     show_rows(columns[:shown], [row[:shown] for row in rows], fitting=True)
     if shown < len(columns):
-        info(f"{counted(len(columns) - shown, 'more column')}, kept as they were")
+        left = len(columns) - shown
+        info(f"not shown: {counted(left, 'column')} that {'was' if left == 1 else 'were'} only kept")
 
 
 def show_table(
