@@ -1,6 +1,6 @@
 -- What a job may spend, and has.
 
--- of_job: the dollars that a job may cost at most, and how its quote estimated tokens: none where nobody said what it may cost
+-- of_job: the the most a job may cost, in dollars, and how its quote estimated tokens: none where nobody said what it may cost
 SELECT max_cost, coalesce((quote->>'$.cost.estimate.slope')::DOUBLE, 1), coalesce((quote->>'$.cost.estimate.intercept')::DOUBLE, 0),
   coalesce((quote->>'$.cost.estimate.margin')::DOUBLE, 2), (quote->>'$.cost.cap')::BIGINT
 FROM sqlbatch.jobs WHERE job_id = $job_id AND max_cost IS NOT NULL;
@@ -50,6 +50,6 @@ WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE AND NOT E
   FROM sqlbatch.batches b WHERE b.job_id = $job_id AND b.state IN ('uploading', 'creating', 'open', 'ended', 'fenced'))
 RETURNING job_id;
 
--- allow: the dollars that a job may cost at most, from now on
+-- allow: the the most a job may cost, in dollars, from now on
 UPDATE sqlbatch.jobs SET max_cost = $max_cost::DOUBLE WHERE job_id = $job_id
 RETURNING job_id;

@@ -47,23 +47,23 @@ class Option:
 # An option is configurable by being named here; `configured(name)` then finds it.
 OPTIONS: dict[str, Option] = {
     "db": Option(str, "the DuckDB file", "enriched.duckdb", is_path=True),
-    "provider": Option(str, "who answers", "openai"),
+    "provider": Option(str, "the provider", "openai"),
     "base_url": Option(str, "another address of the provider", "the provider's", in_files=False),
     "model": Option(str, "the model", "none: each enrich names it"),
-    "endpoint": Option(str, "which API of the model", "/v1/chat/completions"),
-    "structured": Option(str, "how the model is held to JSON: json_schema, json_object or prompt", "json_schema"),
-    "max_attempts": Option(int, "how often a request is sent, at most", "3", counted=True),
-    "max_cost": Option(float, "dollars that a job may cost at most", "none", counted=True),
+    "endpoint": Option(str, "the endpoint", "/v1/chat/completions"),
+    "structured": Option(str, "how JSON is requested: json_schema, json_object or prompt", "json_schema"),
+    "max_attempts": Option(int, "the most times a request is sent", "3", counted=True),
+    "max_cost": Option(float, "the most a job may cost, in dollars", "none", counted=True),
     "max_enqueued_tokens": Option(
-        int, "tokens of a model that wait at the provider, at most", "the provider's", in_files=False
+        int, "the most tokens of one model that may be queued at the provider", "the provider's", in_files=False
     ),
-    "poll": Option(float, "seconds between two looks", "short, growing to 60", counted=True),
+    "poll": Option(float, "seconds between status checks", "short, growing to 60", counted=True),
     "attach": Option(list, "other databases a query may read, as ['crm.duckdb', 'sales.db AS sales']", "none"),
-    "threads": Option(int, "threads that DuckDB works with", "one a core", counted=True),
-    "memory_limit": Option(str, "memory that DuckDB may take, as 800MB; beyond it the disk", "800MB"),
-    "quiet": Option(bool, "only errors and data are told", "false"),
-    "verbose": Option(bool, "each SQL statement and HTTP call is told", "false"),
-    "debug": Option(bool, "an error shows its traceback", "false"),
+    "threads": Option(int, "threads DuckDB uses", "one per core", counted=True),
+    "memory_limit": Option(str, "memory DuckDB may use, such as 800MB; beyond it, the disk", "800MB"),
+    "quiet": Option(bool, "print only errors and data", "false"),
+    "verbose": Option(bool, "print each SQL statement and HTTP call", "false"),
+    "debug": Option(bool, "print the traceback of an error", "false"),
 }
 # Tables of tables, `[providers.NAME]`: what an entry may say.
 TABLES: dict[str, dict[str, type]] = {
@@ -302,7 +302,7 @@ def named(name: str, given: Any = None) -> str:
 
 
 def max_cost(given: float | None) -> float | None:
-    """Return the dollars that a job may cost at most; None where nothing says so."""
+    """Return the the most a job may cost, in dollars; None where nothing says so."""
     dollars = configured("max_cost", given)
     if dollars is not None and not 0 < dollars < float("inf"):
         raise InvalidOption(f"{named('max_cost', given)} {dollars:g}: it must be a number of dollars above 0")

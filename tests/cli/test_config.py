@@ -43,7 +43,7 @@ def test_config_tells_where_each_value_comes_from(
 
 
 def test_config_without_a_file_says_where_one_would_be_read(here: Command) -> None:
-    assert "no file yet: sqlbatch.toml here or" in here("config").err
+    assert "no configuration file: put sqlbatch.toml here, or" in here("config").err
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

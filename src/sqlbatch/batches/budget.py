@@ -78,7 +78,7 @@ def block(session: Session, job_id: int, reason: str) -> None:
 
 
 def allow(session: Session, job_id: int, max_cost: float, *, paid: bool = True) -> None:
-    """Set the dollars that a job may cost at most; raise JobError where it is paid for and nothing keeps it to them."""
+    """Set the the most a job may cost, in dollars; raise JobError where it is paid for and nothing keeps it to them."""
     session.run("budget.allow", {"job_id": job_id, "max_cost": max_cost})
     cap = session.run("budget.of_job", {"job_id": job_id})[0][4]
     if cap is None and paid:

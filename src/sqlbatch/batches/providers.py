@@ -39,7 +39,7 @@ class Provider:
     it says; `upload_path` and `upload_fields` do the same for an upload, where `{name}` stands for the file's name;
     `cache_options` says that it takes the parameter prompt_cache_options;
     `headers` go with every request. Graces are in seconds: how long a batch may still appear in the list after a create
-    without a reply, or after one with an error reply. Polls are the seconds between two looks, at first and at most.
+    without a reply, or after one with an error reply. Polls: seconds between status checks, at first and at most.
     """
 
     name: str

@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 def functions(
     action: Annotated[
         str | None,
-        typer.Argument(metavar="[install]", help="install makes them macros of the database.", show_default=False),
+        typer.Argument(metavar="[install]", help="install creates the macros in the database.", show_default=False),
     ] = None,
     db: opt.Db = None,
     as_json: opt.Json = False,
 ) -> int:
-    """The AI functions that a query may call, or, with install, macros that look up what they have been answered.
+    """List the AI functions; with install, create macros that look up their stored answers.
 
-    With the macros any DuckDB client of the file runs a query with calls; what was never asked is NULL. DuckDB 2.0.
+    With the macros, any DuckDB client can run a query with AI functions; calls without an answer are NULL. DuckDB 2.0.
 
     Example: sqlbatch functions install
     """
@@ -70,7 +70,7 @@ def functions(
 def prune(
     job: Annotated[
         str | None,
-        typer.Option("--job", metavar="JOB", help="Only of this job.", autocompletion=complete.jobs),
+        typer.Option("--job", metavar="JOB", help="Only this job's data.", autocompletion=complete.jobs),
     ] = None,
     results: Annotated[
         bool, typer.Option("--results", help="Also delete results that no target shows any more; their costs stay.")
@@ -138,7 +138,7 @@ def config(as_json: opt.Json = False) -> int:
         return display.Exit.DONE
     _show_config(files, options, providers, prices)
     if not files:
-        display.info(f"no file yet: {settings.FILE} here or {settings.shown(settings.own_file())} is read")
+        display.info(f"no configuration file: put {settings.FILE} here, or {settings.shown(settings.own_file())}")
     return display.Exit.DONE
 
 
@@ -225,7 +225,7 @@ def serve(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A further name that the offline model answers to; repeatable."),
+        typer.Option(metavar="NAME", help="Another name for the offline model; repeatable."),
     ] = None,
     upstream_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long one request may take upstream.", rich_help_panel=RARELY)

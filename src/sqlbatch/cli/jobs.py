@@ -34,7 +34,7 @@ def sync(
     memory_limit: opt.MemoryLimit = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Take one step of every open job, then return; fit for cron. Exits with 3 where a job ended with failed rows.
+    """Take one step of every open job, then return; fit for cron. Exits with 3 if a job finished with failed rows.
 
     Example: sqlbatch sync --quiet
     """
@@ -127,13 +127,13 @@ def load(
         typer.Option(
             "--as",
             metavar="FILE",
-            help="A kept result file that you have mended: it stands for its batch's, and what it lacks is sent again.",
+            help="A kept result file you have repaired. It replaces its batch's; requests it lacks are sent again.",
         ),
     ] = None,
     db: opt.Db = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table that sqlbatch did not make.")] = False,
     again: Annotated[
-        bool, typer.Option("--judge-again", help="Judge stored answers that were refused again, without paying.")
+        bool, typer.Option("--judge-again", help="Check stored answers that were refused again, without paying.")
     ] = False,
     structured: Annotated[
         str | None,

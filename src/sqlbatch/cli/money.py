@@ -47,14 +47,20 @@ def prices(
     ] = None,
     provider: Annotated[
         str | None,
-        opt.option("--provider", "NAME", "Whose prices.", default="openai", autocompletion=complete.providers),
+        opt.option(
+            "--provider",
+            "NAME",
+            "The provider whose prices to list.",
+            default="openai",
+            autocompletion=complete.providers,
+        ),
     ] = None,
     db: opt.Db = None,
     as_json: opt.Json = False,
 ) -> int:
     """List what models cost in batches, in dollars per million tokens; of one model, in each tier.
 
-    Your own prices (sqlbatch.toml, the table sqlbatch.prices) go before those of the price library.
+    Your own prices (sqlbatch.toml, the table sqlbatch.prices) override those of the price library.
 
     Example: sqlbatch prices gpt-6-luna
     """
@@ -102,7 +108,7 @@ def _rows(session: Session, provider: Provider, model: str, tier: str) -> list[d
 
 @app.command()
 def costs(
-    by: Annotated[By, typer.Option("--by", help="What they are added up by.")] = By.MONTH,
+    by: Annotated[By, typer.Option("--by", help="The column to add up by.")] = By.MONTH,
     db: opt.Db = None,
     as_json: opt.Json = False,
 ) -> int:

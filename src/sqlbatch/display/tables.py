@@ -49,7 +49,8 @@ def _rendered(columns: Sequence[str], rows: Sequence[Sequence[str | None]], cons
         return _records(columns, rows, console.width)
     table = Table(box=box.ROUNDED, show_lines=_wraps(rows, found))
     for number, (column, width) in enumerate(zip(columns, found, strict=True)):
-        numbers = all(row[number] is None or _NUMBER.fullmatch(row[number] or "") for row in rows)
+        values = [value for row in rows if (value := row[number]) is not None]
+        numbers = bool(values) and all(map(_NUMBER.fullmatch, values))
         table.add_column(plain(column), overflow="fold", width=width, justify="right" if numbers else "left")
     for row in rows:
         table.add_row(*("[dim]NULL[/]" if value is None else plain(value) for value in row))
