@@ -41,9 +41,7 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> target.
 
     def write(session: Session) -> target.Joined:
         job = jobs.find(session, str(job_id))
-        newest = jobs.find(session, job.target)
-        if newest.job_id != job_id:
-            raise JobError(f"job {newest.job_id} is the newest job for {job.target}: run sqlbatch load {newest.job_id}")
+        _check_newest(session, job, "load")
         if not target.has_snapshot(session, job_id):
             there = target.as_it_is(session, job_id, job.target)
             if there is None:
@@ -62,6 +60,13 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> target.
     return database.write(write)
 
 
+def _check_newest(session: Session, job: JobRow, command: str) -> None:
+    """Raise JobError where a newer job has the target, which only the newest may write."""
+    newest = jobs.find(session, job.target).job_id
+    if newest != job.job_id:
+        raise JobError(f"job {newest} is the newest job for {job.target}: run sqlbatch {command} {newest}")
+
+
 def import_files(
     database: Database, job_id: int, files: Sequence[Path], *, replacing: bool = False, as_whole: bool = False
 ) -> tuple[Imported, target.Joined]:
@@ -74,9 +79,7 @@ def import_files(
 
     def write(session: Session) -> Imported:
         job = jobs.find(session, str(job_id))
-        newest = jobs.find(session, job.target)
-        if newest.job_id != job_id:
-            raise JobError(f"job {newest.job_id} is the newest job for {job.target}: run sqlbatch load {newest.job_id}")
+        _check_newest(session, job, "load")
         imported = read_files(session, job_id, job.created_at, files, check_of, as_whole=as_whole)
         if as_whole:
             # What the files lack is sent again: a job that had ended without it is open again.
@@ -107,9 +110,7 @@ def judge_again(
 
     def write(session: Session) -> JudgedAgain:
         job = jobs.find(session, str(job_id))
-        newest = jobs.find(session, job.target)
-        if newest.job_id != job_id:
-            raise JobError(f"job {newest.job_id} is the newest job for {job.target}: run sqlbatch load {newest.job_id}")
+        _check_newest(session, job, "load")
         return judge_stored(session, job_id, lambda endpoint, returns: reading_of(endpoint, returns, how))
 
     judged = database.write(write)
@@ -128,11 +129,7 @@ def retry(database: Database, job_id: int, code: str | None = None) -> int:
         job = jobs.find(session, str(job_id))
         if job.status in {"cancelled", "superseded"}:
             raise JobError(f"job {job_id} is {job.status}: run its enrich again, which sends only what is not answered")
-        newest = jobs.find(session, job.target)
-        if newest.job_id != job_id:
-            raise JobError(
-                f"job {newest.job_id} is the newest job for {job.target}: run sqlbatch retry {newest.job_id}"
-            )
+        _check_newest(session, job, "retry")
         asked = session.run("cancel.ask_again", {"job_id": job_id, "now": clock.now(), "code": code})
         if not asked:
             known = ", ".join(f"{name} ({count:,})" for name, count, _ in jobs.failures(session, job_id))
