@@ -110,7 +110,7 @@ QUERIES = [
     case("behind Unicode", "SELECT 'größe' AS a, nope FROM movies", says='"nope" not found', pointer="nope"),
     case("a value that casts not", "SELECT title::INT AS a FROM movies", says="Could not convert string '…' to INT32"),
     case(
-        "the same name twice", "SELECT title, overview AS Title FROM movies", says="two columns named title: give one"
+        "the same name twice", "SELECT title, overview AS Title FROM movies", says="two columns named title: rename one"
     ),
     case(
         "the row number's name", "SELECT 1 AS sqlbatch_row", says="sqlbatch_row has the name of sqlbatch's row number"
@@ -145,7 +145,7 @@ OPTIONS = [
     case("--prompt and --input", MOVIES, "--prompt", "{{ title }}", "--input", "title", says="give one of them"),
     case("--instructions empty", MOVIES, "--instructions", " \n", says="--instructions is empty"),
     case(
-        "messages that are none", "SELECT 'hello' AS messages", says=("row 1: messages is not a JSON array", "mend it")
+        "messages that are none", "SELECT 'hello' AS messages", says=("row 1: messages is not a JSON array", "fix it")
     ),
     case("messages that are empty", "SELECT unnest(['[{}]', '[]', '{']) AS messages", says=("row 2:", "(2 such rows)")),
     case("--returns of no type", MOVIES, "--returns", "genre FOO", says="DuckDB has no type FOO"),

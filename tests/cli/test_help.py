@@ -6,13 +6,17 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
 
+from sqlbatch.api import AskOptions
 from sqlbatch.cli.app import ORDER
 from sqlbatch.cli.help import reference
+from sqlbatch.cli.options import Asking
+from sqlbatch.query.enrichment import FILE_OPTIONS
 from tests.conftest import ROOT
 from tests.query.support import begin, database
 
@@ -124,3 +128,13 @@ def test_a_command_starts_without_what_it_does_not_need(
     imported = set(ran.stderr.split())
     assert "sqlbatch.cli.app" in imported
     assert imported & unneeded == set()
+
+
+def test_the_command_line_python_and_files_have_the_same_options() -> None:
+    asking = {each.name for each in fields(Asking)}
+    spelled = {"param": "params", "lean": "policy", "fuse": "policy"}
+    # A query, connections and settings of DuckDB are Python's own; max_attempts and replace are of enrich alone.
+    for_python = {spelled.get(name, name) for name in asking} - {"query", "attach", "threads", "memory_limit"}
+    assert set(AskOptions.__annotations__) == for_python - {"max_attempts", "replace"}
+    runs = {"query", "db", "base_url", "threads", "memory_limit", "fresh", "replace", "lean", "fuse"}
+    assert set(FILE_OPTIONS) == (asking - runs) | {"policy"}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _DEEP = 3  # levels of recursion after which values are made as small as they may be
 _ITEMS = 3  # items of a list where the schema leaves it open
 _LONGEST = 100_000  # items or characters of a value; a schema that asks for more is refused or not kept
-_NOTHING = object()  # the text says nothing about this, where null may be answered
+_NOTHING: Any = object()  # the text says nothing about this, where null may be answered
 _LIMITS = {
     "minimum": operator.ge,
     "exclusiveMinimum": operator.gt,
@@ -154,7 +154,7 @@ class Maker:
 
 def _leaf(schema: dict[str, Any], kind: Any, text: Text, asked: Name, optional: bool) -> list[Any]:
     """Return values of a schema without others inside, the best first."""
-    nothing = [_NOTHING] if optional else []
+    nothing: list[Any] = [_NOTHING] if optional else []
     if "enum" in schema:
         return _ranked(schema, text) or nothing or [_unmatched(schema, text)]
     if kind == "null":

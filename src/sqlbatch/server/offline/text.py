@@ -134,7 +134,11 @@ class Text:
     @cached_property
     def topics(self) -> list[str]:
         """The strongest well-known topics; with fewer than two of them also the keywords."""
-        scores = {topic: len(stems & self.stems) for topic, stems in TOPICS.items() if topic not in SENTIMENTS}
+        scores = {
+            topic: len(stems & self.stems) + (stem(topic) in self.stems)  # a topic's own name counts twice
+            for topic, stems in TOPICS.items()
+            if topic not in SENTIMENTS
+        }
         ranked = sorted((topic for topic in scores if scores[topic]), key=lambda topic: -scores[topic])
         found = [topic for topic in ranked if scores[topic] > 1][:3] or ranked[:2]
         return found if len(found) > 1 else list(dict.fromkeys([*found, *self.keywords]))
