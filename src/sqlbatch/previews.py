@@ -88,7 +88,7 @@ def prepared(
             if provider.cache_options:
                 enrichment = without_cache_writes(session, enrichment)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
-            known = count_known(session, name, fresh=fresh, images=bool(compiled.sight.images), call=compiled.call)
+            known = count_known(session, name, fresh=fresh, images=bool(compiled.prompt_sql.images), call=compiled.call)
             spends = bool(known.to_send) and provider.paid
             price, notes = find_price(session, enrichment) if spends else (None, ())
             cost = estimate_cost(session, enrichment, to_send(compiled), price, free=not provider.paid)
@@ -104,7 +104,7 @@ def ask(database: Database, trial: PreparedPreview) -> Iterator[Event]:
         session.run("database.planner_lock")
         store_requests(session, trial.compiled)
         prices.refresh(session)
-        if trial.compiled.sight.images:
+        if trial.compiled.prompt_sql.images:
             unsent = pictures.unsent_requests(session, scratch_name(trial.scratch))
             trial.told[:] = [PreviewResult(each, "failed", code, why, False) for each, code, why in unsent]
         asked = {"fresh": trial.fresh, "cap": trial.compiled.call.cap}
@@ -135,7 +135,7 @@ def result(database: Database, trial: PreparedPreview) -> Preview:
     billed = [each for each in trial.told if each.kept]
     return Preview(
         rows,
-        trial.compiled.sight.columns,
+        trial.compiled.prompt_sql.columns,
         sum(not (each.code or "").startswith("image_un") or each.kept for each in trial.told),
         sum(each.tokens_in for each in billed),
         sum(each.tokens_cached for each in billed),

@@ -161,7 +161,7 @@ def preview(
     with compiling(engine.previewed(database, asking, asked, rows, sample)) as ready:
         must_ask = ready.cost.must_be_agreed and not yes
         with seen(always=must_ask):
-            display.show_trial(ready)
+            display.show_preview_quote(ready)
         if not ready.compiled.rows:
             display.info("the query has no rows: nothing to do")
             if as_json:

@@ -155,7 +155,7 @@ def load(
     files += as_file or []
     with database.session() as session:
         found = state.find(session, job)
-    handed, judged = None, None
+    imported, judged = None, None
     if again and files:
         raise InvalidOption("--judge-again reads stored answers: leave the files out")
     if structured is not None and not again:
@@ -163,7 +163,7 @@ def load(
     if again:
         judged, joined = job_actions.judge_again(database, found.job_id, structured, replacing=replace)
     elif files:
-        handed, joined = job_actions.import_files(
+        imported, joined = job_actions.import_files(
             database, found.job_id, files, replacing=replace, as_whole=bool(as_file)
         )
     else:
@@ -171,11 +171,11 @@ def load(
     after = database.read(lambda session: state.find(session, str(found.job_id)))
     next_step = GOING_ON if after.status == "cancelled" else display.next_step(after, at(database))
     if as_json:
-        more = {"files": asdict(handed)} if handed else {"judged_again": asdict(judged)} if judged else {}
+        more = {"files": asdict(imported)} if imported else {"judged_again": asdict(judged)} if judged else {}
         display.print_json(asdict(joined) | more | {"next": next_step})
         return display.Exit.DONE
-    if handed is not None:
-        display.show_handed(handed)
+    if imported is not None:
+        display.show_imported(imported)
     if judged is not None:
         display.info(f"{judged.results:,} stored answers checked again: {judged.answered:,} are usable now")
     display.show_joined(joined)

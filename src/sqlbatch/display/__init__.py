@@ -25,30 +25,30 @@ if TYPE_CHECKING:
         job_json,
         prunable,
         show_failures,
-        show_handed,
+        show_imported,
         show_job,
         show_jobs,
         show_joined,
         top_reason,
     )
     from sqlbatch.display.progress import follow, message
-    from sqlbatch.display.quote import cost, print_quote, show_preview, show_quote, show_trial, spent, tell_preview
+    from sqlbatch.display.quote import cost, print_quote, show_preview, show_quote, show_preview_quote, spent, tell_preview
     from sqlbatch.display.status import batch_in_words, next_step, sends, status_in_words
     from sqlbatch.display.tables import show_rows, show_sample, show_table
 
 __all__ = [
     "Exit", "always_print", "as_json", "batch_in_words", "confirm", "cost", "counted", "error", "follow", "info",
     "job_json", "message", "next_step", "out", "plain", "print_json", "print_quote", "prunable", "sends",
-    "show_failures", "show_handed", "show_job", "show_jobs", "show_joined", "show_preview", "show_quote", "show_rows",
-    "show_sample", "show_table", "show_trial", "sized", "spent", "status_in_words", "tell_preview", "top_reason",
+    "show_failures", "show_imported", "show_job", "show_jobs", "show_joined", "show_preview", "show_quote", "show_rows",
+    "show_sample", "show_table", "show_preview_quote", "sized", "spent", "status_in_words", "tell_preview", "top_reason",
     "voice", "working",
 ]  # fmt: skip
 
 _WHERE = {
     "console": "Exit always_print as_json confirm counted error info out plain print_json sized voice working",
-    "job": "job_json prunable show_failures show_handed show_job show_jobs show_joined top_reason",
+    "job": "job_json prunable show_failures show_imported show_job show_jobs show_joined top_reason",
     "progress": "follow message",
-    "quote": "cost print_quote show_preview show_quote show_trial spent tell_preview",
+    "quote": "cost print_quote show_preview show_quote show_preview_quote spent tell_preview",
     "status": "batch_in_words next_step sends status_in_words",
     "tables": "show_rows show_sample show_table",
 }

@@ -46,20 +46,20 @@ def show_joined(joined: Joined) -> None:
     info(f"{joined.target}: {counted(joined.rows, 'row')}, {', '.join(parts)}")
 
 
-def show_handed(handed: Imported) -> None:
+def show_imported(imported: Imported) -> None:
     """Print what result files brought."""
-    parts = [f"{handed.answered:,} answered"]
-    parts += [f"{handed.failed:,} failed"] if handed.failed else []
-    parts += [f"{handed.retryable:,} to try again"] if handed.retryable else []
-    parts += [f"{handed.known:,} known before"] if handed.known else []
-    info(f"{counted(handed.lines, 'line')}: {', '.join(parts)}")
-    if handed.elsewhere:
+    parts = [f"{imported.answered:,} answered"]
+    parts += [f"{imported.failed:,} failed"] if imported.failed else []
+    parts += [f"{imported.retryable:,} to try again"] if imported.retryable else []
+    parts += [f"{imported.known:,} known before"] if imported.known else []
+    info(f"{counted(imported.lines, 'line')}: {', '.join(parts)}")
+    if imported.elsewhere:
         info(
-            f"{counted(handed.elsewhere, 'line')} of other jobs left alone: "
-            f"sqlbatch load {handed.other_job} with the same files loads them"
+            f"{counted(imported.elsewhere, 'line')} of other jobs left alone: "
+            f"sqlbatch load {imported.other_job} with the same files loads them"
         )
-    if handed.foreign:
-        info(f"{counted(handed.foreign, 'line')} without a request in this database: kept in sqlbatch.quarantine")
+    if imported.foreign:
+        info(f"{counted(imported.foreign, 'line')} without a request in this database: kept in sqlbatch.quarantine")
 
 
 def prunable(what: Prunable) -> str:

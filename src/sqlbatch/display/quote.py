@@ -208,7 +208,7 @@ def _likely(stage: Stage) -> str:
 _SEEN, _ALONG = 400, 60
 
 
-def show_trial(trial: PreparedPreview) -> None:
+def show_preview_quote(trial: PreparedPreview) -> None:
     """Print on stderr what a preview would send, and where."""
     known, provider = trial.known, trial.provider
     offline = OFFLINE if provider.name == "local" else ""
@@ -216,7 +216,7 @@ def show_trial(trial: PreparedPreview) -> None:
     facts["rows"] = f"{trial.compiled.rows:,}" + "".join(
         f"; {count:,} skipped: {reason}" for reason, count in trial.compiled.skipped_why
     )
-    facts["sent to model"] = ", ".join(trial.compiled.sight.columns)
+    facts["sent to model"] = ", ".join(trial.compiled.prompt_sql.columns)
     parts = [f"{trial.compiled.distinct:,} distinct"]
     parts += [f"{known.answered:,} answered before"] if known.answered else []
     parts += [f"{known.failed:,} failed before, not sent (--fresh sends them)"] if known.failed else []

@@ -35,7 +35,7 @@ from sqlbatch.leases import is_gone, new_owner
 from sqlbatch.paths import scratch_folder, state_dir
 from sqlbatch.query.compile import REF, check_names
 from sqlbatch.query.endpoints import read_returns
-from sqlbatch.query.prompt import see
+from sqlbatch.query.prompt import build_prompt
 from sqlbatch.query.rows import KeptRows
 from sqlbatch.query.target import parse_target
 from sqlbatch.trace import masked
@@ -170,7 +170,7 @@ def sent_columns(rows: EngineRows, enrichment: Enrichment) -> tuple[str, ...]:
     if REF in {name.casefold() for name in names}:
         raise InvalidQuery(f"the query has a column {REF}, which sqlbatch adds: give it another name with AS")
     check_names(rows.columns, read_returns(enrichment.endpoint, enrichment.returns))
-    sent = see(enrichment, rows.columns).columns
+    sent = build_prompt(enrichment, rows.columns).columns
     kinds = {column.name: column.type for column in rows.columns}
     for name in sent:
         if not kinds[name]:

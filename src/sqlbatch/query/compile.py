@@ -14,7 +14,7 @@ from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
 from sqlbatch.query import pictures
 from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
-from sqlbatch.query.prompt import PromptSql, see
+from sqlbatch.query.prompt import PromptSql, build_prompt
 from sqlbatch.query.request import call_of
 from sqlbatch.query.select import bind, invalid_query, one_select
 
@@ -41,7 +41,7 @@ class Compiled:
     """A compiled enrichment, its tables in the attached database `scratch`: rows, asks and requests."""
 
     call: Call
-    sight: PromptSql
+    prompt_sql: PromptSql
     columns: tuple[QueryColumn, ...]
     scratch: str
     rows: int
@@ -94,7 +94,7 @@ def compile_query(
     columns = bind(session, select)
     check_names(columns, returns)
     call = call_of(enrichment, returns)
-    sight = see(enrichment, [column for column in columns if column.name != REF])
+    prompt_sql = build_prompt(enrichment, [column for column in columns if column.name != REF])
     limit = "" if enrichment.limit is None else f"LIMIT {enrichment.limit}"
     with session.keeping_row_order(keep=True):
         try:
@@ -106,17 +106,17 @@ def compile_query(
             if isinstance(error.__cause__, duckdb.Error) and not is_full_disk(error.__cause__):
                 raise invalid_query(error.__cause__, select) from error
             raise
-    if sight.images:
-        pictures.look(session, scratch, sight.images, Path(enrichment.folder or "."), line_limit)
-    asking = {"scratch": scratch, **_places(sight, scratch)}
+    if prompt_sql.images:
+        pictures.look(session, scratch, prompt_sql.images, Path(enrichment.folder or "."), line_limit)
+    asking = {"scratch": scratch, **_places(prompt_sql, scratch)}
     constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.sent_head, call.sent_tail))
     with session.keeping_row_order(keep=False):
-        if sight.invalid:
-            _refuse_invalid(session, sight, scratch)
+        if prompt_sql.invalid:
+            _refuse_invalid(session, prompt_sql, scratch)
         session.run("compile.asks", {"call_id": call.call_id, "constant": constant}, **asking)
         uncounted = bytes_of_no_account(call, constant)
         counting = {"uncounted": uncounted, "bytes_per_token": BYTES_PER_TOKEN}
-        session.run("compile.requests", counting, scratch=scratch, **_counting(sight, enrichment.image_detail))
+        session.run("compile.requests", counting, scratch=scratch, **_counting(prompt_sql, enrichment.image_detail))
     too_long = session.run("compile.too_long", {"limit": line_limit}, scratch=scratch)
     if too_long:
         row, size = too_long[0]
@@ -126,13 +126,13 @@ def compile_query(
         )
     rows, skipped, distinct = session.run("compile.counts", scratch=scratch)[0]
     why = tuple((reason, count) for reason, count in session.run("compile.skipped_why", scratch=scratch))
-    return Compiled(call, sight, columns, scratch, rows, skipped, why, distinct)
+    return Compiled(call, prompt_sql, columns, scratch, rows, skipped, why, distinct)
 
 
-def _places(sight: PromptSql, scratch: str) -> dict[str, str]:
+def _places(prompt_sql: PromptSql, scratch: str) -> dict[str, str]:
     """Return the SQL of what a row asks, over its own columns, and its pictures' where it has some."""
-    seen = {"input": sight.input, "skipped": sight.skipped}
-    if not sight.images:
+    seen = {"input": prompt_sql.input, "skipped": prompt_sql.skipped}
+    if not prompt_sql.images:
         return seen | {
             "rows": f"{scratch}.main.rows",
             "extra": "0",
@@ -148,9 +148,9 @@ def _places(sight: PromptSql, scratch: str) -> dict[str, str]:
     return seen | {"rows": pictures.seen_rows(scratch), "extra": extra, "more": more, "look": look, "images": images}
 
 
-def _counting(sight: PromptSql, detail: str | None) -> dict[str, str]:
+def _counting(prompt_sql: PromptSql, detail: str | None) -> dict[str, str]:
     """Return the SQL of the bytes of a request that are no tokens, and of the tokens of its pictures."""
-    if not sight.images:
+    if not prompt_sql.images:
         return {"extra": "0", "picture_tokens": "0"}
     each = pictures.TOKENS_OF_LOW if detail == "low" else pictures.TOKENS
     return {"extra": "any_value(extra)", "picture_tokens": f"any_value(pictures) * {each}"}
@@ -165,7 +165,7 @@ def store(session: Session, compiled: Compiled, job_id: int) -> None:
     places = {"scratch": compiled.scratch, "job": str(job_id)}
     session.run("compile.store_rows", **places)
     session.run("compile.store_asks", {"call_id": compiled.call.call_id}, **places)
-    if compiled.sight.images:
+    if compiled.prompt_sql.images:
         pictures.settle(session, compiled.scratch, job_id)
 
 
@@ -191,14 +191,14 @@ def store_requests(session: Session, compiled: Compiled) -> None:
             "returns": call.returns,
         },
     )
-    places = {"scratch": compiled.scratch, **_places(compiled.sight, compiled.scratch)}
+    places = {"scratch": compiled.scratch, **_places(compiled.prompt_sql, compiled.scratch)}
     session.run("compile.store_requests", {"call_id": call.call_id, "extra": call.extra}, **places)
-    if compiled.sight.images:
+    if compiled.prompt_sql.images:
         pictures.store(session, compiled.scratch)
 
 
-def _refuse_invalid(session: Session, sight: PromptSql, scratch: str) -> None:
-    found = session.run("compile.invalid", scratch=scratch, invalid=sight.invalid or "NULL")
+def _refuse_invalid(session: Session, prompt_sql: PromptSql, scratch: str) -> None:
+    found = session.run("compile.invalid", scratch=scratch, invalid=prompt_sql.invalid or "NULL")
     if found:
         row, reason, count = found[0]
         more = f" ({count:,} such rows)" if count > 1 else ""

@@ -65,7 +65,7 @@ def find_column(name: str, columns: Sequence[QueryColumn], where: str) -> QueryC
     raise InvalidPrompt(f"{where}: the query has no column {name}; {hint}")
 
 
-def see(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> PromptSql:
+def build_prompt(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> PromptSql:
     """Return what the model sees: the template, a prompt or messages column, or the input columns, in this order.
 
     Raises InvalidPrompt where nothing says so, or where a name in it is no column of the query.

@@ -118,16 +118,16 @@ def make_quote(
 
     `batches` is left 0 for the layer that packs. Raises InvalidTarget where the target may not be replaced.
     """
-    images = bool(compiled.sight.images)
+    images = bool(compiled.prompt_sql.images)
     known = count_known(session, compiled.scratch, fresh=fresh, images=images, call=compiled.call)
     existing = look_up(session, target)
     notes = check_existing(session, existing, enrichment, compiled.rows, target, replace=replace)
     if existing and not notes and known.to_send == compiled.distinct and compiled.distinct and not fresh:
         notes = _what_changed(session, existing, enrichment)
-    seen = {name.casefold() for name in compiled.sight.columns}
+    seen = {name.casefold() for name in compiled.prompt_sql.columns}
     unsent: tuple[tuple[str, int], ...] = ()
     shown = size = 0
-    if compiled.sight.images:
+    if compiled.prompt_sql.images:
         unsent = pictures.unsent(session, compiled.scratch)
         shown, size = pictures.quoted(session, compiled.scratch)
     return Quote(
@@ -145,7 +145,7 @@ def make_quote(
         batches=0,
         bytes=known.bytes,
         tokens=known.tokens,
-        sees=compiled.sight.columns,
+        sees=compiled.prompt_sql.columns,
         rides_along=tuple(column.name for column in compiled.columns if column.name.casefold() not in seen),
         skipped_why=compiled.skipped_why,
         notes=notes,
