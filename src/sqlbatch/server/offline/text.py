@@ -19,6 +19,9 @@ _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _SENTENCE = re.compile(
     r".+?(?<!\b[A-Za-z])(?<!\b[DSMJ]r)(?<!\bMrs)(?<!\bMs)[.!?…]+[\"'\u201d\u2019)\]]*(?=\s|$)", re.DOTALL
 )
+_NAME = re.compile(r"[A-Z\u00c0-\u00de][\w'\u2019-]+(?:\s+[A-Z\u00c0-\u00de][\w'\u2019-]+)*")
+# What stands before a name inside a sentence.
+_INSIDE = re.compile(r"[^.!?\u2026]?[^\w.!?\u2026]|[^.!?\u2026]\W")
 _NUMBER = re.compile(r"(?<![\w.,])(?<![\w-]-)-?(?:\d{1,3}(?:,\d{3})+|\d{1,30})(?:\.\d{1,30})?(?!\w|[.,]\d)")
 _FIELD = re.compile(r"^[ \t]*([A-Za-z][\w -]{0,30}):[ \t]+(\S.*)$", re.MULTILINE)
 _DATE = re.compile(r"\b\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])\b")
@@ -127,9 +130,13 @@ class Text:
 
     @cached_property
     def keywords(self) -> list[str]:
-        """Words that carry a topic, the most frequent first."""
+        """Words that carry a topic, the most frequent first, names after other words."""
+        found_names = (
+            (match[0], self.main[max(0, match.start() - 2) : match.start()]) for match in _NAME.finditer(self.main)
+        )
+        names = {word for name, before in found_names if _INSIDE.fullmatch(before) for word in name.lower().split()}
         found = [word for word in self.counts if len(word) > 2 and word not in STOPWORDS]
-        return sorted(found, key=lambda word: -self.counts[word])[:20]
+        return sorted(found, key=lambda word: -self.counts[word] + 0.5 * (word in names))[:20]
 
     @cached_property
     def topics(self) -> list[str]:
