@@ -32,16 +32,56 @@ if TYPE_CHECKING:
         top_reason,
     )
     from sqlbatch.display.progress import follow, message
-    from sqlbatch.display.quote import cost, print_quote, show_preview, show_quote, show_preview_quote, spent, tell_preview
+    from sqlbatch.display.quote import (
+        cost,
+        print_quote,
+        show_preview,
+        show_preview_quote,
+        show_quote,
+        spent,
+        tell_preview,
+    )
     from sqlbatch.display.status import batch_in_words, next_step, sends, status_in_words
     from sqlbatch.display.tables import show_rows, show_sample, show_table
 
 __all__ = [
-    "Exit", "always_print", "as_json", "batch_in_words", "confirm", "cost", "counted", "error", "follow", "info",
-    "job_json", "message", "next_step", "out", "plain", "print_json", "print_quote", "prunable", "sends",
-    "show_failures", "show_imported", "show_job", "show_jobs", "show_joined", "show_preview", "show_quote", "show_rows",
-    "show_sample", "show_table", "show_preview_quote", "sized", "spent", "status_in_words", "tell_preview", "top_reason",
-    "voice", "working",
+    "Exit",
+    "always_print",
+    "as_json",
+    "batch_in_words",
+    "confirm",
+    "cost",
+    "counted",
+    "error",
+    "follow",
+    "info",
+    "job_json",
+    "message",
+    "next_step",
+    "out",
+    "plain",
+    "print_json",
+    "print_quote",
+    "prunable",
+    "sends",
+    "show_failures",
+    "show_imported",
+    "show_job",
+    "show_jobs",
+    "show_joined",
+    "show_preview",
+    "show_preview_quote",
+    "show_quote",
+    "show_rows",
+    "show_sample",
+    "show_table",
+    "sized",
+    "spent",
+    "status_in_words",
+    "tell_preview",
+    "top_reason",
+    "voice",
+    "working",
 ]  # fmt: skip
 
 _WHERE = {
