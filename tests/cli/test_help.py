@@ -133,8 +133,21 @@ def test_a_command_starts_without_what_it_does_not_need(
 def test_the_command_line_python_and_files_have_the_same_options() -> None:
     asking = {each.name for each in fields(Asking)}
     spelled = {"param": "params", "lean": "policy", "fuse": "policy"}
-    # A query, connections and settings of DuckDB are Python's own; max_attempts and replace are of enrich alone.
-    for_python = {spelled.get(name, name) for name in asking} - {"query", "attach", "threads", "memory_limit"}
+    # Python names the query and its connection, and Spark, in its own way; two are of enrich alone.
+    own = {"query", "attach", "threads", "memory_limit", "engine", "shared"}
+    for_python = {spelled.get(name, name) for name in asking} - own
     assert set(AskOptions.__annotations__) == for_python - {"max_attempts", "replace"}
-    runs = {"query", "db", "base_url", "threads", "memory_limit", "fresh", "replace", "lean", "fuse"}
+    runs = {
+        "query",
+        "db",
+        "base_url",
+        "threads",
+        "memory_limit",
+        "fresh",
+        "replace",
+        "lean",
+        "fuse",
+        "engine",
+        "shared",
+    }
     assert set(FILE_OPTIONS) == (asking - runs) | {"policy"}
