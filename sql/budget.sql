@@ -1,14 +1,15 @@
 -- What a job may spend, and has.
 
--- of_job: the the most a job may cost, in dollars, and how its quote estimated tokens: none where nobody said what it may cost
-SELECT max_cost, coalesce((quote->>'$.cost.estimate.slope')::DOUBLE, 1), coalesce((quote->>'$.cost.estimate.intercept')::DOUBLE, 0),
+-- of_job: the dollars that a job may cost at most (NULL: nobody said), the budget of a month under which it was quoted, and
+-- how its quote estimated tokens
+SELECT max_cost, (quote->>'$.month_budget')::DOUBLE, coalesce((quote->>'$.cost.estimate.slope')::DOUBLE, 1), coalesce((quote->>'$.cost.estimate.intercept')::DOUBLE, 0),
   coalesce((quote->>'$.cost.estimate.margin')::DOUBLE, 2), (quote->>'$.cost.cap')::BIGINT
-FROM sqlbatch.jobs WHERE job_id = $job_id AND max_cost IS NOT NULL;
+FROM sqlbatch.jobs WHERE job_id = $job_id;
 
 -- weighed: the tokens of input that a batch has at most, the dollars of all of it, and of one token of output of each request
 WITH sized AS (
   SELECT ceil($margin::DOUBLE * greatest(1, $intercept::DOUBLE + $slope::DOUBLE * r.tokens)) AS most
-  FROM sqlbatch.batch_requests m JOIN sqlbatch.requests r ON r.custom_id = m.custom_id
+  FROM sqlbatch.batch_requests m JOIN sqlbatch.requests r ON r.seq = m.seq AND r.custom_id = m.custom_id
   WHERE m.batch_id = $batch_id::UUID
 ), stepped AS (
   SELECT most, greatest(1, len(list_filter($above::BIGINT[], lambda x: x < most))) AS step FROM sized
@@ -35,19 +36,20 @@ LEFT JOIN (
   SELECT batch_id, count(*) AS lost FROM sqlbatch.results
   WHERE tokens_in IS NULL AND code IN ('results_expired', 'unreadable_results', 'unreadable_line', 'missing') GROUP BY batch_id
 ) l ON l.batch_id = b.batch_id
-WHERE b.job_id = $job_id AND b.batch_id <> $batch_id::UUID AND b.state NOT IN ('planned', 'abandoned');
+WHERE b.job_id = $job_id AND b.batch_id IS DISTINCT FROM $batch_id::UUID AND b.state NOT IN ('planned', 'abandoned');
 
 -- rest_of_stage: the other batches of a query with AI functions that would be sent now, before the first of them is
 SELECT b.batch_id::VARCHAR FROM sqlbatch.batches b
 WHERE b.job_id = $job_id AND b.state = 'planned' AND b.batch_id <> $batch_id::UUID
   AND EXISTS (FROM sqlbatch.ai_plans p WHERE p.job_id = $job_id)
-  AND NOT EXISTS (FROM sqlbatch.batches o WHERE o.job_id = $job_id AND o.state IN ('uploading', 'creating', 'open', 'ended', 'fenced'))
+  AND NOT EXISTS (FROM sqlbatch.batches o WHERE o.job_id = $job_id AND o.state IN ('uploading', 'creating', 'asking', 'open', 'ended', 'fenced'))
 ORDER BY b.batch_id;
 
--- block: a job waits for its user, unless a batch of its is under way, which gives back what it does not need
-UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = 'budget', paused_until = TIMESTAMP '9999-12-31'
+-- block: a job waits for its user, or until a moment, unless a batch of its is under way, which gives back what it does not need
+UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = 'budget',
+  paused_until = coalesce($until::TIMESTAMP, TIMESTAMP '9999-12-31')
 WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE AND NOT EXISTS (
-  FROM sqlbatch.batches b WHERE b.job_id = $job_id AND b.state IN ('uploading', 'creating', 'open', 'ended', 'fenced'))
+  FROM sqlbatch.batches b WHERE b.job_id = $job_id AND b.state IN ('uploading', 'creating', 'asking', 'open', 'ended', 'fenced'))
 RETURNING job_id;
 
 -- allow: the the most a job may cost, in dollars, from now on

@@ -46,7 +46,7 @@ WITH candidates AS (
   QUALIFY row_number() OVER (PARTITION BY above ORDER BY place DESC) = 1
 )
 SELECT above, "input" * factor, cached * factor, cache_write * factor, "output" * factor,
-  place, shutdown, successor, origin, source, valid_from
+  place, shutdown, successor, origin, source, valid_from, same
 FROM held ORDER BY above;
 
 -- differ: whether what is known differs from what the database has of it
@@ -83,3 +83,18 @@ SELECT day, job_id, batch_id, source, outcome, base_url, model, batch_factor, ti
 FROM sqlbatch.billed r
 WHERE {which}
 GROUP BY ALL;
+
+-- month: dollars billed since the first day of a month, a result that was paid for and lost costing its part of what its batch
+-- had reserved; dollars that batches under way may cost, but for one; and how many results have no price
+SELECT coalesce(c.dollars, 0) + coalesce(l.dollars, 0), coalesce(b.dollars, 0), coalesce(c.unpriced, 0)::BIGINT
+FROM (
+  SELECT sum(dollars) AS dollars, sum(results) FILTER (dollars IS NULL) AS unpriced FROM sqlbatch.costs WHERE day >= $first::DATE
+) c, (
+  SELECT sum(reserved) AS dollars FROM sqlbatch.batches
+  WHERE state NOT IN ('planned', 'loaded', 'abandoned') AND batch_id IS DISTINCT FROM $batch_id::UUID
+) b, (
+  SELECT sum(s.reserved / s.requests) AS dollars
+  FROM sqlbatch.results r JOIN sqlbatch.batches s ON s.batch_id = r.batch_id
+  WHERE r.received_at >= $first::TIMESTAMP AND r.tokens_in IS NULL AND s.requests > 0
+    AND r.code IN ('results_expired', 'unreadable_results', 'unreadable_line', 'missing')
+) l;

@@ -54,10 +54,11 @@ WITH batches AS (
 ), fitted AS (
   SELECT same, count(*) AS known, sum(billed) / sum(estimated) AS ratio,
     regr_slope(billed, estimated) AS slope, regr_intercept(billed, estimated) AS intercept,
-    avg(tokens_out) AS output
+    avg(tokens_out) AS output, avg(estimated) AS estimated,
+    CASE WHEN regr_r2(tokens_out, estimated) > 0.5 THEN regr_slope(tokens_out, estimated) ELSE 0 END AS output_slope
   FROM billed GROUP BY same
 )
-SELECT f.same, f.known, f.ratio, f.slope, f.intercept, f.output,
+SELECT f.same, f.known, f.ratio, f.slope, f.intercept, f.output, f.estimated, f.output_slope,
   (SELECT max(b.billed / (f.ratio * b.estimated)) FROM billed b WHERE b.same = f.same) AS worst
 FROM fitted f ORDER BY f.same DESC;
 

@@ -103,6 +103,7 @@ CREATE TABLE wanted (
 );
 
 -- One row an attempt to send requests as one file. state:
+--   asking     a run asks its requests now, through the ordinary endpoint  <- `wait --finish-now`; then loaded, or abandoned
 --   planned    its manifest is written                                  <- pack
 --   uploading  somebody writes and uploads its file, under a lease      <- claimed
 --   creating   the input file's id is known, the create may be sent     <- committed before the POST

@@ -39,6 +39,27 @@ QUALIFY (least(l.most, $most::BIGINT) IS NULL
     WHERE m.base_url = $base_url AND m.creating_at > $now::TIMESTAMP - INTERVAL 1 HOUR))
 ORDER BY b.planned_at, b.batch_id;
 
+-- limit: the most tokens of a batch's model that may wait at the provider, told by it or configured ($most); NULL: not known
+SELECT least($most::BIGINT, (
+  SELECT arg_max(most, ended_at)
+  FROM (
+    SELECT ended_at, TRY_CAST(replace(regexp_extract(error, 'Limit: ([0-9,]+)', 1), ',', '') AS BIGINT) AS most
+    FROM sqlbatch.batches
+    WHERE base_url = b.base_url AND model = b.model AND error_code = 'token_limit_exceeded'
+      AND ended_at > $now::TIMESTAMP - INTERVAL 1 DAY
+  )
+  WHERE most > 0))
+FROM sqlbatch.batches b WHERE b.batch_id = $batch_id::UUID;
+
+-- room: one row where a batch fits beside what waits at the provider or is on its way there, or nothing does
+SELECT 1
+FROM sqlbatch.batches b, LATERAL (
+  SELECT sum(e.tokens) AS tokens FROM sqlbatch.batches e
+  WHERE e.base_url = b.base_url AND e.model = b.model AND e.batch_id <> b.batch_id
+    AND (e.state IN ('creating', 'open', 'fenced') OR (e.state = 'uploading' AND e.lease_until > $now::TIMESTAMP))
+) e
+WHERE b.batch_id = $batch_id::UUID AND (e.tokens IS NULL OR e.tokens + b.tokens <= $limit::BIGINT);
+
 -- claim: take a batch under a lease, at the cost of the job; no row where somebody else has it, or a refusal blocks the job
 UPDATE sqlbatch.batches SET state = 'uploading', lease_owner = $owner, lease_until = $until::TIMESTAMP, job_id = $job_id,
   reserved = $reserved::DOUBLE,

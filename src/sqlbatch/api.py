@@ -110,7 +110,7 @@ def enrich(
                 "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
             )
         if ask.quote.to_send:
-            check_cost(ask.quote, max_cost, yes=yes)
+            check_cost(ask.quote, ask.over(), yes=yes or max_cost is not None)
             reach.check_provider(database, asked.provider)
         job = Job(database, run.start(database, ask))
     if not asked.provider.embedded:
@@ -136,16 +136,19 @@ def preview(
     *,
     rows: int | None = None,
     sample: int | None = None,
+    tier: str | None = None,
     yes: bool = False,
     **given: Unpack[AskOptions],
 ) -> Preview:
     """Ask for a few rows now, through the ordinary endpoint at its full price, and return them beside their answers.
 
     `rows` is how many of the query's first rows (5), `sample` how many at random instead. The answers are kept: neither
-    another preview nor `enrich` pays for them again. `into` changes nothing here, so that the same arguments go for all
+    another preview nor `enrich` pays for them again. `tier="flex"` asks at the flex price, where the model has one; it
+    costs what a batch does, and may take minutes. `into` changes nothing here, so that the same arguments go for all
     three. Arguments and errors else as for `enrich`.
     """
     database, asked = read_ask(query, given)
+    asked = options.at_tier(asked, tier)
     refuse_memory(database, asked)
     fresh = bool(given.get("fresh"))
     run.recover_interrupted(database)
@@ -154,7 +157,7 @@ def preview(
             database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh
         ) as planned:
             if planned is not None:
-                check_cost(planned.quote, None, yes=yes)
+                check_cost(planned.quote, planned.over(), yes=yes)
                 for _ in plan_previews.ask(database, planned):
                     pass
                 return plan_previews.result(database, planned)
@@ -162,6 +165,9 @@ def preview(
         database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, handed_over=_rows(query)
     ) as ready:
         if ready.known.to_send:
+            over = ready.over()
+            if over is not None:
+                raise InvalidSettings(over)
             if ready.cost.must_be_agreed and not yes:
                 raise InvalidSettings(
                     f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent to "
@@ -172,13 +178,12 @@ def preview(
         return previews.result(database, ready)
 
 
-def check_cost(quote: quotes.Quote, max_cost: float | None, *, yes: bool) -> None:
-    """Raise InvalidSettings where something may cost more than was agreed to."""
+def check_cost(quote: quotes.Quote, over: str | None, *, yes: bool) -> None:
+    """Raise InvalidSettings where something may cost more than was agreed to; `over` says why a budget forbids it."""
     cost = quote.cost
-    over = quote.over(max_cost) if max_cost is not None else None
     if over is not None:
         raise InvalidSettings(over)
-    if cost.must_be_agreed and not yes and max_cost is None:
+    if cost.must_be_agreed and not yes:
         raise InvalidSettings(
             f"{quote.to_send:,} requests (about {quote.tokens:,} tokens of input) would be sent to {quote.provider}, "
             f"{cost.in_words()}: pass max_cost, in dollars, or yes=True to spend it"

@@ -92,6 +92,9 @@ TABLES: dict[str, dict[str, type]] = {
     "prices": {"input": float, "cached": float, "cache_write": float, "output": float, "batch_factor": float},
 }
 
+# Tables with settings of their own, `[budget]`.
+SECTIONS: dict[str, dict[str, type]] = {"budget": {"month": float}}
+
 
 @dataclass(frozen=True)
 class ConfigFile:
@@ -201,6 +204,8 @@ def _parsed(path: Path, changed: int, size: int, shared: bool) -> ConfigFile:  #
     for name, value in file.values.items():
         if name in TABLES:
             _check_table(file, name, value)
+        elif name in SECTIONS:
+            _check_section(file, name, value)
         elif name not in OPTIONS:
             raise InvalidSettings(f"{file.where((), name)}: unknown option {name}; {_hint(name)}")
         elif not OPTIONS[name].in_files:
@@ -219,7 +224,7 @@ def _parsed(path: Path, changed: int, size: int, shared: bool) -> ConfigFile:  #
 
 
 def _hint(name: str) -> str:
-    return did_you_mean(name, [*(each for each, option in OPTIONS.items() if option.in_files), *TABLES])
+    return did_you_mean(name, [*(each for each, option in OPTIONS.items() if option.in_files), *TABLES, *SECTIONS])
 
 
 def _check_table(file: ConfigFile, table: str, value: object) -> None:
@@ -233,6 +238,18 @@ def _check_table(file: ConfigFile, table: str, value: object) -> None:
                     f"{file.where((table, name), key)}: unknown key {key} in [{table}.{name}]; {hint}"
                 )
             _check_kind(file, (table, name), key, each, TABLES[table][key])
+
+
+def _check_section(file: ConfigFile, section: str, value: object) -> None:
+    if not isinstance(value, dict):
+        raise InvalidSettings(f"{file.where((), section)}: write {section} as a table, [{section}]")
+    for key, each in value.items():
+        if key not in SECTIONS[section]:
+            hint = did_you_mean(key, list(SECTIONS[section]))
+            raise InvalidSettings(f"{file.where((section,), key)}: unknown key {key} in [{section}]; {hint}")
+        _check_kind(file, (section,), key, each, SECTIONS[section][key])
+        if not 0 < each < float("inf"):
+            raise InvalidSettings(f"{file.where((section,), key)}: {key} {each:g}: it must be a number above 0")
 
 
 def _check_kind(file: ConfigFile, table: tuple[str, ...], key: str, value: object, kind: type) -> None:
@@ -307,6 +324,19 @@ def max_cost(given: float | None) -> float | None:
     if dollars is not None and not 0 < dollars < float("inf"):
         raise InvalidOption(f"{named('max_cost', given)} {dollars:g}: it must be a number of dollars above 0")
     return float(dollars) if dollars is not None else None
+
+
+def month_budget() -> Setting | None:
+    """Return the dollars that a database may spend in a calendar month, by `[budget] month`; None without one.
+
+    Where both files say so, the smaller sum holds: a project's file, which anybody may have written, raises nothing.
+    """
+    said = [
+        Setting(float(file.values["budget"]["month"]), file.where(("budget",), "month"))
+        for file in files()
+        if "month" in file.values.get("budget", {})
+    ]
+    return min(said, key=lambda setting: setting.value, default=None)
 
 
 def max_enqueued_tokens(given: int | None) -> int | None:

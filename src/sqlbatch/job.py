@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import duckdb
 
+from sqlbatch import finish_now as remainders
 from sqlbatch import job_actions, layout, options, reach, run
 from sqlbatch.db import jobs as state
 from sqlbatch.db.database import Database
@@ -107,6 +108,8 @@ class Job:
         on_event: Callable[[Event], object] | None = None,
         progress: bool | None = None,
         keep_going: bool = False,
+        finish_now: bool = False,
+        yes: bool = False,
     ) -> Job:
         """Do steps until the target is written, and return the job itself.
 
@@ -115,7 +118,13 @@ class Job:
         elsewhere on stderr; by default in a notebook only. An interrupt leaves the job going at the provider.
         A job of whose first thousand results under half could be used is blocked and sends nothing more, until you wait
         with `keep_going=True`. Raises JobError where it is, and where the job ends without its target.
+
+        `finish_now` first asks what is in no batch yet through the ordinary endpoint: 1,000 requests at most, at the
+        flex price where the model has one; what may cost more than a dollar, or has no known price, needs `yes=True`,
+        and raises InvalidSettings without it.
         """
+        if finish_now:
+            self._finish_now(yes=yes, on_event=on_event, progress=progress)
         events = run.run_job(self._database, self.job_id, poll=poll, keep_going=keep_going)
         self._follow(events, progress=progress, on_event=on_event)
         job = self.status()
@@ -124,6 +133,26 @@ class Job:
         if job.status != "done":
             raise JobError(f"job {job.job_id} is {status_in_words(job)}; in a terminal: {next_step(job)}")
         return self
+
+    def _finish_now(self, *, yes: bool, on_event: Callable[[Event], object] | None, progress: bool | None) -> None:
+        """Ask what is in no batch yet, and what its answers ask for in later stages."""
+        provider = reach.provider_of(self.status())
+        run.recover_interrupted(self._database)
+        first = True
+        while list(run.collect(self._database, self.job_id, provider)) or first:
+            first = False
+            quoted = remainders.remainder(self._database, self.job_id)
+            if not quoted.requests:
+                return
+            over = quoted.over()
+            if over is not None:
+                raise InvalidSettings(over)
+            if quoted.cost.must_be_agreed and not yes:
+                raise InvalidSettings(
+                    f"{quoted.requests:,} requests would go to {provider.name} now, {quoted.cost.in_words()}: pass "
+                    "yes=True to spend it"
+                )
+            self._follow(remainders.ask(self._database, quoted), progress=progress, on_event=on_event)
 
     @speaking_python
     def table(self) -> duckdb.DuckDBPyRelation:

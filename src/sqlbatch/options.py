@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from sqlbatch.errors import (
     InvalidTarget,
     did_you_mean,
 )
-from sqlbatch.query.endpoints import check_params, find_endpoint, returns_of
+from sqlbatch.query.endpoints import check_params, endpoint_of, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
 from sqlbatch.query.pictures import check_detail
 from sqlbatch.returns import Returns, Structured, returns_from_schema
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 # How a query that calls AI functions may be planned.
 POLICIES = ("balanced", "lean", "fuse")
+# How a preview may be processed, and billed.
+TIERS = ("default", "flex")
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,22 @@ def _translated(query: str, dialect: str | None) -> tuple[str, tuple[str, ...]]:
         raise InvalidOption(f"dialect {dialect}: {did_you_mean(dialect, ('duckdb', *DIALECTS))}")
     translated = translate(query, dialect.casefold())
     return translated.sql, (translated.note,) if translated.note else ()
+
+
+def at_tier(asked: EnrichOptions, tier: str | None) -> EnrichOptions:
+    """Return what was asked for, to be processed in a tier (default, flex); None: as its parameters say.
+
+    Raises InvalidOption for another tier, and for an endpoint that has no flex.
+    """
+    if tier is None:
+        return asked
+    if tier not in TIERS:
+        raise InvalidOption(f"--tier {tier}: {did_you_mean(tier, list(TIERS))}")
+    if tier == "flex" and not endpoint_of(asked.enrichment.endpoint).talks:
+        raise InvalidOption(f"--tier flex: {asked.enrichment.endpoint} is not served at the flex price; leave it out")
+    given = {name: json.loads(value) for name, value in asked.enrichment.params}
+    given["service_tier"] = tier
+    return replace(asked, enrichment=replace(asked.enrichment, params=parameters(given)))
 
 
 def _structured(provider: Provider, source: Source, given: Mapping[str, Any]) -> Structured:

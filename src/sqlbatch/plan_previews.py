@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.batches import preview as requests
 from sqlbatch.batches.events import Activity
+from sqlbatch.db import prices
 from sqlbatch.db.database import scratch_name
 from sqlbatch.functions import jobs
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
@@ -17,6 +18,7 @@ from sqlbatch.leases import new_owner
 from sqlbatch.paths import scratch_file, state_dir
 from sqlbatch.previews import Preview, PreviewRow, sample_size
 from sqlbatch.query.endpoints import check_of
+from sqlbatch.query.request import is_flex
 from sqlbatch.query.target import Target
 from sqlbatch.reach import connect
 
@@ -48,6 +50,12 @@ class PreparedPlanPreview:
     fresh: bool
     owner: str
     told: list[PreviewResult] = field(default_factory=list)
+    month: prices.Month | None = None
+    flex: bool = False
+
+    def over(self) -> str | None:
+        """Return why it may cost more than is left of the month's budget, and what to do; None where it cannot."""
+        return self.quote.cost.over(None, self.month)
 
 
 @contextlib.contextmanager
@@ -74,8 +82,13 @@ def prepared(
             ready = None
             if planned is not None:
                 target, factor = Target("main", "sqlbatch_preview"), 1.0 if provider.paid else 0.0
-                planned, quote = quote_plan(session, enrichment, planned, target, factor, replacing=True)
-                ready = PreparedPlanPreview(planned, quote, provider, scratch, fresh, new_owner())
+                flex = is_flex(enrichment)
+                tier = "flex" if flex else "default"
+                planned, quote = quote_plan(session, enrichment, planned, target, factor, replacing=True, tier=tier)
+                month = prices.month(session) if provider.paid else None
+                ready = PreparedPlanPreview(
+                    planned, quote, provider, scratch, fresh, new_owner(), month=month, flex=flex
+                )
         yield ready
 
 
@@ -100,7 +113,9 @@ def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
             if custom_ids:
                 yield Activity(f"stage {call.stage}: {call.text}")
                 sent = (call.call.sent_head, call.call.sent_tail), call.call.cap
-                asking = requests.Asking(database, str(call.call.call_id), ready.owner, spool, check_of, *sent)
+                asking = requests.Asking(
+                    database, str(call.call.call_id), ready.owner, spool, check_of, *sent, ready.flex
+                )
                 yield from requests.ask(asking, api, custom_ids, ready.told)
 
 

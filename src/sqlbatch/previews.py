@@ -21,6 +21,7 @@ from sqlbatch.query.compile import REF, Compiled, compile_query, store_requests
 from sqlbatch.query.cost import estimate_cost, find_price, without_cache_writes
 from sqlbatch.query.endpoints import check_of, read_returns
 from sqlbatch.query.quote import Known, count_known, to_send
+from sqlbatch.query.request import is_flex
 from sqlbatch.query.rows import query_of
 from sqlbatch.reach import connect
 
@@ -60,6 +61,16 @@ class PreparedPreview:
     cost: Cost
     notes: tuple[str, ...] = ()
     told: list[PreviewResult] = field(default_factory=list)
+    month: prices.Month | None = None
+
+    @property
+    def flex(self) -> bool:
+        """Whether it is asked, and billed, at the flex price."""
+        return is_flex(self.enrichment)
+
+    def over(self) -> str | None:
+        """Return why it may cost more than is left of the month's budget, and what to do; None where it cannot."""
+        return self.cost.over(None, self.month)
 
 
 @contextlib.contextmanager
@@ -90,10 +101,14 @@ def prepared(
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
             known = count_known(session, name, fresh=fresh, images=bool(compiled.prompt_sql.images), call=compiled.call)
             spends = bool(known.to_send) and provider.paid
-            price, notes = find_price(session, enrichment) if spends else (None, ())
+            tier = "flex" if is_flex(enrichment) else "default"
+            price, notes = find_price(session, enrichment, tier=tier) if spends else (None, ())
+            if tier == "flex" and price is not None and not price.own:
+                notes += (f"no flex price is known for {enrichment.model}: the cost is at the ordinary price",)
             cost = estimate_cost(session, enrichment, to_send(compiled), price, free=not provider.paid)
+            month = prices.month(session) if spends else None
         yield PreparedPreview(
-            enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price, cost, notes
+            enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price, cost, notes, month=month
         )
 
 
@@ -210,8 +225,9 @@ def _spool(database: Database) -> Path:
 
 def _work(database: Database, trial: PreparedPreview) -> requests.Asking:
     call = trial.compiled.call
+    around = (call.sent_head, call.sent_tail)
     return requests.Asking(
-        database, str(call.call_id), trial.owner, _spool(database), check_of, (call.sent_head, call.sent_tail), call.cap
+        database, str(call.call_id), trial.owner, _spool(database), check_of, around, call.cap, trial.flex
     )
 
 

@@ -16,7 +16,7 @@ from sqlbatch.batches import preview as previewing
 from sqlbatch.batches import step, submit
 from sqlbatch.batches.budget import BUDGET
 from sqlbatch.batches.context import StepContext
-from sqlbatch.batches.events import Activity, Collected, Event, Loaded, Packed, Submitted, Waiting
+from sqlbatch.batches.events import Activity, Collected, Event, Loaded, Packed, Progress, Submitted, Waiting
 from sqlbatch.batches.parse_results import UNREADABLE
 from sqlbatch.batches.plan import count_batches
 from sqlbatch.db import jobs, prices
@@ -74,6 +74,11 @@ class Prepared:
     replacing: bool
     max_attempts: int
     max_cost: float | None = None
+    month: prices.Month | None = None
+
+    def over(self) -> str | None:
+        """Return why it may cost more than the job or the month may, and what to do about it; None where it cannot."""
+        return self.quote.over(self.max_cost, self.month)
 
 
 @contextlib.contextmanager
@@ -117,10 +122,22 @@ def prepared(
                 quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
                 quote = with_cost(session, quote, enrichment, compiled, factor)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
+            month = prices.month(session) if provider.paid else None
         named_target = quote.target if target else "enriched_<job>"
         quote = replace(quote, batches=batches, target=named_target, notes=(*notes, *quote.notes))
         yield Prepared(
-            enrichment, returns, provider, target, compiled, quote, scratch, fresh, replacing, max_attempts, max_cost
+            enrichment,
+            returns,
+            provider,
+            target,
+            compiled,
+            quote,
+            scratch,
+            fresh,
+            replacing,
+            max_attempts,
+            max_cost,
+            month,
         )
 
 
@@ -148,7 +165,7 @@ def start(database: Database, ask: Prepared, note: Callable[[Session, int], obje
         "tokens": quote.tokens,
         "max_attempts": ask.max_attempts,
         "replacing": ask.replacing,
-        "quote": json.dumps(quote.as_dict(), default=str),
+        "quote": json.dumps(quote.as_dict() | ({"month_budget": ask.month.budget} if ask.month else {}), default=str),
         "max_cost": ask.max_cost,
     }
 
@@ -288,11 +305,11 @@ def _steps(
 
 def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
     """Do one step of an open job, and write its target where nothing is left to do."""
-    moved = yield from _collect(context)
+    moved = yield from collect(context.database, context.job_id, context.provider)
     for event in step.step(context):
         moved = moved or isinstance(event, Packed | Submitted | Loaded)
         yield event
-    if (yield from _collect(context)):
+    if (yield from collect(context.database, context.job_id, context.provider)):
         # What the answers ask for now is sent by the next step.
         return StepResult(moved=True, seconds=0)
     unsettled, seconds = polling.left(context)
@@ -310,6 +327,7 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
         return StepResult(done=True)
     progress = polling.progress(context.database, context.job_id)
     yield progress
+    _recover_asking(context, progress)
     if now.blocked_code == "looks_refused":
         submit.looked(context.database, context.job_id)
     if now.failing and not once:
@@ -328,17 +346,15 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
     return StepResult(ends, moved, seconds)
 
 
-def _collect(context: StepContext) -> Generator[Event, None, bool]:
+def collect(database: Database, job_id: int, provider: Provider) -> Generator[Event, None, bool]:
     """Collect what the calls of AI functions ask, where all that they wait for is answered; each in a transaction."""
     collected = False
-    while context.database.read(lambda session: needs_collecting(session, context.job_id)):
-        call = context.database.write(
-            lambda session: collect_ready(session, context.job_id, context.provider.max_bytes)
-        )
+    while database.read(lambda session: needs_collecting(session, job_id)):
+        call = database.write(lambda session: collect_ready(session, job_id, provider.max_bytes))
         if call is None:
             return collected
         collected = True
-        job = context.database.read(lambda session: jobs.find(session, str(context.job_id)))
+        job = database.read(lambda session: jobs.find(session, str(job_id)))
         if call.asked:
             yield Collected(f"stage {call.stage}", call.text, call.asked or 0, job.requests)
     return collected
@@ -349,7 +365,14 @@ def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, 
     yield from step.step(context, sending=False)
     progress = polling.progress(context.database, context.job_id)
     yield progress
+    _recover_asking(context, progress)
     return StepResult(done=not progress.batches or (once and not context.provider.embedded))
+
+
+def _recover_asking(context: StepContext, progress: Progress) -> None:
+    """Free what a killed run was asking for the job through the ordinary endpoint, once its answers are stored."""
+    if any(status == "asking" for status, _ in progress.statuses):
+        previewing.recover_interrupted(context.database, context.spool, context.check)
 
 
 def _failing(job: JobRow) -> JobError:

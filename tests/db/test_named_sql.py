@@ -62,7 +62,7 @@ FIRST = (
     "functions.text", "functions.answer", "functions.cut",
     "functions.value", "functions.macros", "functions.aggregates", "functions.first_asks", "functions.keep",
     "functions.collected",
-    "functions.decided", "functions.no_changes", "judge_again.kept",
+    "functions.decided", "functions.no_changes", "judge_again.kept", "preview.remainder", "preview.of_call",
 )  # fmt: skip
 # The macros of AI functions, which need DuckDB 2.0.
 NEED_DUCKDB_2 = frozenset({"functions.macros", "functions.cut", "functions.aggregates"})
@@ -75,6 +75,7 @@ VALUES = {
     "dearest": "[1.0]",
     "catalog": "'work'",
     "jobs": "[1]",
+    "now": "'2026-01-01'",
     "keeping": "[1]",
     "batches": "['00000000-0000-0000-0000-000000000001']",
     "job_id": "1",

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import job_actions, run
+from sqlbatch import job_actions, previews, run
+from sqlbatch.batches import submit
 from sqlbatch.batches.budget import allow
+from sqlbatch.batches.context import StepContext
 from sqlbatch.batches.plan import pack
 from sqlbatch.config import max_cost as configured_max_cost
-from sqlbatch.errors import JobError
+from sqlbatch.config import month_budget
+from sqlbatch.db import prices
+from sqlbatch.display import next_step
+from sqlbatch.errors import InvalidSettings, JobError
+from sqlbatch.leases import new_owner
+from sqlbatch.query.endpoints import check_of
+from sqlbatch.reach import connect
 
 if TYPE_CHECKING:
     from tests.batches.bench import Bench
+    from tests.conftest import Command
 
 OWN = "INSERT INTO sqlbatch.prices (model, input, output, batch_factor) VALUES ('offline', 2, 10, 0.5)"
 # The texts are longer than the cap, so each answer is cut at it, and billed in full.
@@ -137,6 +150,115 @@ def test_two_processes_cannot_pass_it_together(cold_bench: Bench) -> None:
     assert all("blocked by its budget" in text for text in told), told
     assert budget * 0.4 < spent(bench, job_id) <= budget
     assert bench.control.executed_twice() == []
+
+
+def test_two_processes_with_a_job_each_cannot_pass_the_budget_of_a_month_with_cache_writes_on(
+    cold_bench: Bench,
+) -> None:
+    bench = unhurried(cold_bench)
+    bench.sql("UPDATE sqlbatch.prices SET cache_write = 4 WHERE model = 'offline'")
+    # The server says of each answer that all of its input was written to the cache.
+    ((written,),) = bench.sql("SELECT min(tokens_in) FROM sqlbatch.results")
+    at = "response.body.usage.prompt_tokens_details.cache_write_tokens"
+    bench.control.faults({"name": "edit_line", "set": {at: written}})
+    whole = most(bench, 15)
+    ids = [bench.begin(ROWS.format(15).replace("row", into), into, **CAPPED) for into in ("one", "two")]
+    assert [pack(bench.database, job_id, bench.provider)[0] for job_id in ids] == [3, 3]
+    month = spent(bench, 1) + whole * 0.9
+    Path("sqlbatch.toml").write_text(f"[budget]\nmonth = {month:.10f}\n")
+    arguments = [[sys.executable, "-m", "sqlbatch", "wait", str(each), "--db", str(bench.path)] for each in ids]
+    both = [subprocess.Popen(each, stderr=subprocess.PIPE, stdout=subprocess.PIPE) for each in arguments]
+    told = [process.communicate(timeout=120)[1].decode() for process in both]
+    assert 1 in {process.returncode for process in both}, told
+    assert any("budget: [budget] month" in text for text in told), told
+    assert bench.sql("SELECT DISTINCT tokens_cache_write FROM sqlbatch.costs WHERE job_id > 1") == [(written,)]
+    assert month * 0.3 < bench.sql("SELECT sum(dollars) FROM sqlbatch.costs")[0][0] <= month
+    assert bench.control.executed_twice() == []
+
+
+def test_what_a_month_has_left_bounds_the_quote_the_preview_and_each_batch(tight: Bench, here: Command) -> None:
+    whole = most(tight, 20)
+    Path("sqlbatch.toml").write_text(f"[budget]\nmonth = {spent(tight, 1) + 1.5 * whole:.10f}\n")
+    first = tight.enrich(ROWS.format(20), **CAPPED)
+    month = tight.database.read(prices.month)
+    assert month is not None
+    assert (month.reserved, month.unpriced) == (0, 0)
+    assert month.spent == pytest.approx(spent(tight, 1) + spent(tight, first))
+    enrichment, options = tight.ask(ROWS.format(60), **CAPPED)
+    with run.prepared(tight.database, enrichment, tight.provider, "more", **options) as ask:
+        assert re.search(
+            r"above the \$.* that are left of \[budget\] month = .* spent, .* reserved\)", ask.over() or ""
+        )
+        job_id = run.start(tight.database, ask)
+    with previews.prepared(tight.database, replace(enrichment, limit=None), tight.provider, rows=100) as preview:
+        assert "are left of [budget] month" in (preview.over() or "")
+    # Whoever starts it all the same is held, and cron goes on in another month, or once there is room.
+    with pytest.raises(JobError, match=r"blocked by its budget: \[budget\] month = .*, and the next batch may cost"):
+        tight.wait(job_id)
+    assert tight.database.read(prices.month).left >= 0  # type: ignore[union-attr]
+    job = tight.job(job_id)
+    assert job.paused_until == month.end
+    assert "raise month under [budget]" in next_step(job)
+    assert "blocked: budget: [budget] month" in here("show", str(job_id), "--db", str(tight.path)).out
+    # What the job was quoted under holds also where no file is found.
+    Path("sqlbatch.toml").unlink()
+    with pytest.raises(JobError, match=r"\[budget\] month"):
+        tight.wait(job_id)
+    Path("sqlbatch.toml").write_text("[budget]\nmonth = 1000\n")
+    tight.wait(job_id)
+    assert tight.job(job_id).status == "done"
+
+
+def test_results_without_a_price_leave_no_month_to_be_kept(tight: Bench) -> None:
+    tight.sql("UPDATE sqlbatch.batches SET model = 'nameless'")
+    Path("sqlbatch.toml").write_text("[budget]\nmonth = 10\n")
+    enrichment, options = tight.ask(ROWS.format(20), **CAPPED)
+    with run.prepared(tight.database, enrichment, tight.provider, "more", **options) as ask:
+        assert re.match(
+            r"\[budget\] month cannot be kept: 1 results of this month have no known price", ask.over() or ""
+        )
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("[budget]\nmonth = 0", "line 2: month 0: it must be a number above 0"),
+    ("[budget]\nmonth = 'much'", "line 2: month must be a number"),
+    ("[budget]\nmonht = 1", "line 2: unknown key monht in [budget]; did you mean month?"),
+    ("budget = 3", "line 1: write budget as a table, [budget]"),
+])  # fmt: skip
+def test_a_budget_that_is_none_is_named_with_its_place(text: str, says: str, tmp_path: Path) -> None:
+    Path("sqlbatch.toml").write_text(text)
+    with pytest.raises(InvalidSettings, match=re.escape(says)):
+        month_budget()
+    Path("sqlbatch.toml").unlink()
+
+
+def test_of_two_budgets_the_smaller_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
+    (tmp_path / "own").mkdir()
+    for theirs, mine in ((500, 20), (20, 500)):
+        Path("sqlbatch.toml").write_text(f"[budget]\nmonth = {theirs}\n")
+        (tmp_path / "own" / "sqlbatch.toml").write_text(f"[budget]\nmonth = {mine}\n")
+        assert month_budget().value == 20  # type: ignore[union-attr]
+
+
+def test_enqueued_tokens_are_checked_where_a_batch_is_claimed(tight: Bench) -> None:
+    """Two processes find two batches ready that fit one at a time: the second claim leaves its batch where it is."""
+    tight = tight.within(max_enqueued_tokens=10)
+    job_id = tight.begin(ROWS.format(10))
+    pack(tight.database, job_id, tight.provider)
+    batch_ids = [row[0] for row in tight.sql("SELECT batch_id::VARCHAR FROM sqlbatch.batches WHERE state = 'planned'")]
+    assert len(batch_ids) > 1
+    with ExitStack() as stack:
+        sent = []
+        for batch_id in batch_ids[:2]:
+            api = stack.enter_context(connect(tight.database, tight.provider))
+            spool = tight.path.parent / "spool"
+            spool.mkdir(exist_ok=True)
+            context = StepContext(tight.database, api, tight.provider, job_id, new_owner(), spool, check_of)
+            sent.append(submit.send(context, batch_id, lambda _: None))
+    assert sent[0] is not None
+    assert sent[1] is None
+    assert tight.sql("SELECT count(*) FROM sqlbatch.batches WHERE state = 'open'") == [(1,)]
 
 
 def test_without_a_price_or_a_cap_a_budget_sends_nothing_and_says_why(bench: Bench) -> None:

@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from genai_prices import Usage, calc_price
 
 import sqlbatch
 from sqlbatch import clock, run
-from sqlbatch.db import jobs
+from sqlbatch.batches.providers import KNOWN
+from sqlbatch.db import jobs, price_library
 from sqlbatch.display.quote import quoted
 from sqlbatch.errors import InvalidSettings
 from tests.conftest import ROOT
@@ -35,23 +37,48 @@ def billed(bench: Bench, column: str = "tokens_in") -> int:
     return int(bench.sql(f"SELECT sum({column}) FROM sqlbatch.results")[0][0])
 
 
-@pytest.mark.parametrize("returns", ["", RETURNS])
-@pytest.mark.parametrize("inputs", [("text",), ("title", "text")])
-def test_tokens_of_the_films_are_quoted_within_25_percent_and_within_5_once_ten_results_are_known(
-    returns: str, inputs: tuple[str, ...], bench: Bench
+SHORT = "Name the film's categories."
+LONG = SHORT + " Weigh each word of the text before you answer, and stay with what it says." * 300
+
+
+@pytest.mark.parametrize(("returns", "inputs", "instructions"), [
+    ("", ("text",), SHORT),
+    ("", ("title", "text"), LONG),
+    (RETURNS, ("text",), LONG),
+    (RETURNS, ("title", "text"), SHORT),
+])  # fmt: skip
+def test_the_films_are_quoted_within_25_percent_and_within_5_of_the_bill_once_ten_results_are_known(
+    returns: str, inputs: tuple[str, ...], instructions: str, bench: Bench
 ) -> None:
-    ask: dict[str, Any] = {"returns": returns, "inputs": inputs, "instructions": "Name the film's categories."}
+    ask: dict[str, Any] = {"returns": returns, "inputs": inputs, "instructions": instructions}
     before = quote(bench, FILMS, **ask)
     assert before.cost.estimate.source == "bytes"
     # Ten films from all over the list are answered, as a preview's sample would be.
     bench.enrich(f"FROM ({FILMS}) ORDER BY md5(title) LIMIT 10", "sample", **ask)
+    # The server's model costs what gpt-6-luna does.
+    for row in price_library.rows_of(KNOWN["openai"].base_url, "gpt-6-luna"):
+        values = [row["tier"], row["above"], row["input"], row["cached"], row["cache_write"], row["output"]]
+        bench.sql("INSERT INTO sqlbatch.prices (model, tier, above, input, cached, cache_write, output) "
+                  f"VALUES ('offline', {', '.join(map(repr, values))})")  # fmt: skip
     known = quote(bench, FILMS, **ask)
     assert (known.cost.estimate.source, known.cost.estimate.known) == ("call", 10)
     first = billed(bench)
-    bench.enrich(FILMS, **ask)
+    job_id = bench.enrich(FILMS, **ask)
     assert abs(before.tokens / billed(bench) - 1) < 0.25
     assert abs(known.tokens / (billed(bench) - first) - 1) < 0.05
-    assert abs(known.cost.tokens_out / (billed(bench, "tokens_out")) - 1) < 0.5
+    bill = sum(
+        calc_price(
+            Usage(input_tokens=tokens_in, output_tokens=tokens_out),
+            "gpt-6-luna",
+            provider_id="openai",
+            price_context={"processing": "batch"},
+        ).total_price
+        for tokens_in, tokens_out in bench.sql(
+            f"SELECT tokens_in, tokens_out FROM sqlbatch.costs WHERE job_id = {job_id}"
+        )
+    )
+    assert known.cost.dollars is not None
+    assert abs(known.cost.dollars / float(bill) - 1) < 0.05
 
 
 @pytest.mark.parametrize("count", ["3 * tokens_in + 40", "tokens_in // 2", "tokens_in * tokens_in // 100"])

@@ -10,77 +10,111 @@ from sqlbatch.db import prices
 from sqlbatch.errors import JobError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlbatch.db.session import Session
 
 # The code of a job that waits for a larger budget, and how its reason begins.
 BUDGET = "budget"
+# Seconds after which a job that the month's budget holds looks again, while other jobs have something reserved.
+LOOK_AGAIN = 900.0
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """The most dollars that a batch may cost (None: nobody limits them), or why it is held."""
+    """The most dollars that a batch may cost (None: not known), or why it is held, and until when at least."""
 
     dollars: float | None = None
     held: str | None = None
+    until: datetime | None = None
 
 
 def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
-    """Return what a batch may cost at most, where that fits the budget of the job that sends it.
+    """Return what a batch may cost at most, where that fits the job's budget and the month's.
 
-    Within the transaction that claims the batch: it takes its turn first, so that two claims do not both see the room.
+    Within the transaction that claims the batch: with a budget it takes its turn first, so that two claims do not both
+    see the room.
     """
-    limits = session.run("budget.of_job", {"job_id": job_id})
-    if not limits:
-        return Reservation()
-    max_cost = limits[0][0]
-    session.run("database.planner_lock")
-    own = _weighed(session, limits[0], batch_id)
+    limits = session.run("budget.of_job", {"job_id": job_id})[0]
+    max_cost, kept = limits[:2]
+    month = prices.month(session, kept, batch_id)
+    limited = max_cost is not None or month is not None
+    if limited:
+        session.run("database.planner_lock")
+    own = _weighed(session, limits, batch_id, prices.MONTH if max_cost is None else "--max-cost")
+    if not limited:
+        # Where no sum is to be kept, what cannot be told holds nothing up.
+        return Reservation(own.dollars)
     if own.held is not None or not own.dollars:
         return own
-    used = session.run("budget.used", {"job_id": job_id, "batch_id": batch_id})[0][0]
-    more = f"sqlbatch wait {job_id} --max-cost N allows more"
-    if used + own.dollars > max_cost:
-        return Reservation(
-            held=f"{BUDGET}: ${used:,.4f} of --max-cost {max_cost:,.6g} is spent or reserved, and the next batch may "
-            f"cost ${own.dollars:,.4f}; {more}"
-        )
     # A stage of a query with AI functions is asked whole or not at all.
     others = [row[0] for row in session.run("budget.rest_of_stage", {"job_id": job_id, "batch_id": batch_id})]
-    whole = own.dollars + sum(_weighed(session, limits[0], other).dollars or 0.0 for other in others)
+    whole = own.dollars + sum(_weighed(session, limits, other, "--max-cost").dollars or 0.0 for other in others)
+    held = _over_job(session, job_id, batch_id, max_cost, own.dollars, whole)
+    if held is None and month is not None and (month.unknown or whole > month.left):
+        why = month.unknown or f"{month.in_words()}, and the next {_what(own.dollars, whole)} may cost ${whole:,.4f}"
+        # What others have under way may cost less than it reserves.
+        until = min(month.end, clock.after(LOOK_AGAIN)) if month.reserved else month.end
+        return Reservation(held=f"{BUDGET}: {why}; sqlbatch wait {job_id} goes on once there is room", until=until)
+    return own if held is None else Reservation(held=held)
+
+
+def _over_job(
+    session: Session, job_id: int, batch_id: str, max_cost: float | None, dollars: float, whole: float
+) -> str | None:
+    """Return why a batch, or the stage that it begins, does not fit the job's own budget."""
+    if max_cost is None:
+        return None
+    used = session.run("budget.used", {"job_id": job_id, "batch_id": batch_id})[0][0]
+    more = f"sqlbatch wait {job_id} --max-cost N allows more"
+    if used + dollars > max_cost:
+        return (
+            f"{BUDGET}: ${used:,.4f} of --max-cost {max_cost:,.6g} is spent or reserved, and the next batch may "
+            f"cost ${dollars:,.4f}; {more}"
+        )
     if used + whole > max_cost:
-        return Reservation(
-            held=f"{BUDGET}: ${used:,.4f} of --max-cost {max_cost:,.6g} is spent, and the next stage may cost "
+        return (
+            f"{BUDGET}: ${used:,.4f} of --max-cost {max_cost:,.6g} is spent, and the next stage may cost "
             f"${whole:,.4f}; {more}"
         )
-    return own
+    return None
 
 
-def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str) -> Reservation:
-    """Return what a batch may cost at most, or why that cannot be told."""
-    _, slope, intercept, margin, cap = limits
+def _what(dollars: float, whole: float) -> str:
+    return "stage" if whole > dollars else "batch"
+
+
+def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str, name: str) -> Reservation:
+    """Return what a batch may cost at most, or why that cannot be told; `name` is the budget that it has to keep."""
+    slope, intercept, margin, job_cap = limits[2:]
     base_url, model, factor, known, own_cap, writes = session.run("budget.batch", {"batch_id": batch_id})[0]
     # A batch that another job planned is sent with that job's limit of tokens.
-    cap = own_cap if known else cap
+    cap = own_cap if known else job_cap
     if base_url == "local" or factor == 0:
         return Reservation(0.0)
     price = prices.find(session, base_url, model, clock.now().date(), tier="batch", batch_factor=factor)
     if price is None or price.input is None or (price.output is None and cap != 0):
-        return Reservation(held=f"{BUDGET}: no price is known for {model}, so its cost cannot be kept under --max-cost")
+        held = f"{BUDGET}: no price is known for {model}, so its cost cannot be kept under {name}"
+        return Reservation(held=held)
     if cap is None:
-        return Reservation(held=f"{BUDGET}: its answers have no limit of tokens, so no sum can be kept to")
+        held = f"{BUDGET}: its answers have no limit of tokens, so no sum can be kept to ({name})"
+        return Reservation(held=held)
     fit = {"slope": slope, "intercept": intercept, "margin": margin, **price.ladder(cache_writes=writes)}
     return Reservation(prices.Weight(*session.run("budget.weighed", fit | {"batch_id": batch_id})[0]).dollars(cap))
 
 
-def block(session: Session, job_id: int, reason: str) -> None:
-    """Send nothing more for a job until its user allows it, unless what is under way may still give room."""
-    session.run("budget.block", {"job_id": job_id, "reason": reason})
+def block(session: Session, job_id: int, reason: str, until: datetime | None = None) -> None:
+    """Send nothing more for a job until its user allows it, or a moment has come.
+
+    Not where something under way may still give room.
+    """
+    session.run("budget.block", {"job_id": job_id, "reason": reason, "until": until})
 
 
 def allow(session: Session, job_id: int, max_cost: float, *, paid: bool = True) -> None:
     """Set the the most a job may cost, in dollars; raise JobError where it is paid for and nothing keeps it to them."""
     session.run("budget.allow", {"job_id": job_id, "max_cost": max_cost})
-    cap = session.run("budget.of_job", {"job_id": job_id})[0][4]
+    cap = session.run("budget.of_job", {"job_id": job_id})[0][5]
     if cap is None and paid:
         raise JobError(
             f"--max-cost: the answers of job {job_id} have no limit of tokens, so no sum can be kept: cancel it, and "

@@ -100,15 +100,18 @@ class BatchAPI:
             if error.status in {401, 403} or error.code in BLOCKING_CODES:
                 raise
 
-    def ask(self, endpoint: str, body: str) -> Reply:
-        """Post one request to its ordinary endpoint, once, and return the reply, whatever its status."""
+    def ask(self, endpoint: str, body: str, timeout: float | None = None) -> Reply:
+        """Post one request to its ordinary endpoint, once, and return the reply, whatever its status.
+
+        It is waited for `timeout` seconds (ASK_TIMEOUT).
+        """
         with self._errors("answer a request"):
             try:
                 reply = self._once.post(
                     endpoint.removeprefix("/v1"),
                     cast_to=httpx2.Response,
                     content=body.encode(),
-                    options={"headers": {"Content-Type": "application/json"}, "timeout": ASK_TIMEOUT},
+                    options={"headers": {"Content-Type": "application/json"}, "timeout": timeout or ASK_TIMEOUT},
                 )
             except openai.APIStatusError as error:
                 _, code = replies.error_words(error.response.content)

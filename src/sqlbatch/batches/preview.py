@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 AT_ONCE = 8
 # A request that was turned away as too many is asked again, so often and where the wait is not longer, in seconds.
 TRIES, LONGEST_WAIT = 3, 30.0
+# Requests at the flex price are turned away while there is no room for them, which costs nothing: each is asked again
+# for so many seconds, with pauses that grow up to this.
+FLEX_PATIENCE, FLEX_PAUSE = 900.0, 60.0
+# Seconds in which such a request is answered, once there is room: what OpenAI's guide to flex processing advises.
+FLEX_TIMEOUT = 900.0
+# Seconds for which a run holds the requests that it asks for a job, renewed as answers come; a dead run holds nothing.
+LEASE = 3_600.0
+# Statuses of a request that was turned away and may go well later: OpenAI's, a busy server's, Groq's for flex.
+_NO_ROOM = frozenset({429, 503, 498})
 # Seconds between two looks at what came, so that an interrupt is seen.
 _LOOK = 0.2
 
@@ -53,7 +62,8 @@ class PreviewResult:
 class Asking:
     """What a preview works with; `owner` names this run in the names of its files, `check` as in a step's work.
 
-    `around` are the head and tail of a body as it is sent, `cap` the most tokens that an answer may have then.
+    `around` are the head and tail of a body as it is sent, `cap` the most tokens that an answer may have then. With
+    `flex` a request that finds no room is waited for.
     """
 
     database: Database
@@ -63,6 +73,7 @@ class Asking:
     check: Callable[[str, str], str]
     around: tuple[str, str]
     cap: int | None
+    flex: bool = False
 
 
 def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[PreviewResult]) -> Iterator[Event]:
@@ -85,7 +96,7 @@ def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[Previ
             except queue.Empty:
                 return
             try:
-                _write(work, number, _asked(api, custom_id, endpoint, body, ends.put))
+                _write(work, number, _asked(api, custom_id, endpoint, body, ends.put, flex=work.flex))
                 ends.put(None)
             except BaseException as error:  # noqa: BLE001 (handed over to the thread that asked)
                 ends.put(error)
@@ -123,7 +134,10 @@ def keep(work: Asking, told: list[PreviewResult]) -> Iterator[Event]:
 
 
 def recover_interrupted(database: Database, spool: Path, check: Callable[[str, str], str]) -> int:
-    """Store what came for previews that were killed before they could; return how many answers there were."""
+    """Store what came for previews that were killed before they could; return how many answers there were.
+
+    What such a run asked for a job and has no answer for is due again.
+    """
     left: dict[str, list[Path]] = {}
     for path in spool.glob("preview-*"):
         if not is_gone(_owner(path)):
@@ -132,7 +146,21 @@ def recover_interrupted(database: Database, spool: Path, check: Callable[[str, s
             path.unlink(missing_ok=True)
         else:
             left.setdefault(path.name[len("preview-") :][:36], []).append(path)
-    return sum(len(store(database, call_id, files, check)) for call_id, files in left.items())
+    stored = sum(len(store(database, call_id, files, check)) for call_id, files in left.items())
+    for batch_id, owner, until in database.read(lambda session: session.run("preview.held")):
+        if is_gone(owner) or until <= clock.now():
+            release(database, batch_id)
+    return stored
+
+
+def release(database: Database, batch_id: str) -> None:
+    """End the hold on requests that were asked for a job: those without an answer are due again."""
+
+    def write(session: Session) -> None:
+        session.run("preview.unanswered", {"batch_id": batch_id})
+        session.run("preview.end", {"batch_id": batch_id, "now": clock.now()})
+
+    database.write(write)
 
 
 def store(
@@ -152,6 +180,8 @@ def store(
         endpoint, returns = call[0]
         parse_results(session, there, endpoint, check(endpoint, returns))
         session.append_results("preview.keep", {"now": clock.now(), "cap": cap})
+        for owner in {_owner(path) for path in there}:
+            session.run("preview.renew", {"owner": owner, "until": clock.after(LEASE)})
         return [PreviewResult(*row) for row in session.run("preview.told")]
 
     told = database.write(write)
@@ -160,19 +190,27 @@ def store(
     return told
 
 
-def _asked(api: BatchAPI, custom_id: str, endpoint: str, body: str, tell: Callable[[Event], None]) -> str:
+def _asked(
+    api: BatchAPI, custom_id: str, endpoint: str, body: str, tell: Callable[[Event], None], *, flex: bool
+) -> str:
     """Return what came back for a request as the line of a result file."""
     asked_at = clock.now()
     line = partial(_line, custom_id, asked_at.isoformat())
-    for attempt in range(1, TRIES + 1):
+    patient_until = clock.after(FLEX_PATIENCE)
+    attempt = 0
+    while True:
+        attempt += 1
         try:
-            reply = api.ask(endpoint, body)
+            reply = api.ask(endpoint, body, FLEX_TIMEOUT if flex else None)
         except ProviderError as error:
             return line(None, {"code": "unreachable", "message": str(error)})
-        wait = reply.retry_after if reply.retry_after is not None else 2.0**attempt
-        if reply.status not in {429, 503} or reply.final or attempt == TRIES or wait > LONGEST_WAIT:
+        if reply.status not in _NO_ROOM or reply.final:
             break
-        tell(Waiting(f"{api.name} said {reply.status} (too many requests); asked again", wait))
+        wait = reply.retry_after if reply.retry_after is not None else min(2.0**attempt, FLEX_PAUSE)
+        if clock.after(wait) > patient_until if flex else attempt == TRIES or wait > LONGEST_WAIT:
+            break
+        why = "no room at the flex price now, which is not billed" if flex else "too many requests"
+        tell(Waiting(f"{api.name} said {reply.status} ({why}); asked again", wait))
         clock.sleep(wait)
     return _line_of(reply, line)
 

@@ -126,7 +126,8 @@ def send_ready(context: StepContext) -> Iterator[Event]:  # noqa: PLR0912 (a cas
     tasks = [partial(_send, context, batch_id) for batch_id, _, _, _ in ready]
     refused: submit.Sent | None = None
     problem: BaseException | None = None
-    taken, blocked, held = False, False, ""
+    taken, blocked = False, False
+    held: submit.Sent | None = None
     for end in transfers("upload", tasks, total):
         if isinstance(end, Transferring):
             yield end
@@ -136,7 +137,7 @@ def send_ready(context: StepContext) -> Iterator[Event]:  # noqa: PLR0912 (a cas
         if sent is None:
             continue
         if sent.held is not None:
-            held = sent.held
+            held = sent
         elif sent.late is not None:
             yield from poll.recover(context, sent.batch_id, "abandoned", sent.late)
         elif sent.provider_id is not None:
@@ -159,7 +160,8 @@ def send_ready(context: StepContext) -> Iterator[Event]:  # noqa: PLR0912 (a cas
         yield Waiting(reason, seconds)
     elif taken:
         context.database.write(lambda session: session.run("submit.working", {"job_id": context.job_id}))
-    if held:
-        # Where no batch in flight can give room, only the user can.
-        context.database.write(lambda session: budget.block(session, context.job_id, held))
-        yield Waiting(held)
+    if held is not None:
+        # Where no batch in flight can give room, only the user can, or another month.
+        reason, until = held.held or "", held.until
+        context.database.write(lambda session: budget.block(session, context.job_id, reason, until))
+        yield Waiting(reason)

@@ -17,6 +17,7 @@ from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from sqlbatch.batches.context import StepContext
     from sqlbatch.batches.replies import ProviderBatch
@@ -47,8 +48,8 @@ _REMEDIES = {
 class Sent:
     """What became of an attempt to send a batch; `provider_id` is None where no batch is known to be made.
 
-    `held` says why the job's budget does not allow it. `late` is the provider's batch where the reply came after
-    somebody had settled the attempt otherwise. `blocks` where the job waits for its user now.
+    `held` says why a budget does not allow it, `until` when that may be otherwise. `late` is the provider's batch where
+    the reply came after somebody had settled the attempt otherwise. `blocks` where the job waits for its user now.
     """
 
     batch_id: str
@@ -59,6 +60,7 @@ class Sent:
     retry_after: float | None = None
     late: ProviderBatch | None = None
     held: str | None = None
+    until: datetime | None = None
     blocks: bool = False
 
 
@@ -78,18 +80,25 @@ def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -
     database, provider, owner = context.database, context.provider, context.owner
     claim = {"batch_id": batch_id, "owner": owner, "now": clock.now(), "until": clock.after(UPLOAD_LEASE)}
 
-    def take(session: Session) -> tuple[int, int, str | None] | str | None:
+    def take(session: Session) -> tuple[int, int, str | None] | budget.Reservation | None:
+        asked = {"batch_id": batch_id, "now": claim["now"]}
+        limit = session.run("submit.limit", asked | {"most": provider.max_enqueued_tokens})[0][0]
+        if limit is not None:
+            # Another process may have claimed a batch since this one was found ready: only one of two sees the room.
+            session.run("database.planner_lock")
+            if not session.run("submit.room", asked | {"limit": limit}):
+                return None
         reservation = budget.reserve(session, context.job_id, batch_id)
         if reservation.held is not None:
-            return reservation.held
+            return reservation
         found = session.run("submit.claim", claim | {"job_id": context.job_id, "reserved": reservation.dollars})
         return (found[0][0], found[0][1], found[0][2]) if found else None
 
     claimed = database.write(take)
     if claimed is None:
         return None
-    if isinstance(claimed, str):
-        return Sent(batch_id, 0, held=claimed)
+    if isinstance(claimed, budget.Reservation):
+        return Sent(batch_id, 0, held=claimed.held, until=claimed.until)
     requests, size, file_id = claimed
     try:
         endpoint = database.read(lambda session: session.run("submit.extent", {"batch_id": batch_id}))[0][2]

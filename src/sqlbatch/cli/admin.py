@@ -129,7 +129,7 @@ def config(as_json: opt.Json = False) -> int:
 
     Example: sqlbatch config
     """
-    options = [_option(name) for name in settings.OPTIONS]
+    options = [*(_option(name) for name in settings.OPTIONS), _month_budget()]
     providers = [_provider(_reached(provider)) for provider in known().values()]
     prices = [{"model": each.name, **each.values, "from": each.where} for each in settings.entries("prices")]
     files = [str(file.path) for file in settings.files()]
@@ -146,6 +146,18 @@ def _option(name: str) -> dict[str, object]:
     option, held = settings.OPTIONS[name], settings.lookup(name)
     value = held.value if held is not None else option.default
     return {"option": name, "value": value, "from": held.origin if held is not None else "default", "is": option.what}
+
+
+def _month_budget() -> dict[str, object]:
+    held = settings.month_budget()
+    value = held.value if held is not None else "none"
+    what = "dollars that a database may spend in a calendar month, in sqlbatch.toml as month under [budget]"
+    return {
+        "option": "budget.month",
+        "value": value,
+        "from": held.origin if held is not None else "default",
+        "is": what,
+    }
 
 
 def _reached(provider: Provider) -> Provider:

@@ -64,7 +64,7 @@ def enrich(
             display.error("every row is skipped, so nothing can be sent: nothing changed")
             return display.Exit.ERROR
         if spends:
-            over = ask.quote.over(max_cost) if max_cost is not None else None
+            over = ask.over()
             if over is not None:
                 display.error(f"{over}; nothing sent, nothing changed")
                 return display.Exit.ERROR
@@ -97,7 +97,7 @@ def plan(
     asked = options.enrich_options(source, asking.given())
     max_cost = config.max_cost(max_cost)
     with compiling(engine.prepared(database, asking, asked, max_cost, starting=False)) as (ask, _):
-        over = ask.quote.over(max_cost) if max_cost is not None else None
+        over = ask.over()
         if as_json:
             display.print_json(ask.quote.as_dict())
         else:
@@ -127,6 +127,14 @@ Rows = Annotated[
 ]
 Sample = Annotated[int | None, typer.Option("--sample", metavar="N", help="N rows at random, instead of the first.")]
 
+Tier = Annotated[
+    str | None,
+    opt.option(
+        "--tier", "TIER", "flex asks at the price of a batch, where the model has it; it may take minutes.", rare=True,
+        default="default",
+    ),
+]  # fmt: skip
+
 
 @app.command()
 @opt.asking
@@ -134,6 +142,7 @@ def preview(
     asking: opt.Asking,
     rows: Rows = None,
     sample: Sample = None,
+    tier: Tier = None,
     yes: opt.Yes = False,
     as_json: opt.Json = False,
 ) -> int:
@@ -143,7 +152,7 @@ def preview(
     """
     source = options.read_source(asking.query)
     database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
-    asked = options.enrich_options(source, asking.given())
+    asked = options.at_tier(options.enrich_options(source, asking.given()), tier)
     if asked.provider.paid:
         reach.key_of(asked.provider)
     taken = run.recover_interrupted(database)
@@ -167,6 +176,10 @@ def preview(
             if as_json:
                 display.print_json(previews.result(database, ready).as_dict())
             return display.Exit.DONE
+        over = ready.over()
+        if over is not None:
+            display.error(f"{over}; nothing sent, nothing changed")
+            return display.Exit.ERROR
         if must_ask and not confirmed(ready.cost):
             display.info("nothing sent, nothing changed")
             return display.Exit.ERROR
@@ -177,6 +190,10 @@ def _look_at_plan(database: Database, ready: PreparedPlanPreview, *, yes: bool, 
     must_ask = ready.quote.cost.must_be_agreed and not yes
     with seen(always=must_ask):
         display.show_quote(replace(ready.quote, target="none: a preview, at the ordinary price"))
+    over = ready.over()
+    if over is not None:
+        display.error(f"{over}; nothing sent, nothing changed")
+        return display.Exit.ERROR
     if must_ask and not confirmed(ready.quote.cost):
         display.info("nothing sent, nothing changed")
         return display.Exit.ERROR

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sqlbatch import config, display, job_actions, reach, run
+from sqlbatch import config, display, finish_now, job_actions, reach, run
 from sqlbatch.batches.budget import allow
 from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete, engine
@@ -18,7 +18,7 @@ from sqlbatch.cli.app import Interrupted, app
 from sqlbatch.cli.follow import at, confirmed, ending, existing, failed_rows, failed_why, follow, patiently, seen
 from sqlbatch.db import jobs as state
 from sqlbatch.display.status import GOING_ON
-from sqlbatch.errors import InvalidOption, InvalidSettings, SqlbatchError
+from sqlbatch.errors import InvalidOption, InvalidSettings, JobError, SqlbatchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,9 +74,13 @@ def wait(
     job: opt.JobArgument = None,
     db: opt.Db = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Continue although most of the first 1,000 results were unusable.")
+        bool, typer.Option("--keep-going", help="Continue although most first results were unusable.")
     ] = False,
+    finish: Annotated[bool, typer.Option("--finish-now", help="Ask what no batch has now, at the flex price.")] = False,
     max_cost: opt.MaxCost = None,
+    yes: Annotated[
+        bool, opt.flag("--yes", "With --finish-now: do not ask before money is spent.", "-y", rare=True)
+    ] = False,
     poll: opt.Poll = None,
     max_enqueued_tokens: opt.MaxEnqueuedTokens = None,
     threads: opt.Threads = None,
@@ -95,6 +99,8 @@ def wait(
     if max_cost is not None:
         allowed, paid = config.max_cost(max_cost) or 0.0, reach.provider_of(found).paid
         database.write(lambda session: allow(session, found.job_id, allowed, paid=paid))
+    if finish and not _finish_now(database, found, keep_going=keep_going, yes=yes):
+        return display.Exit.ERROR
     if found.open:
         follow(
             database,
@@ -109,6 +115,49 @@ def wait(
         run.tidy(database)
     engine.publish(database, engine_address, found.job_id)
     return ending(database, found.job_id, as_json=as_json, rows=found.open)
+
+
+def _finish_now(database: Database, job: JobRow, *, keep_going: bool, yes: bool) -> bool:
+    """Ask what of a job is in no batch, after its own quote and question; return whether the job may go on."""
+    provider = reach.provider_of(job)
+    if job.failing and not keep_going:
+        raise JobError(f"job {job.job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}")
+    if run.recover_interrupted(database):
+        display.info("answers that an interrupted run had received are stored")
+    asked_before = False
+    while True:
+        collected = list(run.collect(database, job.job_id, provider))
+        quoted = finish_now.remainder(database, job.job_id)
+        if not quoted.requests or (asked_before and not collected):
+            if quoted.requests:
+                display.info(
+                    f"{display.counted(quoted.requests, 'request')} got no answer now and will go into a batch"
+                )
+            elif not asked_before:
+                display.info(f"nothing to ask now: {quoted.elsewhere:,} requests are in batches")
+            return True
+        must_ask = quoted.cost.must_be_agreed and not yes
+        with seen(always=must_ask):
+            display.show_remainder(quoted)
+        over = quoted.over()
+        if over is not None:
+            display.error(f"{over}; nothing sent, nothing changed")
+            return False
+        if must_ask and not confirmed(quoted.cost):
+            display.info("nothing sent, nothing changed")
+            return False
+        if provider.paid:
+            reach.check_provider(database, provider)
+        try:
+            display.follow(finish_now.ask(database, quoted))
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted: {len(quoted.told):,} answers came and are kept; what was under way may be billed, and "
+                f"is asked again with the rest; go on with: sqlbatch wait {job.job_id}{at(database)}"
+            ) from None
+        asked_before = True
+        kept = sum(each.kept for each in quoted.told)
+        display.info(f"{display.counted(kept, 'answer')} of {display.counted(quoted.requests, 'request')} kept")
 
 
 @app.command()

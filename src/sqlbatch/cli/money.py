@@ -16,8 +16,8 @@ from sqlbatch.cli.app import app
 from sqlbatch.cli.follow import existing
 from sqlbatch.db import price_library
 from sqlbatch.db import prices as known
+from sqlbatch.db.prices import HOW_TO_PRICE, in_dollars
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.query.cost import HOW_TO_PRICE, in_dollars
 
 if TYPE_CHECKING:
     from sqlbatch.batches.providers import Provider

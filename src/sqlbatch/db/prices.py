@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlbatch import config
+from sqlbatch import clock, config
 from sqlbatch.db import price_library
 from sqlbatch.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
 
     from sqlbatch.db.session import Session
+
+HOW_TO_PRICE = 'give it in sqlbatch.toml, [prices."MODEL"] with input and output in dollars per million tokens'
+# How messages call the budget of a month.
+MONTH = "[budget] month"
+
+
+def in_dollars(amount: float) -> str:
+    """Return a sum in dollars: in cents, and what is less than a cent in hundredths of one."""
+    if amount >= 0.01 or not amount:
+        return f"${amount:,.2f}"
+    return f"${amount:.4f}" if amount >= 0.0001 else "under $0.0001"
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,8 @@ class Rate:
 class Price:
     """What a model costs on one day in one tier: `rates` by length of prompt, the shortest first.
 
-    Rates of the tier `batch` that are not known themselves are the default ones times the batch factor of the price, or
+    `own` is false where nothing is known of the tier itself, and the rates are those of an ordinary request. Rates of
+    the tier `batch` that are not known themselves are the default ones times the batch factor of the price, or
     of the provider. From `shutdown` on the model is no longer served, and `successor` is to be used.
     The price holds from `valid_from` on.
     """
@@ -48,6 +61,7 @@ class Price:
     origin: str
     source: str | None
     valid_from: date
+    own: bool = True
 
     @property
     def input(self) -> float | None:
@@ -119,8 +133,9 @@ def find(
     found = session.run("prices.find", asked)
     if not found:
         return None
-    _, shutdown, successor, origin, source, valid_from = found[0][5:]
-    return Price(model, tier, tuple(Rate(*row[:5]) for row in found), shutdown, successor, origin, source, valid_from)
+    _, shutdown, successor, origin, source, valid_from, own = found[0][5:]
+    rates = tuple(Rate(*row[:5]) for row in found)
+    return Price(model, tier, rates, shutdown, successor, origin, source, valid_from, own)
 
 
 def named_models(session: Session, base_url: str) -> list[str]:
@@ -146,6 +161,54 @@ class Spent:
     tokens_out: int
     dollars: float
     unpriced: int
+
+
+@dataclass(frozen=True)
+class Month:
+    """Dollars of a calendar month (UTC): `spent`, `reserved` by what is under way, and the most it may be (`budget`).
+
+    `unpriced` results of the month are of models without a known price, and not in `spent`. It ends at `end`.
+    """
+
+    budget: float
+    spent: float
+    reserved: float
+    unpriced: int
+    end: datetime
+
+    @property
+    def left(self) -> float:
+        """Dollars that may still be spent or reserved."""
+        return max(0.0, self.budget - self.spent - self.reserved)
+
+    @property
+    def unknown(self) -> str | None:
+        """Why nobody can tell what is left, where that is so."""
+        if not self.unpriced:
+            return None
+        return f"{MONTH} cannot be kept: {self.unpriced:,} results of this month have no known price: {HOW_TO_PRICE}"
+
+    def in_words(self) -> str:
+        """Return the budget, and what is taken of it: `[budget] month = 200 ($3.24 spent, $1.00 reserved)`."""
+        return f"{MONTH} = {self.budget:,.6g} ({in_dollars(self.spent)} spent, {in_dollars(self.reserved)} reserved)"
+
+
+def month(session: Session, kept: float | None = None, batch_id: str | None = None) -> Month | None:
+    """Return what this month has spent and reserved, without one batch; None where there is no budget.
+
+    `kept` is the budget that holds where no sqlbatch.toml is found. Writes nothing.
+    """
+    said = config.month_budget()
+    budget = kept if said is None else float(said.value)
+    if budget is None:
+        return None
+    first = clock.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    end = (first + timedelta(days=32)).replace(day=1)
+    if not session.run("prices.has_table", {"catalog": session.catalog}):
+        return Month(budget, 0.0, 0.0, 0, end)
+    asked = {"first": first, "batch_id": batch_id}
+    spent, reserved, unpriced = session.run("prices.month", asked)[0]
+    return Month(budget, spent, reserved, unpriced, end)
 
 
 # What costs can be added up by, and SQL of it over the view costs.

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         show_preview,
         show_preview_quote,
         show_quote,
+        show_remainder,
         spent,
         tell_preview,
     )
@@ -72,6 +73,7 @@ __all__ = [
     "show_preview",
     "show_preview_quote",
     "show_quote",
+    "show_remainder",
     "show_rows",
     "show_sample",
     "show_table",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import layout
 from sqlbatch.batches.providers import label
+from sqlbatch.db.prices import in_dollars
 from sqlbatch.display.console import counted, info, out, plain, show_facts, sized
 from sqlbatch.display.quote import OFFLINE, billed_tokens, quoted, quoted_and_spent
 from sqlbatch.display.status import (
@@ -20,7 +21,6 @@ from sqlbatch.display.status import (
 )
 from sqlbatch.display.tables import shortened, show_table
 from sqlbatch.layout import harmless, wrapped
-from sqlbatch.query.cost import in_dollars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

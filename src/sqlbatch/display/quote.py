@@ -10,14 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from sqlbatch.batches.providers import label
+from sqlbatch.db.prices import HOW_TO_PRICE, in_dollars
 from sqlbatch.display.console import counted, err, info, out, plain, show_facts, sized
 from sqlbatch.layout import harmless, text_of
-from sqlbatch.query.cost import HOW_TO_PRICE, in_dollars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlbatch.db.jobs import Billed, JobRow
+    from sqlbatch.finish_now import Remainder
     from sqlbatch.previews import PreparedPreview, Preview, PreviewRow
     from sqlbatch.query.cost import Cost
     from sqlbatch.query.quote import Quote, Stage
@@ -222,7 +223,8 @@ def show_preview_quote(trial: PreparedPreview) -> None:
     parts += [f"{known.failed:,} failed before, not sent (--fresh sends them)"] if known.failed else []
     parts += [f"{known.in_flight:,} in a batch already"] if known.in_flight else []
     facts["requests"] = ", ".join(parts)
-    price = "" if provider.name == "local" else " at the ordinary price, not the batch's"
+    price = " at the flex price" if trial.flex else " at the ordinary price, not the batch's"
+    price = "" if provider.name == "local" else price
     if known.to_send:
         facts["to send"] = f"{counted(known.to_send, 'request')} now{price}"
         facts["tokens"] = tokens(trial.cost)
@@ -231,6 +233,21 @@ def show_preview_quote(trial: PreparedPreview) -> None:
     facts["cost"] = cost(trial.cost)
     show_facts(err, facts)
     show_notes(trial.notes)
+
+
+def show_remainder(quoted: Remainder) -> None:
+    """Print on stderr what of a job would be asked now, where, and at which price."""
+    job, provider = quoted.job, quoted.provider
+    offline = OFFLINE if provider.name == "local" else ""
+    facts = {"job": f"{job.job_id} {job.target}"}
+    facts["model"] = f"{', '.join(dict.fromkeys(call.model for call in quoted.calls))} at "
+    facts["model"] += f"{label(provider.name, provider.base_url)}{offline}"
+    facts["in batches"] = f"{counted(quoted.elsewhere, 'request')}, not sent again" if quoted.elsewhere else "nothing"
+    price = " at the flex price" if quoted.flex else " at the ordinary price: no flex price is known"
+    facts["to send"] = f"{counted(quoted.requests, 'request')} now{price if provider.paid else ''}"
+    facts["tokens"] = tokens(quoted.cost)
+    facts["cost"] = cost(quoted.cost)
+    show_facts(err, facts)
 
 
 def show_preview(preview: Preview) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.batches.budget import BUDGET
 from sqlbatch.batches.providers import label
+from sqlbatch.db.prices import MONTH
 from sqlbatch.display.console import counted
 from sqlbatch.leases import name_of
 
@@ -41,6 +42,10 @@ def status_in_words(job: JobRow) -> str:  # noqa: PLR0911 (one a status)
             return f"done, but the target was not written: {job.error}"
         case "done" if job.failed:
             return f"done, {counted(job.failed, 'request')} failed"
+        case "blocked" if job.blocked_code == BUDGET and MONTH in (job.blocked or "") and job.paused_until:
+            return (
+                f"blocked: {job.blocked}; nothing more is sent before {job.paused_until:%Y-%m-%d} unless that is raised"
+            )
         case "blocked" if job.failing or job.refused or job.blocked_code == "budget":
             # What to do about it stands beside it.
             return f"blocked: {(job.blocked or '').partition('; sqlbatch ')[0]}; nothing more is sent until you say so"
@@ -110,6 +115,10 @@ def _state_in_words(batch: BatchRow, *, sending: bool) -> str:  # noqa: PLR0911,
     match batch.state, batch.status:
         case "planned", _:
             return "planned, not sent yet" + (f" (the last try: {batch.error})" if batch.error else "")
+        case "asking", _:
+            return "asked now, through the ordinary endpoint"
+        case "abandoned", _ if batch.error_code == "asked_at_once":
+            return batch.error or "asked at once"
         case "uploading", _:
             return "its file is being uploaded" + (f" (the last try: {batch.error})" if batch.error else "")
         case "creating", _:
@@ -188,7 +197,8 @@ def _unblock(job: JobRow, at: str) -> str:
     if job.failing:
         return f"{_run('show', job, at)} --failures says why, {wait} --keep-going sends on all the same"
     if job.blocked_code == BUDGET:
-        return f"{wait} --max-cost USD allows more"
+        raised = f"raise month under [budget] in sqlbatch.toml, or leave it to the next month; then {wait}"
+        return raised if MONTH in (job.blocked or "") else f"{wait} --max-cost USD allows more"
     if job.blocked_code in KEY_CODES:
         return f"set the right key, then {wait}"
     if job.refused:

@@ -124,8 +124,9 @@ def quote_plan(
     batch_factor: float | None,
     *,
     replacing: bool,
+    tier: str = "batch",
 ) -> tuple[PlannedQuery, Quote]:
-    """Return a planned query with its bounds, and its quote: the first stage exactly, later ones at most."""
+    """Return a planned query with its bounds, and its quote in a tier: the first stage exactly, later ones at most."""
     notes = check_existing(session, look_up(session, target), enrichment, planned.rows, target, replace=replacing)
     plan, scratch = planned.plan, planned.scratch
     asked = {row[0]: row[1:] for row in session.run("functions.of_first", scratch=scratch)}
@@ -137,7 +138,7 @@ def quote_plan(
             continue
         seen.add(call.lookup.call.call_id.hex)
         session.run("functions.of_call", {"call_id": call.lookup.call.call_id}, scratch=scratch)
-        cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_to_send", batch_factor)
+        cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_to_send", batch_factor, tier)
         costs.setdefault(1, []).append(cost)
         notes += tuple(note for note in more if note not in notes)
     for lookup in [*(call.lookup for call in plan.calls), *plan.unasked]:
@@ -145,7 +146,7 @@ def quote_plan(
     for call in plan.calls:
         if call.stage > 1:
             at_most[call.number] = lay_down(session, call.lookup.call, _named(call.bound, scratch), None)
-            cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_collected", batch_factor)
+            cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_collected", batch_factor, tier)
             costs.setdefault(call.stage, []).append(cost)
             notes += tuple(note for note in more if note not in notes)
     judged = _judged(session, plan)
@@ -237,14 +238,14 @@ def _likely(
 
 
 def _cost(
-    session: Session, enrichment: Enrichment, lookup: Lookup, table: str, batch_factor: float | None
+    session: Session, enrichment: Enrichment, lookup: Lookup, table: str, batch_factor: float | None, tier: str
 ) -> tuple[Cost, tuple[str, ...]]:
     asked = replace(enrichment, model=lookup.call.model, endpoint=lookup.call.endpoint, params=lookup.params)
     count = session.run("functions.count", table=table)[0][0]
     price, ordinary = None, None
     notes: tuple[str, ...] = ()
     if count and batch_factor != 0:
-        price, notes = find_price(session, asked, tier="batch", batch_factor=batch_factor)
+        price, notes = find_price(session, asked, tier=tier, batch_factor=batch_factor)
         ordinary, _ = find_price(session, asked)
     requests = Requests(table, str(lookup.call.call_id), lookup.call.writes_cache)
     return estimate_cost(session, asked, requests, price, free=batch_factor == 0, ordinary=ordinary), notes

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
 from sqlbatch.db import price_library, prices
+from sqlbatch.db.prices import HOW_TO_PRICE, MONTH, Month, in_dollars
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.query.endpoints import endpoint_of
 from sqlbatch.query.enrichment import parameters
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 # Dollars that are spent without being asked for.
 AGREED = 1.0
-HOW_TO_PRICE = 'give it in sqlbatch.toml, [prices."MODEL"] with input and output in dollars per million tokens'
 # So many results of a call tell how its tokens grow with its bytes; of a model, how they differ from the estimate.
 ENOUGH_FOR_A_LINE, ENOUGH_OF_A_MODEL = 30, 10
 # How far a request may lie above its estimate, at most, as far as can be told: by nothing but bytes (numbers and rare
@@ -39,19 +39,13 @@ SHUTDOWN_NEAR = 60
 LIKELY_OUTPUT, LONG_OUTPUT = 300, 2_000
 
 
-def in_dollars(amount: float) -> str:
-    """Return a sum in dollars: in cents, and what is less than a cent in hundredths of one."""
-    if amount >= 0.01 or not amount:
-        return f"${amount:,.2f}"
-    return f"${amount:.4f}" if amount >= 0.0001 else "under $0.0001"
-
-
 @dataclass(frozen=True)
 class Estimate:
     """How tokens of input follow from those that bytes tell: `intercept + slope * tokens`, at most `margin` times that.
 
     `source` is what it rests on (bytes, model, call) and `known` on how many results; `output` are the tokens of an
-    answer, on average, None where nothing is known of them.
+    answer, on average, None where nothing is known of them: `output_slope` more for each token by which inputs are
+    estimated longer than `input`, which those were.
     """
 
     source: str = "bytes"
@@ -60,6 +54,14 @@ class Estimate:
     intercept: float = 0.0
     margin: float = MARGIN_OF_BYTES
     output: float | None = None
+    output_slope: float = 0.0
+    input: float = 0.0
+
+    def output_of(self, tokens: float) -> float:
+        """Return the likely tokens of an answer to an input of so many estimated tokens, a guess if none is known."""
+        if self.output is None:
+            return LIKELY_OUTPUT
+        return max(0.0, self.output + self.output_slope * (tokens - self.input))
 
 
 @dataclass(frozen=True)
@@ -103,23 +105,33 @@ class Cost:
         words = expected if expected == most else f"{expected} expected, up to {most}"
         return words if self.dollars_largest is not None else f"{words} (answers not capped)"
 
-    def over(self, max_cost: float) -> str | None:
-        """Return why it may cost more than `max_cost` dollars, and what to do about it; None where it cannot."""
-        if self.free:
+    def over(self, max_cost: float | None, month: Month | None = None) -> str | None:
+        """Return why it may cost more than `max_cost` dollars, or than is left of a month's budget, and what to do.
+
+        Returns None where it cannot, and where neither is given.
+        """
+        limits = [] if max_cost is None else [("--max-cost", max_cost, f"--max-cost {max_cost:g}")]
+        if month is not None:
+            limits.append((MONTH, month.left, f"the {in_dollars(month.left)} that are left of {month.in_words()}"))
+        if self.free or not limits:
             return None
+        name = limits[0][0]
         if self.dollars is None:
-            return f"--max-cost needs the model's price, and none is known: {HOW_TO_PRICE}"
+            return f"{name} needs the model's price, and none is known: {HOW_TO_PRICE}"
         if self.dollars_largest is None:
             return (
-                f"--max-cost needs a limit of tokens for each answer: add --param {self.cap_name}=N (what a model "
+                f"{name} needs a limit of tokens for each answer: add --param {self.cap_name}=N (what a model "
                 "thinks counts too)"
             )
-        if self.dollars_largest <= max_cost:
-            return None
-        return (
-            f"it may cost up to {in_dollars(self.dollars_largest)}, above --max-cost {max_cost:g}: send less with "
-            f"--limit, lower {self.cap_name}, or raise --max-cost"
-        )
+        if month is not None and month.unknown:
+            return month.unknown
+        for name, dollars, words in limits:
+            if self.dollars_largest > dollars:
+                return (
+                    f"it may cost up to {in_dollars(self.dollars_largest)}, above {words}: send less with --limit, "
+                    f"lower {self.cap_name}, or raise {name}"
+                )
+        return None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a quote's JSON has of it."""
@@ -159,7 +171,7 @@ def estimate_cost(
     cap = output_cap(enrichment)
     likely, most = _weigh(session, ask, estimate, price)
     requests = likely.requests
-    output = LIKELY_OUTPUT if estimate.output is None else estimate.output
+    output = estimate.output_of((likely.tokens / max(1, requests) - estimate.intercept) / estimate.slope)
     cautious = 1.5 * output
     if estimate.output is None or estimate.known < ENOUGH_OF_A_MODEL:
         cautious = max(cautious, LONG_OUTPUT)
@@ -284,14 +296,15 @@ def calibrate(session: Session, enrichment: Enrichment, call_id: str) -> Estimat
     asked = {"base_url": enrichment.base_url, "model": enrichment.model, "call_id": call_id}
     found = {row[0]: row[1:] for row in session.run("quote.measured", asked)}
     if True in found:
-        known, ratio, slope, intercept, mean, worst = found[True]
+        known, ratio, slope, intercept, mean, tokens, rise, worst = found[True]
+        answers = (mean, rise if known >= ENOUGH_OF_A_MODEL else 0.0, tokens)
         margin = max(worst, 1.0) * (MARGIN_OF_CALL if known >= ENOUGH_OF_A_MODEL else MARGIN_OF_FEW)
         # A line that falls, or hardly rises, only tells that all inputs were of about one length.
         if known >= ENOUGH_FOR_A_LINE and slope is not None and ratio / 3 < slope < ratio * 3:
-            return Estimate("call", known, slope, intercept, margin, mean)
-        return Estimate("call", known, ratio, 0.0, margin, mean)
+            return Estimate("call", known, slope, intercept, margin, *answers)
+        return Estimate("call", known, ratio, 0.0, margin, *answers)
     if False in found and found[False][0] >= ENOUGH_OF_A_MODEL:
-        known, ratio, _, _, mean, worst = found[False]
+        known, ratio, _, _, mean, _, _, worst = found[False]
         return Estimate(
             "model", known, ratio, 0.0, max(worst, 1.0) * MARGIN_OF_MODEL, mean if output is None else output
         )

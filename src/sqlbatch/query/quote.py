@@ -16,6 +16,7 @@ from sqlbatch.query.target import Existing, Target, changed, look_up
 from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
+    from sqlbatch.db.prices import Month
     from sqlbatch.db.session import Session
     from sqlbatch.query.compile import Compiled
     from sqlbatch.query.request import Call
@@ -82,12 +83,12 @@ class Quote:
     stages: tuple[Stage, ...] = ()
     fused: int = 0
 
-    def over(self, max_cost: float) -> str | None:
-        """Return why it may not start with `max_cost` dollars, and what to do about it; None where it may.
+    def over(self, max_cost: float | None, month: Month | None = None) -> str | None:
+        """Return why it may not start with `max_cost` dollars, or what is left of a month's, and what to do; or None.
 
         Of a query in stages it is the first that must fit; a later one is held when its requests are known to be more.
         """
-        return (self.stages[0].cost if self.stages else self.cost).over(max_cost)
+        return (self.stages[0].cost if self.stages else self.cost).over(max_cost, month)
 
     def as_dict(self) -> dict[str, object]:
         """Return the quote as one JSON object."""

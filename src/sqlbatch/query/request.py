@@ -34,6 +34,11 @@ def is_identity(param: str) -> bool:
     return param not in _NO_IDENTITY and not param.startswith("prompt_cache_")
 
 
+def is_flex(enrichment: Enrichment) -> bool:
+    """Return whether requests are asked for at the flex price."""
+    return dict(enrichment.params).get("service_tier") == '"flex"'
+
+
 @dataclass(frozen=True)
 class Call:
     """The constant side of a model call: a request's body is `head || input || tail`, its identity a hash of these.

@@ -10,10 +10,10 @@ from sqlbatch import clock, display, maintenance
 from sqlbatch.batches import render
 from sqlbatch.batches.providers import label
 from sqlbatch.db import jobs as state
+from sqlbatch.db.prices import in_dollars
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.display.job import job_facts
 from sqlbatch.query import target
-from sqlbatch.query.cost import in_dollars
 from sqlbatch.view.site import NotFound, address, number, part
 
 if TYPE_CHECKING:

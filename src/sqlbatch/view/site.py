@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from sqlbatch.db.prices import in_dollars
 from sqlbatch.display import counted
 from sqlbatch.errors import SqlbatchError
-from sqlbatch.query.cost import in_dollars
 from sqlbatch.view.security import TOKEN
 
 if TYPE_CHECKING:

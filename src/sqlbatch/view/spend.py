@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
 from sqlbatch.db import prices
-from sqlbatch.query.cost import in_dollars
+from sqlbatch.db.prices import in_dollars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,229 @@
+"""The remainder of a job at once, through the ordinary endpoint: at the flex price where the model has one.
+
+The requests are held as a batch in the state `asking` before the first is sent, so that no batch and no other run sends
+them meanwhile, and their cost counts in every budget. What brings no answer is due again.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+from sqlbatch.batches import preview as requests
+from sqlbatch.db import jobs, prices
+from sqlbatch.errors import JobError
+from sqlbatch.leases import hold_leases, new_owner
+from sqlbatch.paths import state_dir
+from sqlbatch.query.cost import NO_COST, Cost, Requests, add_costs, estimate_cost, find_price
+from sqlbatch.query.endpoints import check_of, endpoint_of
+from sqlbatch.query.enrichment import Enrichment, parameters
+from sqlbatch.query.request import CAPS
+from sqlbatch.reach import connect, provider_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlbatch.batches.events import Event
+    from sqlbatch.batches.preview import PreviewResult
+    from sqlbatch.batches.providers import Provider
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.jobs import JobRow
+    from sqlbatch.db.session import Session
+
+# Requests that one run sends at most: more of them belong in a batch.
+AT_MOST = 1_000
+
+
+@dataclass(frozen=True)
+class CallNow:
+    """The requests of one call that would be asked: how many, between which head and tail, and what they may cost."""
+
+    call_id: str
+    model: str
+    requests: int
+    head: str
+    tail: str
+    cap: int | None
+    flex: bool
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What of a job would be asked now. `elsewhere` counts its requests that are in batches and stay there.
+
+    `told` fills with what comes back.
+    """
+
+    job: JobRow
+    provider: Provider
+    calls: tuple[CallNow, ...]
+    elsewhere: int
+    spent: float
+    max_cost: float | None
+    month: prices.Month | None
+    owner: str
+    told: list[PreviewResult] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        """How many requests would be asked."""
+        return sum(call.requests for call in self.calls)
+
+    @property
+    def cost(self) -> Cost:
+        """What they may cost."""
+        return add_costs([call.cost for call in self.calls]) if self.calls else NO_COST
+
+    @property
+    def flex(self) -> bool:
+        """Whether all of them are asked at the flex price."""
+        return all(call.flex for call in self.calls)
+
+    def over(self) -> str | None:
+        """Return why they cannot be asked now, and what to do about it; None where they can."""
+        if self.requests > AT_MOST:
+            return (
+                f"{self.requests:,} requests of job {self.job.job_id} are not answered, and --finish-now asks "
+                f"{AT_MOST:,} at most: they belong in a batch, as sqlbatch wait {self.job.job_id} sends them"
+            )
+        left = None if self.max_cost is None else max(0.0, self.max_cost - self.spent)
+        return self.cost.over(left, self.month)
+
+
+def remainder(database: Database, job_id: int) -> Remainder:
+    """Return what `ask` would ask for a job now, and what it may cost; writes nothing.
+
+    Raises JobError for a job that is not open.
+    """
+
+    def look(session: Session) -> Remainder:
+        job = jobs.find(session, str(job_id))
+        if not job.open:
+            raise JobError(f"job {job_id} is {job.status}: --finish-now is for one that still waits for answers")
+        provider = provider_of(job)
+        session.run("preview.remainder", {"job_id": job_id, "now": clock.now()})
+        calls = tuple(
+            _call(session, job, provider, *row) for row in session.run("preview.of_calls", {"job_id": job_id})
+        )
+        elsewhere = session.run("preview.elsewhere", {"job_id": job_id})[0][0]
+        max_cost, kept, *_ = session.run("budget.of_job", {"job_id": job_id})[0]
+        spent = session.run("budget.used", {"job_id": job_id, "batch_id": None})[0][0] if max_cost is not None else 0.0
+        month = prices.month(session, kept) if provider.paid else None
+        return Remainder(job, provider, calls, elsewhere, spent, max_cost, month, new_owner())
+
+    return database.read(look)
+
+
+def ask(database: Database, quoted: Remainder) -> Iterator[Event]:
+    """Ask what was quoted, a few requests at a time; answers are kept as they come. At its end nothing is held.
+
+    Raises JobError where more would be asked than was quoted, or a budget has no room for it any more.
+    """
+    held = database.write(lambda session: _hold(session, quoted))
+    spool = state_dir(database) / "spool"
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with hold_leases(quoted.owner), connect(database, quoted.provider) as api:
+            for call, custom_ids in ((call, held[call.call_id][1]) for call in quoted.calls if call.call_id in held):
+                work = requests.Asking(
+                    database, call.call_id, quoted.owner, spool, check_of, (call.head, call.tail), call.cap, call.flex
+                )
+                try:
+                    yield from requests.ask(work, api, custom_ids, quoted.told)
+                except KeyboardInterrupt:
+                    yield from requests.keep(work, quoted.told)
+                    raise
+    finally:
+        for batch_id, _ in held.values():
+            requests.release(database, batch_id)
+
+
+def _call(
+    session: Session,
+    job: JobRow,
+    provider: Provider,
+    call_id: str,
+    endpoint: str,
+    model: str,
+    count: int,
+    head: str,
+    sent_tail: str,
+    tail: str,
+    cap: int | None,
+    writes: bool,
+) -> CallNow:
+    enrichment = replace(Enrichment.from_json(job.enrichment), model=model, endpoint=endpoint)
+    if cap is not None and endpoint_of(endpoint).talks:
+        name = CAPS[1] if endpoint.endswith("/responses") else CAPS[0]
+        enrichment = replace(enrichment, params=parameters({name: cap}))
+    price, flex = None, False
+    if provider.paid:
+        price, _ = find_price(session, enrichment, tier="flex")
+        flex = price is not None and price.own and endpoint_of(endpoint).talks
+    session.run("preview.of_call", {"call_id": call_id})
+    asked = Requests("sqlbatch_now", call_id, writes)
+    cost = estimate_cost(session, enrichment, asked, price, free=not provider.paid)
+    return CallNow(call_id, model, count, head, _at_flex(sent_tail, tail) if flex else sent_tail, cap, flex, cost)
+
+
+def _at_flex(sent_tail: str, tail: str) -> str:
+    """Return the end of a body as it is sent, with the tier flex among the parameters that are no part of its call."""
+    extras = json.loads("{" + sent_tail[len(tail) :][:-1] + "}") if len(sent_tail) > len(tail) else {}
+    extras["service_tier"] = "flex"
+    return tail[:-1] + "".join(f",{_json(name)}:{_json(value)}" for name, value in extras.items()) + "}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _hold(session: Session, quoted: Remainder) -> dict[str, tuple[str, list[str]]]:
+    """Hold the requests, in one transaction that takes its turn first; return batch and custom_ids by call."""
+    session.run("database.planner_lock")
+    job_id, now = quoted.job.job_id, clock.now()
+    session.run("preview.remainder", {"job_id": job_id, "now": now})
+    there = {row[0]: row[3] for row in session.run("preview.of_calls", {"job_id": job_id})}
+    if any(
+        there.get(call_id, 0) > count for call_id, count in ((each.call_id, each.requests) for each in quoted.calls)
+    ):
+        raise JobError("another command changed what is left of the job meanwhile: run the same again")
+    _check_budgets(session, quoted)
+    session.run("preview.unplan", {"now": now})
+    held = {}
+    for call in quoted.calls:
+        if call.call_id not in there:
+            # Another run has asked it since.
+            continue
+        session.run("preview.of_call", {"call_id": call.call_id})
+        batch_id = str(uuid.uuid4())
+        fact = {
+            "batch_id": batch_id,
+            "base_url": quoted.provider.base_url,
+            "call_id": call.call_id,
+            "model": call.model,
+            "now": now,
+            "job_id": job_id,
+            "batch_factor": None if quoted.provider.paid else 0.0,
+            "owner": quoted.owner,
+            "until": clock.after(requests.LEASE),
+            "reserved": call.cost.dollars_largest,
+        }
+        session.run("preview.hold", fact)
+        custom_ids = [row[0] for row in session.run("preview.hold_requests", {"batch_id": batch_id})]
+        held[call.call_id] = (batch_id, custom_ids)
+    return held
+
+
+def _check_budgets(session: Session, quoted: Remainder) -> None:
+    """Raise JobError where what was quoted has no room any more: another process may have taken it."""
+    job_id = quoted.job.job_id
+    max_cost, kept, *_ = session.run("budget.of_job", {"job_id": job_id})[0]
+    spent = session.run("budget.used", {"job_id": job_id, "batch_id": None})[0][0] if max_cost is not None else 0.0
+    month = prices.month(session, kept) if quoted.provider.paid else None
+    over = replace(quoted, max_cost=max_cost, spent=spent, month=month).over()
+    if over is not None:
+        raise JobError(over)
