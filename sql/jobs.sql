@@ -132,9 +132,17 @@ GROUP BY t.code ORDER BY count(*) DESC, t.code;
 SELECT coalesce(sum(results), 0)::BIGINT, coalesce(sum(tokens_in), 0)::BIGINT, coalesce(sum(tokens_cached), 0)::BIGINT,
   coalesce(sum(tokens_cache_write), 0)::BIGINT, coalesce(sum(tokens_out), 0)::BIGINT,
   CASE WHEN count(*) = count(dollars) THEN coalesce(sum(dollars), 0) END,
-  (SELECT TRY_CAST(quote->>'$.cost.dollars' AS DOUBLE) FROM sqlbatch.jobs WHERE job_id = $job_id)
+  (SELECT TRY_CAST(quote->>'$.cost.dollars' AS DOUBLE) FROM sqlbatch.jobs WHERE job_id = $job_id),
+  (SELECT coalesce(sum(reserved), 0) FROM sqlbatch.batches
+    WHERE job_id = $job_id AND state NOT IN ('planned', 'loaded', 'abandoned'))
 FROM sqlbatch.costs WHERE job_id = $job_id;
 
 -- spent: dollars billed for each of some jobs; NULL where any price is not known
 SELECT job_id, CASE WHEN count(*) = count(dollars) THEN sum(dollars) END
 FROM sqlbatch.costs WHERE list_contains($jobs::INTEGER[], job_id) GROUP BY job_id;
+
+-- promised: dollars that jobs were quoted (NULL: not known), and that their batches under way may cost
+SELECT j.job_id, TRY_CAST(j.quote->>'$.cost.dollars' AS DOUBLE), coalesce(sum(b.reserved), 0)
+FROM sqlbatch.jobs j
+LEFT JOIN sqlbatch.batches b ON b.job_id = j.job_id AND b.state NOT IN ('planned', 'loaded', 'abandoned')
+WHERE list_contains($jobs::INTEGER[], j.job_id) GROUP BY ALL;

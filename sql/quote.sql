@@ -77,3 +77,12 @@ SELECT count(*), coalesce(sum(likely), 0)::BIGINT, coalesce(sum(likely * ($input
   coalesce(sum(($outputs::DOUBLE[])[step]), 0) / 1e6, coalesce(sum(most), 0)::BIGINT,
   coalesce(sum(most * ($dearest::DOUBLE[])[most_step]), 0) / 1e6, coalesce(sum(($outputs::DOUBLE[])[most_step]), 0) / 1e6
 FROM stepped;
+
+-- took: how many of the newest batches of a model tell how long one takes, and the seconds of the middle one
+SELECT count(*), median(seconds)
+FROM (
+  SELECT date_diff('second', opened_at, ended_at) AS seconds FROM sqlbatch.batches
+  WHERE base_url = $base_url AND model = $model AND state = 'loaded' AND status = 'completed' AND provider_id IS NOT NULL
+    AND ended_at >= opened_at
+  ORDER BY ended_at DESC LIMIT 20
+);

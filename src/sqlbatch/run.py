@@ -40,7 +40,7 @@ from sqlbatch.query.compile import Compiled, compile_query, store
 from sqlbatch.query.cost import without_cache_writes
 from sqlbatch.query.endpoints import check_of, read_returns
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.query.quote import Quote, make_quote, with_cost
+from sqlbatch.query.quote import Quote, make_quote, with_cost, with_finish
 from sqlbatch.query.rows import query_of
 from sqlbatch.query.target import Target, parse_target
 from sqlbatch.reach import connect, provider_of
@@ -123,6 +123,7 @@ def prepared(
                 quote = with_cost(session, quote, enrichment, compiled, factor)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
             month = prices.month(session) if provider.paid else None
+            quote = with_finish(session, quote)
         named_target = quote.target if target else "enriched_<job>"
         quote = replace(quote, batches=batches, target=named_target, notes=(*notes, *quote.notes))
         yield Prepared(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ import sqlbatch
 from sqlbatch import clock, run
 from sqlbatch.batches.providers import KNOWN
 from sqlbatch.db import jobs, price_library
-from sqlbatch.display.quote import quoted
+from sqlbatch.display.quote import quote_facts, quoted
 from sqlbatch.errors import InvalidSettings
 from tests.conftest import ROOT
 
@@ -183,3 +185,64 @@ def test_after_the_job_it_is_told_how_far_off_the_quote_was(bench: Bench) -> Non
     # What a job finds answered it neither quotes nor pays.
     again = bench.enrich(20, "again")
     assert quoted(bench.job(again), bench.database.read(lambda session: jobs.billed(session, again))) is None
+
+
+def test_quoted_spent_and_reserved_stand_in_jobs_and_show(bench: Bench, here: Command) -> None:
+    bench.enrich(1, "first")
+    bench.sql(OWN)
+    job_id = bench.begin(8, params=CAP)
+    bench.control.faults({"name": "stuck_in_progress"})
+    bench.sync(job_id)
+    listed = {job["job_id"]: job for job in json.loads(here("jobs", "--db", str(bench.path), "--json").out)}
+    job = listed[job_id]
+    assert job["dollars"] == 0
+    assert 0 < job["quoted"] < job["reserved"]
+    shown = here("show", str(job_id), "--db", str(bench.path)).out
+    assert re.search(r"quoted .*, nothing, up to \$0\.0\d+ reserved by batches under way", shown), shown
+    table = here("jobs", "--db", str(bench.path)).out
+    assert {"quoted", "spent", "reserved"} <= set(table.splitlines()[0].split())
+    bench.control.faults()
+    bench.wait(job_id)
+    assert listed.keys() == {1, 2}
+    after = json.loads(here("jobs", "--db", str(bench.path), "--json").out)[0]
+    assert (after["reserved"], after["quoted"]) == (0, job["quoted"])
+    assert after["dollars"] > 0
+
+
+def test_earlier_batches_tell_when_it_may_be_finished(bench: Bench) -> None:
+    bench.enrich(1, "first")
+    assert quote(bench, 5).expected_seconds is None
+    bench.sql("""
+        INSERT INTO sqlbatch.batches BY NAME
+        SELECT b.* EXCLUDE (batch_id, opened_at, ended_at, requests), uuid() AS batch_id, 0 AS requests,
+          now()::TIMESTAMP AS opened_at, now()::TIMESTAMP + to_minutes(n::INT) AS ended_at
+        FROM sqlbatch.batches b, (SELECT unnest([40, 50, 90]) AS n)""")
+    found = quote(bench, 5)
+    assert found.expected_from == 4
+    assert quote_facts(found)["finish"].startswith("in about 45 min, as 4 earlier batches took")
+    assert found.as_dict()["expected_seconds"] == found.expected_seconds
+
+
+def test_a_changed_parameter_that_makes_paid_answers_useless_is_named_with_their_number(bench: Bench) -> None:
+    bench.enrich(9)
+    (note,) = quote(bench, 9, params=(("temperature", "0.5"),)).notes
+    assert note == "temperature differs: 9 paid answers of job 1 are not reused"
+    assert quote(bench, 9, params=CAP).notes == ()
+
+
+def test_no_price_of_a_model_that_the_library_knows_is_written_by_us() -> None:
+    """No file of the package names such a model beside a price: shutdowns.csv has days, and toml files no prices."""
+    models = {model for model in price_library.models(KNOWN["openai"].base_url) if len(model) > 4}
+    priced = re.compile(r"^\s*\[prices\b|\b(input|output|cached)\w*[\"']?\s*[=:]\s*[\"']?\d*\.?\d*[1-9]", re.MULTILINE)
+    folders = (ROOT / "src", ROOT / "sql")
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix in {".py", ".sql", ".csv", ".toml", ".json"}
+    }
+    assert len(texts) > 100
+    naming = {path for path, text in texts.items() if any(model in text for model in models)}
+    assert naming, "shutdowns name their successors"
+    assert [path for path in naming if priced.search(texts[path])] == []
+    assert "price" not in (ROOT / "sql" / "shutdowns.csv").read_text(encoding="utf-8")

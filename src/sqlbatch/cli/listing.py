@@ -20,12 +20,18 @@ def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
         with database.session(migrate=False) as session:
             ours = session.has_schema()
         found = database.read(state.rows) if ours else []
-        spent = database.read(lambda session: state.spent(session, [job.job_id for job in found])) if found else {}
+        ids = [job.job_id for job in found]
+        spent = database.read(lambda session: state.spent(session, ids)) if found else {}
+        promised = database.read(lambda session: state.promised(session, ids)) if found else {}
     if as_json:
-        listed = [display.job_json(job, at(database)) | {"dollars": spent.get(job.job_id, 0.0)} for job in found]
+        money = {job_id: {"quoted": quoted, "reserved": kept} for job_id, (quoted, kept) in promised.items()}
+        listed = [
+            display.job_json(job, at(database)) | {"dollars": spent.get(job.job_id, 0.0)} | money[job.job_id]
+            for job in found
+        ]
         display.print_json(listed)
     elif found:
-        display.show_jobs(found, spent, at(database))
+        display.show_jobs(found, spent, promised, at(database))
     else:
         display.info(f"{database.name} has no job yet: sqlbatch enrich starts one")
     return display.Exit.DONE

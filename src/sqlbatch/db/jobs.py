@@ -132,7 +132,10 @@ class BatchRow:
 
 @dataclass(frozen=True)
 class Billed:
-    """What was billed for a job: results, tokens, dollars, and the dollars quoted before (None: no price is known)."""
+    """What was billed for a job: results, tokens, dollars, and the dollars quoted before (None: no price is known).
+
+    `reserved` are dollars that its batches under way may cost at most.
+    """
 
     results: int
     tokens_in: int
@@ -141,6 +144,7 @@ class Billed:
     tokens_out: int
     dollars: float | None
     quoted: float | None
+    reserved: float = 0.0
 
     def as_dict(self) -> dict[str, object]:
         """Return it as the JSON object that a job has of it."""
@@ -265,6 +269,12 @@ def billed(session: Session, job_id: int) -> Billed:
 def spent(session: Session, job_ids: Sequence[int]) -> dict[int, float | None]:
     """Return the dollars billed for jobs, by job (None: a price is not known); jobs without a bill are left out."""
     return dict(session.run("jobs.spent", {"jobs": list(job_ids)}))
+
+
+def promised(session: Session, job_ids: Sequence[int]) -> dict[int, tuple[float | None, float]]:
+    """Return the dollars that jobs were quoted (None: not known), and that their batches under way may cost, by job."""
+    found = session.run("jobs.promised", {"jobs": list(job_ids)})
+    return {job_id: (quoted, reserved) for job_id, quoted, reserved in found}
 
 
 def finish(session: Session, job_id: int, error: str | None = None) -> None:

@@ -82,23 +82,35 @@ def job_json(job: JobRow, at: str = "", billed: Billed | None = None) -> dict[st
     return job.as_dict() | words | (billed.as_dict() if billed is not None else {})
 
 
-def show_jobs(jobs: Sequence[JobRow], spent: Mapping[int, float | None], at: str = "") -> None:
-    """Print one line per job, and below them what to do next about those that need someone."""
+def show_jobs(
+    jobs: Sequence[JobRow],
+    spent: Mapping[int, float | None],
+    promised: Mapping[int, tuple[float | None, float]],
+    at: str = "",
+) -> None:
+    """Print one line per job, and below them what to do next about those that need someone.
+
+    `spent` are dollars by job, `promised` those that it was quoted and that its batches under way may cost.
+    """
     rows = [
         [
             str(job.job_id),
             job.target,
             job.status,
             *(f"{count:,}" for count in (job.rows, job.requests, job.answered, job.failed, job.pending)),
-            _spent(job, spent),
+            *_money(job, spent, promised),
             "local (offline)" if job.provider == "local" else label(job.provider, job.base_url),
             f"{job.created_at:%Y-%m-%d}",
         ]
         for job in jobs
     ]
     counts = ("rows", "requests", "answered", "failed", "pending")
-    columns = ("job", "target", "status", *counts, "cost", "provider", "started")
-    show_table(columns, rows, right={"job", "cost", *counts}, spare=("provider", "requests", "pending", "started"))
+    money = ("quoted", "spent", "reserved")
+    columns = ("job", "target", "status", *counts, *money, "provider", "started")
+    spare = ("reserved", "quoted", "provider", "requests", "pending", "started")
+    if any(reserved for _, reserved in promised.values()):
+        spare = (*spare[1:], spare[0])
+    show_table(columns, rows, right={"job", *money, *counts}, spare=spare)
     needy = [job for job in jobs if needs_somebody(job)]
     for job in needy[:STEPS]:
         info(f"job {job.job_id}: {next_step(job, at)}")
@@ -106,11 +118,16 @@ def show_jobs(jobs: Sequence[JobRow], spent: Mapping[int, float | None], at: str
         info(f"… and {len(needy) - STEPS:,} more: sqlbatch show JOB says what to do next")
 
 
-def _spent(job: JobRow, spent: Mapping[int, float | None]) -> str:
-    if job.provider == "local" or job.job_id not in spent:
-        return "$0.00"
-    dollars = spent[job.job_id]
-    return "unknown" if dollars is None else in_dollars(dollars)
+def _money(
+    job: JobRow, spent: Mapping[int, float | None], promised: Mapping[int, tuple[float | None, float]]
+) -> list[str]:
+    """Return the dollars that a job was quoted, has spent and has reserved; nothing of what costs nothing."""
+    quoted, reserved = promised.get(job.job_id, (None, 0.0))
+    dollars = spent.get(job.job_id, 0.0)
+    if job.provider == "local":
+        quoted, dollars = 0.0, 0.0
+    told = ["unknown" if each is None else in_dollars(each) for each in (quoted, dollars)]
+    return [*told, in_dollars(reserved) if reserved else ""]
 
 
 def show_job(
@@ -199,7 +216,9 @@ def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = (), at: str 
         facts["retried"] = tried_again(job, again)
     if billed.results:
         facts["tokens"] = billed_tokens(billed)
+    if billed.results or billed.reserved:
         facts["cost"] = quoted_and_spent(billed)
+    if billed.results:
         accuracy = quoted(job, billed)
         if accuracy is not None:
             facts["estimate"] = accuracy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -50,10 +51,11 @@ def billed_tokens(billed: Billed | Preview, unit: str = "") -> str:
 
 
 def quoted_and_spent(billed: Billed) -> str:
-    """Return the dollars that were quoted and spent: `quoted $0.08, spent $0.03`."""
-    if not billed.dollars or not billed.quoted:
-        return spent(billed)
-    return f"quoted {in_dollars(billed.quoted)}, spent {in_dollars(billed.dollars)}"
+    """Return the dollars that were quoted, spent and reserved: `quoted $0.08, spent $0.03, reserved $0.02`."""
+    parts = [f"quoted {in_dollars(billed.quoted)}"] if billed.quoted and (billed.dollars or billed.reserved) else []
+    parts.append(f"spent {in_dollars(billed.dollars)}" if parts and billed.dollars else spent(billed))
+    parts += [f"up to {in_dollars(billed.reserved)} reserved by batches under way"] if billed.reserved else []
+    return ", ".join(parts)
 
 
 def quoted(job: JobRow, billed: Billed) -> str | None:
@@ -143,7 +145,19 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     else:
         facts["to send"] = "nothing"
     facts["cost"] = cost(quote.cost)
-    return facts
+    return facts | finish_facts(quote)
+
+
+def finish_facts(quote: Quote) -> dict[str, str]:
+    """Return when it may be finished, where earlier batches tell."""
+    if not quote.to_send or quote.expected_seconds is None or quote.provider == "local":
+        return {}
+    minutes = math.ceil(quote.expected_seconds / 60)
+    time = f"{minutes:,} min" if minutes < 120 else f"{minutes / 60:,.0f} h"
+    each = " for each round" if len(quote.stages) > 1 else ""
+    return {
+        "finish": f"in about {time}{each}, as {counted(quote.expected_from, 'earlier batch', 'earlier batches')} took"
+    }
 
 
 def stage_facts(quote: Quote) -> dict[str, str]:

@@ -55,7 +55,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Quote:
-    """The quote of an enrichment: counts of rows and requests, bytes of the lines to send, notes for the reader."""
+    """The quote of an enrichment: counts of rows and requests, bytes of the lines to send, notes for the reader.
+
+    `expected_seconds` are what the middle one of `expected_from` earlier batches of the model took; None where too few
+    are known.
+    """
 
     target: str
     provider: str
@@ -81,6 +85,8 @@ class Quote:
     unsent_why: tuple[tuple[str, int], ...] = ()
     cost: Cost = NO_COST
     stages: tuple[Stage, ...] = ()
+    expected_seconds: float | None = None
+    expected_from: int = 0
     fused: int = 0
 
     def over(self, max_cost: float | None, month: Month | None = None) -> str | None:
@@ -172,6 +178,20 @@ def with_cost(
     asked = to_send(compiled)
     cost = estimate_cost(session, enrichment, asked, price, free=batch_factor == 0, ordinary=ordinary)
     return dataclasses.replace(quote, tokens=cost.tokens, cost=cost, notes=quote.notes + notes)
+
+
+# Batches of a model that tell how long the next one takes.
+ENOUGH_BATCHES = 3
+
+
+def with_finish(session: Session, quote: Quote) -> Quote:
+    """Return a quote with how long its batches may take, where earlier ones of the model tell."""
+    if not session.has_schema():
+        return quote
+    known, seconds = session.run("quote.took", {"base_url": quote.base_url, "model": quote.model})[0]
+    if known < ENOUGH_BATCHES:
+        return quote
+    return dataclasses.replace(quote, expected_seconds=seconds, expected_from=known)
 
 
 def to_send(compiled: Compiled) -> Requests:
