@@ -63,9 +63,13 @@ class SparkJob(Job):
         on_event: Callable[[Event], object] | None = None,
         progress: bool | None = None,
         keep_going: bool = False,
+        finish_now: bool = False,
+        yes: bool = False,
     ) -> SparkJob:
         """Do steps until the target is written, and return the job itself; arguments and errors as of `Job.wait`."""
-        super().wait(poll=poll, on_event=on_event, progress=progress, keep_going=keep_going)
+        super().wait(
+            poll=poll, on_event=on_event, progress=progress, keep_going=keep_going, finish_now=finish_now, yes=yes
+        )
         self.publish()
         return self
 
@@ -130,7 +134,7 @@ def enrich(
                 "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
             )
         if ask.quote.to_send:
-            check_cost(ask.quote, max_cost, yes=yes)
+            check_cost(ask.quote, ask.over(), yes=yes or max_cost is not None)
             reach.check_provider(database, asked.provider)
         job = SparkJob(database, lake.start(database, engine, ask, keep, into), engine)
     if not asked.provider.embedded:
