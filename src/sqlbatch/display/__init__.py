@@ -90,7 +90,7 @@ _WHERE = {
     "console": "Exit always_print as_json confirm counted error info out plain print_json sized voice working",
     "job": "job_json prunable show_failures show_imported show_job show_jobs show_joined top_reason",
     "progress": "follow message",
-    "quote": "cost print_quote show_preview show_quote show_preview_quote spent tell_preview",
+    "quote": "cost print_quote show_preview show_quote show_remainder show_preview_quote spent tell_preview",
     "status": "batch_in_words next_step sends status_in_words",
     "tables": "show_rows show_sample show_table",
 }
