@@ -54,6 +54,9 @@ def killed_at_random(
     again = ["wait", "--poll", "60", "--db", str(bench.path)]
     chance = random.Random(4)  # noqa: S311 (repeatable on purpose)
     limits = {"max_requests": PER_BATCH}
+    if stages:
+        # On a slow machine every kill might fall before there is a job.
+        right(child.run([*first, "--no-wait"], variables, bench.path.parent, limits=limits, keep_open=str(bench.path)))
     killed, began = 0, time.monotonic()
     for _ in range(4 * kills):
         if killed == kills:

@@ -48,7 +48,7 @@ def _rows(here: Ground, part: str) -> Iterator[Row]:
     elif part == _LONG:
         yield long.killed_at_random(here)
     elif part == _PLAN:
-        yield long.killed_at_random(here, stages=3)
+        yield long.killed_at_random(here, hour=long.HOUR / 3, stages=3)
     elif part == _DISK:
         yield from _disks(here)
     else:

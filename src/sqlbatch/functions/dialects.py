@@ -13,12 +13,13 @@ from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ErrorLevel, SqlglotError
 
 from sqlbatch.errors import InvalidQuery
-from sqlbatch.functions.dialect_functions import FUNCTIONS, Given, Struct, Unknown
+from sqlbatch.functions.dialect_functions import FUNCTIONS
+from sqlbatch.functions.dialect_values import Given, Struct, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlbatch.functions.dialect_functions import Shape
+    from sqlbatch.functions.dialect_values import Shape
 
 DIALECTS = tuple(FUNCTIONS)
 # Names of AI functions are replaced by such ones before sqlglot reads them: it has types of its own for some, which
