@@ -37,7 +37,8 @@ WITH read AS (
   FROM odd
 ), seen AS (
   SELECT raw, x, other, CASE WHEN other IS NOT NULL THEN TRY(json_extract(other, [
-      '$.response.body', '$.response', '$.body', '$.result', '$.response.body.body'])) END AS objects
+      '$.response.body', '$.response', '$.body', '$.result', '$.output', '$.response.body.body', '$.response.body.data',
+      '$.response.body[0]'])) END AS objects
   FROM opened
 ), unfolded AS (
   SELECT raw, x, other, CASE WHEN objects IS NOT NULL THEN list_transform(list_transform(objects,
@@ -68,14 +69,14 @@ WITH read AS (
   )
 ), told AS (
   SELECT TRY_CAST(coalesce(x[1], regexp_extract(line, '"custom_?[iI]d"\s*:\s*"([0-9a-fA-F-]{36})"', 1)) AS UUID) AS custom_id,
-    ok, TRY_CAST(x[2] AS INTEGER) AS status, {content_sql} AS given, nullif({refusal_sql}, '') AS refusal,
+    ok, TRY_CAST(x[2] AS INTEGER) AS status, {content_sql} AS given, CASE WHEN {refusal_sql} NOT IN ('', 'false', '{}', '[]') THEN {refusal_sql} END AS refusal,
     nullif({finish_sql}, '') AS finish, x[6] AS model,
     TRY_CAST(x[7] AS BIGINT) AS tokens_in, TRY_CAST(x[8] AS BIGINT) AS tokens_cached, TRY_CAST(x[9] AS BIGINT) AS tokens_out,
     TRY_CAST(x[14] AS BIGINT) AS tokens_cache_write,
     x[10] AS tier, TRY_CAST(x[12] AS TIMESTAMP) AS asked_at, {vector_sql} AS vector, raw, line,
-    -- Present is not true: an error without a word or a number in it means nothing.
-    CASE WHEN x[11] IS NOT NULL AND regexp_matches(regexp_replace(x[11], '"[^"]*"\s*:|null|false', '', 'g'), '[1-9A-Za-z]') THEN x[11] END AS body_error,
-    CASE WHEN x[13] IS NOT NULL AND regexp_matches(regexp_replace(x[13], '"[^"]*"\s*:|null|false', '', 'g'), '[1-9A-Za-z]') THEN x[13] END AS line_error
+    -- Present is not true: an error without a word or a number in it, or that says success, means nothing.
+    CASE WHEN x[11] IS NOT NULL AND regexp_matches(regexp_replace(x[11], '(?i)"[^"]*"\s*:|\b(null|false|none|ok|success|succeeded)\b', '', 'g'), '[^\s"{}\[\],:.0]') THEN x[11] END AS body_error,
+    CASE WHEN x[13] IS NOT NULL AND regexp_matches(regexp_replace(x[13], '(?i)"[^"]*"\s*:|\b(null|false|none|ok|success|succeeded)\b', '', 'g'), '[^\s"{}\[\],:.0]') THEN x[13] END AS line_error
   FROM split
 ), typed AS (
   -- What begins like JSON, or is a number or a truth value, may be a text or a thing of that type: only its place tells.
@@ -108,7 +109,10 @@ WITH read AS (
   FROM joined
 ), named AS (
   SELECT *, nullif(nullif(coalesce(e[3], e[5], e[6], e[1], e[11]), ''), 'null') AS told_code,
-    NOT ok OR (status IS NULL AND body_error IS NULL AND line_error IS NULL) AS unreadable
+    -- An answer beside a status that says to ask again, and no error: nobody knows which of the two is true.
+    NOT ok OR (body_error IS NULL AND line_error IS NULL AND (status IS NULL
+      OR ((status IN (0, 408, 409, 429) OR status >= 500) AND coalesce(content, '') <> '' AND '{content}' <> '$.response.body')))
+      AS unreadable
   FROM checked
 ), coded AS (
   SELECT *, coalesce(CASE WHEN status BETWEEN 200 AND 299 AND TRY_CAST(told_code AS INTEGER) BETWEEN 400 AND 599
@@ -132,7 +136,8 @@ SELECT custom_id, status, coalesce(ok AND good, false) AS good, unreadable, aske
        WHEN meant IS NULL OR meant IN (0, 408, 409, 429) OR meant >= 500 THEN 'retryable'
        ELSE 'failed' END AS outcome,
   CASE WHEN code IS NULL THEN NULL
-    WHEN unreadable THEN concat('this result line cannot be read: ', left(raw, 200))
+    WHEN unreadable THEN concat(CASE WHEN ok AND status IS NOT NULL THEN concat('this result line has an answer and the status ', status)
+      ELSE 'this result line cannot be read' END, ': ', left(raw, 200))
     WHEN code = 'refusal' THEN refusal
     WHEN code = 'bad_shape' THEN wrong
     WHEN NOT good THEN left(coalesce(nullif(e[4], ''), nullif(e[2], ''), nullif(e[7], ''), nullif(e[9], ''), nullif(e[8], ''),

@@ -64,6 +64,11 @@ LINES: list[tuple[str, Any, str, str | None, str | None, str]] = [
     ("a line of an input file", {"custom_id": ID, "body": {"messages": []}}, *UNREADABLE, None, "messages"),
     ("half a line", json.dumps(line())[:110], *UNREADABLE, None, ID),
     ("HTML", HTML, *UNREADABLE, None, "502 Bad"),
+    ("the body in data", line({"code": 0, "data": HELLO}), "answered", None, "hello", ""),
+    ("the body in a list", line([HELLO]), "answered", None, "hello", ""),
+    ("the completion in output", {"custom_id": ID, "output": HELLO}, "answered", None, "hello", ""),
+    ("an answer with status 0", line(HELLO, 0), *UNREADABLE, None, "an answer and the status 0: "),
+    ("an answer with status 503", line(HELLO, 503), *UNREADABLE, None, "an answer and the status 503"),
     # Escapes.
     ("a lone surrogate", json.dumps(line(chat("\ud83d \U0001f600"))), "answered", None, "\ufffd \U0001f600", ""),
     ("a low one", json.dumps(line(chat(r"a \\ \ud83d" + "\udc00"))), "answered", None, "a \\\\ \\ud83d\ufffd", ""),
@@ -73,6 +78,10 @@ LINES: list[tuple[str, Any, str, str | None, str | None, str]] = [
     ("empty errors", line({**HELLO, "error": {}}, error=""), "answered", None, "hello", ""),
     ("errors without a word", line({**HELLO, "error": {"code": None, "message": ""}}), "answered", None, "hello", ""),
     ("an empty refusal", line(chat("hello", refusal="")), "answered", None, "hello", ""),
+    ("a refusal that is false", line(chat("hello", refusal=False)), "answered", None, "hello", ""),
+    ("an error in Python's words", line(error="None"), "answered", None, "hello", ""),
+    ("an error that says success", line(error={"code": 0, "message": "success"}), "answered", None, "hello", ""),
+    ("an error in Chinese", line(error={"code": None, "message": "\u9519"}), "failed", "http_200", "hello", "\u9519"),
     ("a real error beside", line(error={"code": "oops", "message": "Bad."}), "failed", "oops", "hello", "Bad."),
     # Content.
     ("parts", line(chat([THINKING, {"type": "text", "text": "hel"}, "lo"])), "answered", None, "hello", ""),
