@@ -128,7 +128,7 @@ def test_what_only_the_connection_sees_is_found(file: bool, tmp_path: Path) -> N
         job = sqlbatch.enrich("FROM films JOIN years USING (title)", db=con, input="title", **ASK).wait()  # type: ignore[arg-type]
         assert job.table().project("year, response").fetchall() == [(1995, "Heat")]
         con.execute("CREATE TABLE kept (i INTEGER)")
-        with pytest.raises(InvalidQuery, match="writes"):
+        with pytest.raises(InvalidQuery, match=r"writes|A CTE needs a SELECT"):
             sqlbatch.plan("WITH w AS (INSERT INTO kept VALUES (1) RETURNING i) FROM w", db=con, **ASK)  # type: ignore[arg-type]
         assert con.execute("FROM kept").fetchall() == []
 
