@@ -1,6 +1,7 @@
 """sqlbatch beside the cookbook's loop and raw DuckDB, on the same rows; needs the extra `bench`.
 
     python -m benchmarks                            10k, 100k, 1m rows, end to end, state: half an hour
+    python -m benchmarks --only end,start           1,000 and 50,000 rows beside other clients, and the start: minutes
     python -m benchmarks --rows 10m                 10 million rows, for DuckDB and sqlbatch: an hour, 60 GB of disk
     python -m benchmarks --quick                    10k rows and nothing else: a minute
 
@@ -21,16 +22,18 @@ from pathlib import Path
 from benchmarks import measure, report, scale
 from benchmarks.server import Process
 
-SIZES = {"10k": 10_000, "50k": 50_000, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
+SIZES = {"1k": 1_000, "10k": 10_000, "50k": 50_000, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
 # Beyond it the cookbook's loop is not run: it would want 77 GB.
 COOKBOOK_AT_MOST = 1_000_000
+# How many rows go the whole way, and how many times each contender is measured; the medians count.
+END_TO_END = {"1k": 5, "50k": 3}
 
 
 def main() -> None:
     """Run what the command line names, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="10k,100k,1m", help="a list of 10k, 100k, 1m, 10m")
-    parser.add_argument("--only", default="build,end,scale", help="a list of build, end, scale")
+    parser.add_argument("--only", default="build,end,start,scale", help="a list of build, end, start, scale")
     parser.add_argument("--quick", action="store_true", help="10k rows and nothing else")
     parser.add_argument("--folder", type=Path, help="where the rows and files go; by default a temporary folder")
     options = parser.parse_args()
@@ -44,11 +47,16 @@ def main() -> None:
             for size in sizes:
                 build(base / size, size, found)
         if "end" in parts:
-            end_to_end(base / "end", found)
+            for size, runs in END_TO_END.items():
+                end_to_end(base / size, size, runs, found)
+        if "start" in parts:
+            scale.start(base, found)
         if "scale" in parts:
             scale.state(base / "scale", found)
-            scale.start(base, found)
+            scale.history(base / "history", found)
     found.write()
+    for line in found.moved():
+        print(line)
 
 
 def build(folder: Path, size: str, found: report.Findings) -> None:
@@ -83,14 +91,22 @@ def build(folder: Path, size: str, found: report.Findings) -> None:
     shutil.rmtree(folder)
 
 
-def end_to_end(folder: Path, found: report.Findings) -> None:
-    """Measure the whole way over HTTP with 50,000 rows, and the bare way; the server's work is not counted."""
+def end_to_end(folder: Path, size: str, runs: int, found: report.Findings) -> None:
+    """Measure the whole way over HTTP, the bare way, and other clients; the server's work is not counted."""
     folder.mkdir()
-    measure.call("ground.make_rows", folder / "rows.parquet", SIZES["50k"])
+    measure.call("ground.make_rows", folder / "rows.parquet", SIZES[size])
     (folder / "server").mkdir()
+    contenders = {
+        "cookbook": "peers.cookbook",
+        "batch-openai": "peers.batch_openai",
+        "duckdb": "bare.end_to_end",
+        "sqlbatch": "ours.end_to_end",
+    }
     with Process([sys.executable, "-m", "benchmarks.instant", str(folder / "server")]) as server:
-        found.note("50k", "end to end", "duckdb", measure.call("bare.end_to_end", folder, BENCHMARK_URL=server.said))
-        found.note("50k", "end to end", "sqlbatch", measure.call("ours.end_to_end", folder, BENCHMARK_URL=server.said))
+        # batch-openai keeps a registry in the home folder, where it is asked to.
+        environment = {"BENCHMARK_URL": server.said, "HOME": str(folder)}
+        for who, function in contenders.items():
+            found.note(size, "end to end", who, measure.median(runs, function, folder, **environment))
     shutil.rmtree(folder)
 
 

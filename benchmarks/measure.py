@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -34,6 +35,12 @@ def call(function: str, *arguments: Path | int, **environment: str) -> Measured:
     given = ", ".join(repr(each) if isinstance(each, int) else f"Path({str(each)!r})" for each in arguments)
     code = f"from pathlib import Path; from benchmarks.{module} import {name}; {name}({given})"
     return command([sys.executable, "-c", code], **environment)
+
+
+def median(runs: int, function: str, *arguments: Path | int, **environment: str) -> Measured:
+    """Call a function so many times, each in a new process, and return the median of each figure."""
+    found = [call(function, *arguments, **environment) for _ in range(runs)]
+    return Measured(*(statistics.median(getattr(one, of) for one in found) for of in ("seconds", "cpu", "peak")))
 
 
 def command(arguments: list[str], **environment: str) -> Measured:

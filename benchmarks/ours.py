@@ -64,9 +64,10 @@ def prepare(folder: Path, rows: str = "rows.parquet") -> None:
     target.mkdir(exist_ok=True)
     asked = {"job_id": job_id, "base_url": PROVIDER.base_url, "owner": "benchmark", "now": clock.now()}
     planned = base.read(lambda session: session.run("submit.ready", asked | {"most": None, "an_hour": None}))
-    for batch_id, *_ in planned:
-        path = target / f"requests-{batch_id}.jsonl"
-        base.read(lambda session, b=batch_id, p=path: request_file.write(session, b, p))  # type: ignore[misc]
+    with base.kept_open():
+        for batch_id, *_ in planned:
+            path = target / f"requests-{batch_id}.jsonl"
+            base.read(lambda session, b=batch_id, p=path: request_file.write(session, b, p))  # type: ignore[misc]
 
 
 def again(folder: Path) -> None:
@@ -103,6 +104,7 @@ def end_to_end(folder: Path) -> None:
     """From the query to the target, over HTTP."""
     provider = replace(PROVIDER, base_url=os.environ["BENCHMARK_URL"])
     os.environ.setdefault("OPENAI_API_KEY", "benchmark")
+    (folder / "ours.duckdb").unlink(missing_ok=True)
     job_id = begin(folder, provider=provider)
-    for _ in run.run_job(database(folder), job_id, poll=0.2):
+    for _ in run.run_job(database(folder), job_id):
         pass

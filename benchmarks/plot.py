@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import log10
 
-_ROWS = {"10k": 1e4, "50k": 5e4, "100k": 1e5, "1m": 1e6, "10m": 1e7}
+_ROWS = {"1k": 1e3, "10k": 1e4, "50k": 5e4, "100k": 1e5, "1m": 1e6, "10m": 1e7}
 _COLOURS = {"cookbook": "#c0504d", "duckdb": "#8a8a8a", "sqlbatch": "#2f6db3"}
 _WIDTH, _HEIGHT, _LEFT, _TOP = 300, 220, 60, 40
 _Measured = dict[str, dict[str, dict[str, dict[str, float]]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ KEPT = Path(__file__).parent / "measured.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PICTURE = ROOT / "docs" / "benchmarks.svg"
 BEGIN, END = "<!-- measured: written by python -m benchmarks -->", "<!-- end of what was measured -->"
-ORDER = ["10k", "50k", "100k", "1m", "10m"]
+ORDER = ["1k", "10k", "50k", "100k", "1m", "10m"]
+CONTENDERS = ("cookbook", "batch-openai", "duckdb", "sqlbatch")
 
 
 @dataclass
@@ -26,6 +28,10 @@ class Findings:
 
     measured: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._before = copy.deepcopy(self.measured)
+        self._noted: list[tuple[str, str]] = []
 
     @classmethod
     def read(cls) -> Findings:
@@ -36,6 +42,8 @@ class Findings:
         """Keep a measurement, and print it with its ratio to what was measured before."""
         at = self.measured.setdefault(size, {}).setdefault(what, {})
         at[who] = asdict(measured)
+        if who == "sqlbatch":
+            self._noted.append((size, what))
         ratio = f"   {self.ratio(size, what):.2f} x DuckDB" if who == "sqlbatch" and "duckdb" in at else ""
         print(f"{size:>5} {what:<11} {who:<9} {measured}{ratio}", flush=True)
         self._keep()
@@ -45,6 +53,23 @@ class Findings:
         self.facts.setdefault(size, {})[name] = value
         print(f"{size:>5} {name}: {value}", flush=True)
         self._keep()
+
+    def moved(self) -> list[str]:
+        """Return by how much each ratio of CPU that this run measured has moved from what was kept before it.
+
+        CPU and not time, and ratios to others in the same run: so it says the same on a busy or a slower machine.
+        """
+        lines = []
+        for size, what in self._noted:
+            at, before = self.measured[size][what], self._before.get(size, {}).get(what, {})
+            for who in set(at) & set(before) & set(CONTENDERS) - {"sqlbatch"}:
+                if "sqlbatch" in before:
+                    now = at["sqlbatch"]["cpu"] / at[who]["cpu"]
+                    then = before["sqlbatch"]["cpu"] / before[who]["cpu"]
+                    lines.append(
+                        f"{size:>5} {what:<11} CPU, {who} = 1: {now:.2f}, was {then:.2f}: {now / then - 1:+.0%}"
+                    )
+        return sorted(lines)
 
     def machine(self, text: str) -> None:
         """Keep what it was measured on."""
@@ -76,7 +101,7 @@ class Findings:
         ]
         for size in ORDER:
             for what, at in self.measured.get(size, {}).items():
-                for who in ("cookbook", "duckdb", "sqlbatch"):
+                for who in CONTENDERS:
                     if who in at:
                         lines.append(self._row(size, what, who))  # noqa: PERF401
         steps = self.facts.get("scale", {}).get("steps", {})
@@ -92,6 +117,22 @@ class Findings:
             lines += [
                 f"| {int(batches):,} | {at['requests']:,.0f} | {at['counting']:.2f} s | {at['after']:.2f} s |"
                 for batches, at in steps.items()
+            ]
+        history = self.facts.get("scale", {}).get("history", {})
+        if history:
+            lines += [
+                "",
+                "Beside the jobs of years, each of 100 requests and done: CPU seconds of a step of nothing to do, and",
+                "of commands that list them all or show one, without their start.",
+                "",
+                "| jobs | a step | `jobs` | `show` | `costs` |",
+                "|---:|---:|---:|---:|---:|",
+            ]
+            lines += [
+                f"| {int(count):,} | "
+                + " | ".join(f"{at[name]:.2f} s" for name in ("step", "jobs", "show", "costs"))
+                + " |"
+                for count, at in history.items()
             ]
         start = self.facts.get("start", {})
         if start:
