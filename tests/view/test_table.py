@@ -30,6 +30,7 @@ CREATE TABLE typed AS SELECT 7 AS whole, 2.5 AS part, true AS yes, NULL AS nothi
 CREATE TABLE years AS SELECT 1900 + i AS year, 'film ' || i AS title,
   CASE WHEN i % 3 = 0 THEN NULL ELSE 'g' || i % 4 END AS genre,
   [CASE WHEN i % 2 = 0 THEN 'even' ELSE 'odd' END] AS tags FROM range(120) r(i);
+CREATE TABLE hidden AS SELECT 'same' AS rowid, 'film ' || i AS title FROM range(3) r(i);
 CREATE VIEW late AS FROM years WHERE year >= 2000;
 """
 
@@ -167,6 +168,12 @@ def test_a_view_is_shown_too_and_what_is_not_there_is_said(browser: Browser) -> 
     ):
         assert browser.get(path).status == 404
     assert "has no column nowhere" in browser.get("/tables/main/years?is.nowhere=1").text
+
+
+def test_a_column_called_rowid_mixes_up_no_rows(browser: Browser) -> None:
+    reply = browser.get("/tables/main/hidden")
+    assert sorted(_titles(reply.html)) == ["film 0", "film 1", "film 2"]
+    assert browser.get("/tables/main/hidden/rows/0").status == 404
 
 
 def test_a_column_says_what_it_holds(browser: Browser) -> None:

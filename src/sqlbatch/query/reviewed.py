@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -134,9 +135,13 @@ def define(session: Session, target: Target, returns: Returns, columns: Sequence
     verdicts = "sqlbatch.verdicts" if session.catalog != "sqlbatch" else '"sqlbatch".sqlbatch.verdicts'
     own = f"{quote_identifier(target.schema)}.{quote_identifier(target.name)}"
     places = {"view": view.qualified(session.catalog), "target": own, "verdicts": verdicts}
-    session.run("reviewed.define", columns=", ".join(shown), newest=", ".join(newest), **places)
-    comment = quote_literal(f"{_COMMENT} {target.sql}")
-    session.run("reviewed.describe", view=view.qualified(session.catalog), comment=comment)
+    places |= {"columns": ", ".join(shown), "newest": ", ".join(newest)}
+    # Of what it was made, so that it is made anew only where that has changed.
+    made_of = hashlib.sha256(repr((sorted(places.items()), list(columns))).encode()).hexdigest()[:16]
+    comment = f"{_COMMENT} {target.sql}, {made_of}"
+    if not found or found[0][1] != comment:
+        session.run("reviewed.define", **places)
+        session.run("reviewed.describe", view=view.qualified(session.catalog), comment=quote_literal(comment))
     return True
 
 

@@ -29,7 +29,8 @@ STATUS = ("custom_id", "ai_status", "ai_error", "ai_model")
 class Table:
     """A table or view of the database.
 
-    `job_id` is the job that wrote it, `asked` what that job asked; both are None where the table is the user's own.
+    The rows of one that `is_view` have no places of their own, so that none can be looked at alone. `job_id` is the job
+    that wrote it, `asked` what that job asked; both are None where the table is the user's own.
     """
 
     schema: str
@@ -67,7 +68,7 @@ def find_table(session: Session, schema: str, name: str) -> Table:
     if not found:
         raise NotFound(f"there is no table {name[:80]} in the schema {schema[:80]}")
     named = target.Target(schema, name)
-    sql, is_view = named.qualified(session.catalog), found[0][0] == "view"
+    sql = named.qualified(session.catalog)
     existing = target.look_up(session, named)
     job_id = existing.job_id if existing is not None else None
     asked = None
@@ -78,11 +79,14 @@ def find_table(session: Session, schema: str, name: str) -> Table:
     if asked is not None and not session.run("functions.plan", {"job_id": job_id}):
         answers = {column.name for column in read_returns(asked.endpoint, asked.returns).columns}
     pictures = set(asked.images) if asked is not None else set()
+    described = [(name, str(kind)) for name, kind, *_ in session.sql(f"DESCRIBE {sql}")]
+    # A column of the user's that is called rowid hides the place of each row.
+    has_places = found[0][0] == "table" and all(name.casefold() != "rowid" for name, _ in described)
     columns = tuple(
-        Column(column, str(kind), kind_of(column, str(kind), pictures), _part(column, answers, ours=job_id is not None))
-        for column, kind, *_ in session.sql(f"DESCRIBE {sql}")
+        Column(column, kind, kind_of(column, kind, pictures), _part(column, answers, ours=job_id is not None))
+        for column, kind in described
     )
-    return Table(schema, name, sql, is_view, columns, job_id, asked)
+    return Table(schema, name, sql, not has_places, columns, job_id, asked)
 
 
 def _part(name: str, answers: set[str], *, ours: bool) -> str:

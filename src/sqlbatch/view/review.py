@@ -92,7 +92,7 @@ class Reviewable:
 def find(session: Session, request: Request) -> Reviewable:
     """Return the target that an address names; raise NotFound where there is none whose answers can be reviewed."""
     table = find_table(session, request.path_params["schema"], request.path_params["table"])
-    if table.asked is None or table.column("custom_id") is None:
+    if table.asked is None or table.column("custom_id") is None or table.is_view:
         raise NotFound(f"the rows of {table.shown_name} are no answers that can be reviewed")
     returns = read_returns(table.asked.endpoint, table.asked.returns)
     if not reviewed.can_be_reviewed(returns):
