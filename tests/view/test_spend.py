@@ -12,6 +12,7 @@ from tests.query.support import content, database, enrich
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from sqlbatch.db.database import Database
     from tests.view.conftest import Browser
@@ -33,6 +34,20 @@ def test_what_was_spent_is_added_up_by_day_target_and_model(page: Callable[[Data
     assert "tags 2 2,000,000 0 $6.00" in shown.text
     assert "offline 2 2,000,000 0 $6.00" in shown.text
     assert f"{today}: $6.00" in shown.html
+
+
+def test_the_month_stands_against_its_budget(page: Callable[[Database], Browser], tmp_path: Path) -> None:
+    (tmp_path / "sqlbatch.toml").write_text("[budget]\nmonth = 8\n")
+    db = database()
+    enrich(db, "SELECT unnest(['a', 'b']) AS x", content, into="tags")
+    with db.session() as session:
+        session.sql("UPDATE work.sqlbatch.results SET tokens_in = 1000000, tokens_out = 0")
+        session.sql("UPDATE work.sqlbatch.batches SET base_url = 'http://x', batch_factor = NULL")
+        models = "SELECT DISTINCT model, 3, 1 FROM work.sqlbatch.batches"
+        session.sql(f"INSERT INTO work.sqlbatch.prices (model, input, output) {models}")
+    shown = page(db).get("/spend")
+    assert "$6.00 of $8.00 this month; $2.00 left" in shown.text
+    assert 'width="750.0"' in shown.html
 
 
 def test_a_day_without_a_bill_has_no_bar() -> None:

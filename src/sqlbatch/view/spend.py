@@ -1,4 +1,4 @@
-"""The page of what was spent: by day, target and model."""
+"""The page of what was spent: by day, target and model, and of this month's budget."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def spend(site: Site, request: Request) -> Response:
             "by_day": by["day"][::-1][:DAYS],
             "months": by["month"][::-1],
             "this": clock.now().strftime("%Y-%m"),
+            "budget": prices.month(session),
         }
 
     return site.render(request, "spend.html", site.database.read(read))
