@@ -101,7 +101,7 @@ def test_a_list_that_does_not_come_is_told_with_what_it_is_needed_for(bench: Ben
             break
     needed = "a create whose reply was lost made its batch; until then its 5 requests are not sent again"
     assert [needed in each for each in told] == [True, True]
-    assert [f"sqlbatch cancel {job_id} --give-up frees them" in each for each in told] == [False, True]
+    assert [f"sqlbatch cancel {job_id} --give-up lets them" in each for each in told] == [False, True]
     assert bench.control.calls("POST", "/v1/batches") == 1
     give_up(bench, job_id)
     bench.control.faults()
