@@ -38,6 +38,7 @@ BRIEFLY = {
     "cancel": "Stop a job; answers received so far are kept.",
     "load": "Write partial results, or load result files.",
     "query": "Run your own SQL on the database.",
+    "compare": "Compare two tables, prompts or models on the same rows.",
     "view": "Look at jobs, tables and answers in the browser.",
     "costs": "Print what was spent, by month, job or model.",
     "prices": "List what models cost in batches.",
@@ -135,8 +136,8 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
 
 # The order of a first visit: ask, follow, read.
 ORDER = (
-    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "view", "costs",
-    "prices", "functions", "prune", "config", "serve",
+    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "compare",
+    "view", "costs", "prices", "functions", "prune", "config", "serve",
 )  # fmt: skip
 
 

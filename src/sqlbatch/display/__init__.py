@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sqlbatch.display.comparison import show_comparison
     from sqlbatch.display.console import (
         Exit,
         always_print,
@@ -65,6 +66,7 @@ __all__ = [
     "print_quote",
     "prunable",
     "sends",
+    "show_comparison",
     "show_failures",
     "show_imported",
     "show_job",
@@ -87,6 +89,7 @@ __all__ = [
 ]  # fmt: skip
 
 _WHERE = {
+    "comparison": "show_comparison",
     "console": "Exit always_print as_json confirm counted error info out plain print_json sized voice working",
     "job": "job_json prunable show_failures show_imported show_job show_jobs show_joined top_reason",
     "progress": "follow message",
