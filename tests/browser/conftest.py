@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sqlbatch import compare
 from tests.conftest import ROOT
 from tests.query.support import Failure, content, database, enrich
 from tests.view.conftest import served
@@ -65,6 +66,24 @@ def make_films(db: Database) -> None:
     """Tag all films."""
     returns = f"genre ENUM({', '.join(repr(genre) for genre in GENRES)}), summary VARCHAR"
     enrich(db, FILMS, tags, into="movie_tags", input=["overview"], returns=returns)
+
+
+def make_comparison(db: Database) -> None:
+    """Tag all films with another prompt, which names fewer wars and more comedies, and compare the two."""
+
+    def other(body: Any) -> str:
+        told = json.loads(tags(body))
+        text = content(body)
+        if told["genre"] == "war" and "soldier" not in text:
+            told["genre"] = "drama"
+        elif told["genre"] == "drama" and any(word in text for word in ("comic", "wedding", "party", "dance")):
+            told["genre"] = "comedy"
+        return json.dumps(told)
+
+    returns = f"genre ENUM({', '.join(repr(genre) for genre in GENRES)}), summary VARCHAR"
+    options = {"input": ["overview"], "returns": returns, "instructions": "Name the genre; think twice."}
+    enrich(db, FILMS, other, into="movie_tags_second", **options)
+    compare.compare(db, "movie_tags", "movie_tags_second")
 
 
 def make_failures(db: Database) -> None:
@@ -128,6 +147,7 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_furniture(db)
         make_films(db)
         make_failures(db)
+        make_comparison(db)
     path: Path = folder / "work.duckdb"
     return path
 

@@ -9,13 +9,14 @@ import tempfile
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from tests.browser.conftest import launched, make_films, make_furniture, visit
+from tests.browser.conftest import launched, make_comparison, make_films, make_furniture, visit
 from tests.conftest import ROOT
 from tests.query.support import database
 
 # The name of each picture, its page, and the light that it is seen in.
 SHOWN = {
     "view-table": ("/tables/main/furniture_captions", "light"),
+    "view-compare": ("/compare/1", "light"),
     "view-review": ("/review/main/movie_tags?column=genre&n=50&seed=11", "dark"),
 }
 
@@ -26,6 +27,7 @@ def main() -> None:
         db = database("enriched.duckdb")
         make_furniture(db)
         make_films(db)
+        make_comparison(db)
         browser = launched(driver)
         for name, (path, scheme) in SHOWN.items():
             with visit(browser, db, color_scheme=scheme) as tab:

@@ -27,6 +27,8 @@ PAGES = (
     "/tables/main/movie_tags/rows/7",
     "/review/main/movie_tags",
     "/review/main/furniture_captions?column=caption&n=20",
+    "/compare",
+    "/compare/1",
     "/spend",
 )
 

@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from sqlbatch import display
 from sqlbatch.db import jobs
 from sqlbatch.errors import DatabaseLocked, InvalidSettings, JobError, SqlbatchError, ViewError
-from sqlbatch.view import pages, pictures, review, spend, table
+from sqlbatch.view import comparison, pages, pictures, review, spend, table
 from sqlbatch.view.security import TOKEN, Gate
 from sqlbatch.view.site import NotFound, Site
 
@@ -60,7 +60,7 @@ def make_app(site: Site) -> Starlette:
 
         return answered
 
-    read = {**pages.READ, **table.READ, **pictures.READ, **review.READ, **spend.READ}
+    read = {**pages.READ, **table.READ, **pictures.READ, **review.READ, **spend.READ, **comparison.READ}
     routes: list[Any] = [Route(path, endpoint(page), methods=["GET"]) for path, page in read.items()]
     routes += [Route(path, posted(page), methods=["POST"]) for path, page in review.WRITE.items()]
     routes.append(Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # Pages that every page links to, by the first part of their path.
-LINKS: tuple[tuple[str, str], ...] = (("tables", "Tables"), ("spend", "Spending"))
+LINKS: tuple[tuple[str, str], ...] = (("tables", "Tables"), ("compare", "Compare"), ("spend", "Spending"))
 
 
 class NotFound(SqlbatchError):
