@@ -160,8 +160,8 @@ def compare(
             )
         rows = min(rows, sample or rows)
         names = {"a": sides[0].target.sql, "b": sides[1].target.sql}
-        for block in ("forget_values", "forget_intervals", "forget"):
-            session.run(f"compare.{block}", names)
+        for block in ("compare.forget_values", "compare.forget_intervals", "compare.forget"):
+            session.run(block, names)
         costs = [_dollars(session, side) for side in sides]
         facts = {
             "gold": truth.target.sql if truth else None,

@@ -63,6 +63,7 @@ FIRST = (
     "functions.value", "functions.macros", "functions.aggregates", "functions.first_asks", "functions.keep",
     "functions.collected",
     "functions.decided", "functions.no_changes", "judge_again.kept", "preview.remainder", "preview.of_call",
+    "compare.pairs",
 )  # fmt: skip
 # The macros of AI functions, which need DuckDB 2.0.
 NEED_DUCKDB_2 = frozenset({"functions.macros", "functions.cut", "functions.aggregates"})
@@ -196,6 +197,12 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
         }
         places |= {"verdicts": statement("reviewed.any", session.catalog).split()[3].replace("reviews", "verdicts")}
         places |= {"row": "struct_pack(a := ai_status)", "stratum": "1", "which": "true", "check": "content"}
+    if name.startswith("compare."):
+        side = "(SELECT 1 AS id, ai_status, custom_id FROM t)"
+        places |= {"keys": "id", "a": side, "b": side, "table": "t", "gold_join": ""}
+        for each in ("a", "b"):
+            places |= {f"{each}_answered": "true", f"{each}_id": "custom_id", f"{each}_values": "v0 := ai_status"}
+        places |= dict.fromkeys(("a_text", "b_text", "gold_text"), "'x'") | {"a_right": "true", "b_right": "true"}
     if name == "target.drop_source":
         places["source"] = "src_1_1"
     if name == "target.has_snapshot":

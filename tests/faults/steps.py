@@ -74,6 +74,8 @@ ELSEWHERE = {
 ELSEWHERE_IN = {
     "functions": "within transactions that functions/test_jobs.py breaks off, one after the other",
     "pictures": "within the transaction that begins or ends a job: batches/test_pictures.py",
+    "compare": "one transaction of a command that asks nobody: test_compare.py",
+    "reviewed": "one transaction a verdict, noted or not: view/test_review.py",
     "kept_rows": "tests/spark/test_kill.py kills a job at each of them",
     "preview": "batches/test_preview.py kills a preview",
     "maintenance": "batches/test_prune.py",
