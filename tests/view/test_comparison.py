@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import compare
@@ -31,7 +32,7 @@ def test_figures_confusion_and_rows_that_differ_are_on_the_page(page: Callable[[
     db = database()
     for name, wrong in (("brief", False), ("long", True)):
         options = {"into": name, "input": ["story"], "returns": "genre VARCHAR", "instructions": f"{name} prompt"}
-        enrich(db, QUERY, lambda body, wrong=wrong: _answers(body, wrong=wrong), **options)
+        enrich(db, QUERY, partial(_answers, wrong=wrong), **options)
     browser = page(db)
     assert "There is no comparison yet" in browser.get("/compare").text
     made = compare.compare(db, "brief", "long")
