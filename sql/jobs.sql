@@ -24,7 +24,8 @@ SELECT $job_id, custom_id, $not_before::TIMESTAMP FROM {scratch}.main.requests;
 SELECT j.job_id, j.target, j.status, j.provider, j.base_url, j.query, j.enrichment::VARCHAR, j."rows", j.skipped, j.requests,
   0::BIGINT AS answered, 0::BIGINT AS failed, j.requests AS pending,
   j.reused, j.bytes, j.tokens, j.max_attempts, j.replacing, j.created_at, j.finished_at, j.paused_until, j.blocked, j.error,
-  j.blocked_code, j.failing, t.newest, t.successor, k.table_name IS NOT NULL AS kept
+  j.blocked_code, j.failing, t.newest, t.successor, k.table_name IS NOT NULL AS kept,
+  p.place, p.exported_at, p.published_at, p."rows" AS published_rows, p.error AS publish_error
 FROM sqlbatch.job_status j
 JOIN (
   SELECT lower(target) AS target, max(job_id) AS newest, max(job_id) FILTER (cancelled_at IS NULL) AS successor
@@ -33,6 +34,9 @@ JOIN (
 LEFT JOIN (
   SELECT table_name FROM duckdb_tables() WHERE database_name = $catalog AND schema_name = 'sqlbatch'
 ) k ON k.table_name = 'rows_' || j.job_id
+LEFT JOIN (
+  SELECT p.* FROM sqlbatch.publications p ANTI JOIN sqlbatch.snapshots s ON s.run_id = p.run_id
+) p ON p.job_id = j.job_id
 WHERE ($job_id::INTEGER IS NULL OR j.job_id = $job_id::INTEGER)
 ORDER BY j.job_id DESC;
 

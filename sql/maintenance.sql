@@ -106,6 +106,9 @@ WITH targets AS (
   SELECT j.job_id FROM sqlbatch.job_status j JOIN targets t ON t.target = lower(j.target)
   WHERE j.status IN ('running', 'blocked') OR j.error IS NOT NULL OR j.job_id IN (t.newest, t.successor, t.written)
     OR list_contains($keeping::INTEGER[], j.job_id)
+    -- A target that later jobs only added to shows the earlier one's rows, too.
+    OR NOT EXISTS (FROM sqlbatch.jobs n WHERE lower(n.target) = lower(j.target) AND n.job_id > j.job_id AND n.cancelled_at IS NULL
+      AND (n.replacing OR NOT coalesce((n.enrichment ->> 'incremental')::BOOLEAN, false)))
   UNION
   SELECT TRY_CAST(regexp_extract(comment, '^made by sqlbatch, job (\d+)', 1) AS INTEGER) FROM duckdb_tables() WHERE database_name = $catalog
 )

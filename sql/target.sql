@@ -3,6 +3,15 @@
 -- schema_exists: one row if the schema is in the database
 SELECT 1 FROM duckdb_schemas() WHERE database_name = $catalog AND lower(schema_name) = lower($schema);
 
+-- database_type: what kind of database is attached under a name; no row where none is
+SELECT type FROM duckdb_databases() WHERE lower(database_name) = lower($name);
+
+-- identity: the id of this state
+SELECT state_id FROM sqlbatch.identity;
+
+-- marked: who published a target in another database: state, job and rows
+SELECT state_id, job_id, "rows" FROM {marker} WHERE target = $target;
+
 -- find: kind and comment of the table or view of a name
 SELECT 'table' AS kind, comment FROM duckdb_tables()
 WHERE database_name = $catalog AND lower(schema_name) = lower($schema) AND lower(table_name) = lower($name)

@@ -12,6 +12,7 @@ from sqlbatch import config, options, paths, plan_previews, previews, reach, run
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.job import Db, Job, Quote, database_of, speaking_python
+from sqlbatch.lake.places import arrivals
 from sqlbatch.query.rows import described
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class AskOptions(TypedDict, total=False):
     limit: int | None
     policy: str | None
     dialect: str | None
+    where: str | None
+    incremental: bool | None
+    unique_key: str | Sequence[str] | None
+    attach: str | Sequence[str] | None
     fresh: bool | None
 
 
@@ -98,8 +103,11 @@ def enrich(
     query then finds its temporary tables and registered DataFrames. You are never prompted: what may cost more than a
     dollar, or has no known price, needs `max_cost`, the dollars that the job may cost at most with its retries, or
     `yes=True`. Of a query that calls AI functions, `policy` is balanced, lean or fuse; `dialect` is the query's SQL:
-    duckdb, snowflake, bigquery or databricks. Raises InvalidSettings where it needs them or may cost more,
-    InvalidEnrichment where the ask is wrong, ProviderError where the provider cannot be reached.
+    duckdb, snowflake, bigquery or databricks. `attach` names other databases as `--attach` does, to be read, or for a
+    target: `into="pg.marts.tags"`. With `incremental` the rows update those of the target that have the same
+    `unique_key`, or are added; `where` takes only those of the query's rows that fulfil it. Raises InvalidSettings
+    where it needs them or may cost more, InvalidEnrichment where the ask is wrong, ProviderError where the provider
+    cannot be reached.
     """
     database, asked = read_ask(query, given, max_attempts)
     refuse_memory(database, asked)
@@ -199,7 +207,7 @@ def refuse_memory(database: Database, asked: EnrichOptions) -> None:
 def read_ask(query: Query, given: AskOptions, max_attempts: int | None = None) -> tuple[Database, EnrichOptions]:
     """Return the database that is named, and what is asked for."""
     asked: dict[str, Any] = {**given, "max_attempts": max_attempts}
-    for name in ("input", "image"):
+    for name in ("input", "image", "unique_key"):
         columns = asked.get(name)
         asked[name] = [columns] if isinstance(columns, str) else list(columns or ()) or None
     if isinstance(query, str | os.PathLike):
@@ -208,7 +216,8 @@ def read_ask(query: Query, given: AskOptions, max_attempts: int | None = None) -
         source = options.Source(described(query), {}, None)
     params = {**source.options.get("param", {}), **(asked.pop("params", None) or {})}
     source = options.Source(source.query, {**source.options, "param": params}, source.stem, source.folder)
-    return database_of(asked.pop("db", None)), options.enrich_options(source, asked)
+    database = database_of(asked.pop("db", None), asked.pop("attach", None))
+    return database, options.enrich_options(source, asked)
 
 
 def _rows(query: Query) -> object:
@@ -236,4 +245,5 @@ def _prepared(
         max_cost=max_cost,
         handed_over=_rows(query),
         notes=asked.notes,
+        arrivals=arrivals,
     )

@@ -16,6 +16,7 @@ SqlbatchError                   anything sqlbatch says no to; exit code 1
 │   └── ProviderRefused         a certain no: any other 4xx
 ├── EngineError                 another engine (Spark) did not do what was asked
 ├── JobError                    the job cannot go on as asked
+│   └── NotPublished            a job's rows are built here and could not be brought to their target elsewhere
 ├── ServerError                 the Batch API server cannot start
 └── ViewError                   the page of `sqlbatch view` cannot be served
 """
@@ -117,6 +118,10 @@ class EngineError(SqlbatchError):
 
 class JobError(SqlbatchError):
     """The job cannot go on as asked."""
+
+
+class NotPublished(JobError):
+    """A job's rows are built here, and could not be brought to their target in another database."""
 
 
 class ServerError(SqlbatchError):

@@ -21,11 +21,12 @@ from sqlbatch.db.duckdb_errors import wrapped
 from sqlbatch.display import follow as follow_on_stderr
 from sqlbatch.display import next_step, notebook, status_in_words
 from sqlbatch.errors import DatabaseError, InvalidSettings, JobError, SqlbatchError
+from sqlbatch.lake import publishing
 from sqlbatch.query import quote
-from sqlbatch.query.target import parse_target
+from sqlbatch.query.target import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import FrameType
 
     from sqlbatch.batches.events import Event
@@ -97,7 +98,7 @@ class Job:
     @speaking_python
     def step(self, *, progress: bool | None = None) -> JobRow:
         """Do one step (submit what is due, look at what is open, load what ended) and return how the job stands."""
-        self._follow(run.run_job(self._database, self.job_id, once=True), progress=progress)
+        self._follow(publishing.run_job(self._database, self.job_id, once=True), progress=progress)
         return self.status()
 
     @speaking_python
@@ -125,7 +126,7 @@ class Job:
         """
         if finish_now:
             self._finish_now(yes=yes, on_event=on_event, progress=progress)
-        events = run.run_job(self._database, self.job_id, poll=poll, keep_going=keep_going)
+        events = publishing.run_job(self._database, self.job_id, poll=poll, keep_going=keep_going)
         self._follow(events, progress=progress, on_event=on_event)
         job = self.status()
         if job.error:
@@ -168,7 +169,7 @@ class Job:
             if con is None:
                 con = own = self._database.connect()
             catalog = con.execute("SELECT current_catalog()").fetchall()[0][0]
-            return con.sql(f"SELECT * FROM {parse_target(job.target, None).qualified(catalog)}")
+            return con.sql(f"SELECT * FROM {rows_of(job).qualified(catalog)}")
         except duckdb.Error as error:
             if own is not None:
                 own.close()
@@ -190,6 +191,20 @@ class Job:
             job_actions.judge_again(self._database, self.job_id, structured, replacing=replace)
         else:
             job_actions.load(self._database, self.job_id, replacing=replace)
+        if publishing.is_due(self._database, self.job_id):
+            self._follow(publishing.publish(self._database, self.job_id, replacing=replace), progress=False)
+        return self
+
+    def publish(self, *, replace: bool = False, attach: str | None = None, progress: bool | None = None) -> Job:
+        """Bring the rows that are built here to their target in another database, and return the job itself.
+
+        `wait()` does it by itself; this does it later, where the database was not reached, or again. `replace` allows
+        the rows to take the place of a table that sqlbatch did not make; `attach` says anew how the database is
+        reached. Raises NotPublished where it does not take them: they are kept.
+        """
+        if attach is not None:
+            self._database.attach = tuple(options.attached([attach]))
+        self._follow(publishing.publish(self._database, self.job_id, replacing=replace), progress=progress)
         return self
 
     @speaking_python
@@ -283,10 +298,11 @@ def existing(db: Db) -> Database:
     return database
 
 
-def database_of(db: Db) -> Database:
+def database_of(db: Db, attach: str | Sequence[str] | None = None) -> Database:
     """Return the database of a path or connection; raise SqlbatchError for a connection that cannot be used."""
+    attached = [attach] if isinstance(attach, str) else list(attach or ())
     if not isinstance(db, duckdb.DuckDBPyConnection):
-        return options.database(os.fspath(db) if db is not None else None)
+        return options.database(os.fspath(db) if db is not None else None, attached)
     try:
         # Outside of a transaction each statement is one of its own; trying BEGIN would undo the user's.
         first, second = (db.execute("SELECT txid_current()").fetchall() for _ in range(2))
@@ -294,7 +310,7 @@ def database_of(db: Db) -> Database:
         raise SqlbatchError(f"the connection cannot be used: {error}") from error
     if first == second:
         raise InvalidSettings("the connection has an open transaction, which a job would not see: commit it first")
-    return Database(connection=db)
+    return Database(connection=db, attach=options.attached(attached))
 
 
 def _interruptible(events: Iterable[Event]) -> Iterator[Event]:

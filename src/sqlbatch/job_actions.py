@@ -43,7 +43,7 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> target.
         job = jobs.find(session, str(job_id))
         _check_newest(session, job, "load")
         if not target.has_snapshot(session, job_id):
-            there = target.as_it_is(session, job_id, job.target)
+            there = target.as_it_is(session, job)
             if there is None:
                 raise JobError(
                     f"{job.target} is gone, and the rows of job {job_id} are no longer kept: run its enrich again, "

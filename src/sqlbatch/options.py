@@ -18,7 +18,8 @@ from sqlbatch import clock, reach
 from sqlbatch.batch_limits import OFFLINE_ENDPOINTS
 from sqlbatch.batches.providers import Provider, find_provider
 from sqlbatch.config import OPTIONS, configured, lookup, named
-from sqlbatch.db.database import Attached, Database
+from sqlbatch.db.attached import Attached
+from sqlbatch.db.database import Database
 from sqlbatch.errors import (
     InvalidOption,
     InvalidPrompt,
@@ -31,8 +32,8 @@ from sqlbatch.errors import (
 from sqlbatch.query.endpoints import check_params, endpoint_of, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param, read_front_matter
 from sqlbatch.query.pictures import check_detail
+from sqlbatch.query.select import with_where
 from sqlbatch.returns import Returns, Structured, returns_from_schema
-from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,7 +100,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         raise InvalidPrompt("--instructions is empty: say what the model should do")
     if option("into") is not None and not option("into").strip():
         raise InvalidTarget("--into is empty: give the target table a name")
-    for name in ("into", "returns", "json_schema", "prompt", "instructions", "model", "input", "image"):
+    for name in ("into", "returns", "json_schema", "prompt", "instructions", "model", "input", "image", "where"):
         check_text(str(option(name, "")), f"--{name}")
     endpoint = find_endpoint(option("endpoint", CHAT))
     if provider.name == "local" and endpoint not in OFFLINE_ENDPOINTS:
@@ -116,6 +117,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
     if policy is not None and policy not in POLICIES:
         raise InvalidOption(f"policy {policy}: {did_you_mean(str(policy), POLICIES)}")
     query, notes = _translated(source.query, option("dialect"))
+    incremental, unique_key, where = _incremental(source, given)
     detail = option("image_detail")
     images = tuple(option("image", ()))
     if detail is not None and not images:
@@ -123,7 +125,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
     check_detail(endpoint, detail)
     structured = _structured(provider, source, given)
     enrichment = Enrichment(
-        query=query,
+        query=query if where is None else with_where(query, where),
         returns=returns_of(endpoint, _returns(source, given), model, values, structured).text,
         prompt=prompt,
         instructions=instructions,
@@ -139,6 +141,9 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         folder=str((source.folder or Path()).resolve()) if images else None,
         policy=policy,
         structured=None if structured is Structured.JSON_SCHEMA else structured.value,
+        incremental=incremental,
+        unique_key=unique_key,
+        where=where,
     )
     return EnrichOptions(enrichment, provider, option("into") or source.stem, attempts, notes)
 
@@ -170,6 +175,23 @@ def at_tier(asked: EnrichOptions, tier: str | None) -> EnrichOptions:
     given = {name: json.loads(value) for name, value in asked.enrichment.params}
     given["service_tier"] = tier
     return replace(asked, enrichment=replace(asked.enrichment, params=parameters(given)))
+
+
+def _incremental(source: Source, given: Mapping[str, Any]) -> tuple[bool, tuple[str, ...], str | None]:
+    """Return whether rows update those of the target, by which columns, and which rows of the query those are."""
+    incremental = bool(given.get("incremental") or source.options.get("incremental"))
+    listed = given.get("unique_key") or source.options.get("unique_key") or ()
+    key = tuple(name.strip() for each in listed for name in each.split(",") if name.strip())
+    if incremental and not key:
+        raise InvalidOption(
+            "--incremental needs --unique-key COLUMN: the columns by which a row of the target is found"
+        )
+    if key and not incremental:
+        raise InvalidOption(f"--unique-key {','.join(key)} goes with --incremental: add it, or leave the key out")
+    where = given.get("where") or source.options.get("where")
+    if where is not None and not where.strip():
+        raise InvalidOption("--where is empty: write a condition, or leave the option out")
+    return incremental, key, where
 
 
 def _structured(provider: Provider, source: Source, given: Mapping[str, Any]) -> Structured:
@@ -353,26 +375,15 @@ def database(
         raise InvalidOption(f"{told['memory_limit']} {memory_limit}: write a size with its unit, as 800MB or 2GB")
     more: dict[str, Any] = {"memory_limit": memory_limit} if memory_limit else {}
     spool = path.with_name(path.name + ".sqlbatch") / "spool"
-    return Database(path, attach=_attached(attach, source), threads=threads, spool=spool, **more)
+    return Database(path, attach=attached(attach, source), threads=threads, spool=spool, **more)
 
 
-def _attached(given: Sequence[str] | None, source: Source | None) -> list[Attached]:
+def attached(given: Sequence[str] | None, source: Source | None = None) -> list[Attached]:
+    """Return the databases of --attach: those given, or else those of the query's file, or else those configured."""
     if given:
-        return [_attach(each, "--attach", None) for each in given]
+        return [Attached.parse(each, "--attach") for each in given]
     if source is not None and source.options.get("attach"):
-        return [_attach(each, "attach", source.folder) for each in source.options["attach"]]
+        return [Attached.parse(each, "attach", source.folder) for each in source.options["attach"]]
     found = lookup("attach")
     # A path is meant from where it is written.
-    return [_attach(each, f"{found.origin}: attach", found.folder) for each in found.value] if found else []
-
-
-def _attach(text: str, option: str, folder: Path | None) -> Attached:
-    path, separator, name = text.rpartition(" AS ") if " AS " in text else text.rpartition(" as ")
-    if not separator:
-        path, name = text, Path(text.rpartition(":")[2] or text).stem
-    path = path.strip()
-    if not separator and "=" in path:
-        raise InvalidSettings(f"{option} {masked(path)}: give it a name, as in '{masked(path)} AS source'")
-    if folder is not None and ":" not in path and (folder / path).exists():
-        path = str(folder / path)
-    return Attached(path, name.strip(), option)
+    return [Attached.parse(each, f"{found.origin}: attach", found.folder) for each in found.value] if found else []

@@ -93,7 +93,7 @@ def prepared(
         enrichment = replace(enrichment, limit=min(wanted, enrichment.limit or wanted))
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     with scratch_file(database) as scratch:
-        query = query_of(database, enrichment.query, handed_over, scratch)
+        query = query_of(database, enrichment.query, handed_over, scratch, enrichment.where)
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             name = scratch_name(scratch)
             if provider.cache_options:

@@ -19,7 +19,7 @@ from sqlbatch.batches.context import StepContext
 from sqlbatch.batches.events import Activity, Collected, Event, Loaded, Packed, Progress, Submitted, Waiting
 from sqlbatch.batches.parse_results import UNREADABLE
 from sqlbatch.batches.plan import count_batches
-from sqlbatch.db import jobs, prices
+from sqlbatch.db import jobs, prices, publications
 from sqlbatch.db.database import Database, scratch_name
 from sqlbatch.errors import (
     DatabaseConflict,
@@ -35,14 +35,14 @@ from sqlbatch.functions.jobs import write_target as write_planned_target
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import hold_leases, new_owner
 from sqlbatch.paths import scratch_file, state_dir, sweep
-from sqlbatch.query import pictures, target
+from sqlbatch.query import incremental, pictures, target
 from sqlbatch.query.compile import Compiled, compile_query, store
 from sqlbatch.query.cost import without_cache_writes
 from sqlbatch.query.endpoints import check_of, read_returns
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.quote import Quote, make_quote, with_cost, with_finish
 from sqlbatch.query.rows import query_of
-from sqlbatch.query.target import Target, parse_target
+from sqlbatch.query.target import Target, attached_in, find_target
 from sqlbatch.reach import connect, provider_of
 from sqlbatch.trace import masked
 
@@ -51,8 +51,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlbatch.batches.providers import Provider
+    from sqlbatch.db.attached import Attached
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
+    from sqlbatch.query.incremental import Arrivals
     from sqlbatch.returns import Returns
 
 
@@ -75,6 +77,7 @@ class Prepared:
     max_attempts: int
     max_cost: float | None = None
     month: prices.Month | None = None
+    place: Attached | None = None
 
     def over(self) -> str | None:
         """Return why it may cost more than the job or the month may, and what to do about it; None where it cannot."""
@@ -94,20 +97,24 @@ def prepared(
     max_cost: float | None = None,
     handed_over: object = None,
     notes: tuple[str, ...] = (),
+    arrivals: Arrivals | None = None,
 ) -> Iterator[Prepared]:
     """Compile and quote an enrichment for the block; the scratch file is deleted at its end.
 
     `notes` are told with the quote. `handed_over` are rows instead of the query's: a relation, a DataFrame and the like
-    (`sqlbatch.query.rows`). Raises InvalidEnrichment where the request is wrong, DatabaseError where the database
-    cannot be read.
+    (`sqlbatch.query.rows`); `arrivals` tells the types as which columns arrive in another database. Raises
+    InvalidEnrichment where the request is wrong, DatabaseError where the database cannot be read.
     """
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     with scratch_file(database) as scratch:
-        query = query_of(database, enrichment.query, handed_over, scratch)
-        with database.session(migrate=False, scratch=scratch, attach=True) as session:
+        query = query_of(database, enrichment.query, handed_over, scratch, enrichment.where)
+        names = [each.name for each in database.attach]
+        making = attached_in(into or "", names)
+        with database.session(migrate=False, scratch=scratch, attach=True, making=making) as session:
             into = into or jobs.unnamed_target(session, masked(enrichment.query, sql=True), enrichment.returns)
-            target = parse_target(into, session.catalog if database.exists() else None) if into else None
+            target = find_target(session, into, names, exists=database.exists()) if into else None
             named = target or Target("main", "enriched_<job>")
+            place = next((each for each in database.attach if target and each.name == target.catalog), None)
             name = scratch_name(scratch)
             factor = provider.batch_factor if provider.paid else 0.0
             compiled: Compiled | PlannedQuery | None = None
@@ -119,6 +126,12 @@ def prepared(
                 if provider.cache_options:
                     enrichment = without_cache_writes(session, enrichment)
                 compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes)
+                if enrichment.incremental:
+                    rows = f"{name}.main.rows"
+                    enrichment = incremental.check_key(session, enrichment, compiled.columns, rows)
+                    if not replacing:
+                        coming = incremental.expected(session, returns, rows)
+                        incremental.check_target(session, named, enrichment.unique_key, coming, arrivals)
                 quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
                 quote = with_cost(session, quote, enrichment, compiled, factor)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
@@ -139,6 +152,7 @@ def prepared(
             max_attempts,
             max_cost,
             month,
+            place,
         )
 
 
@@ -172,10 +186,14 @@ def start(database: Database, ask: Prepared, note: Callable[[Session, int], obje
 
     def commit(session: Session) -> int:
         session.run("database.planner_lock")
+        if ask.enrichment.incremental:
+            incremental.refuse_open(session, quote.target)
         not_before = clock.now() if ask.fresh else None
         job_id = jobs.add(session, facts, not_before=not_before, scratch=scratch_name(ask.scratch))
         if ask.target is None:
             session.run("jobs.rename", {"job_id": job_id, "target": f"enriched_{job_id}"})
+        if ask.place is not None:
+            publications.add(session, job_id, ask.place.kept(), quote.target)
         prices.refresh(session, (ask.enrichment.base_url, ask.enrichment.model))
         if isinstance(ask.compiled, PlannedQuery):
             keep_plan(session, ask.compiled.plan, ask.compiled.scratch, job_id, ask.compiled.at_most)
@@ -427,10 +445,17 @@ def finish(database: Database, job_id: int) -> target.Joined | None:
 
 def write_target(session: Session, job: JobRow, *, replacing: bool) -> target.Joined:
     """Write a job's target within the caller's transaction, from the answers that are there."""
-    if is_planned(session, job.job_id):
-        return write_planned_target(session, job, replace=replacing)
     enrichment = Enrichment.from_json(job.enrichment)
-    return target.write_target(session, job, read_returns(enrichment.endpoint, enrichment.returns), replace=replacing)
+    if is_planned(session, job.job_id):
+        joined = write_planned_target(session, job, replace=replacing)
+    else:
+        returns = read_returns(enrichment.endpoint, enrichment.returns)
+        joined = target.write_target(session, job, returns, replace=replacing)
+    if target.target_of(job).catalog is not None:
+        publications.built(session, job.job_id)
+    elif enrichment.incremental:
+        incremental.merge(session, job, replace=replacing)
+    return replace(joined, target=job.target)
 
 
 # ---- What a killed run leaves beside the database.

@@ -73,7 +73,7 @@ class SparkJob(Job):
         self.publish()
         return self
 
-    def publish(self, *, replace: bool = False) -> Publication:
+    def publish(self, *, replace: bool = False) -> Publication:  # type: ignore[override]
         """Have Spark write the target from the answers that are here; again, it does no harm.
 
         `replace` allows it to take the place of a table that sqlbatch did not make. Raises EngineError where Spark

@@ -206,7 +206,7 @@ OPTIONS = [
         "nowhere.x",
         says=("the schema nowhere of --into does not exist", "CREATE SCHEMA nowhere"),
     ),
-    case("--into another database", MOVIES, "--into", "other.main.x", says="must be in the database"),
+    case("--into another database", MOVIES, "--into", "other.main.x", says="no database of --attach is called other"),
     case("--db a folder", MOVIES, "--db", ".", says="--db . is a folder"),
     case("--db in no folder", MOVIES, "--db", "nowhere/x.duckdb", says="the folder nowhere does not exist"),
     case("a missing .sql file", "missing.sql", says="missing.sql cannot be read: No such file or directory"),

@@ -36,6 +36,7 @@ BRIEFLY = {
     "sync": "Take one step of every open job (for cron).",
     "retry": "Ask again for the rows that failed.",
     "cancel": "Stop a job; answers received so far are kept.",
+    "publish": "Bring a job's rows to their target in another database.",
     "load": "Write partial results, or load result files.",
     "query": "Run your own SQL on the database.",
     "compare": "Compare two tables, prompts or models on the same rows.",
@@ -51,8 +52,8 @@ BRIEFLY = {
 # need what others do not.
 _MODULES = {
     "plan": "enrich", "preview": "enrich", "jobs": "listing", "wait": "jobs", "sync": "jobs", "retry": "jobs",
-    "cancel": "jobs", "load": "jobs", "costs": "money", "prices": "money", "functions": "admin", "prune": "admin",
-    "config": "admin", "serve": "admin",
+    "cancel": "jobs", "load": "jobs", "publish": "jobs", "costs": "money", "prices": "money", "functions": "admin",
+    "prune": "admin", "config": "admin", "serve": "admin",
 }  # fmt: skip
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and data.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print each SQL statement and HTTP call with its time.")]
@@ -136,7 +137,7 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
 
 # The order of a first visit: ask, follow, read.
 ORDER = (
-    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "query", "compare",
+    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "publish", "query", "compare",
     "view", "costs", "prices", "functions", "prune", "config", "serve",
 )  # fmt: skip
 

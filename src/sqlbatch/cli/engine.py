@@ -10,6 +10,7 @@ from sqlbatch import display, previews, run
 from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.lake import kept_rows
+from sqlbatch.lake.places import arrivals
 from sqlbatch.previews import sample_size
 
 if TYPE_CHECKING:
@@ -49,10 +50,12 @@ def prepared(
     if engine is None:
         if asking.shared is not None:
             raise InvalidSettings("--shared is the folder of --engine's rows: give both, or neither")
-        with run.prepared(database, asked.enrichment, asked.provider, asked.into, **more) as ask:  # type: ignore[arg-type]
+        with run.prepared(database, asked.enrichment, asked.provider, asked.into, arrivals=arrivals, **more) as ask:  # type: ignore[arg-type]
             yield ask, lambda: run.start(database, ask)
         return
     into = asked.into
+    if asked.enrichment.incremental:
+        raise InvalidSettings("--incremental does not go with --engine, which writes its table anew: leave it out")
     if into is None:
         raise InvalidSettings("--engine needs --into: the engine's table, as catalog.schema.table")
     if starting:

@@ -14,7 +14,7 @@ from sqlbatch.db import jobs as state
 from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from sqlbatch.batches.providers import Provider
@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 
-def existing(db: str | None, memory_limit: str | None = None, threads: int | None = None) -> Database:
+def existing(
+    db: str | None,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+    attach: Sequence[str] | None = None,
+) -> Database:
     """Return the database that a command about jobs reads; raise JobError where there is none."""
-    database = options.database(db, (), memory_limit, threads)
+    database = options.database(db, attach, memory_limit, threads)
     if not database.exists():
         raise JobError(
             f"there is no database {database.name} yet: sqlbatch enrich creates it, or name another with --db"
@@ -80,11 +85,11 @@ def follow(
 ) -> None:
     """Run and show a job's steps; after an interrupt, or a lock that outlasts a step, say how to come back."""
     # Commands that only look need nothing of it.
-    from sqlbatch import run  # noqa: PLC0415
+    from sqlbatch.lake import publishing  # noqa: PLC0415
 
     try:
         job = patiently(database, lambda session: state.find(session, str(job_id)))
-        steps = run.run_job(
+        steps = publishing.run_job(
             database, job_id, once=once, poll=poll, keep_going=keep_going, max_enqueued_tokens=max_enqueued_tokens
         )
         display.follow(steps, job)
@@ -117,6 +122,7 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
     """Print how a job stands and, once it is done, its target's rows; return the exit code."""
     from sqlbatch.cli.rows import print_target  # noqa: PLC0415 (likewise)
     from sqlbatch.functions.jobs import hidden_rows  # noqa: PLC0415 (likewise)
+    from sqlbatch.query.target import rows_of  # noqa: PLC0415 (likewise)
 
     def read(session: Session) -> tuple[JobRow, Billed, str, int]:
         job = state.find(session, str(job_id))
@@ -137,9 +143,10 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
     if rows and not as_json:
         patiently(database, lambda session: print_target(session, job))
     parts = [display.counted(job.rows, "row"), *([f"{job.skipped:,} skipped"] if job.skipped else [])]
+    place = job.target if job.published_at else f"{rows_of(job).sql} in {database.name}"
     cost = f"; cost: {display.spent(billed).partition(':')[0]}" if billed.results and job.provider != "local" else ""
     display.info(
-        f"job {job.job_id} done: {job.target} in {database.name} has {', '.join(parts)}; {job.answered:,} of "
+        f"job {job.job_id} done: {place} has {', '.join(parts)}; {job.answered:,} of "
         f"{job.requests:,} requests answered{why}{cost}" + (f"; {next_step}" if job.failed else "")
     )
     if hidden:

@@ -17,8 +17,10 @@ from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
 from sqlbatch.cli.follow import at, confirmed, ending, existing, failed_rows, failed_why, follow, patiently, seen
 from sqlbatch.db import jobs as state
+from sqlbatch.db import publications
 from sqlbatch.display.status import GOING_ON
 from sqlbatch.errors import InvalidOption, InvalidSettings, JobError, SqlbatchError
+from sqlbatch.lake import publishing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +43,8 @@ def sync(
     database = existing(db, memory_limit, threads)
     with database.session() as session:
         left_over = set(state.left_over(session))
-        open_jobs = [job for job in reversed(state.rows(session)) if job.open or job.job_id in left_over]
+        unpublished = set(publications.due(session))
+        open_jobs = [job for job in reversed(state.rows(session)) if job.open or job.job_id in left_over | unpublished]
     problems = 0
     for job in open_jobs:
         try:
@@ -113,6 +116,8 @@ def wait(
         )
     elif found.status == "done":
         run.tidy(database)
+        if publishing.is_due(database, found.job_id):
+            display.follow(publishing.publish(database, found.job_id))
     engine.publish(database, engine_address, found.job_id)
     return ending(database, found.job_id, as_json=as_json, rows=found.open)
 
@@ -217,6 +222,8 @@ def load(
         )
     else:
         joined = job_actions.load(database, found.job_id, replacing=replace)
+    if publishing.is_due(database, found.job_id):
+        display.follow(publishing.publish(database, found.job_id, replacing=replace))
     after = database.read(lambda session: state.find(session, str(found.job_id)))
     next_step = GOING_ON if after.status == "cancelled" else display.next_step(after, at(database))
     if as_json:
@@ -238,6 +245,31 @@ def _job_and_files(words: Sequence[str]) -> tuple[str | None, list[Path]]:
     if not words or (not words[0].isdigit() and (Path(words[0]).is_file() or words[0].endswith(".jsonl"))):
         return None, [Path(word) for word in words]
     return words[0], [Path(word) for word in words[1:]]
+
+
+@app.command()
+def publish(
+    job: opt.JobArgument = None,
+    db: opt.Db = None,
+    attach: opt.Attach = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a table there that sqlbatch did not make.")
+    ] = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Bring a job's rows to their target in another database: later, where it was not reached, or again.
+
+    Nothing is asked of a model. The rows are kept here until they are there.
+
+    Example: sqlbatch publish pg.marts.movie_tags
+    """
+    database = existing(db, attach=attach)
+    found = patiently(database, lambda session: state.find(session, job))
+    display.follow(publishing.publish(database, found.job_id, replacing=replace))
+    after = patiently(database, lambda session: state.find(session, str(found.job_id)))
+    if as_json:
+        display.print_json(display.job_json(after, at(database)))
+    return display.Exit.DONE
 
 
 @app.command()

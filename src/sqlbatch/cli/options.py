@@ -39,7 +39,7 @@ JobArgument = Annotated[
 Db = Annotated[str | None, option("--db", "FILE", "The DuckDB file.", rare=True, default="enriched.duckdb")]
 Attach = Annotated[
     list[str] | None,
-    option("--attach", "PATH[ AS NAME]", "Another database the query may read; repeatable.", rare=True),
+    option("--attach", "PATH[ AS NAME]", "Another database: to read, or for the target; repeatable.", rare=True),
 ]
 Threads = Annotated[int | None, option("--threads", "N", "Threads DuckDB uses.", rare=True, default="one per core")]
 MemoryLimit = Annotated[
@@ -148,6 +148,16 @@ class Asking:
     ] = None
     shared: Annotated[
         str | None, option("--shared", "FOLDER", "With --engine: a folder that Spark and sqlbatch see.", rare=True)
+    ] = None
+    incremental: Annotated[
+        bool, flag("--incremental", "Update or add these rows in the target, by --unique-key; others stay.", rare=True)
+    ] = False
+    unique_key: Annotated[
+        list[str] | None,
+        option("--unique-key", "COLUMN[,…]", "With --incremental: columns that name a row; repeatable.", rare=True),
+    ] = None
+    where: Annotated[
+        str | None, option("--where", "CONDITION", "Only the query's rows that fulfil a condition.", rare=True)
     ] = None
     lean: Annotated[bool, flag("--lean", "AI functions: ask least, one filter after the other.", rare=True)] = False
     fuse: Annotated[bool, flag("--fuse", "AI functions: ask in the fewest rounds of batches.", rare=True)] = False

@@ -19,7 +19,7 @@ from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.query.target import label_column, parse_target
+from sqlbatch.query.target import label_column, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,7 +142,7 @@ def write_fetched(columns: Sequence[str], rows: Sequence[Sequence[object]], form
 
 def print_target(session: Session, job: JobRow) -> None:
     """Print a job's target: its first rows on a terminal, the answers first; every row as CSV in a pipe."""
-    name = parse_target(job.target, session.catalog).qualified(session.catalog)
+    name = rows_of(job).qualified(session.catalog)
     if not sys.stdout.isatty():
         write_rows(session, f"FROM {name}", Format.CSV)
         return

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
@@ -18,11 +17,12 @@ from sqlbatch.db.open_file import Opened, connect, is_open_here
 from sqlbatch.db.session import Session
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
-from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from sqlbatch.db.attached import Attached
 
 # Seconds to try again while another process holds the file: a holder like ourselves lets go within milliseconds
 # (an open, insert and close measures 21 ms), a person's notebook does not.
@@ -45,27 +45,6 @@ _ATTACHING = threading.Lock()
 
 Written = TypeVar("Written")
 Had = TypeVar("Had")
-
-
-@dataclass(frozen=True)
-class Attached:
-    """A database that the user's SQL may read besides: its path or connection string, and its name there."""
-
-    path: str
-    name: str
-    option: str = "--attach"
-
-    def attach(self, session: Session) -> None:
-        """Attach it, read-only; raises DatabaseError, without a password that the connection string has."""
-        clause = f"ATTACH {quote_literal(self.path)} AS {quote_identifier(self.name)} (READ_ONLY)"
-        try:
-            session.sql(clause, name=f"attach {self.name}")
-        except DatabaseError as error:
-            what = f"{self.option} {self.name}: {masked(self.path)}"
-            if isinstance(error, DatabaseLocked):
-                raise DatabaseLocked(str(error).replace("the database", what, 1), error.pid) from None
-            reason = str(error).removeprefix("the database: ")
-            raise DatabaseError(f"{what} cannot be attached: {reason}") from None
 
 
 # How many sessions of this process use an attached database: DuckDB attaches one once for all of a file's connections.
@@ -150,12 +129,14 @@ class Database:
         patience: float | None = None,
         scratch: Path | None = None,
         attach: bool = False,
+        making: str | None = None,
     ) -> Iterator[Session]:
         """Open the database for the block, with its schema made or brought up to date.
 
         With `migrate=False` nothing is written: a file that is not there is not made, an empty database stands in.
         `scratch` is a database file that is attached, under the name `scratch_name` gives it, until `forget`. With
-        `attach` the databases of --attach are there too: for the user's own SQL, and no longer than it runs.
+        `attach` the databases of --attach are there too: for the user's own SQL, and no longer than it runs;
+        the one called `making`, where a target is to be, may be a file that is not there yet.
         Raises DatabaseLocked once another process has held the file for `patience` seconds (LOCK_PATIENCE unless
         given), DatabaseError otherwise.
         """
@@ -182,7 +163,7 @@ class Database:
             if scratch is not None:
                 # Another transaction of this process may still see it, and what is seen cannot be attached anew.
                 session.sql(f"ATTACH IF NOT EXISTS {quote_literal(str(scratch))} AS {scratch_name(scratch)}")
-            with self._attached(session) if attach else nullcontext():
+            with self._attached(session, making) if attach else nullcontext():
                 yield session
         finally:
             session.close()
@@ -212,13 +193,15 @@ class Database:
                 session.sql(f"DETACH DATABASE IF EXISTS {scratch_name(scratch)}")
 
     @contextmanager
-    def _attached(self, session: Session) -> Iterator[None]:
+    def _attached(self, session: Session, making: str | None) -> Iterator[None]:
         """Attach the databases of --attach for the block; sessions of this process that overlap share them."""
         # An empty database in memory stands in for a file that is not there; each session has its own.
         where = self.path if session.catalog != "memory" else session
         held: list[Attached] = []
         try:
             for each in self.attach:
+                if each.name == making and each.is_new:
+                    continue
                 with _ATTACHING:
                     if not _ATTACHED[where, each]:
                         each.attach(session)

@@ -20,6 +20,19 @@ def _folder_of(path: str) -> str:
     return re.sub(r"/\.sqlbatch-[^/]*$", "", path.rpartition("/")[0]) or "/"
 
 
+def missing_extension(text: str) -> str | None:
+    """Return what to do about an extension that DuckDB's error says it cannot get, None where it says no such thing."""
+    found = re.search(r'Failed to download extension "(\w+)" at URL "\S+?/(v[^/]+)/([^/]+)/', text)
+    if found is None:
+        return None
+    name, release, platform = found.groups()
+    return (
+        f"DuckDB's extension {name} is not on this machine, and cannot be downloaded from here: run sqlbatch query "
+        f"'INSTALL {name}' once with a network, or copy {name}.duckdb_extension to "
+        f"~/.duckdb/extensions/{release}/{platform}"
+    )
+
+
 def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:  # noqa: PLR0911 (one a cause)
     """Return DuckDB's error as ours, told in one line."""
     text = masked(str(error))
@@ -42,6 +55,8 @@ def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:  
         return DatabaseError(f"{name} cannot be made: its folder does not exist")
     if "Permission denied" in text or "Read-only file system" in text:
         return DatabaseError(f"{name} cannot be written (permission denied): choose another place with --db")
+    if (problem := missing_extension(text)) is not None:
+        return DatabaseError(problem)
     if is_full_disk(error):
         path = re.search(r'"(/[^"]+)"', text)
         which = f" of {_folder_of(path[1])}" if path else " for temporary files" * ("max_temp_directory_size" in text)

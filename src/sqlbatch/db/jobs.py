@@ -29,7 +29,9 @@ class JobRow:
     """A job with its counts of distinct requests; times are UTC.
 
     `newest` is the newest job of its target, `successor` the newest that was not cancelled; `kept` says whether its
-    rows are still there, to be asked again.
+    rows are still there, to be asked again. Of a job whose target is in another database, `place` is how that is
+    reached; its rows are built here at `built_at`, and there at `published_at`, `published_rows` of them; or
+    `publish_error` says why they are not.
     """
 
     job_id: int
@@ -60,6 +62,16 @@ class JobRow:
     newest: int
     successor: int | None
     kept: bool
+    place: str | None = None
+    built_at: datetime | None = None
+    published_at: datetime | None = None
+    published_rows: int | None = None
+    publish_error: str | None = None
+
+    @property
+    def unpublished(self) -> bool:
+        """Whether its rows are built here and not in its target in another database."""
+        return bool(self.built_at) and self.published_at is None and self.newest == self.job_id
 
     @property
     def open(self) -> bool:

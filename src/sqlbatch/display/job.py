@@ -106,16 +106,28 @@ def show_jobs(
     ]
     counts = ("rows", "requests", "answered", "failed", "pending")
     money = ("quoted", "spent", "reserved")
-    columns = ("job", "target", "status", *counts, *money, "provider", "started")
+    columns: tuple[str, ...] = ("job", "target", "status", *counts, *money, "provider", "started")
     spare = ("reserved", "quoted", "provider", "requests", "pending", "started")
     if any(reserved for _, reserved in promised.values()):
         spare = (*spare[1:], spare[0])
+    if any(job.place is not None for job in jobs):
+        columns = (*columns, "published")
+        rows = [[*row, _published(job)] for row, job in zip(rows, jobs, strict=True)]
     show_table(columns, rows, right={"job", *money, *counts}, spare=spare)
     needy = [job for job in jobs if needs_somebody(job)]
     for job in needy[:STEPS]:
         info(f"job {job.job_id}: {next_step(job, at)}")
     if len(needy) > STEPS:
         info(f"… and {len(needy) - STEPS:,} more: sqlbatch show JOB says what to do next")
+
+
+def _published(job: JobRow) -> str:
+    """Return when a job's rows came to their target in another database, or how far they are."""
+    if job.place is None:
+        return ""
+    if job.published_at is not None:
+        return f"{job.published_at:%Y-%m-%d}"
+    return "not yet" if job.unpublished or job.built_at is None else "a newer job's"
 
 
 def _money(
@@ -225,6 +237,13 @@ def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = (), at: str 
     facts["started"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"
     if job.finished_at:
         facts["finished"] = f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC"
+    if job.built_at:
+        facts["built"] = f"{job.built_at:%Y-%m-%d %H:%M:%S} UTC, in sqlbatch.built_{job.job_id}"
+        facts["published"] = (
+            f"{job.published_at:%Y-%m-%d %H:%M:%S} UTC, {job.published_rows or 0:,} rows in {job.target}"
+            if job.published_at
+            else "not yet" + (f": {job.publish_error}" if job.publish_error else "")
+        )
     return facts
 
 

@@ -40,6 +40,9 @@ def status_in_words(job: JobRow) -> str:  # noqa: PLR0911 (one a status)
     match job.status:
         case "done" if job.error:
             return f"done, but the target was not written: {job.error}"
+        case "done" if job.unpublished:
+            why = f": {job.publish_error}" if job.publish_error else ""
+            return f"done and built here, not published to {job.target}{why}"
         case "done" if job.failed:
             return f"done, {counted(job.failed, 'request')} failed"
         case "blocked" if job.blocked_code == BUDGET and MONTH in (job.blocked or "") and job.paused_until:
@@ -178,10 +181,14 @@ def next_step(job: JobRow, at: str = "") -> str:  # noqa: PLR0911 (one a state)
             return f"sqlbatch show {job.newest}{at} shows the job that has its target now"
         case _ if job.error:
             return f"{_run('load', job, at)} once the name is free, or with --replace in its place"
+        case _ if job.unpublished:
+            return f"{_run('publish', job, at)} brings its rows to {job.target}"
         case _ if job.failed and job.kept:
             return f"{_run('show', job, at)} --failures says why, {_run('retry', job, at)} asks again"
         case _ if job.failed:
             return f"{_run('show', job, at)} --failures says why, the same enrich with --fresh asks all again"
+        case _ if job.place:
+            return f"sqlbatch query {shlex.quote(f'FROM sqlbatch.built_{job.job_id}')}{at} reads the rows here"
         case _:
             return f"sqlbatch query {shlex.quote(f'FROM {job.target}')}{at}"
 
@@ -189,7 +196,7 @@ def next_step(job: JobRow, at: str = "") -> str:  # noqa: PLR0911 (one a state)
 def needs_somebody(job: JobRow) -> bool:
     """Whether there is more to do about a job than to read its target."""
     failed = job.status == "done" and bool(job.failed or job.error)
-    return job.open or (failed and job.newest == job.job_id)
+    return job.open or job.unpublished or (failed and job.newest == job.job_id)
 
 
 def _unblock(job: JobRow, at: str) -> str:

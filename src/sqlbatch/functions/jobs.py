@@ -217,7 +217,7 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target.Join
 
     Raises InvalidTarget as target.claim does.
     """
-    named = target.parse_target(job.target, session.catalog)
+    named = target.written_by(job)
     target.check_ours(session, named, job.job_id, replace=replace)
     _, _, query = session.run("functions.plan", {"job_id": job.job_id})[0]
     calls = calls_of(session, job.job_id)

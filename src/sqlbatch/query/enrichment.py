@@ -35,6 +35,9 @@ FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
     "max_attempts": int,
     "policy": str,
     "dialect": str,
+    "incremental": bool,
+    "unique_key": (list, str),
+    "where": str,
 }
 
 
@@ -45,6 +48,8 @@ class Enrichment:
     `params` are the call's further parameters, by name, each as JSON text; `returns` is the canonical column list;
     `images` are the columns that hold pictures, and `folder` is where relative paths in them begin. Of a query that
     calls AI functions `policy` says how far calls wait for one another, and `structured` how answers are held to JSON.
+    With `incremental` the rows update or join those that the target has, by the columns of `unique_key`. `where` is the
+    condition that the rows of `query` fulfil; it stands in `query` too, unless its rows are handed over.
     """
 
     query: str
@@ -63,6 +68,9 @@ class Enrichment:
     folder: str | None = None
     policy: str | None = None
     structured: str | None = None
+    incremental: bool = False
+    unique_key: tuple[str, ...] = ()
+    where: str | None = None
 
     def to_json(self) -> str:
         """Return the enrichment as the JSON object that `jobs.enrichment` keeps."""
@@ -74,6 +82,7 @@ class Enrichment:
         values = json.loads(text)
         values["inputs"] = tuple(values["inputs"])
         values["images"] = tuple(values.get("images", ()))
+        values["unique_key"] = tuple(values.get("unique_key", ()))
         values["params"] = tuple((name, value) for name, value in values["params"])
         return cls(**values)
 
@@ -129,12 +138,17 @@ def read_front_matter(text: str, name: str) -> dict[str, Any]:
         if option not in FILE_OPTIONS:
             hint = did_you_mean(option, sorted(FILE_OPTIONS))
             raise InvalidSettings(f"{name}: unknown option {option} in its first comment; {hint}")
-        if not isinstance(value, FILE_OPTIONS[option]) or isinstance(value, bool):
+        if not isinstance(value, FILE_OPTIONS[option]) or isinstance(value, bool) != (FILE_OPTIONS[option] is bool):
             wanted = FILE_OPTIONS[option]
-            kinds = {str: "a text", int: "a whole number", list: "a list", dict: "a table"}
+            kinds = {str: "a text", int: "a whole number", list: "a list", dict: "a table", bool: "true or false"}
             kind = " or ".join(kinds[each] for each in (wanted if isinstance(wanted, tuple) else (wanted,)))
             raise InvalidSettings(f"{name}: option {option} must be {kind}")
-    for option, what in (("input", "column names"), ("image", "column names"), ("attach", "databases")):
+    for option, what in (
+        ("input", "column names"),
+        ("image", "column names"),
+        ("attach", "databases"),
+        ("unique_key", "column names"),
+    ):
         columns = options.get(option)
         if isinstance(columns, str):
             options[option] = [columns]

@@ -211,11 +211,19 @@ def check_existing(
         )
     if existing.job_id is None:
         if not replace:
+            if existing.stranger:
+                raise InvalidTarget(
+                    f"the table {target.sql} was published by another sqlbatch database: choose another name with "
+                    "--into, or add --replace to put the result in its place"
+                )
             raise InvalidTarget(
                 f"the table {target.sql} exists and was not made by sqlbatch: choose another name with --into, or add "
                 "--replace to overwrite it"
             )
         return (f"{target.sql}: the table that has this name now ({existing.rows:,} rows) is replaced",)
+    if enrichment.incremental and not replace:
+        key = ", ".join(enrichment.unique_key)
+        return (f"{target.sql} has {existing.rows:,} rows; those of this query update them by {key}, or are added",)
     what = changed(session, target, existing)
     if what and not replace:
         raise InvalidTarget(

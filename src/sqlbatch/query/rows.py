@@ -20,7 +20,7 @@ from sqlbatch.db.database import Database, scratch_name
 from sqlbatch.db.session import Session
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidQuery
-from sqlbatch.query.select import bind, invalid_query, one_select
+from sqlbatch.query.select import bind, invalid_query, one_select, with_where
 
 # The name of an attached scratch file, and of the view of a relation, on the connection that the relation belongs to.
 _CATALOG, _VIEW = "sqlbatch_handed_over", "sqlbatch_relation"
@@ -52,13 +52,15 @@ def described(rows: object) -> str:
     return f"{kind} ({', '.join(map(str, names))})"
 
 
-def query_of(database: Database, query: str, rows: object, scratch: Path) -> str:
+def query_of(database: Database, query: str, rows: object, scratch: Path, where: str | None = None) -> str:
     """Return a query that can be run more than once, with rows that are handed over already in the scratch file.
 
-    `rows` are those rows; None where the query itself is to be read. Raises InvalidQuery where rows cannot be read.
+    `rows` are those rows; None where the query itself is to be read, which has the condition `where` already. Raises
+    InvalidQuery where rows cannot be read.
     """
     if isinstance(rows, KeptRows):
         return rows.query
+    given = rows is not None
     con = database.connection
     if rows is None and con is not None and _has_temporary(con):
         # Only the connection itself sees its temporary tables and the DataFrames that are registered on it.
@@ -74,7 +76,8 @@ def query_of(database: Database, query: str, rows: object, scratch: Path) -> str
             _write_data(rows, scratch)
     except duckdb.Error as error:
         raise invalid_query(error, query, what="the rows") from error
-    return f"FROM {scratch_name(scratch)}.main.handed_over"
+    found = f"FROM {scratch_name(scratch)}.main.handed_over"
+    return with_where(found, where) if given and where is not None else found
 
 
 def _has_temporary(con: duckdb.DuckDBPyConnection) -> bool:

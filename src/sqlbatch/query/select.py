@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from sqlbatch.db.duckdb_errors import missing_extension
 from sqlbatch.errors import InvalidQuery
 from sqlbatch.trace import masked
 
@@ -53,6 +54,11 @@ def one_select(session: Session, query: str) -> str:
             f"the query has parameters ({', '.join(sorted(statement.named_parameters))}): write the values"
         )
     return without_terminator(query)
+
+
+def with_where(query: str, condition: str) -> str:
+    """Return a query for those of its rows that fulfil a condition; the lines of both keep their numbers."""
+    return f"SELECT * FROM ({without_terminator(query)}\n) AS sqlbatch_rows WHERE ({condition}\n)"
 
 
 def is_pivot(statements: Sequence[duckdb.Statement]) -> bool:
@@ -108,6 +114,8 @@ def invalid_query(
     What rows hold is left out: DuckDB quotes the value that it cannot convert, and the line of a file.
     """
     text = masked(str(error).strip())
+    if (problem := missing_extension(text)) is not None:
+        return InvalidQuery(f"{what}: {problem}")
     message, _, place = text.partition("\nLINE ")
     if "CSV Error on Line" in message:
         return InvalidQuery(f"{what}: {_csv_problem(message)}")

@@ -12,6 +12,7 @@ import duckdb
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidTarget
 from sqlbatch.query import reviewed
+from sqlbatch.query.enrichment import Enrichment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,35 +32,43 @@ _COMMENT = re.compile(r"made by sqlbatch, job (\d+)\b")
 
 @dataclass(frozen=True)
 class Target:
-    """A table by schema and name, in the user's database."""
+    """A table by schema and name, in the user's database, or in the attached one that `catalog` names."""
 
     schema: str
     name: str
+    catalog: str | None = None
 
     @property
     def sql(self) -> str:
-        """The name as SQL, quoted where it must be, without the default schema."""
+        """The name as SQL, quoted where it must be; of a table in the user's database without the default schema."""
         name = _quote_if_needed(self.name)
+        if self.catalog is not None:
+            return f"{_quote_if_needed(self.catalog)}.{_quote_if_needed(self.schema)}.{name}"
         return name if self.schema == "main" else f"{_quote_if_needed(self.schema)}.{name}"
 
     def qualified(self, catalog: str) -> str:
         """Return the name with catalogue and schema, all quoted."""
-        return ".".join(quote_identifier(part) for part in (catalog, self.schema, self.name))
+        return ".".join(quote_identifier(part) for part in (self.catalog or catalog, self.schema, self.name))
 
 
 @dataclass(frozen=True)
 class Existing:
-    """What has the target's name already: a table or view, its rows, and the job that made it (None: not ours)."""
+    """What has the target's name already: a table or view, its rows, and the job that made it (None: not ours).
+
+    `stranger` says that another sqlbatch database has published it.
+    """
 
     kind: str
     rows: int
     job_id: int | None
+    stranger: bool = False
 
 
-def parse_target(text: str, catalog: str | None, schema: str = "main") -> Target:
+def parse_target(text: str, catalog: str | None, schema: str = "main", attached: Sequence[str] = ()) -> Target:
     """Return the target that `--into` names: `films`, `marts.films`, `"my films"`, or any other text as one name.
 
-    Raises InvalidTarget for an empty name, a reserved schema, or another database than `catalog` (None: not known yet).
+    With three names the first is `catalog` (None: not known yet), or one of the attached databases.
+    Raises InvalidTarget for an empty name, a reserved schema, or another database.
     """
     if not text.strip():
         raise InvalidTarget("--into is empty: give the target table a name")
@@ -67,20 +76,90 @@ def parse_target(text: str, catalog: str | None, schema: str = "main") -> Target
         raise InvalidTarget("--into contains a NUL character, which a table's name cannot have: leave it out")
     # A text that is no SQL name (it has a space, a hyphen, …) is a name as a whole.
     parts = [_unquote(part) for part in re.findall(_PART, text)] if _PATH.fullmatch(text) else [text.strip()]
-    if len(parts) == 3 and catalog is not None and parts[0].casefold() != catalog.casefold():
-        raise InvalidTarget(
-            f"--into {text}: the target must be in the database {catalog} itself, for one transaction "
-            "cannot write two; leave the database out"
-        )
+    elsewhere = None
+    if len(parts) == 3 and (catalog is None or parts[0].casefold() != catalog.casefold()):
+        elsewhere = next((name for name in attached if name.casefold() == parts[0].casefold()), None)
+        if elsewhere is None and catalog is not None:
+            raise InvalidTarget(
+                f"--into {text}: no database of --attach is called {parts[0]}: name it, for example --attach "
+                f"'postgres:dbname=… AS {parts[0]}', or leave it out for a table in {catalog}"
+            )
     if len(parts) > 1:
         schema = parts[-2]
     if schema.casefold() in {"sqlbatch", "information_schema", "pg_catalog", "temp"}:
         raise InvalidTarget(f"--into {text}: the schema {schema} is reserved; choose another for the target")
-    return Target(schema, parts[-1])
+    if elsewhere is not None and parts[-1].casefold() == MARKER:
+        raise InvalidTarget(f"--into {text}: {MARKER} is where sqlbatch notes what it published; choose another name")
+    return Target(schema, parts[-1], elsewhere)
+
+
+def attached_in(text: str, attached: Sequence[str]) -> str | None:
+    """Return which of the attached databases `--into` names, as `lake.films` or `lake.marts.films`; None for none."""
+    names = _names(text)
+    return next((name for name in attached if len(names) > 1 and name.casefold() == names[0].casefold()), None)
+
+
+def _names(text: str) -> list[str]:
+    return [_unquote(part) for part in re.findall(_PART, text)] if _PATH.fullmatch(text) else []
+
+
+def find_target(session: Session, text: str, attached: Sequence[str], *, exists: bool) -> Target:
+    """Return the target that `--into` names, also as `lake.films`; `exists` says whether the user's database does.
+
+    Raises InvalidTarget as parse_target does, and where two names may mean a schema here or an attached database.
+    """
+    names = _names(text)
+    found = attached_in(text, attached)
+    if found is not None and len(names) == 2:
+        kind = session.run("target.database_type", {"name": found})
+        usual = "public" if kind and kind[0][0] == "postgres" else "main"
+        if exists and session.run("target.schema_exists", {"catalog": session.catalog, "schema": names[0]}):
+            raise InvalidTarget(
+                f"--into {text}: {names[0]} is an attached database and a schema of {session.catalog}: write "
+                f"{names[0]}.{usual}.{names[1]} or {session.catalog}.{names[0]}.{names[1]}"
+            )
+        text = ".".join(quote_identifier(name) for name in (found, usual, names[1]))
+    target = parse_target(text, session.catalog if exists else None, attached=attached)
+    if target.catalog is not None:
+        kind = session.run("target.database_type", {"name": target.catalog})
+        if kind and kind[0][0] not in WRITABLE:
+            raise InvalidTarget(
+                f"--into {target.sql}: a target can be in Postgres, DuckLake, MotherDuck or a DuckDB file, and "
+                f"{target.catalog} is {kind[0][0]}: write the table here, and bring it there as a Parquet file "
+                "(sqlbatch query 'FROM …' --output rows.parquet)"
+            )
+    return target
+
+
+def target_of(job: JobRow) -> Target:
+    """Return the target of a job; with a `catalog` it is in another database."""
+    parts = [_unquote(part) for part in re.findall(_PART, job.target)]
+    # A target in the user's own database is kept without its name, so that the file can be renamed.
+    return Target(parts[1], parts[2], parts[0]) if len(parts) == 3 else parse_target(job.target, None)
+
+
+def built_by(job_id: int) -> Target:
+    """Return the table, among ours, in which the rows of a job are built that go to another table from there."""
+    return Target("sqlbatch", f"built_{job_id}")
+
+
+def written_by(job: JobRow) -> Target:
+    """Return the table that a job's rows are written to: its target, or one of ours from which they go there."""
+    target = target_of(job)
+    incremental = Enrichment.from_json(job.enrichment).incremental
+    return built_by(job.job_id) if target.catalog is not None or incremental else target
+
+
+def rows_of(job: JobRow) -> Target:
+    """Return the table in the user's database that has the rows of a job once it is done."""
+    target = target_of(job)
+    return target if target.catalog is None else built_by(job.job_id)
 
 
 def look_up(session: Session, target: Target) -> Existing | None:
     """Return what has the target's name, or None; raise InvalidTarget where its schema does not exist."""
+    if target.catalog is not None:
+        return _look_up_elsewhere(session, target, target.catalog)
     where = {"catalog": session.catalog, "schema": target.schema}
     if not session.run("target.schema_exists", where):
         raise InvalidTarget(
@@ -99,12 +178,33 @@ def look_up(session: Session, target: Target) -> Existing | None:
     return Existing(kind, rows, job_id)
 
 
+def _look_up_elsewhere(session: Session, target: Target, catalog: str) -> Existing | None:
+    if not session.run("target.database_type", {"name": catalog}):
+        # A file that is not there yet.
+        return None
+    where = {"catalog": catalog, "schema": target.schema}
+    if not session.run("target.schema_exists", where):
+        raise InvalidTarget(f"the schema {target.schema} of --into does not exist in {catalog}: create it there first")
+    found = session.run("target.find", {**where, "name": target.name})
+    if not found:
+        return None
+    marked = []
+    if session.run("target.find", {**where, "name": MARKER}):
+        marker = Target(target.schema, MARKER, catalog).qualified(catalog)
+        marked = session.run("target.marked", {"target": target.name}, marker=marker)
+    state = session.run("target.identity")[0][0] if session.has_schema() else None
+    if marked and marked[0][0] == state:
+        return Existing(found[0][0], marked[0][2], marked[0][1])
+    rows = session.run("target.count", target=target.qualified(catalog))[0][0]
+    return Existing(found[0][0], rows, None, stranger=bool(marked))
+
+
 def changed(session: Session, target: Target, existing: Existing) -> str | None:
     """Return what somebody else changed in a target since its job wrote it, None where nothing is known of that.
 
     All of the table is read: 0.4 seconds a million rows of a kilobyte.
     """
-    if existing.job_id is None or session.run("database.version")[0][0] < STATE_VERSION:
+    if existing.job_id is None or target.catalog is not None or session.run("database.version")[0][0] < STATE_VERSION:
         return None
     kept = session.run("target.state_of", {"job_id": existing.job_id})[0][0]
     if kept is None:
@@ -145,6 +245,10 @@ def _keywords() -> frozenset[str]:
         return frozenset(word for (word,) in found.fetchall())
 
 
+# The kinds of databases, by DuckDB's names, that a target can be in.
+WRITABLE = ("duckdb", "motherduck", "ducklake", "postgres")
+# The table beside targets in another database that says which job published each.
+MARKER = "sqlbatch_published"
 # The migration from which on the state of a target is kept.
 STATE_VERSION = 14
 # Rows of a target that are written at once: a row group of DuckDB, which is as much as it compresses together. To join
@@ -169,22 +273,22 @@ def has_snapshot(session: Session, job_id: int) -> bool:
     return bool(session.run("target.has_snapshot", {"catalog": session.catalog, "rows": f"rows_{job_id}"}))
 
 
-def as_it_is(session: Session, job_id: int, target_sql: str) -> Joined | None:
+def as_it_is(session: Session, job: JobRow) -> Joined | None:
     """Return what the rows of the job's target are, None where its table is not there or another's."""
-    target = parse_target(target_sql, session.catalog)
+    target = rows_of(job)
     existing = look_up(session, target)
-    if existing is None or existing.job_id != job_id:
+    if existing is None or (existing.job_id != job.job_id and target != built_by(job.job_id)):
         return None
     rows, answered, failed, pending, skipped = session.run("target.counts", target=target.qualified(session.catalog))[0]
-    return Joined(target.sql, rows, answered, failed, pending, skipped)
+    return Joined(job.target, rows, answered, failed, pending, skipped)
 
 
 def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bool) -> Joined:
-    """Write a job's target anew from what is there, within the caller's transaction.
+    """Write a job's rows anew from what is there, within the caller's transaction.
 
     Raises InvalidTarget where, without `replace`, the table of that name is not sqlbatch's or was changed by hand.
     """
-    target, job_id = parse_target(job.target, session.catalog), job.job_id
+    target, job_id = written_by(job), job.job_id
     check_ours(session, target, job_id, replace=replace)
     columns = returns.typed_sql("sqlbatch_content", "sqlbatch_vector")
     typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
@@ -205,6 +309,8 @@ def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bo
 
 def check_ours(session: Session, target: Target, job_id: int, *, replace: bool) -> None:
     """Raise InvalidTarget where, without `replace`, the target's table is not ours or was changed by hand."""
+    if target == built_by(job_id):
+        return
     existing = look_up(session, target)
     if existing is not None and existing.job_id is None and not (replace and existing.kind == "table"):
         raise InvalidTarget(

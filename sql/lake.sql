@@ -1,0 +1,92 @@
+-- Targets in other databases: what is built here, and what of it was published.
+
+-- add: a job whose target is in another database
+INSERT INTO sqlbatch.publications (run_id, job_id, place, target) VALUES (uuidv7(), $job_id, $place, $target);
+
+-- built: the rows of a job are built, or built anew: it is another run, which is to be published
+UPDATE sqlbatch.publications SET run_id = uuidv7(), exported_at = $now::TIMESTAMP, published_at = NULL, "rows" = NULL, error = NULL
+WHERE job_id = $job_id;
+
+-- of_target: what there is of a target up to a job, the newest first
+SELECT p.run_id, p.job_id, p.place, p.target, p.exported_at, p.published_at, p."rows", p.error, j.replacing,
+  CASE WHEN coalesce((j.enrichment ->> 'incremental')::BOOLEAN, false) AND NOT j.replacing
+    THEN (j.enrichment -> 'unique_key')::VARCHAR[] ELSE [] END AS "key"
+FROM sqlbatch.publications p JOIN sqlbatch.jobs j ON j.job_id = p.job_id
+WHERE lower(p.target) = lower($target) AND p.job_id <= $job_id AND p.exported_at IS NOT NULL
+  AND p.job_id NOT IN (SELECT job_id FROM sqlbatch.snapshots)
+ORDER BY p.job_id DESC;
+
+-- newer: the newest job after one that has published a target
+SELECT max(job_id) FROM sqlbatch.publications
+WHERE lower(target) = lower($target) AND job_id > $job_id AND published_at IS NOT NULL;
+
+-- due: the newest jobs of targets in other databases that are built and not published; another engine publishes its own
+SELECT max(p.job_id)
+FROM sqlbatch.publications p
+LEFT JOIN (
+  SELECT lower(target) AS target, max(job_id) AS job_id FROM sqlbatch.publications WHERE published_at IS NOT NULL GROUP BY ALL
+) d ON d.target = lower(p.target)
+WHERE p.exported_at IS NOT NULL AND p.published_at IS NULL AND p.job_id > coalesce(d.job_id, 0)
+  AND p.job_id NOT IN (SELECT job_id FROM sqlbatch.snapshots)
+GROUP BY lower(p.target) ORDER BY ALL;
+
+-- replace: the job may take the place of a table that is not ours
+UPDATE sqlbatch.jobs SET replacing = true WHERE job_id = $job_id;
+
+-- moved: where a job's target is reached now
+UPDATE sqlbatch.publications SET place = $place WHERE job_id = $job_id;
+
+-- published: a run is in its target
+UPDATE sqlbatch.publications SET published_at = $now::TIMESTAMP, "rows" = $rows, error = NULL
+WHERE run_id = $run_id::UUID;
+
+-- failed: why a run is not in its target
+UPDATE sqlbatch.publications SET error = $error WHERE run_id = $run_id::UUID AND published_at IS NULL;
+
+-- older: the tables with the built rows of a target's earlier jobs
+SELECT t.table_name FROM duckdb_tables() t
+JOIN sqlbatch.publications p ON t.table_name = 'built_' || p.job_id
+WHERE t.database_name = $catalog AND t.schema_name = 'sqlbatch' AND lower(p.target) = lower($target) AND p.job_id < $job_id;
+
+-- drop_built: drop one of them
+DROP TABLE IF EXISTS sqlbatch.{table};
+
+-- has_built: one row if the built rows of a job are there
+SELECT 1 FROM duckdb_tables() WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND table_name = $table;
+
+-- rows: how many rows are built
+SELECT count(*) FROM {table};
+
+-- export: the built rows, as they travel
+COPY (SELECT {columns} FROM {table}) TO {path} (FORMAT parquet);
+
+-- make_marker: where it is noted which run published each target
+CREATE TABLE IF NOT EXISTS {marker} (target VARCHAR NOT NULL, state_id UUID NOT NULL, job_id INTEGER NOT NULL, run_id UUID NOT NULL, "rows" BIGINT NOT NULL);
+
+-- marked: which run published a target: state, job, run, rows
+SELECT state_id, job_id, run_id, "rows" FROM {marker} WHERE target = $target;
+
+-- unmark: forget it
+DELETE FROM {marker} WHERE target = $target;
+
+-- mark: note it
+INSERT INTO {marker} (target, state_id, job_id, run_id, "rows") VALUES ($target, $state_id, $job_id, $run_id, $rows);
+
+-- columns: the columns of a table, with their types; no row where there is no such table
+SELECT column_name, data_type FROM duckdb_columns()
+WHERE lower(database_name) = lower($catalog) AND lower(schema_name) = lower($schema) AND lower(table_name) = lower($name) ORDER BY column_index;
+
+-- create: a table for rows that arrive
+CREATE TABLE {target} ({columns});
+
+-- fill: the rows that arrive
+INSERT INTO {target} SELECT {columns} FROM read_parquet({path});
+
+-- arriving: the rows that arrive, with their types
+CREATE OR REPLACE TEMP VIEW sqlbatch_arriving AS SELECT {columns} FROM read_parquet({path});
+
+-- empty: delete a table's rows
+DELETE FROM {target};
+
+-- drop: drop a table
+DROP TABLE {target};

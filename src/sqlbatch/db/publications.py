@@ -1,0 +1,83 @@
+"""Targets in other databases as this one has them: what is built, what is published, what is due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlbatch import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlbatch.db.session import Session
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A run of a job for a target in another database; times are UTC, None where it has not come to that.
+
+    `key` are the columns by which its rows update those that are there; empty where they take the place of all.
+    """
+
+    run_id: UUID
+    job_id: int
+    place: str
+    target: str
+    exported_at: datetime
+    published_at: datetime | None
+    rows: int | None
+    error: str | None
+    replacing: bool
+    key: Sequence[str]
+
+
+def add(session: Session, job_id: int, place: str, target: str) -> None:
+    """Note that a job's target is in another database, and how that is reached."""
+    session.run("lake.add", {"job_id": job_id, "place": place, "target": target})
+
+
+def built(session: Session, job_id: int) -> None:
+    """Note that the rows of a job are built here, as a new run: within the transaction that builds them."""
+    session.run("lake.built", {"job_id": job_id, "now": clock.now()})
+
+
+def to_publish(session: Session, target: str, job_id: int) -> list[Publication]:
+    """Return what is to be published for a target up to a job, in that order; the job itself also where it was.
+
+    Before a job whose rows update those that are there, earlier ones that are not there yet are published.
+    """
+    found = []
+    for row in session.run("lake.of_target", {"target": target, "job_id": job_id}):
+        run = Publication(*row)
+        if run.published_at is not None and run.job_id != job_id:
+            break
+        found.append(run)
+        if not run.key:
+            break
+    return found[::-1]
+
+
+def newer(session: Session, target: str, job_id: int) -> int | None:
+    """Return the newest job after this one whose rows are in a target; None where there is none."""
+    return session.run("lake.newer", {"target": target, "job_id": job_id})[0][0]  # type: ignore[no-any-return]
+
+
+def due(session: Session) -> list[int]:
+    """Return the newest jobs of targets in other databases that are built and not published."""
+    return [int(job_id) for (job_id,) in session.run("lake.due")]
+
+
+def note_published(session: Session, run: Publication, rows: int) -> None:
+    """Note that a run is in its target, and drop what earlier jobs have built for it."""
+    session.run("lake.published", {"run_id": run.run_id, "rows": rows, "now": clock.now()})
+    earlier = {"catalog": session.catalog, "target": run.target, "job_id": run.job_id}
+    for (table,) in session.run("lake.older", earlier):
+        session.run("lake.drop_built", table=table)
+
+
+def note_failed(session: Session, run: Publication, error: str) -> None:
+    """Note why a run is not in its target."""
+    session.run("lake.failed", {"run_id": run.run_id, "error": error})

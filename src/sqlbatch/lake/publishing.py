@@ -1,0 +1,133 @@
+"""The way to a target in another database: a job's steps, its rows built here, exported, published, and noted here.
+
+The state file is not open while the other database is waited for. Whatever ends on the way, a process or a network,
+publishing again does what is left: the other database's marker says what came to be there.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlbatch import run as runs
+from sqlbatch.batches.events import Activity, Notice
+from sqlbatch.db import jobs, publications
+from sqlbatch.db.attached import Attached
+from sqlbatch.db.sql import quote_literal
+from sqlbatch.errors import DatabaseError, InvalidTarget, JobError, NotPublished
+from sqlbatch.lake import exchange, places
+from sqlbatch.paths import state_dir
+from sqlbatch.query.target import built_by, target_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlbatch.batches.events import Event
+    from sqlbatch.db.database import Database
+    from sqlbatch.db.publications import Publication
+    from sqlbatch.db.session import Session
+
+
+def run_job(database: Database, job_id: int, **how: Any) -> Iterator[Event]:
+    """Do a job's steps as `run.run_job` does, and publish its rows where its target is in another database.
+
+    Raises NotPublished where it is not reached or does not take them: they are kept here, and published later.
+    """
+    yield from runs.run_job(database, job_id, **how)
+    if is_due(database, job_id):
+        yield from publish(database, job_id)
+
+
+def is_due(database: Database, job_id: int) -> bool:
+    """Return whether a job's rows are built here and not published yet."""
+    return job_id in database.read(publications.due)
+
+
+def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iterator[Event]:
+    """Publish the rows of a job that are built here; again, where they were published before.
+
+    Earlier jobs whose rows update the same target are published before it. `replacing` lets them take the place of a
+    table that is not sqlbatch's. Raises JobError where the job has no target in another database or is not built,
+    NotPublished where its target does not take the rows.
+    """
+    job = database.read(lambda session: jobs.find(session, str(job_id)))
+    target = target_of(job)
+    if target.catalog is None:
+        raise JobError(f"the target of job {job_id}, {job.target}, is in {database.name}: there is nothing to publish")
+    chain = database.read(lambda session: publications.to_publish(session, job.target, job_id))
+    newer = database.read(lambda session: publications.newer(session, job.target, job_id))
+    if newer is not None:
+        raise NotPublished(f"{job.target} has the rows of job {newer}, which is newer: job {job_id} leaves it alone")
+    if not chain or chain[-1].job_id != job_id:
+        raise JobError(
+            f"job {job_id} is {job.status} and has no rows yet: sqlbatch wait {job_id}, or sqlbatch load {job_id}"
+        )
+    if replacing:
+        database.write(lambda session: session.run("lake.replace", {"job_id": job_id}))
+        chain = [replace(chain[-1], replacing=True, key=())]
+    for run in chain:
+        yield Activity(f"publishing to {run.target}")
+        rows = _publish(database, run)
+        yield Notice(f"published {run.target}: {rows:,} row{'s' * (rows != 1)}")
+
+
+def _publish(database: Database, run: Publication) -> int:
+    """Publish one run and note it here, or why not."""
+    folder = state_dir(database) / "publish"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{run.run_id}.parquet"
+    try:
+        place = place_of(database, run)
+        kind = places.kind_at(place)
+        coming = database.read(lambda session: _export(session, run, kind, path))
+        rows = places.publish(place, coming, folder)
+    except (DatabaseError, NotPublished, InvalidTarget) as error:
+        problem = str(error)
+        database.write(lambda session: publications.note_failed(session, run, problem))
+        raise NotPublished(_not_published(run, error)) from error
+    finally:
+        path.unlink(missing_ok=True)
+    database.write(lambda session: publications.note_published(session, run, rows))
+    shutil.rmtree(folder, ignore_errors=True)
+    return rows
+
+
+def _not_published(run: Publication, error: Exception) -> str:
+    later = "" if "sqlbatch publish" in str(error) else f"; sqlbatch publish {run.job_id} does it again"
+    return f"job {run.job_id} is built here, and {run.target} was not written: {error}{later}"
+
+
+def _export(session: Session, run: Publication, kind: exchange.Kind, path: Any) -> places.Arriving:
+    """Write the built rows of a run into its file."""
+    table = built_by(run.job_id)
+    if not session.run("lake.has_built", {"catalog": session.catalog, "table": table.name}):
+        raise NotPublished(
+            "its rows are no longer kept here: run its enrich again, which sends only what is not answered"
+        )
+    qualified = table.qualified(session.catalog)
+    columns = exchange.carried(session.con, qualified, kind)
+    with session.keeping_row_order(keep=True):
+        session.run(
+            "lake.export", columns=exchange.select_list(columns), table=qualified, path=quote_literal(str(path))
+        )
+    job = jobs.find(session, str(run.job_id))
+    state_id = session.run("target.identity")[0][0]
+    return places.Arriving(run, state_id, target_of(job), path, columns)
+
+
+def place_of(database: Database, run: Publication) -> Attached:
+    """Return how the database of a run's target is reached: as --attach, or sqlbatch.toml, says now, or as it was then.
+
+    Raises NotPublished where that had a password, which is not kept.
+    """
+    kept = Attached.parse(run.place, "--attach")
+    for each in database.attach:
+        if each.name.casefold() == kept.name.casefold():
+            return each
+    if "…" in run.place:
+        raise NotPublished(
+            f"the password to {kept.name} is not kept here: run sqlbatch publish {run.job_id} --attach "
+            f"'… AS {kept.name}', or keep the password in ~/.pgpass or a DuckDB secret"
+        )
+    return kept

@@ -1,0 +1,162 @@
+"""Incremental targets, in dbt's words: rows of this query are updated or inserted by their key, all others stay.
+
+Columns that this job has not, those of the user for example, stay as they are; those that the target has not are added.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlbatch.db.sql import quote_identifier
+from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidTarget, JobError, did_you_mean
+from sqlbatch.query.enrichment import Enrichment
+from sqlbatch.query.target import built_by, check_ours, claim, look_up, target_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sqlbatch.db.jobs import JobRow
+    from sqlbatch.db.session import Session
+    from sqlbatch.query.select import QueryColumn
+    from sqlbatch.query.target import Joined, Target
+    from sqlbatch.returns import Returns
+
+    # The columns of a relation with the types as which they arrive in the attached database of that name.
+    Arrivals = Callable[[Session, str, str], dict[str, str]]
+
+
+def check_key(session: Session, enrichment: Enrichment, columns: Sequence[QueryColumn], rows: str) -> Enrichment:
+    """Return the enrichment with its key as the query names it; `rows` is the SQL of the table that has its rows.
+
+    Raises InvalidOption for a key that the query has not, InvalidQuery where a row has none or two rows have the same.
+    """
+    names = {column.name.casefold(): column.name for column in columns}
+    for name in enrichment.unique_key:
+        if name.casefold() not in names:
+            hint = did_you_mean(name, list(names.values()))
+            raise InvalidOption(f"--unique-key {name}: the query has no such column; {hint}")
+    key = tuple(dict.fromkeys(names[name.casefold()] for name in enrichment.unique_key))
+    quoted = [quote_identifier(name) for name in key]
+    label = f"--unique-key {','.join(key)}"
+    is_null = " OR ".join(f"{name} IS NULL" for name in quoted)
+    missing, row = session.run("incremental.null_keys", rows=rows, is_null=is_null)[0]
+    if missing:
+        raise InvalidQuery(
+            f"{label}: {missing:,} row{'s have' if missing > 1 else ' has'} NULL there, row {row} for example: leave "
+            f"them out with --where '{' AND '.join(f'{name} IS NOT NULL' for name in quoted)}'"
+        )
+    keys, many, first, second = session.run("incremental.doubled_keys", rows=rows, keys=", ".join(quoted))[0]
+    if keys:
+        raise InvalidQuery(
+            f"{label}: {many:,} rows share {keys:,} key{'s' * (keys > 1)}, rows {first} and {second} for example: keep "
+            "one of each in the query (QUALIFY row_number() OVER (PARTITION BY …) = 1), or name more columns"
+        )
+    return Enrichment(**{**vars(enrichment), "unique_key": key})
+
+
+def expected(session: Session, returns: Returns, rows: str) -> str:
+    """Return the SQL of a relation that has the columns that the target will get, and no rows."""
+    columns = returns.typed_sql("sqlbatch_content", "sqlbatch_vector")
+    typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
+    session.run("incremental.expect", rows=rows, typed=typed)
+    return "sqlbatch_expected"
+
+
+def columns_of(session: Session, relation: str) -> dict[str, str]:
+    """Return the columns of a relation by their names, with their types."""
+    return {row[0]: row[1] for row in session.run("incremental.columns", relation=relation)}
+
+
+def check_target(session: Session, target: Target, key: Sequence[str], coming: str, arrivals: Arrivals | None) -> None:
+    """Raise InvalidTarget where a target is there that the columns of a relation do not fit."""
+    existing = look_up(session, target)
+    if existing is None or existing.job_id is None:
+        return
+    there = columns_of(session, target.qualified(session.catalog))
+    if target.catalog is None:
+        types = columns_of(session, coming)
+    else:
+        # Without them only the key can be checked.
+        types = arrivals(session, coming, target.catalog) if arrivals is not None else {}
+    check_columns(target.sql, there, types, key)
+
+
+def refuse_open(session: Session, target: str) -> None:
+    """Raise JobError where a job of a target is still open: its rows would be lost, or come after newer ones."""
+    found = session.run("incremental.open", {"target": target})
+    if found:
+        job_id = found[0][0]
+        raise JobError(
+            f"job {job_id} for {target} is not done, and an incremental job adds to its rows: run sqlbatch wait "
+            f"{job_id} first, or sqlbatch cancel {job_id}"
+        )
+
+
+def check_columns(target: str, there: Mapping[str, str], coming: Mapping[str, str], key: Sequence[str]) -> None:
+    """Raise InvalidTarget where a target lacks a column of the key, or has one of another type than what comes."""
+    types = {name.casefold(): kind for name, kind in there.items()}
+    for name in key:
+        if name.casefold() not in types:
+            raise InvalidTarget(f"{target} has no column {name}, by which --unique-key finds rows: add it there first")
+    for name, kind in coming.items():
+        known = types.get(name.casefold(), kind)
+        if known != kind and not _fits(kind, known):
+            raise InvalidTarget(
+                f"{target}.{name} is {known} and would be {kind}: cast it in the query, or choose another name"
+            )
+
+
+# Whole numbers, each of which fits into those after it.
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+
+
+def _fits(kind: str, there: str) -> bool:
+    """Return whether a column of another type takes every value."""
+    whole = kind in _WHOLE and there in _WHOLE and _WHOLE.index(kind) < _WHOLE.index(there)
+    return whole or (kind, there) == ("FLOAT", "DOUBLE")
+
+
+def merging(
+    target: str, rows: str, there: Mapping[str, str], coming: Mapping[str, str], key: Sequence[str]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Return the blocks of SQL, with their places, that update and insert rows into a target; all names are SQL."""
+    known = {name.casefold() for name in there}
+    keys = {name.casefold() for name in key}
+    for name, kind in coming.items():
+        if name.casefold() not in known:
+            yield "incremental.add_column", {"target": target, "column": quote_identifier(name), "type": kind}
+    same = " AND ".join(
+        f"sqlbatch_target.{quote_identifier(name)} = sqlbatch_rows.{quote_identifier(name)}" for name in key
+    )
+    assignments = ", ".join(
+        f"{quote_identifier(name)} = sqlbatch_rows.{quote_identifier(name)}"
+        for name in coming
+        if name.casefold() not in keys
+    )
+    yield "incremental.update", {"target": target, "rows": rows, "assignments": assignments, "same": same}
+    columns = ", ".join(quote_identifier(name) for name in coming)
+    yield "incremental.insert", {"target": target, "rows": rows, "columns": columns, "same": same}
+
+
+def merge(session: Session, job: JobRow, *, replace: bool) -> Joined:
+    """Bring a job's rows, which are built, into its target in the user's database, within the caller's transaction.
+
+    Raises InvalidTarget where, without `replace`, the table of that name is not sqlbatch's, or its columns do not fit.
+    """
+    target, built = target_of(job), built_by(job.job_id)
+    qualified, rows = target.qualified(session.catalog), built.qualified(session.catalog)
+    existing = look_up(session, target)
+    key = Enrichment.from_json(job.enrichment).unique_key
+    if existing is not None and (replace or existing.job_id is None):
+        check_ours(session, target, job.job_id, replace=replace)
+        session.run("incremental.drop", rows=qualified)
+        existing = None
+    if existing is None:
+        session.run("incremental.create", target=qualified, rows=rows)
+    else:
+        there, coming = columns_of(session, qualified), columns_of(session, rows)
+        check_columns(target.sql, there, coming, key)
+        for block, places in merging(qualified, rows, there, coming, key):
+            session.run(block, **places)
+    session.run("incremental.drop", rows=rows)
+    return claim(session, target, job.job_id)
