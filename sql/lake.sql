@@ -33,9 +33,6 @@ GROUP BY lower(p.target) ORDER BY ALL;
 -- replace: the job may take the place of a table that is not ours
 UPDATE sqlbatch.jobs SET replacing = true WHERE job_id = $job_id;
 
--- moved: where a job's target is reached now
-UPDATE sqlbatch.publications SET place = $place WHERE job_id = $job_id;
-
 -- published: a run is in its target
 UPDATE sqlbatch.publications SET published_at = $now::TIMESTAMP, "rows" = $rows, error = NULL
 WHERE run_id = $run_id::UUID;
