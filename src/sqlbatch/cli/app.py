@@ -137,8 +137,8 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
 
 # The order of a first visit: ask, follow, read.
 ORDER = (
-    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "publish", "query", "compare",
-    "view", "costs", "prices", "functions", "prune", "config", "serve",
+    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "publish", "query",
+    "compare", "view", "costs", "prices", "functions", "prune", "config", "serve",
 )  # fmt: skip
 
 
