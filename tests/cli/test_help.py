@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Lines and columns of a terminal as it is opened, less the line of the prompt.
 LINES, COLUMNS = 23, 80
 # The list of all commands, a line each, is longer than the help of one.
-LINES_OF_ALL = LINES + 4
+LINES_OF_ALL = LINES + 5
 
 
 def test_the_command_reference_is_up_to_date() -> None:
@@ -134,7 +134,7 @@ def test_the_command_line_python_and_files_have_the_same_options() -> None:
     asking = {each.name for each in fields(Asking)}
     spelled = {"param": "params", "lean": "policy", "fuse": "policy"}
     # Python names the query and its connection, and Spark, in its own way; two are of enrich alone.
-    own = {"query", "attach", "threads", "memory_limit", "engine", "shared"}
+    own = {"query", "threads", "memory_limit", "engine", "shared"}
     for_python = {spelled.get(name, name) for name in asking} - own
     assert set(AskOptions.__annotations__) == for_python - {"max_attempts", "replace"}
     runs = {
