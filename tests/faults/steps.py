@@ -76,6 +76,8 @@ ELSEWHERE_IN = {
     "pictures": "within the transaction that begins or ends a job: batches/test_pictures.py",
     "compare": "one transaction of a command that asks nobody: test_compare.py",
     "reviewed": "one transaction a verdict, noted or not: view/test_review.py",
+    "incremental": "within the transaction that writes the target: test_places.py",
+    "lake": "test_places.py breaks off the publishing at any statement",
     "kept_rows": "tests/spark/test_kill.py kills a job at each of them",
     "preview": "batches/test_preview.py kills a preview",
     "maintenance": "batches/test_prune.py",
