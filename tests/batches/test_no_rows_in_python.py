@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from .bench import Bench
 
 # What is called for each chunk of an upload or download, and whenever their progress is told.
-OF_CHUNKS = {"read", "tell", "_save", "<lambda>", "transfers", "send_ready", "load_ended", "step", "_steps", "steps",
-             "sync", "iter_bytes", "get", "put", "isinstance", "write", "len", "perf_counter", "monotonic"}  # fmt: skip
+OF_CHUNKS = {"read", "tell", "_save", "<lambda>", "transfers", "send_ready", "load_ended", "step", "_steps",
+             "steps", "_keeping_open", "kept_open", "let_go", "sync", "iter_bytes", "get", "put", "isinstance",
+             "write", "len", "perf_counter", "monotonic"}  # fmt: skip
 # Files whose code runs once for each thing that is told, or for each handle that the process has.
 OF_EVENTS = ("/loop.py", "/transfer.py", "/open_file.py")
 

@@ -246,7 +246,8 @@ OUTCOMES = [
     Failure("looks dropped", (_fault("drop_before", on="GET /v1/*", count=6),), "waited", late=True),
     Failure(
         "a list that lags within the grace",
-        (_fault("drop_after", on=_CREATE, count=1), _fault("list_lags", seconds=3600, count=2)),
+        # One list: how many more fit into the grace depends on the machine, for the clock of these runs is fast.
+        (_fault("drop_after", on=_CREATE, count=1), _fault("list_lags", seconds=3600, count=1)),
         _ADOPTED,
     ),
     Failure(
