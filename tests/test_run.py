@@ -149,6 +149,6 @@ def test_an_interrupt_that_the_command_line_returns_is_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Typer raises its exit code for an interrupt, or returns it: both are told, and end with ours."""
-    monkeypatch.setattr("sqlbatch.cli.app.app", lambda *_, **__: 130)
+    monkeypatch.setattr("sqlbatch.cli.app._application", lambda: lambda *_, **__: 130)
     assert main(["jobs"]) == 4
     assert "interrupted; nothing was started" in capsys.readouterr().err

@@ -153,7 +153,7 @@ def test_request_files_are_what_is_sent_and_sent_by_nobody(here: Command, tmp_pa
     assert rows(db, "SELECT state, requests FROM sqlbatch.batches") == [("planned", 3)]
     again = here("show", "--request-files", "out/files", "--json")
     assert again.code == 1
-    assert "is there already" in again.error
+    assert "exists already" in again.error
     other = json.loads(here("show", "--request-files", "out/others", "--json").out)
     assert sorted((tmp_path / other[0]).read_text().splitlines()) == sorted(paths[0].read_text().splitlines())
     # What was shown is what is sent: the same batches, and no others.

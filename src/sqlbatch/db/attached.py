@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 # PATH AS NAME (OPTIONS), as in DuckDB's ATTACH.
-_NAMED = re.compile(r'(?is)(?P<path>.*\S)\s+AS\s+(?P<name>"[^"]+"|[^()"]+?)\s*(?:\((?P<options>.*)\))?\s*')
+_NAMED = re.compile(r'(?is)(?P<path>.*\S)\s+AS\s+(?P<name>"(?:[^"]|"")+"|[^()"][^()]*?)\s*(?:\((?P<options>.*)\))?\s*')
 # What comes before the file of a database that is no DuckDB file itself.
 _PREFIX = re.compile(r"(?i)((?:ducklake|sqlite|duckdb):)*")
 # An option of ATTACH whose value is a secret: TOKEN '…', CLIENT_SECRET '…'; SECRET names one that DuckDB keeps.
@@ -49,7 +49,10 @@ class Attached:
             path = str(folder / path)
         if found is None:
             return cls(path, Path(text.rpartition(":")[2] or text).stem.strip(), option)
-        return cls(path, found["name"].strip().strip('"'), option, (found["options"] or "").strip())
+        name = found["name"].strip()
+        if name.startswith('"'):
+            name = name[1:-1].replace('""', '"')
+        return cls(path, name, option, (found["options"] or "").strip())
 
     @property
     def file(self) -> Path | None:
