@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 
     from .bench import Bench
 
-# What is called for each chunk of an upload or download, and whenever their progress is told.
-OF_CHUNKS = {"read", "tell", "_save", "<lambda>", "transfers", "send_ready", "load_ended", "step", "_steps",
-             "steps", "_keeping_open", "kept_open", "let_go", "sync", "iter_bytes", "get", "put", "isinstance",
-             "write", "len", "perf_counter", "monotonic"}  # fmt: skip
-# Files whose code runs once for each thing that is told, or for each handle that the process has.
-OF_EVENTS = ("/loop.py", "/transfer.py", "/open_file.py")
+# Of 9,000 rows more. A call for every twentieth row would be more than this; what is called for a chunk of a file, for
+# a look at a batch, or whenever progress is told, is called a few times more or less, as the clock has it.
+A_FEW_MORE = 450
 
 
 def test_ten_times_the_rows_are_the_same_calls(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +28,7 @@ def test_ten_times_the_rows_are_the_same_calls(bench: Bench, monkeypatch: pytest
     _calls(bench, 10, "first", first=0)
     few = _calls(bench, 1_000, "few", first=1_000_000)
     many = _calls(bench, 10_000, "many", first=2_000_000)
-    assert {name: (few[name], many[name]) for name in few | many if few[name] != many[name]} == {}
+    assert {name: (few[name], many[name]) for name in many if many[name] - few[name] > A_FEW_MORE} == {}
     assert sum(few.values()) > 500, "the calls are seen"
     assert max(fetched) < 50
     assert bench.of_state("loaded") == 3
@@ -44,11 +41,10 @@ def _calls(bench: Bench, rows: int, target: str, first: int) -> collections.Coun
 
     def count(frame: FrameType, event: str, called: Any) -> None:
         path = frame.f_code.co_filename
-        if "/sqlbatch/" not in path or "/sqlbatch/server/" in path or path.endswith(OF_EVENTS):
+        if "/sqlbatch/" not in path or "/sqlbatch/server/" in path or event not in {"call", "c_call"}:
             return
         name = frame.f_code.co_name if event == "call" else getattr(called, "__name__", "")
-        if event in {"call", "c_call"} and name not in OF_CHUNKS and frame.f_code.co_name not in OF_CHUNKS:
-            counts[f"{path.rpartition('/')[2]}:{frame.f_code.co_name}:{name}"] += 1
+        counts[f"{path.rpartition('/')[2]}:{frame.f_code.co_name}:{name}"] += 1
 
     def counted(work: Callable[[], object]) -> None:
         sys.setprofile(count)
