@@ -21,7 +21,7 @@ from sqlbatch.errors import DatabaseLocked, JobError, ProviderError, ProviderRef
 from .bench import LEASE, SPEED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlbatch.batches.replies import ProviderBatch
 
@@ -228,6 +228,38 @@ def test_a_list_that_lags_is_waited_for_within_the_grace(bench: Bench, monkeypat
     )
     bench.enrich(10)
     assert [event.adopted for event in bench.submitted][:1] == [True]
+    bench.check(10)
+
+
+def test_a_list_read_before_the_grace_ended_is_no_evidence_after_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The computer sleeps over the end of the grace, just when the list has come that lags by a minute."""
+    lagging = {"name": "list_lags", "seconds": 3600}
+    bench.control.faults({"name": "drop_after", "on": CREATE, "count": 1}, lagging)
+    job_id = bench.begin(10)
+    while not bench.of_state("fenced"):
+        bench.sync(job_id)
+    batches, real, slept = BatchAPI.batches, clock.now, timedelta()
+
+    def then_sleeps(api: BatchAPI, *, whole: bool = False) -> Iterator[list[ProviderBatch]]:
+        nonlocal slept
+        yield from batches(api, whole=whole)
+        slept = timedelta(hours=1)
+
+    # The grace began just now, whatever the machine does meanwhile.
+    now = real()
+    monkeypatch.setattr(BatchAPI, "batches", then_sleeps)
+    monkeypatch.setattr(clock, "now", lambda: now + slept)
+    bench.sql(f"UPDATE sqlbatch.batches SET fenced_at = TIMESTAMP '{now}' WHERE state = 'fenced'")
+    bench.sync(job_id)
+    assert slept
+    assert bench.of_state("abandoned") == 0
+    monkeypatch.setattr(BatchAPI, "batches", batches)
+    monkeypatch.setattr(clock, "now", real)
+    bench.control.faults()
+    bench.wait(job_id)
+    assert [event.adopted for event in bench.submitted] == [True]
     bench.check(10)
 
 

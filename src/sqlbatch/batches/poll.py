@@ -66,7 +66,7 @@ def adopt(context: StepContext) -> Iterator[Event]:
     database, api, provider = context.database, context.api, context.provider
     _void_leases(database, provider, context.owner)
     yield from _look_for_given_up(context)
-    asked = {"base_url": provider.base_url, "now": clock.now()}
+    asked: dict[str, Any] = {"base_url": provider.base_url, "now": clock.now()}
     details = {"grace": provider.silence_grace, "owner": context.owner}
     lost = [Lost(*row) for row in database.read(lambda session: session.run("poll.lost", asked | details))]
     doubtful = database.read(lambda session: session.run("poll.doubtful", asked | {"begun": context.started}))
@@ -103,7 +103,9 @@ def adopt(context: StepContext) -> Iterator[Event]:
                 yield from _delete_input(context, each)
         elif each.fenced_at is None:
             yield from _delete_input(context, each)
-        elif clock.now() >= each.fenced_at + timedelta(seconds=each.grace):
+        elif asked["now"] >= each.fenced_at + timedelta(seconds=each.grace):
+            # The grace had ended before this list was asked for: one that was read earlier, before the computer slept
+            # or while its pages came slowly, is no evidence.
             fact = {"batch_id": each.batch_id, "now": clock.now(), "code": "never_made", "error": "not at the provider"}
             database.write(lambda session, fact=fact: session.run("submit.abandon", fact))  # type: ignore[misc]
             yield Notice(
