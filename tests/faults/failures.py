@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sqlbatch.errors import JobError, SqlbatchError
-from tests.batches.bench import HTTP, empty
+from tests.batches.bench import HTTP, PATIENCE, empty
 
 from .ground import SPEED, Ground, Row, account
 
@@ -298,9 +298,14 @@ def _acted(bench: Bench, case: Failure) -> Row:
     job_id = bench.begin(query, returns=case.returns)
     if case.late or case.revoked:
         bench.control.faults(*(case.faults if case.revoked else ()))
-        bench.sync(job_id)
+        # A lease is less than a second of real time here: on a busy machine it may end before the create is sent.
+        for _ in range(PATIENCE):
+            if bench.of_state("open"):
+                break
+            bench.sync(job_id)
     if case.revoked:
-        HTTP.post(f"{bench.base_url}/batches/{bench.control.batches()[0]['id']}/cancel").raise_for_status()
+        (provider_id,) = bench.sql("SELECT provider_id FROM sqlbatch.batches WHERE state = 'open'")[0]
+        HTTP.post(f"{bench.base_url}/batches/{provider_id}/cancel").raise_for_status()
     else:
         bench.control.faults(*case.faults)
     try:
