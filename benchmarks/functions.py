@@ -19,10 +19,11 @@ from typing import Any
 
 import duckdb
 
-from sqlbatch import run
+from sqlbatch import prepare, run
 from sqlbatch.db.database import Database
 from sqlbatch.functions.jobs import collect_ready
-from sqlbatch.options import Source, enrich_options
+from sqlbatch.options import enrich_options
+from sqlbatch.source import Source
 
 FILTER, FIELDS = "is about a war", "hero VARCHAR, place VARCHAR"
 PLAN = f"""SELECT id, text, ai_extract(text, ['hero', 'place']) AS who FROM texts WHERE ai_filter(text, '{FILTER}')"""
@@ -90,8 +91,8 @@ def _side(side: str, rows: int) -> dict[str, float]:
 def _ended(database: Database, query: str, into: str, **given: Any) -> int:
     """Begin a job, answer what it asks, and write its target; return its rows."""
     asked = enrich_options(Source(query, {}, None), {"provider": "local", "into": into, **given})
-    with run.prepared(database, asked.enrichment, asked.provider, into) as ask:
-        job_id = run.start(database, ask)
+    with prepare.prepared(database, asked.enrichment, asked.provider, into) as ask:
+        job_id = prepare.start(database, ask)
     while (joined := run.finish(database, job_id)) is None:
         with database.session() as session:
             session.sql(f'USE "{session.catalog}"')

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.ground import INSTRUCTIONS, MODEL, RETURNS
 from sqlbatch import clock, run
+from sqlbatch import prepare as preparing
 from sqlbatch.batches import download, plan, request_file
 from sqlbatch.batches import results as loading
 from sqlbatch.batches.providers import KNOWN, Provider
@@ -51,8 +52,8 @@ def enrichment(rows: Path, provider: Provider = PROVIDER) -> Enrichment:
 def begin(folder: Path, rows: str = "rows.parquet", provider: Provider = PROVIDER) -> int:
     """Compile, quote and commit the job; return its number."""
     base = database(folder)
-    with run.prepared(base, enrichment(folder / rows, provider), provider, "target") as ask:
-        return run.start(base, ask)
+    with preparing.prepared(base, enrichment(folder / rows, provider), provider, "target") as ask:
+        return preparing.start(base, ask)
 
 
 def prepare(folder: Path, rows: str = "rows.parquet") -> None:

@@ -18,7 +18,7 @@ import duckdb
 import hypothesis
 import pytest
 
-from sqlbatch import reach
+from sqlbatch import connection
 from sqlbatch import run as runs
 from sqlbatch.cli import main
 
@@ -139,7 +139,7 @@ def nothing_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     def reached(*_: object) -> None:
         raise AssertionError("a provider was reached")
 
-    for room in (runs, reach):
+    for room in (runs, connection):
         monkeypatch.setattr(room, "connect", reached)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from sqlbatch import leases, paths, reach, run
+from sqlbatch import connection, leases, paths, prepare, run
 from sqlbatch.batches.events import Waiting
 from sqlbatch.batches.providers import KNOWN, Provider
 from sqlbatch.cli import main
@@ -25,8 +25,8 @@ def begun(path: Path, rows: int = 3) -> int:
     """Begin a job at the local provider."""
     query = f"SELECT 'row ' || n AS text FROM range({rows}) r(n)"
     enrichment = Enrichment(query, "", None, "Repeat.", ("text",), CHAT, "offline", (), "local", "local", None)
-    with run.prepared(Database(path), enrichment, KNOWN["local"], "answers") as prepared:
-        return run.start(Database(path), prepared)
+    with prepare.prepared(Database(path), enrichment, KNOWN["local"], "answers") as prepared:
+        return prepare.start(Database(path), prepared)
 
 
 def test_the_folder_lies_beside_the_database(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_quote_alone_leaves_nothing_behind(tmp_path: Path) -> None:
     enrichment = Enrichment(
         "SELECT 'x' AS text", "", None, "Repeat.", ("text",), CHAT, "offline", (), "local", "local", None
     )
-    with run.prepared(Database(tmp_path / "a.duckdb"), enrichment, KNOWN["local"], "answers") as prepared:
+    with prepare.prepared(Database(tmp_path / "a.duckdb"), enrichment, KNOWN["local"], "answers") as prepared:
         assert prepared.scratch.exists()
         assert prepared.scratch.parent.stat().st_mode & 0o777 == 0o700
     assert list(tmp_path.iterdir()) == []
@@ -105,11 +105,11 @@ def test_a_batch_is_looked_at_at_once_after_it_is_made_and_then_at_growing_pause
 
 def test_a_key_is_asked_for_only_where_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidSettings, match="--provider local"):
-        reach.key_of(KNOWN["openai"])
-    assert reach.key_of(Provider("openai", "http://127.0.0.1:8000/v1", "OPENAI_API_KEY")) is None
-    assert reach.key_of(KNOWN["local"]) is None
+        connection.key_of(KNOWN["openai"])
+    assert connection.key_of(Provider("openai", "http://127.0.0.1:8000/v1", "OPENAI_API_KEY")) is None
+    assert connection.key_of(KNOWN["local"]) is None
     monkeypatch.setenv("OPENAI_API_KEY", " sk-test\n")
-    assert reach.key_of(KNOWN["openai"]) == "sk-test"
+    assert connection.key_of(KNOWN["openai"]) == "sk-test"
 
 
 def test_a_run_of_this_process_is_gone_once_it_and_its_transfers_have_ended() -> None:

@@ -8,12 +8,13 @@ import inspect
 import os
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack
 
-from sqlbatch import config, options, paths, plan_previews, previews, reach, run
+from sqlbatch import config, connection, options, paths, plan_previews, prepare, previews
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.job import Db, Job, Quote, database_of, speaking_python
 from sqlbatch.lake.places import arrivals
 from sqlbatch.query.rows import described
+from sqlbatch.source import Source, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.database import Database
     from sqlbatch.options import EnrichOptions
+    from sqlbatch.prepare import Prepared
     from sqlbatch.previews import Preview
     from sqlbatch.query import quote as quotes
-    from sqlbatch.run import Prepared
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
@@ -119,8 +120,8 @@ def enrich(
             )
         if ask.quote.to_send:
             check_cost(ask.quote, ask.over(), yes=yes or max_cost is not None)
-            reach.check_provider(database, asked.provider)
-        job = Job(database, run.start(database, ask))
+            connection.check_provider(database, asked.provider)
+        job = Job(database, prepare.start(database, ask))
     if not asked.provider.embedded:
         # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
         with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
@@ -159,7 +160,7 @@ def preview(
     asked = options.at_tier(asked, tier)
     refuse_memory(database, asked)
     fresh = bool(given.get("fresh"))
-    run.recover_interrupted(database)
+    prepare.recover_interrupted(database)
     if _rows(query) is None and mentions_calls(asked.enrichment.query):
         with plan_previews.prepared(
             database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh
@@ -210,12 +211,9 @@ def read_ask(query: Query, given: AskOptions, max_attempts: int | None = None) -
     for name in ("input", "image", "unique_key"):
         columns = asked.get(name)
         asked[name] = [columns] if isinstance(columns, str) else list(columns or ()) or None
-    if isinstance(query, str | os.PathLike):
-        source = options.read_source(query)
-    else:
-        source = options.Source(described(query), {}, None)
+    source = read_source(query) if isinstance(query, str | os.PathLike) else Source(described(query), {}, None)
     params = {**source.options.get("param", {}), **(asked.pop("params", None) or {})}
-    source = options.Source(source.query, {**source.options, "param": params}, source.stem, source.folder)
+    source = Source(source.query, {**source.options, "param": params}, source.stem, source.folder)
     database = database_of(asked.pop("db", None), asked.pop("attach", None))
     return database, options.enrich_options(source, asked)
 
@@ -234,7 +232,7 @@ def _prepared(
     replace: bool,
     max_cost: float | None = None,
 ) -> AbstractContextManager[Prepared]:
-    return run.prepared(
+    return prepare.prepared(
         database,
         asked.enrichment,
         asked.provider,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.batches import preview as requests
+from sqlbatch.connection import connect, provider_of
 from sqlbatch.db import jobs, prices
 from sqlbatch.errors import JobError
 from sqlbatch.leases import hold_leases, new_owner
@@ -21,7 +22,6 @@ from sqlbatch.query.cost import NO_COST, Cost, Requests, add_costs, estimate_cos
 from sqlbatch.query.endpoints import check_of, endpoint_of
 from sqlbatch.query.enrichment import Enrichment, parameters
 from sqlbatch.query.request import CAPS
-from sqlbatch.reach import connect, provider_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

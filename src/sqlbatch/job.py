@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import duckdb
 
+from sqlbatch import connection, job_actions, layout, options, prepare, run
 from sqlbatch import finish_now as remainders
-from sqlbatch import job_actions, layout, options, reach, run
 from sqlbatch.db import jobs as state
 from sqlbatch.db.database import Database
 from sqlbatch.db.duckdb_errors import wrapped
@@ -137,8 +137,8 @@ class Job:
 
     def _finish_now(self, *, yes: bool, on_event: Callable[[Event], object] | None, progress: bool | None) -> None:
         """Ask what is in no batch yet, and what its answers ask for in later stages."""
-        provider = reach.provider_of(self.status())
-        run.recover_interrupted(self._database)
+        provider = connection.provider_of(self.status())
+        prepare.recover_interrupted(self._database)
         first = True
         while list(run.collect(self._database, self.job_id, provider)) or first:
             first = False
@@ -215,7 +215,7 @@ class Job:
         a newer job has the target.
         """
         row = self.status()
-        provider = reach.provider_of(row)
+        provider = connection.provider_of(row)
         if not yes:
             with self._database.session() as session:
                 failed, cost = job_actions.retry_cost(session, row, provider, only)

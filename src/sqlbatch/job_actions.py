@@ -10,6 +10,7 @@ from sqlbatch import clock
 from sqlbatch.batches import poll, step
 from sqlbatch.batches.events import Waiting
 from sqlbatch.batches.import_files import Imported, JudgedAgain, forget_kept, judge_stored, read_files, readable
+from sqlbatch.connection import provider_of
 from sqlbatch.db import jobs
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidOption, InvalidSettings, JobError, ProviderError, did_you_mean
@@ -18,7 +19,6 @@ from sqlbatch.query import target
 from sqlbatch.query.cost import NO_COST, Cost, Requests, add_costs, estimate_cost, find_price
 from sqlbatch.query.endpoints import check_of, reading_of
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.reach import provider_of
 from sqlbatch.returns import Structured
 from sqlbatch.run import finish, step_context, write_target
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch.batches import plan, render, request_file
 from sqlbatch.batches.transfer import batch_of, input_name
+from sqlbatch.connection import connect, provider_of
 from sqlbatch.db import jobs, prices
 from sqlbatch.db.files import size_of
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import DatabaseError, JobError, SqlbatchError
 from sqlbatch.paths import state_dir, sweep
 from sqlbatch.query import target
-from sqlbatch.reach import connect, provider_of
 
 if TYPE_CHECKING:
     from pathlib import Path

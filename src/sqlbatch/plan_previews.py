@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.batches import preview as requests
 from sqlbatch.batches.events import Activity
+from sqlbatch.connection import connect
 from sqlbatch.db import prices
 from sqlbatch.db.database import scratch_name
 from sqlbatch.functions import jobs
@@ -20,7 +21,6 @@ from sqlbatch.previews import Preview, PreviewRow, sample_size
 from sqlbatch.query.endpoints import check_of
 from sqlbatch.query.request import is_flex
 from sqlbatch.query.target import Target
-from sqlbatch.reach import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

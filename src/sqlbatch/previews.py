@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch import layout
 from sqlbatch.batches import preview as requests
 from sqlbatch.batches.preview import PreviewResult
+from sqlbatch.connection import connect
 from sqlbatch.db import prices
 from sqlbatch.db.database import scratch_name
 from sqlbatch.db.sql import quote_identifier
@@ -23,7 +24,6 @@ from sqlbatch.query.endpoints import check_of, read_returns
 from sqlbatch.query.quote import Known, count_known, to_send
 from sqlbatch.query.request import is_flex
 from sqlbatch.query.rows import query_of
-from sqlbatch.reach import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,67 +112,67 @@ def prepared(
         )
 
 
-def ask(database: Database, trial: PreparedPreview) -> Iterator[Event]:
+def ask(database: Database, ready: PreparedPreview) -> Iterator[Event]:
     """Send what is not known yet; what is paid for is kept as it comes. After an interrupt, `keep` stores the rest."""
 
     def commit(session: Session) -> list[str]:
         session.run("database.planner_lock")
-        store_requests(session, trial.compiled)
+        store_requests(session, ready.compiled)
         prices.refresh(session)
-        if trial.compiled.prompt_sql.images:
-            unsent = pictures.unsent_requests(session, scratch_name(trial.scratch))
-            trial.told[:] = [PreviewResult(each, "failed", code, why, False) for each, code, why in unsent]
-        asked = {"fresh": trial.fresh, "cap": trial.compiled.call.cap}
-        return [row[0] for row in session.run("trial.to_send", asked, scratch=scratch_name(trial.scratch))]
+        if ready.compiled.prompt_sql.images:
+            unsent = pictures.unsent_requests(session, scratch_name(ready.scratch))
+            ready.told[:] = [PreviewResult(each, "failed", code, why, False) for each, code, why in unsent]
+        asked = {"fresh": ready.fresh, "cap": ready.compiled.call.cap}
+        return [row[0] for row in session.run("previews.to_send", asked, scratch=scratch_name(ready.scratch))]
 
-    custom_ids = database.write(commit, scratch=trial.scratch)
+    custom_ids = database.write(commit, scratch=ready.scratch)
     _spool(database).mkdir(mode=0o700, parents=True, exist_ok=True)
-    with connect(database, trial.provider) as api:
-        yield from requests.ask(_work(database, trial), api, custom_ids, trial.told)
+    with connect(database, ready.provider) as api:
+        yield from requests.ask(_work(database, ready), api, custom_ids, ready.told)
 
 
-def keep(database: Database, trial: PreparedPreview) -> Iterator[Event]:
+def keep(database: Database, ready: PreparedPreview) -> Iterator[Event]:
     """Store what came before an interrupt and is not stored yet."""
-    yield from requests.keep(_work(database, trial), trial.told)
+    yield from requests.keep(_work(database, ready), ready.told)
 
 
-def result(database: Database, trial: PreparedPreview) -> Preview:
+def result(database: Database, ready: PreparedPreview) -> Preview:
     """Return the rows beside what came back for them."""
-    columns_shown = [each for each in trial.compiled.columns if each.name != REF]
+    columns_shown = [each for each in ready.compiled.columns if each.name != REF]
     shown = ", ".join(f"{quote_identifier(c.name)} := {_shown(c.name, c.type)}" for c in columns_shown)
-    columns = trial.returns.typed_sql("sqlbatch_answer.content", "sqlbatch_answer.vector")
+    columns = ready.returns.typed_sql("sqlbatch_answer.content", "sqlbatch_answer.vector")
     typed = ", ".join(f"{quote_identifier(name)} := {sql}" for name, sql in columns)
-    told = {each.custom_id: each for each in trial.told}
-    places = {"scratch": scratch_name(trial.scratch), "shown": shown, "answer": typed}
-    with database.session(scratch=trial.scratch) as session:
-        found = session.run("trial.rows", {"asked": list(told)}, **places)
-    rows = tuple(_row(trial, told.get(row[1]), *row) for row in found)
-    billed = [each for each in trial.told if each.kept]
+    told = {each.custom_id: each for each in ready.told}
+    places = {"scratch": scratch_name(ready.scratch), "shown": shown, "answer": typed}
+    with database.session(scratch=ready.scratch) as session:
+        found = session.run("previews.rows", {"asked": list(told)}, **places)
+    rows = tuple(_row(ready, told.get(row[1]), *row) for row in found)
+    billed = [each for each in ready.told if each.kept]
     return Preview(
         rows,
-        trial.compiled.prompt_sql.columns,
-        sum(not (each.code or "").startswith("image_un") or each.kept for each in trial.told),
+        ready.compiled.prompt_sql.columns,
+        sum(not (each.code or "").startswith("image_un") or each.kept for each in ready.told),
         sum(each.tokens_in for each in billed),
         sum(each.tokens_cached for each in billed),
         sum(each.tokens_cache_write for each in billed),
         sum(each.tokens_out for each in billed),
-        _dollars(trial, billed),
+        _dollars(ready, billed),
     )
 
 
-def _dollars(trial: PreparedPreview, billed: list[PreviewResult]) -> float | None:
-    if not billed or not trial.provider.paid:
+def _dollars(ready: PreparedPreview, billed: list[PreviewResult]) -> float | None:
+    if not billed or not ready.provider.paid:
         return 0.0
-    if trial.price is None:
+    if ready.price is None:
         return None
     each = [
-        trial.price.dollars(one.tokens_in, one.tokens_cached, one.tokens_cache_write, one.tokens_out) for one in billed
+        ready.price.dollars(one.tokens_in, one.tokens_cached, one.tokens_cache_write, one.tokens_out) for one in billed
     ]
     return None if None in each else sum(dollars for dollars in each if dollars is not None)
 
 
 def _row(
-    trial: PreparedPreview,
+    ready: PreparedPreview,
     told: PreviewResult | None,
     number: int,
     _custom_id: str | None,
@@ -189,10 +189,10 @@ def _row(
         status, error = "skipped", skipped
     elif told is not None and not told.kept:
         status, error = "failed", _because(told.code, told.message)
-    elif outcome is not None and (told is not None or not trial.fresh):
+    elif outcome is not None and (told is not None or not ready.fresh):
         status, kept = outcome, told is None
         error = _because(code, message) if outcome == "failed" else ""
-    elif in_flight and not trial.fresh:
+    elif in_flight and not ready.fresh:
         error = "a batch has it already, so it was not sent; sqlbatch wait brings its answer"
     values = json.loads(answer) if answer is not None and status == "answered" else None
     return PreviewRow(number, status, error or None, kept, json.loads(shown), values)
@@ -223,11 +223,11 @@ def _spool(database: Database) -> Path:
     return state_dir(database) / "spool"
 
 
-def _work(database: Database, trial: PreparedPreview) -> requests.Asking:
-    call = trial.compiled.call
+def _work(database: Database, ready: PreparedPreview) -> requests.Asking:
+    call = ready.compiled.call
     around = (call.sent_head, call.sent_tail)
     return requests.Asking(
-        database, str(call.call_id), trial.owner, _spool(database), check_of, around, call.cap, trial.flex
+        database, str(call.call_id), ready.owner, _spool(database), check_of, around, call.cap, ready.flex
     )
 
 

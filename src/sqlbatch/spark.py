@@ -11,7 +11,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlbatch import config, previews, reach, run
+from sqlbatch import config, connection, prepare, previews
 from sqlbatch.api import AskOptions, check_cost, read_ask, refuse_memory, with_options
 from sqlbatch.db import jobs as state_of_jobs
 from sqlbatch.errors import (
@@ -135,7 +135,7 @@ def enrich(
             )
         if ask.quote.to_send:
             check_cost(ask.quote, ask.over(), yes=yes or max_cost is not None)
-            reach.check_provider(database, asked.provider)
+            connection.check_provider(database, asked.provider)
         job = SparkJob(database, lake.start(database, engine, ask, keep, into), engine)
     if not asked.provider.embedded:
         # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
@@ -189,7 +189,7 @@ def preview(
     engine = Spark(spark)
     database, asked = read_ask(query, given)
     refuse_memory(database, asked)
-    run.recover_interrupted(database)
+    prepare.recover_interrupted(database)
     wanted = sample_size(rows, sample)
     few = asked.enrichment
     if sample is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from sqlbatch import paths, run
+from sqlbatch import paths, prepare, run
 from sqlbatch.batches.events import Loaded, Notice, Packed, Submitted, Waiting
 from sqlbatch.batches.providers import KNOWN, Provider
 from sqlbatch.db import jobs
@@ -70,11 +70,11 @@ class Bench:
     def begin(self, rows: int | str, into: str = "answers", **more: Any) -> int:
         """Begin a job over so many rows (or those of a query with a column `text`), and return its number."""
         enrichment, options = self.ask(rows, **more)
-        with run.prepared(self.database, enrichment, self.provider, into, **options) as prepared:
-            return run.start(self.database, prepared)
+        with prepare.prepared(self.database, enrichment, self.provider, into, **options) as prepared:
+            return prepare.start(self.database, prepared)
 
     def ask(self, rows: int | str, **more: Any) -> tuple[Enrichment, dict[str, Any]]:
-        """Return an enrichment, and the options that `run.prepared` takes."""
+        """Return an enrichment, and the options that `prepare.prepared` takes."""
         query = numbered(rows) if isinstance(rows, int) else rows
         asked: dict[str, Any] = {
             "query": query,

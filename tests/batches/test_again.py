@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import clock, job_actions, run
+from sqlbatch import clock, job_actions, prepare, run
 from sqlbatch.errors import JobError
 
 from .bench import numbered
@@ -174,12 +174,12 @@ def test_cancelling_twice_does_no_harm_and_a_job_that_is_done_is_not_cancelled(b
 def test_no_more_is_sent_than_was_quoted_though_answers_were_given_up_meanwhile(bench: Bench) -> None:
     bench.enrich(10)
     asked, options = bench.ask(12)
-    with run.prepared(bench.database, asked, bench.provider, "more", **options) as ask:
+    with prepare.prepared(bench.database, asked, bench.provider, "more", **options) as ask:
         assert ask.quote.to_send == 2
         bench.sql("DELETE FROM sqlbatch.results; DELETE FROM sqlbatch.batch_requests; DELETE FROM sqlbatch.batches")
         with pytest.raises(
             JobError, match=r"2 requests were quoted, and 12 would be sent now.* run the same command again"
         ):
-            run.start(bench.database, ask)
+            prepare.start(bench.database, ask)
     assert bench.sql("SELECT count(*) FROM sqlbatch.jobs") == [(1,)]
     assert len(bench.control.ledger()) == 10

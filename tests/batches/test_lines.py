@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from sqlbatch import run
+from sqlbatch import prepare
 from sqlbatch.batches.providers import Provider
 from sqlbatch.errors import JobError
 from sqlbatch.server import EmbeddedServer, ServerConfig
@@ -144,7 +144,7 @@ def test_everything_is_accounted_for(done: Bench) -> None:
 def test_the_failures_are_settled_for_a_later_job(done: Bench) -> None:
     failed = done.job(1).failed
     enrichment, _ = done.ask(len(CASES), returns="summary VARCHAR, length INTEGER")
-    with run.prepared(done.database, enrichment, done.provider, "again") as prepared:
+    with prepare.prepared(done.database, enrichment, done.provider, "again") as prepared:
         quote = prepared.quote
     final = done.sql("SELECT count(DISTINCT custom_id) FROM sqlbatch.results WHERE outcome = 'failed'")[0][0]
     assert quote.failed_before == final

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sqlbatch import prepare
 from sqlbatch.batches.plan import count_batches
 from sqlbatch.batches.providers import Provider
 from sqlbatch.errors import JobError
@@ -80,13 +81,12 @@ def test_no_file_is_above_a_limit_of_bytes(bench: Bench) -> None:
 
 
 def test_a_quote_counts_the_batches_that_are_made(bench: Bench) -> None:
-    from sqlbatch import run  # noqa: PLC0415
 
     bench = bench.within(max_requests=7)
     enrichment, _ = bench.ask(50)
-    with run.prepared(bench.database, enrichment, bench.provider, "answers") as prepared:
+    with prepare.prepared(bench.database, enrichment, bench.provider, "answers") as prepared:
         assert prepared.quote.batches == 8
-        job_id = run.start(bench.database, prepared)
+        job_id = prepare.start(bench.database, prepared)
     bench.wait(job_id)
     assert len(bench.control.batches()) == 8
     bench.check(50)

@@ -17,7 +17,7 @@ import duckdb
 import pytest
 
 import sqlbatch
-from sqlbatch import paths, previews, run
+from sqlbatch import paths, prepare, previews
 from sqlbatch.batches import preview as requests
 from sqlbatch.batches.events import Waiting
 from sqlbatch.batches.providers import Provider
@@ -327,12 +327,12 @@ def test_an_answer_that_could_not_be_stored_is_stored_by_whoever_comes_next(
     left = {path: path.read_bytes() for path in spool.iterdir()}
     assert [path.stat().st_mode & 0o777 for path in left] == [0o600, 0o600]
     assert desk.sql("SELECT count(*) FROM sqlbatch.results") == [(0,)]
-    assert run.recover_interrupted(desk.database) == 2
+    assert prepare.recover_interrupted(desk.database) == 2
     assert list(spool.iterdir()) == []
     # The transaction may have been committed, and the files not yet deleted, when it was killed.
     for path, text in left.items():
         path.write_bytes(text)
-    assert run.recover_interrupted(desk.database) == 2
+    assert prepare.recover_interrupted(desk.database) == 2
     assert desk.sql("SELECT source, outcome FROM sqlbatch.results") == [("preview", "answered")] * 2
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import job_actions, maintenance, paths, reach
+from sqlbatch import connection, job_actions, maintenance, paths
 from sqlbatch.errors import JobError
 
 if TYPE_CHECKING:
@@ -135,6 +135,6 @@ def test_without_a_key_everything_but_the_providers_files_goes(bench: Bench, mon
     def no_key(*_: object) -> None:
         raise JobError("no API key")
 
-    monkeypatch.setattr(reach, "key_of", no_key)
+    monkeypatch.setattr(connection, "key_of", no_key)
     done = maintenance.prune(bench.database)
     assert (done.inputs, done.provider_files, len(done.problems)) == (2, 0, 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import reach
+from sqlbatch import connection
 from sqlbatch.batches import replies
 from sqlbatch.batches.client import BatchAPI
 from sqlbatch.batches.providers import KNOWN
@@ -114,16 +114,16 @@ def test_the_job_whose_batch_was_refused_pauses_not_the_one_that_looks(bench: Be
 )
 def test_the_first_look_ends_nothing_that_passes_by_itself(bench: Bench, fault: dict[str, Any]) -> None:
     bench.control.faults({"on": "GET /v1/batches"} | fault)
-    reach.trust(bench.provider)
-    reach.check_provider(bench.database, bench.provider)
+    connection.trust(bench.provider)
+    connection.check_provider(bench.database, bench.provider)
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_the_first_look_tells_of_a_refused_key(bench: Bench, status: int) -> None:
     bench.control.faults({"name": "error", "on": "GET /v1/batches", "status": status})
-    reach.trust(bench.provider)
+    connection.trust(bench.provider)
     with pytest.raises(ProviderRefused):
-        reach.check_provider(bench.database, bench.provider)
+        connection.check_provider(bench.database, bench.provider)
 
 
 def test_one_step_is_one_step_also_at_a_provider_that_is_free(bench: Bench) -> None:

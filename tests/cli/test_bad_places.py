@@ -187,9 +187,9 @@ def test_a_server_that_is_not_there_is_told_within_seconds(here: Command, theirs
 def test_money_is_not_spent_unasked_where_nobody_can_be_asked(
     here: Command, theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlbatch import reach  # noqa: PLC0415 (only here is its check in the way)
+    from sqlbatch import connection  # noqa: PLC0415 (only here is its check in the way)
 
-    monkeypatch.setattr(reach, "check_provider", lambda *_: None)
+    monkeypatch.setattr(connection, "check_provider", lambda *_: None)
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     before = Unchanged(tmp_path)
     ran = here("--quiet", "enrich", MOVIES, "--model", "of-unknown-price", "--instructions", "Say it.")

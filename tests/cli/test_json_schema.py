@@ -9,6 +9,7 @@ import pytest
 
 from sqlbatch import api, options
 from sqlbatch.errors import InvalidReturns, InvalidSettings
+from sqlbatch.source import Source, read_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ def test_in_a_sql_file_the_schema_lies_beside_it_and_the_command_line_goes_first
     (tmp_path / "asks" / "film.json").write_text(json.dumps(SCHEMA))
     ask = tmp_path / "asks" / "ask.sql"
     ask.write_text('/* sqlbatch\njson_schema = "film.json"\ninstructions = "x"\n*/ SELECT 1 AS a')
-    source = options.read_source(str(ask))
+    source = read_source(str(ask))
     assert options.enrich_options(source, {"provider": "local"}).enrichment.returns == COLUMNS
     given = {"provider": "local", "returns": "other DATE"}
     assert options.enrich_options(source, given).enrichment.returns == '"other" DATE'
@@ -50,7 +51,7 @@ def test_in_a_sql_file_texts_from_files_lie_beside_it(tmp_path: Path) -> None:
     (tmp_path / "here.md").write_text("Said here.")
     ask = tmp_path / "asks" / "ask.sql"
     ask.write_text('/* sqlbatch\ninstructions = "@told.md"\nreturns = "@columns.txt"\n*/ SELECT 1 AS a')
-    source = options.read_source(str(ask))
+    source = read_source(str(ask))
     made = options.enrich_options(source, {"provider": "local"}).enrichment
     assert (made.instructions, made.returns) == ("Read it.", '"genre" VARCHAR')
     assert (
@@ -93,4 +94,4 @@ def test_one_of_returns_and_schema_is_enough(here: Command, tmp_path: Path) -> N
     assert "give one of them" in made.error
     given = {"endpoint": "moderations", "input": ["a"], "json_schema": SCHEMA, "model": "m"}
     with pytest.raises(InvalidReturns, match="leave it out"):
-        options.enrich_options(options.Source("SELECT 1 AS a", {}, None), given)
+        options.enrich_options(Source("SELECT 1 AS a", {}, None), given)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from sqlbatch import clock, options, paths, run
+from sqlbatch import clock, options, paths, prepare
 from sqlbatch.db import database as opening
 from sqlbatch.db.database import Database, scratch_name
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked, InvalidSettings
+from sqlbatch.source import Source
 from tests.query.support import begin, content, database, enrich, rows
 
 if TYPE_CHECKING:
@@ -229,12 +230,10 @@ def test_a_connection_of_the_users_keeps_no_scratch_file() -> None:
     con = duckdb.connect()
     before = con.execute("SELECT database_name FROM duckdb_databases()").fetchall()
     db = Database(connection=con)
-    asked = options.enrich_options(
-        options.Source("SELECT 1 AS a", {}, None), {"provider": "local", "instructions": "x"}
-    )
-    with run.prepared(db, asked.enrichment, asked.provider, "t") as ask:
+    asked = options.enrich_options(Source("SELECT 1 AS a", {}, None), {"provider": "local", "instructions": "x"})
+    with prepare.prepared(db, asked.enrichment, asked.provider, "t") as ask:
         assert con.execute("SELECT database_name FROM duckdb_databases()").fetchall() != before
-        run.start(db, ask)
+        prepare.start(db, ask)
     assert con.execute("SELECT database_name FROM duckdb_databases()").fetchall() == before
     con.close()
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from sqlbatch import options, run
+from sqlbatch import options, prepare, run
 from sqlbatch.batches.parse_results import places_of
 from sqlbatch.db.database import Database, scratch_name
 from sqlbatch.db.sql import quote_identifier, quote_literal, statement
 from sqlbatch.named_sql import blocks, read_sql, sql_folder
+from sqlbatch.source import Source
 from tests.query.support import begin, database
 
 if TYPE_CHECKING:
@@ -99,9 +100,9 @@ def _session() -> Iterator[Session]:
     db = database()
     begin(db, "SELECT 1 AS a")
     given = {"provider": "local", "instructions": "x", "image": ["p"]}
-    asked = options.enrich_options(options.Source("SELECT 1 AS a, 'x.png' AS p", {}, None), given)
+    asked = options.enrich_options(Source("SELECT 1 AS a, 'x.png' AS p", {}, None), given)
     with (
-        run.prepared(db, asked.enrichment, asked.provider, "t") as ask,
+        prepare.prepared(db, asked.enrichment, asked.provider, "t") as ask,
         db.session(scratch=ask.scratch) as opened,
     ):
         opened.sql("CREATE TABLE t (custom_id UUID, ai_status VARCHAR, ai_error VARCHAR)")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from sqlbatch import run
+from sqlbatch import prepare
 from sqlbatch.batches import plan
 from sqlbatch.batches.budget import reserve
 from sqlbatch.batches.providers import find_provider
 from sqlbatch.display.quote import quote_facts
 from sqlbatch.functions.jobs import collect_ready
-from sqlbatch.options import Source, enrich_options
+from sqlbatch.options import enrich_options
+from sqlbatch.source import Source
 from tests.functions.test_jobs import QUERY, SETUP, begun, reply, run_through
 from tests.query.support import answer, database, rows
 
@@ -29,7 +30,7 @@ PAID = {"provider": "openai", "model": "gpt-6-luna", "param": ["max_completion_t
 def quoted(db: Database, query: str, **options: Any) -> Quote:
     """Return the quote of a query."""
     asked = enrich_options(Source(query, {}, None), PAID | options)
-    with run.prepared(db, asked.enrichment, asked.provider, "answers") as ask:
+    with prepare.prepared(db, asked.enrichment, asked.provider, "answers") as ask:
         return ask.quote
 
 

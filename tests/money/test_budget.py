@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import job_actions, previews, run
+from sqlbatch import job_actions, prepare, previews, run
 from sqlbatch.batches import submit
 from sqlbatch.batches.budget import allow
 from sqlbatch.batches.context import StepContext
 from sqlbatch.batches.plan import pack
 from sqlbatch.config import max_cost as configured_max_cost
 from sqlbatch.config import month_budget
+from sqlbatch.connection import connect
 from sqlbatch.db import prices
 from sqlbatch.display import next_step
 from sqlbatch.errors import InvalidSettings, JobError
 from sqlbatch.leases import new_owner
 from sqlbatch.query.endpoints import check_of
-from sqlbatch.reach import connect
 
 if TYPE_CHECKING:
     from tests.batches.bench import Bench
@@ -66,7 +66,7 @@ def spent(bench: Bench, job_id: int) -> float:
 def most(bench: Bench, rows: int) -> float:
     """Return the most that so many rows may cost."""
     enrichment, options = bench.ask(ROWS.format(rows), **CAPPED)
-    with run.prepared(bench.database, enrichment, bench.provider, "answers", **options) as ask:
+    with prepare.prepared(bench.database, enrichment, bench.provider, "answers", **options) as ask:
         assert ask.quote.cost.dollars_largest is not None
         return ask.quote.cost.dollars_largest
 
@@ -185,11 +185,11 @@ def test_what_a_month_has_left_bounds_the_quote_the_preview_and_each_batch(tight
     assert (month.reserved, month.unpriced) == (0, 0)
     assert month.spent == pytest.approx(spent(tight, 1) + spent(tight, first))
     enrichment, options = tight.ask(ROWS.format(60), **CAPPED)
-    with run.prepared(tight.database, enrichment, tight.provider, "more", **options) as ask:
+    with prepare.prepared(tight.database, enrichment, tight.provider, "more", **options) as ask:
         assert re.search(
             r"above the \$.* that are left of \[budget\] month = .* spent, .* reserved\)", ask.over() or ""
         )
-        job_id = run.start(tight.database, ask)
+        job_id = prepare.start(tight.database, ask)
     with previews.prepared(tight.database, replace(enrichment, limit=None), tight.provider, rows=100) as preview:
         assert "are left of [budget] month" in (preview.over() or "")
     # Whoever starts it all the same is held, and cron goes on in another month, or once there is room.
@@ -213,7 +213,7 @@ def test_results_without_a_price_leave_no_month_to_be_kept(tight: Bench) -> None
     tight.sql("UPDATE sqlbatch.batches SET model = 'nameless'")
     Path("sqlbatch.toml").write_text("[budget]\nmonth = 10\n")
     enrichment, options = tight.ask(ROWS.format(20), **CAPPED)
-    with run.prepared(tight.database, enrichment, tight.provider, "more", **options) as ask:
+    with prepare.prepared(tight.database, enrichment, tight.provider, "more", **options) as ask:
         assert re.match(
             r"\[budget\] month cannot be kept: 1 results of this month have no known price", ask.over() or ""
         )

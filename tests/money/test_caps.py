@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import previews, run
+from sqlbatch import prepare, previews
 from sqlbatch.batches.plan import pack
 from tests.query.support import lines
 
@@ -28,7 +28,7 @@ def params(**values: object) -> tuple[tuple[str, str], ...]:
 
 def quote(bench: Bench, rows: int | str, **more: Any) -> Quote:
     enrichment, options = bench.ask(rows, **more)
-    with run.prepared(bench.database, enrichment, bench.provider, "answers", **options) as prepared:
+    with prepare.prepared(bench.database, enrichment, bench.provider, "answers", **options) as prepared:
         return prepared.quote
 
 

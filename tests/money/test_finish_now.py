@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch import finish_now, run
+from sqlbatch import finish_now, prepare
 from sqlbatch.batches.events import Waiting
 from sqlbatch.batches.plan import pack
 from sqlbatch.leases import new_owner
@@ -149,6 +149,6 @@ def test_a_preview_at_the_flex_price_is_quoted_and_billed_at_it(
     assert shown.code == 0, shown.err
     assert "1 request now at the flex price" in shown.err
     assert "--tier slow: known are: default, flex" in here("preview", *given, "--tier", "slow").error
-    assert run.recover_interrupted(priced.database) == 0
+    assert prepare.recover_interrupted(priced.database) == 0
     embeddings = (*given[:1], "--endpoint", "embeddings", *given[3:])
     assert "not served at the flex price" in here("preview", *embeddings, "--tier", "flex").error

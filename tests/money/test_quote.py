@@ -11,7 +11,7 @@ import pytest
 from genai_prices import Usage, calc_price
 
 import sqlbatch
-from sqlbatch import clock, run
+from sqlbatch import clock, prepare
 from sqlbatch.batches.providers import KNOWN
 from sqlbatch.db import jobs, price_library
 from sqlbatch.display.quote import quote_facts, quoted
@@ -31,7 +31,7 @@ OWN = "INSERT INTO sqlbatch.prices (model, input, output, batch_factor) VALUES (
 
 def quote(bench: Bench, rows: int | str, **more: Any) -> Quote:
     enrichment, options = bench.ask(rows, **more)
-    with run.prepared(bench.database, enrichment, bench.provider, "answers", **options) as prepared:
+    with prepare.prepared(bench.database, enrichment, bench.provider, "answers", **options) as prepared:
         return prepared.quote
 
 

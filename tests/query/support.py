@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sqlbatch import clock, reach, run
+from sqlbatch import clock, connection, prepare, run
 from sqlbatch.batches import plan, request_file
 from sqlbatch.db.database import Database
-from sqlbatch.options import Source, enrich_options
+from sqlbatch.options import enrich_options
+from sqlbatch.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ def begin(db: Database, query: str, *, fresh: bool = False, replace: bool = Fals
     """Begin a job as `enrich` does, up to the moment before anything is sent; return its number."""
     given = {"provider": "local", "instructions": "Say it again.", "into": "answers"} | options
     asked = enrich_options(Source(query, {}, None), given)
-    with run.prepared(
+    with prepare.prepared(
         db,
         asked.enrichment,
         asked.provider,
@@ -56,12 +57,12 @@ def begin(db: Database, query: str, *, fresh: bool = False, replace: bool = Fals
         replacing=replace,
         max_attempts=asked.max_attempts,
     ) as ask:
-        return run.start(db, ask)
+        return prepare.start(db, ask)
 
 
 def lines(db: Database, job_id: int) -> dict[str, list[bytes]]:
     """Return the lines of the input files of what a job has due, by batch: as the provider would get them."""
-    provider = reach.provider_of(_job(db, job_id))
+    provider = connection.provider_of(_job(db, job_id))
     plan.pack(db, job_id, provider)
     with db.session() as session:
         found = session.sql(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import options, run
+from sqlbatch import options, prepare
+from sqlbatch.source import Source, read_source
 from tests.conftest import ROOT
 
 from .support import database, lines, rows
@@ -43,11 +44,11 @@ def test_a_custom_id_is_the_hash_of_its_content_as_every_paid_answer_has_it() ->
     """To change these ids is to make every user pay for every answer again: do not, or say so in the release."""
     db = database()
     asked = options.enrich_options(
-        options.Source("SELECT 'A crew wakes.' AS overview", {}, None),
+        Source("SELECT 'A crew wakes.' AS overview", {}, None),
         {"model": "gpt-6-luna", "instructions": "Name the genres.", "returns": "genres VARCHAR[]"},
     )
-    with run.prepared(db, asked.enrichment, asked.provider, None) as ask:
-        job_id = run.start(db, ask)
+    with prepare.prepared(db, asked.enrichment, asked.provider, None) as ask:
+        job_id = prepare.start(db, ask)
     ((line,),) = lines(db, job_id).values()
     assert json.loads(line)["custom_id"] == "70d14161-cbcb-c2d4-bda3-73bc059a5856"
 
@@ -55,10 +56,10 @@ def test_a_custom_id_is_the_hash_of_its_content_as_every_paid_answer_has_it() ->
 def _compiled(path: Path, setup: str) -> bytes:
     """Return the rows of an ask, each with its request, through the file that would be uploaded."""
     db = database(setup=setup)
-    source = options.read_source(str(path))
+    source = read_source(str(path))
     asked = options.enrich_options(source, {})
-    with run.prepared(db, asked.enrichment, asked.provider, "answers") as ask:
-        job_id = run.start(db, ask)
+    with prepare.prepared(db, asked.enrichment, asked.provider, "answers") as ask:
+        job_id = prepare.start(db, ask)
     sent = {}
     for batch in lines(db, job_id).values():
         for line in batch:

@@ -9,6 +9,7 @@ import pytest
 
 from sqlbatch import options
 from sqlbatch.errors import InvalidEnrichment
+from sqlbatch.source import Source
 
 from .support import begin, bodies, database, rows
 
@@ -70,7 +71,7 @@ def test_an_endpoint_without_conversation_sees_one_text(endpoint: str, field: st
 @pytest.mark.parametrize("name", ["chat", "chat/completions", "/v1/chat/completions", "v1/chat/completions"])
 def test_an_endpoint_has_a_short_name_and_makes_the_same_requests(name: str) -> None:
     one, other = (
-        options.enrich_options(options.Source(ROW, {}, None), {"model": "m", "instructions": "x", **more})
+        options.enrich_options(Source(ROW, {}, None), {"model": "m", "instructions": "x", **more})
         for more in ({}, {"endpoint": name})
     )
     assert one == other
@@ -87,7 +88,7 @@ def test_an_endpoint_has_a_short_name_and_makes_the_same_requests(name: str) -> 
     ],
 )
 def test_the_length_of_vectors_is_known_before_anything_is_sent(model: str, more: dict[str, Any], length: int) -> None:
-    asked = options.enrich_options(options.Source(ROW, {}, None), {"endpoint": "embeddings", "model": model, **more})
+    asked = options.enrich_options(Source(ROW, {}, None), {"endpoint": "embeddings", "model": model, **more})
     assert asked.enrichment.returns == f"embedding FLOAT[{length}]"
 
 

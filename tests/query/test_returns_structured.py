@@ -12,6 +12,7 @@ from sqlbatch import options
 from sqlbatch.errors import InvalidOption, InvalidReturns
 from sqlbatch.returns import Structured, parse_returns, returns_from_schema
 from sqlbatch.server import EmbeddedServer, ServerConfig
+from sqlbatch.source import read_source
 from tests.query.returns_support import reason, reasons, typed
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def test_the_canonical_text_keeps_the_mode_and_is_the_same_as_ever_by_default() 
 def asked(tmp_path: Path, given: dict[str, Any], comment: str = "", settings: str = "") -> options.EnrichOptions:
     """Return what a query asks for, with a file's comment and a sqlbatch.toml."""
     (tmp_path / "sqlbatch.toml").write_text(settings)
-    source = options.read_source(f"/* sqlbatch\n{comment}\n*/ SELECT 'x' AS text")
+    source = read_source(f"/* sqlbatch\n{comment}\n*/ SELECT 'x' AS text")
     return options.enrich_options(source, {"model": "m", "returns": COLUMNS, "instructions": "Read.", **given})
 
 

@@ -17,7 +17,7 @@ import typer
 
 from sqlbatch import config, display
 from sqlbatch.cli.help import Command, Group, of_command, overview, pasted
-from sqlbatch.display import voice
+from sqlbatch.display import verbosity
 from sqlbatch.errors import InvalidOption, InvalidSettings, SqlbatchError, nearest
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ BRIEFLY = {
 # The module of a command, where it has another's name. A module is imported when its command is named, for most of them
 # need what others do not.
 _MODULES = {
-    "plan": "enrich", "preview": "enrich", "jobs": "listing", "wait": "jobs", "sync": "jobs", "retry": "jobs",
+    "plan": "enrich", "preview": "enrich", "jobs": "listing", "sync": "wait", "retry": "jobs",
     "cancel": "jobs", "load": "jobs", "publish": "jobs", "costs": "money", "prices": "money", "functions": "admin",
     "prune": "admin", "config": "admin", "serve": "admin",
 }  # fmt: skip
@@ -98,13 +98,13 @@ def speak(**given: bool) -> None:
     wanted = {name: given.get(name) or _before.get(name) or bool(config.configured(name)) for name in _NAMES}
     if wanted["quiet"] and wanted["verbose"]:
         raise InvalidSettings("--quiet and --verbose: choose one")
-    voice.set(**wanted)
+    verbosity.set(**wanted)
 
 
 def begin() -> None:
     """Begin a run: nothing was given yet, all is told as usual."""
     _before.clear()
-    voice.set(quiet=False, verbose=False, debug=False)
+    verbosity.set(quiet=False, verbose=False, debug=False)
 
 
 def given_before(**given: bool) -> None:
@@ -240,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         display.info(str(problem))
         return display.Exit.INTERRUPTED
     except SqlbatchError as problem:
-        if display.voice.debug:
+        if display.verbosity.debug:
             raise
         display.error(str(problem))
         return display.Exit.USAGE if isinstance(problem, InvalidOption) else display.Exit.ERROR
@@ -274,7 +274,7 @@ def _other(problem: Exception) -> int:
         display.error("interrupted while DuckDB was working; nothing was changed")
         return display.Exit.INTERRUPTED
     usage = getattr(problem, "format_message", None)
-    if usage is None and display.voice.debug:
+    if usage is None and display.verbosity.debug:
         raise problem
     if usage is None:
         told = f"{type(problem).__name__}: {' '.join(str(problem).split())}"

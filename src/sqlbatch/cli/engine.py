@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
-from sqlbatch import display, previews, run
+from sqlbatch import display, prepare, previews
 from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.lake import kept_rows
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.lake.spark import Spark
     from sqlbatch.options import EnrichOptions
+    from sqlbatch.prepare import Prepared
     from sqlbatch.previews import PreparedPreview
     from sqlbatch.query.quote import Quote
-    from sqlbatch.run import Prepared
 
 
 def engine_of(address: str | None) -> Spark | None:
@@ -50,8 +50,8 @@ def prepared(
     if engine is None:
         if asking.shared is not None:
             raise InvalidSettings("--shared is the folder of --engine's rows: give both, or neither")
-        with run.prepared(database, asked.enrichment, asked.provider, asked.into, arrivals=arrivals, **more) as ask:  # type: ignore[arg-type]
-            yield ask, lambda: run.start(database, ask)
+        with prepare.prepared(database, asked.enrichment, asked.provider, asked.into, arrivals=arrivals, **more) as ask:  # type: ignore[arg-type]
+            yield ask, lambda: prepare.start(database, ask)
         return
     into = asked.into
     if asked.enrichment.incremental:

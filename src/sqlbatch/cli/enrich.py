@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import typer
 
-from sqlbatch import config, display, options, plan_previews, previews, reach, run
+from sqlbatch import config, connection, display, options, plan_previews, prepare, previews
 from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.follow import confirmed, ending, follow, seen
 from sqlbatch.functions.find import mentions_calls
+from sqlbatch.source import read_source
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -41,7 +42,7 @@ def enrich(
     Example: sqlbatch enrich "SELECT title, overview FROM 'movies.csv'" --input overview --returns "genres VARCHAR[]"
     --instructions "Name the genres." --model gpt-6-luna --into tags
     """
-    source = options.read_source(asking.query)
+    source = read_source(asking.query)
     database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
     asked = options.enrich_options(source, asking.given())
     max_cost = config.max_cost(max_cost)
@@ -50,7 +51,7 @@ def enrich(
     if enqueued is not None:
         asked = replace(asked, provider=replace(asked.provider, max_enqueued_tokens=enqueued))
     if asked.provider.paid and not no_wait:
-        reach.key_of(asked.provider)
+        connection.key_of(asked.provider)
     with compiling(engine.prepared(database, asking, asked, max_cost, starting=True)) as (ask, start):
         spends = bool(ask.quote.to_send) and asked.provider.paid
         with seen(always=spends and not yes and ask.quote.cost.must_be_agreed):
@@ -72,7 +73,7 @@ def enrich(
                 display.info("nothing sent, nothing changed")
                 return display.Exit.ERROR
             # Only now, for whoever answers at this address is handed the key.
-            reach.check_provider(database, asked.provider)
+            connection.check_provider(database, asked.provider)
         with display.working("keeping the rows", elsewhere=False):
             job_id = start()
     display.info(f"job {job_id} started")
@@ -92,7 +93,7 @@ def plan(
 
     Example: sqlbatch plan films.sql --model gpt-6-luna --json
     """
-    source = options.read_source(asking.query)
+    source = read_source(asking.query)
     database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
     asked = options.enrich_options(source, asking.given())
     max_cost = config.max_cost(max_cost)
@@ -150,12 +151,12 @@ def preview(
 
     Example: sqlbatch preview films.sql --sample 5 --model gpt-6-luna
     """
-    source = options.read_source(asking.query)
+    source = read_source(asking.query)
     database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
     asked = options.at_tier(options.enrich_options(source, asking.given()), tier)
     if asked.provider.paid:
-        reach.key_of(asked.provider)
-    taken = run.recover_interrupted(database)
+        connection.key_of(asked.provider)
+    taken = prepare.recover_interrupted(database)
     if taken:
         display.info(f"{taken:,} answers of an interrupted preview were recovered")
     for note in asked.notes:

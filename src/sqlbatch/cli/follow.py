@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlbatch import clock, config, display, options, reach
+from sqlbatch import clock, config, connection, display, options
 from sqlbatch.batches.providers import label
 from sqlbatch.cli.app import Interrupted
 from sqlbatch.db import jobs as state
@@ -98,7 +98,7 @@ def follow(
         again = f"sqlbatch {back} {job_id}{at(database)} goes on with job {job_id}"
         raise DatabaseLocked(f"{error}; {again}", error.pid) from error
     except KeyboardInterrupt:
-        back = f"{reach.coming_back(provider)}sqlbatch {back} {job_id}{at(database)}"
+        back = f"{connection.coming_back(provider)}sqlbatch {back} {job_id}{at(database)}"
         if not provider.embedded and not _any_submitted(database, job_id):
             message = f"interrupted: nothing was submitted yet; go on with: {back}"
         elif not provider.embedded:

@@ -1,4 +1,4 @@
-"""The commands about a job: wait, sync, retry, cancel, load."""
+"""The commands about a job: load, publish, retry, cancel."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sqlbatch import config, display, finish_now, job_actions, reach, run
-from sqlbatch.batches.budget import allow
+from sqlbatch import config, connection, display, job_actions
 from sqlbatch.batches.providers import label
-from sqlbatch.cli import complete, engine
+from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import Interrupted, app
-from sqlbatch.cli.follow import at, confirmed, ending, existing, failed_rows, failed_why, follow, patiently, seen
+from sqlbatch.cli.app import app
+from sqlbatch.cli.follow import at, confirmed, ending, existing, follow, patiently, seen
 from sqlbatch.db import jobs as state
-from sqlbatch.db import publications
 from sqlbatch.display.status import GOING_ON
-from sqlbatch.errors import InvalidOption, InvalidSettings, JobError, SqlbatchError
+from sqlbatch.errors import InvalidOption, InvalidSettings
 from sqlbatch.lake import publishing
 
 if TYPE_CHECKING:
@@ -27,142 +25,6 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.database import Database
     from sqlbatch.db.jobs import JobRow
-
-
-@app.command()
-def sync(
-    db: opt.Db = None,
-    threads: opt.Threads = None,
-    memory_limit: opt.MemoryLimit = None,
-    as_json: opt.Json = False,
-) -> int:
-    """Take one step of every open job, then return; fit for cron. Exits with 3 if a job finished with failed rows.
-
-    Example: sqlbatch sync --quiet
-    """
-    database = existing(db, memory_limit, threads)
-    with database.session() as session:
-        left_over = set(state.left_over(session))
-        unpublished = set(publications.due(session))
-        open_jobs = [job for job in reversed(state.rows(session)) if job.open or job.job_id in left_over | unpublished]
-    problems = 0
-    for job in open_jobs:
-        try:
-            follow(database, job.job_id, reach.provider_of(job), once=True, poll=None)
-        except Interrupted:
-            raise
-        except SqlbatchError as error:
-            problems += 1
-            display.error(f"job {job.job_id}: {error}")
-    with database.session() as session:
-        after = [state.find(session, str(job.job_id)) for job in open_jobs]
-    if as_json:
-        display.print_json([display.job_json(job, at(database)) for job in after])
-    else:
-        for job in after:
-            with seen(always=failed_rows(job)):
-                display.info(
-                    f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests "
-                    f"answered{failed_why(database, job)}; {display.next_step(job, at(database))}"
-                )
-        if not after:
-            display.info("no job is open")
-    if problems:
-        return display.Exit.ERROR
-    return display.Exit.FAILED_ROWS if any(failed_rows(job) for job in after) else display.Exit.DONE
-
-
-@app.command()
-def wait(
-    job: opt.JobArgument = None,
-    db: opt.Db = None,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Continue although most first results were unusable.")
-    ] = False,
-    finish: Annotated[bool, typer.Option("--finish-now", help="Ask what no batch has now, at the flex price.")] = False,
-    max_cost: opt.MaxCost = None,
-    yes: Annotated[
-        bool, opt.flag("--yes", "With --finish-now: do not ask before money is spent.", "-y", rare=True)
-    ] = False,
-    poll: opt.Poll = None,
-    max_enqueued_tokens: opt.MaxEnqueuedTokens = None,
-    threads: opt.Threads = None,
-    memory_limit: opt.MemoryLimit = None,
-    engine_address: opt.EngineAddress = None,
-    as_json: opt.Json = False,
-) -> int:
-    """Continue a job until it is done. Ctrl-C is safe: the provider goes on alone.
-
-    Example: sqlbatch wait movie_tags
-    """
-    database = existing(db, memory_limit, threads)
-    pause = config.poll(poll)
-    enqueued = config.max_enqueued_tokens(max_enqueued_tokens)
-    found = patiently(database, lambda session: state.find(session, job))
-    if max_cost is not None:
-        allowed, paid = config.max_cost(max_cost) or 0.0, reach.provider_of(found).paid
-        database.write(lambda session: allow(session, found.job_id, allowed, paid=paid))
-    if finish and not _finish_now(database, found, keep_going=keep_going, yes=yes):
-        return display.Exit.ERROR
-    if found.open:
-        follow(
-            database,
-            found.job_id,
-            reach.provider_of(found),
-            once=False,
-            poll=pause,
-            keep_going=keep_going,
-            max_enqueued_tokens=enqueued,
-        )
-    elif found.status == "done":
-        run.tidy(database)
-        if publishing.is_due(database, found.job_id):
-            display.follow(publishing.publish(database, found.job_id))
-    engine.publish(database, engine_address, found.job_id)
-    return ending(database, found.job_id, as_json=as_json, rows=found.open)
-
-
-def _finish_now(database: Database, job: JobRow, *, keep_going: bool, yes: bool) -> bool:
-    """Ask what of a job is in no batch, after its own quote and question; return whether the job may go on."""
-    provider = reach.provider_of(job)
-    if job.failing and not keep_going:
-        raise JobError(f"job {job.job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}")
-    if run.recover_interrupted(database):
-        display.info("answers that an interrupted run had received are stored")
-    asked_before = False
-    while True:
-        collected = list(run.collect(database, job.job_id, provider))
-        quoted = finish_now.remainder(database, job.job_id)
-        if not quoted.requests or (asked_before and not collected):
-            if quoted.requests:
-                display.info(
-                    f"{display.counted(quoted.requests, 'request')} got no answer now and will go into a batch"
-                )
-            elif not asked_before:
-                display.info(f"nothing to ask now: {quoted.elsewhere:,} requests are in batches")
-            return True
-        must_ask = quoted.cost.must_be_agreed and not yes
-        with seen(always=must_ask):
-            display.show_remainder(quoted)
-        over = quoted.over()
-        if over is not None:
-            display.error(f"{over}; nothing sent, nothing changed")
-            return False
-        if must_ask and not confirmed(quoted.cost):
-            display.info("nothing sent, nothing changed")
-            return False
-        if provider.paid:
-            reach.check_provider(database, provider)
-        try:
-            display.follow(finish_now.ask(database, quoted))
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"interrupted: {len(quoted.told):,} answers came and are kept; what was under way may be billed, and "
-                f"is asked again with the rest; go on with: sqlbatch wait {job.job_id}{at(database)}"
-            ) from None
-        asked_before = True
-        kept = sum(each.kept for each in quoted.told)
-        display.info(f"{display.counted(kept, 'answer')} of {display.counted(quoted.requests, 'request')} kept")
 
 
 @app.command()
@@ -292,7 +154,7 @@ def retry(
     database = existing(db)
     with database.session() as session:
         found = state.find(session, job)
-        provider = reach.provider_of(found)
+        provider = connection.provider_of(found)
         failed, cost = job_actions.retry_cost(session, found, provider, only)
     if provider.paid and failed:
         where = label(provider.name, provider.base_url)
@@ -305,7 +167,7 @@ def retry(
         if must_ask and not confirmed(cost):
             display.info("nothing sent, nothing changed")
             return display.Exit.ERROR
-        reach.check_provider(database, provider)
+        connection.check_provider(database, provider)
     again = job_actions.retry(database, found.job_id, only)
     display.info(
         f"job {found.job_id}: {display.counted(again, 'failed request')} asked again, as they were "
@@ -355,14 +217,14 @@ def cancel(
         return _give_up(database, found, yes=yes, as_json=as_json)
     if not job_actions.cancel(database, found.job_id):
         display.info(f"job {found.job_id} was cancelled before; waiting for its batches at the provider")
-    follow(database, found.job_id, reach.provider_of(found), once=False, poll=config.poll(poll), back="cancel")
+    follow(database, found.job_id, connection.provider_of(found), once=False, poll=config.poll(poll), back="cancel")
     return _cancelled(database, found.job_id, as_json=as_json)
 
 
 def _give_up(database: Database, job: JobRow, *, yes: bool, as_json: bool) -> int:
     """Free the requests of a job's batches that do not come back, after asking: they may have been paid."""
     with database.session() as session:
-        stuck = job_actions.stuck(session, job, reach.provider_of(job))
+        stuck = job_actions.stuck(session, job, connection.provider_of(job))
     if stuck.batches:
         others = f", also for {display.counted(len(stuck.waiting), 'other job')}" if stuck.waiting else ""
         paid = (

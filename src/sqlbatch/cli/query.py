@@ -24,6 +24,7 @@ from sqlbatch.functions import live
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.query.rows import without_pipes
 from sqlbatch.query.select import invalid_query, is_pivot, without_terminator
+from sqlbatch.source import read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +125,7 @@ def query(
 
     Example: sqlbatch query "SELECT title, summary FROM movie_tags LIMIT 3"
     """
-    source = options.read_source(sql)
+    source = read_source(sql)
     database = options.database(db, attach, memory_limit, threads, source)
     if as_json and form not in {None, Format.JSON}:
         raise InvalidOption(f"--json and --format {form} are two formats: give one of them")

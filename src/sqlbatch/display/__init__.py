@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         plain,
         print_json,
         sized,
-        voice,
+        verbosity,
         working,
     )
     from sqlbatch.display.job import (
@@ -84,13 +84,13 @@ __all__ = [
     "status_in_words",
     "tell_preview",
     "top_reason",
-    "voice",
+    "verbosity",
     "working",
 ]  # fmt: skip
 
 _WHERE = {
     "comparison": "show_comparison",
-    "console": "Exit always_print as_json confirm counted error info out plain print_json sized voice working",
+    "console": "Exit always_print as_json confirm counted error info out plain print_json sized verbosity working",
     "job": "job_json prunable show_failures show_imported show_job show_jobs show_joined top_reason",
     "progress": "follow message",
     "quote": "cost print_quote show_preview show_quote show_remainder show_preview_quote spent tell_preview",

@@ -139,7 +139,7 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-class Voice:
+class Verbosity:
     """What holds for one run of a command; `debug` shows the traceback of an error."""
 
     debug = False
@@ -151,7 +151,7 @@ class Voice:
         trace.listen(_told if verbose else None)
 
 
-voice = Voice()
+verbosity = Verbosity()
 
 
 def _told(kind: str, what: str, seconds: float) -> None:

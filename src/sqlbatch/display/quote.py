@@ -223,30 +223,30 @@ def _likely(stage: Stage) -> str:
 _SEEN, _ALONG = 400, 60
 
 
-def show_preview_quote(trial: PreparedPreview) -> None:
+def show_preview_quote(ready: PreparedPreview) -> None:
     """Print on stderr what a preview would send, and where."""
-    known, provider = trial.known, trial.provider
+    known, provider = ready.known, ready.provider
     offline = OFFLINE if provider.name == "local" else ""
-    facts = {"model": f"{trial.enrichment.model} at {label(provider.name, provider.base_url)}{offline}"}
-    facts["rows"] = f"{trial.compiled.rows:,}" + "".join(
-        f"; {count:,} skipped: {reason}" for reason, count in trial.compiled.skipped_why
+    facts = {"model": f"{ready.enrichment.model} at {label(provider.name, provider.base_url)}{offline}"}
+    facts["rows"] = f"{ready.compiled.rows:,}" + "".join(
+        f"; {count:,} skipped: {reason}" for reason, count in ready.compiled.skipped_why
     )
-    facts["sent to model"] = ", ".join(trial.compiled.prompt_sql.columns)
-    parts = [f"{trial.compiled.distinct:,} distinct"]
+    facts["sent to model"] = ", ".join(ready.compiled.prompt_sql.columns)
+    parts = [f"{ready.compiled.distinct:,} distinct"]
     parts += [f"{known.answered:,} answered before"] if known.answered else []
     parts += [f"{known.failed:,} failed before, not sent (--fresh sends them)"] if known.failed else []
     parts += [f"{known.in_flight:,} in a batch already"] if known.in_flight else []
     facts["requests"] = ", ".join(parts)
-    price = " at the flex price" if trial.flex else " at the ordinary price, not the batch's"
+    price = " at the flex price" if ready.flex else " at the ordinary price, not the batch's"
     price = "" if provider.name == "local" else price
     if known.to_send:
         facts["to send"] = f"{counted(known.to_send, 'request')} now{price}"
-        facts["tokens"] = tokens(trial.cost)
+        facts["tokens"] = tokens(ready.cost)
     else:
         facts["to send"] = "nothing"
-    facts["cost"] = cost(trial.cost)
+    facts["cost"] = cost(ready.cost)
     show_facts(err, facts)
-    show_notes(trial.notes)
+    show_notes(ready.notes)
 
 
 def show_remainder(quoted: Remainder) -> None:
@@ -279,14 +279,14 @@ def show_preview(preview: Preview) -> None:
     out().print(table)
 
 
-def tell_preview(preview: Preview, trial: PreparedPreview, database: str) -> None:
+def tell_preview(preview: Preview, ready: PreparedPreview, database: str) -> None:
     """Print what became of a preview's rows, what it cost, and that the answers are kept."""
     parts = [f"{preview.of(status):,} {status}" for status in ("answered", "failed", "pending", "skipped")]
     parts = [part for part in parts if not part.startswith("0 ")]
     sent = f"{counted(preview.sent, 'request')} sent" if preview.sent else "nothing sent"
     if preview.tokens_in:
         sent += f", {billed_tokens(preview, ' tokens')}"
-    if preview.tokens_in and trial.provider.paid:
+    if preview.tokens_in and ready.provider.paid:
         sent += f"; cost: {NO_PRICE if preview.dollars is None else in_dollars(preview.dollars)}"
     info(f"{counted(len(preview.rows), 'row')}: {', '.join(parts)}; {sent}")
     if preview.of("answered"):

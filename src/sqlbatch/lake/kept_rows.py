@@ -26,7 +26,7 @@ try:
 except ImportError:  # pragma: no cover - Windows, where nothing keeps two publishers apart
     fcntl = None  # type: ignore[assignment]
 
-from sqlbatch import clock, run
+from sqlbatch import clock, prepare
 from sqlbatch.db import jobs
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import EngineError, InvalidQuery, InvalidSettings, InvalidTarget, JobError, SqlbatchError
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
+    from sqlbatch.prepare import Prepared
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.select import QueryColumn
-    from sqlbatch.run import Prepared
 
 # Says in a local run folder whose it is, until a job needs it.
 _OWNER = "owner.txt"
@@ -204,8 +204,8 @@ def _check_types(folder: str, rows: EngineRows, sent: Sequence[str]) -> None:
 def prepared(
     database: Database, rows: EngineRows, keep: Kept, enrichment: Enrichment, provider: Provider, into: str, **more: Any
 ) -> Iterator[Prepared]:
-    """Compile and quote an enrichment of kept rows; `more` is what `run.prepared` takes besides."""
-    with run.prepared(database, enrichment, provider, quote_identifier(into), handed_over=keep.rows, **more) as ask:
+    """Compile and quote an enrichment of kept rows; `more` is what `prepare.prepared` takes besides."""
+    with prepare.prepared(database, enrichment, provider, quote_identifier(into), handed_over=keep.rows, **more) as ask:
         sent = set(keep.sent)
         others = tuple(column.name for column in rows.columns if column.name not in sent)
         yield replace(ask, quote=replace(ask.quote, rides_along=others))
@@ -235,7 +235,7 @@ def start(database: Database, engine: Engine, ask: Prepared, keep: Kept, into: s
     # Before the commit, for who is interrupted at it may have a job that needs the folder.
     keep.needed = True
     try:
-        job_id = run.start(database, ask, note)
+        job_id = prepare.start(database, ask, note)
     except SqlbatchError:
         keep.needed = False
         raise

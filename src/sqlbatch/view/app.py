@@ -114,7 +114,7 @@ def _problem(site: Site, request: Request, status: int, message: str) -> Respons
 
 
 def _unforeseen(site: Site, request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error if display.voice.debug else None)
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error if display.verbosity.debug else None)
     message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
     return site.render(request, "problem.html", {"heading": "Something broke", "message": message, "status": 500}, 500)
 
