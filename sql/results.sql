@@ -14,7 +14,8 @@ FROM read_csv({files}, columns = {line: 'VARCHAR'}, delim = E'\x01', quote = '',
 -- parsed: what each line of result files says of its request, in their order
 -- The usual line is read by one look at its JSON. Only what that does not explain is looked at more closely: a line that is
 -- no JSON (lone surrogates and other wrong escapes become U+FFFD), one whose reply lies elsewhere than in response.body, or
--- lies there as JSON text. A line that is still not explained is unreadable: nobody knows whether it was an answer.
+-- lies there as JSON text, or is the line itself. A reply in Anthropic's words is put into OpenAI's. A line that is still not
+-- explained is unreadable: nobody knows whether it was an answer.
 CREATE OR REPLACE TEMP TABLE sqlbatch_parsed_results AS
 WITH read AS (
   SELECT line AS raw, TRY(line->>[
@@ -38,25 +39,43 @@ WITH read AS (
 ), seen AS (
   SELECT raw, x, other, CASE WHEN other IS NOT NULL THEN TRY(json_extract(other, [
       '$.response.body', '$.response', '$.body', '$.result', '$.output', '$.response.body.body', '$.response.body.data',
-      '$.response.body[0]'])) END AS objects
+      '$.response.body[0]', '$.response.body.response', '$.response.body.result', '$.result.message', '$.completion', '$.data'])) END AS objects
   FROM opened
 ), unfolded AS (
-  SELECT raw, x, other, CASE WHEN objects IS NOT NULL THEN list_transform(list_transform(objects,
+  SELECT raw, x, other, CASE WHEN objects IS NOT NULL THEN list_append(list_transform(list_transform(objects,
       lambda object: CASE WHEN starts_with(object::VARCHAR, '"') THEN object->>'$' ELSE object::VARCHAR END),
-      lambda text: CASE WHEN starts_with(ltrim(text), '{') AND json_valid(text) THEN text END) END AS replies
+      lambda text: CASE WHEN starts_with(ltrim(text), '{') AND json_valid(text) THEN text END),
+      CASE WHEN json_type(other, '$.{reply_key}') = 'ARRAY' AND '{content}' <> '$.response.body' THEN other END) END AS texts
   FROM seen
+), translated AS (
+  SELECT raw, x, other, CASE WHEN texts IS NOT NULL THEN list_transform(texts, lambda text: CASE
+      WHEN json_type(text, '$.error.error') = 'OBJECT' THEN concat('{"error":', text->'$.error.error', '}')
+      WHEN '{text_key}' = 'content' AND text->>'$.type' = 'message' AND json_type(text, '$.content') = 'ARRAY' THEN concat(
+        '{"choices":[{"message":{"content":', text->'$.content', '},"finish_reason":', coalesce(text->'$.stop_reason', 'null'),
+        '}],"model":', coalesce(text->'$.model', 'null'), ',"usage":{"prompt_tokens":', coalesce((
+          TRY_CAST(text->>'$.usage.input_tokens' AS BIGINT) + coalesce(TRY_CAST(text->>'$.usage.cache_read_input_tokens' AS BIGINT), 0)
+          + coalesce(TRY_CAST(text->>'$.usage.cache_creation_input_tokens' AS BIGINT), 0))::VARCHAR, 'null'),
+        ',"completion_tokens":', coalesce(text->'$.usage.output_tokens', 'null'),
+        ',"prompt_tokens_details":{"cached_tokens":', coalesce(text->'$.usage.cache_read_input_tokens', 'null'),
+        ',"cache_write_tokens":', coalesce(text->'$.usage.cache_creation_input_tokens', 'null'), '}}}')
+      ELSE text END) END AS replies
+  FROM unfolded
 ), found AS (
   SELECT raw, x, other, CASE WHEN replies IS NOT NULL THEN coalesce(
       list_filter(replies, lambda reply: json_exists(reply, '$.{reply_key}'))[1],
-      list_filter(replies, lambda reply: json_type(reply, '$.error') <> 'NULL')[1]) END AS reply
-  FROM unfolded
+      list_filter(replies, lambda reply: json_type(reply, '$.error') <> 'NULL')[1],
+      CASE other->>'$.result.type' WHEN 'expired' THEN '{"error":{"code":"batch_expired","message":"the provider let the request expire"}}'
+        WHEN 'canceled' THEN '{"error":{"code":"batch_cancelled","message":"the provider canceled the request"}}' END) END AS reply
+  FROM translated
 ), moved AS (
   SELECT raw, x, other, CASE WHEN reply IS NULL THEN other ELSE concat('{"custom_id":', coalesce(other->'$.custom_id', 'null'),
       ',"asked_at":', coalesce(other->'$.asked_at', 'null'), ',"error":', coalesce(other->'$.error', 'null'),
       ',"response":{"status_code":', coalesce(coalesce(
         TRY_CAST(other->>'$.response.status_code' AS INTEGER), TRY_CAST(other->>'$.response.status' AS INTEGER),
         TRY_CAST(other->>'$.status_code' AS INTEGER), TRY_CAST(other->>'$.status' AS INTEGER),
-        CASE WHEN json_exists(reply, '$.{reply_key}') THEN 200 END)::VARCHAR, 'null'), ',"body":', reply, '}}') END AS line
+        CASE WHEN json_exists(reply, '$.{reply_key}') AND (reply = other
+          OR lower(coalesce(other->>'$.status', '')) NOT IN ('failed', 'failure', 'error', 'errored')) THEN 200 END)::VARCHAR, 'null'),
+      ',"body":', reply, '}}') END AS line
   FROM found
 ), split AS (
   SELECT raw, line, x, x IS NOT NULL AS ok
@@ -71,12 +90,17 @@ WITH read AS (
   SELECT TRY_CAST(coalesce(x[1], regexp_extract(line, '"custom_?[iI]d"\s*:\s*"([0-9a-fA-F-]{36})"', 1)) AS UUID) AS custom_id,
     ok, TRY_CAST(x[2] AS INTEGER) AS status, {content_sql} AS given, CASE WHEN {refusal_sql} NOT IN ('', 'false', '{}', '[]') THEN {refusal_sql} END AS refusal,
     nullif({finish_sql}, '') AS finish, x[6] AS model,
-    TRY_CAST(x[7] AS BIGINT) AS tokens_in, TRY_CAST(x[8] AS BIGINT) AS tokens_cached, TRY_CAST(x[9] AS BIGINT) AS tokens_out,
-    TRY_CAST(x[14] AS BIGINT) AS tokens_cache_write,
+    -- A count below zero, or a part that is more than the whole, is no count: it is unknown, and the line is kept.
+    least(TRY_CAST(x[7] AS BIGINT), TRY_CAST(x[8] AS BIGINT), TRY_CAST(x[9] AS BIGINT), TRY_CAST(x[14] AS BIGINT)) < 0
+      OR greatest(TRY_CAST(x[8] AS BIGINT), TRY_CAST(x[14] AS BIGINT)) > TRY_CAST(x[7] AS BIGINT) AS miscounted,
+    CASE WHEN TRY_CAST(x[7] AS BIGINT) >= 0 THEN TRY_CAST(x[7] AS BIGINT) END AS tokens_in,
+    CASE WHEN TRY_CAST(x[9] AS BIGINT) >= 0 THEN TRY_CAST(x[9] AS BIGINT) END AS tokens_out,
+    CASE WHEN TRY_CAST(x[8] AS BIGINT) BETWEEN 0 AND TRY_CAST(x[7] AS BIGINT) THEN TRY_CAST(x[8] AS BIGINT) END AS tokens_cached,
+    CASE WHEN TRY_CAST(x[14] AS BIGINT) BETWEEN 0 AND TRY_CAST(x[7] AS BIGINT) THEN TRY_CAST(x[14] AS BIGINT) END AS tokens_cache_write,
     x[10] AS tier, TRY_CAST(x[12] AS TIMESTAMP) AS asked_at, {vector_sql} AS vector, raw, line,
     -- Present is not true: an error without a word or a number in it, or that says success, means nothing.
-    CASE WHEN x[11] IS NOT NULL AND regexp_matches(regexp_replace(x[11], '(?i)"[^"]*"\s*:|\b(null|false|none|ok|success|succeeded)\b', '', 'g'), '[^\s"{}\[\],:.0]') THEN x[11] END AS body_error,
-    CASE WHEN x[13] IS NOT NULL AND regexp_matches(regexp_replace(x[13], '(?i)"[^"]*"\s*:|\b(null|false|none|ok|success|succeeded)\b', '', 'g'), '[^\s"{}\[\],:.0]') THEN x[13] END AS line_error
+    CASE WHEN x[11] IS NOT NULL AND regexp_matches(regexp_replace(x[11], '(?i)"[^"]*"\s*:|\b(null|false|none|ok|success|succeeded|200|20000)\b', '', 'g'), '[^\s"{}\[\],:.0]') THEN x[11] END AS body_error,
+    CASE WHEN x[13] IS NOT NULL AND regexp_matches(regexp_replace(x[13], '(?i)"[^"]*"\s*:|\b(null|false|none|ok|success|succeeded|200|20000)\b', '', 'g'), '[^\s"{}\[\],:.0]') THEN x[13] END AS line_error
   FROM split
 ), typed AS (
   -- What begins like JSON, or is a number or a truth value, may be a text or a thing of that type: only its place tells.
@@ -103,20 +127,24 @@ WITH read AS (
     CASE WHEN ok AND NOT coalesce(good, false) THEN line->>[
       '$.error.code', '$.error.message', '$.response.body.error.code', '$.response.body.error.message',
       '$.response.body.error.type', '$.response.body.code', '$.response.body.message', '$.response.body.detail',
-      '$.response.body.detail[0].msg', '$.response.body', '$.error.type', '$.response.body.errors'] END AS e,
+      '$.response.body.detail[0].msg', '$.response.body', '$.error.type', '$.response.body.errors', '$.error.error.code',
+      '$.error.error.message', '$.error.error.type'] END AS e,
     CASE WHEN good AND coalesce(content, '') = '' THEN line->>[
       '{thoughts}.reasoning_content', '{thoughts}.reasoning', '$.response.body'] END AS t
   FROM joined
 ), named AS (
-  SELECT *, nullif(nullif(coalesce(e[3], e[5], e[6], e[1], e[11]), ''), 'null') AS told_code,
+  SELECT *, nullif(nullif(coalesce(e[3], e[5], e[6], e[1], e[13], e[15], e[11]), ''), 'null') AS told_code,
     -- An answer beside a status that says to ask again, and no error: nobody knows which of the two is true.
     NOT ok OR (body_error IS NULL AND line_error IS NULL AND (status IS NULL
       OR ((status IN (0, 408, 409, 429) OR status >= 500) AND coalesce(content, '') <> '' AND '{content}' <> '$.response.body')))
       AS unreadable
   FROM checked
 ), coded AS (
-  SELECT *, coalesce(CASE WHEN status BETWEEN 200 AND 299 AND TRY_CAST(told_code AS INTEGER) BETWEEN 400 AND 599
-      THEN TRY_CAST(told_code AS INTEGER) END, status) AS meant, CASE
+  -- A good status over an error and no body is the envelope's: the error alone says what became of the request.
+  SELECT *, CASE WHEN (status IS NULL OR status BETWEEN 200 AND 299) AND TRY_CAST(told_code AS INTEGER) BETWEEN 400 AND 599
+        THEN TRY_CAST(told_code AS INTEGER)
+      WHEN status BETWEEN 200 AND 299 AND line_error IS NOT NULL AND coalesce(e[10], 'null') IN ('null', '{}', '[]', '') THEN NULL
+      ELSE status END AS meant, CASE
       WHEN unreadable THEN 'unreadable_results'
       WHEN good AND refusal IS NOT NULL THEN 'refusal'
       WHEN good AND NOT ended_well THEN CASE WHEN regexp_matches(finish, '^[\w.:-]{1,40}$') THEN finish ELSE 'unknown_finish' END
@@ -125,22 +153,24 @@ WITH read AS (
       WHEN good AND wrong IS NOT NULL THEN 'bad_shape'
       WHEN good THEN NULL
       WHEN regexp_matches(told_code, '^[\w.:-]{1,60}$') THEN CASE WHEN regexp_matches(told_code, '^[0-9]+$') THEN 'http_' ELSE '' END || told_code
-      ELSE CASE WHEN status IS NULL THEN 'error' ELSE concat('http_', status) END END AS code
+      ELSE CASE WHEN coalesce(status, 200) BETWEEN 200 AND 299 THEN 'error' ELSE concat('http_', status) END END AS code
   FROM named
 )
 SELECT custom_id, status, coalesce(ok AND good, false) AS good, unreadable, asked_at, code,
   CASE WHEN code IS NULL THEN 'answered'
-       WHEN unreadable OR good THEN 'failed'
+       -- An error beside an answer, whole or not: it may have been paid for.
+       WHEN unreadable OR good OR (coalesce(content, '') <> '' AND '{content}' <> '$.response.body') THEN 'failed'
        WHEN code IN ({blocking}) OR meant = 401 THEN 'released'
        WHEN code IN ('batch_expired', 'batch_cancelled', 'rate_limit_exceeded', 'server_error') THEN 'retryable'
+       WHEN meant IS NULL AND code IN ({final_codes}) THEN 'failed'
        WHEN meant IS NULL OR meant IN (0, 408, 409, 429) OR meant >= 500 THEN 'retryable'
        ELSE 'failed' END AS outcome,
   CASE WHEN code IS NULL THEN NULL
     WHEN unreadable THEN concat(CASE WHEN ok AND status IS NOT NULL THEN concat('this result line has an answer and the status ', status)
       ELSE 'this result line cannot be read' END, ': ', left(raw, 200))
-    WHEN code = 'refusal' THEN refusal
+    WHEN code = 'refusal' THEN coalesce(refusal, nullif(left(content, 1000), ''), 'the model declined to answer')
     WHEN code = 'bad_shape' THEN wrong
-    WHEN NOT good THEN left(coalesce(nullif(e[4], ''), nullif(e[2], ''), nullif(e[7], ''), nullif(e[9], ''), nullif(e[8], ''),
+    WHEN NOT good THEN left(coalesce(nullif(e[4], ''), nullif(e[2], ''), nullif(e[14], ''), nullif(e[7], ''), nullif(e[9], ''), nullif(e[8], ''),
       body_error, nullif(e[12], ''), line_error, nullif(e[10], '')), 1000)
     ELSE concat(CASE
       WHEN lower(finish) IN ({cut_finishes}) THEN 'the answer was cut at the limit of tokens'
@@ -157,7 +187,7 @@ SELECT custom_id, status, coalesce(ok AND good, false) AS good, unreadable, aske
   CASE WHEN code IS NULL THEN vector END AS vector,
   good AND code IS NOT NULL AND lower(finish) IN ({cut_finishes}) AND lower(finish) <> 'model_length' AS cut,
   finish AS finish_reason, model, tokens_in, tokens_cached, tokens_cache_write, tokens_out, tier,
-  CASE WHEN code IS NOT NULL THEN raw END AS raw, hash(raw) AS mark
+  CASE WHEN code IS NOT NULL OR miscounted THEN raw END AS raw, hash(raw) AS mark
 FROM coded;
 
 -- forbidden: what is refused for the right to ask is the key's matter where no line was answered, else the request's own

@@ -45,6 +45,21 @@ def odd(finish: Any) -> dict[str, Any]:
 
 
 THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+CLAUDE = {
+    "type": "message", "role": "assistant", "model": "claude", "content": [{"type": "text", "text": "hello"}],
+    "stop_reason": "end_turn", "usage": {"input_tokens": 2, "cache_read_input_tokens": 2,
+    "cache_creation_input_tokens": 4, "output_tokens": 3},
+}  # fmt: skip
+
+
+def claude(kind: str, **more: Any) -> dict[str, Any]:
+    return {"custom_id": ID, "result": {"type": kind, **more}}
+
+
+def told(kind: str) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": "Oh no."}}
+
+
 VLLM = {"object": "error", "message": "too long", "type": "BadRequestError", "param": None, "code": 400}
 # Name, line, outcome, code, content, what the message contains.
 LINES: list[tuple[str, Any, str, str | None, str | None, str]] = [
@@ -81,7 +96,7 @@ LINES: list[tuple[str, Any, str, str | None, str | None, str]] = [
     ("a refusal that is false", line(chat("hello", refusal=False)), "answered", None, "hello", ""),
     ("an error in Python's words", line(error="None"), "answered", None, "hello", ""),
     ("an error that says success", line(error={"code": 0, "message": "success"}), "answered", None, "hello", ""),
-    ("an error in Chinese", line(error={"code": None, "message": "\u9519"}), "failed", "http_200", "hello", "\u9519"),
+    ("an error in Chinese", line(error={"code": None, "message": "\u9519"}), "failed", "error", "hello", "\u9519"),
     ("a real error beside", line(error={"code": "oops", "message": "Bad."}), "failed", "oops", "hello", "Bad."),
     # Content.
     ("parts", line(chat([THINKING, {"type": "text", "text": "hel"}, "lo"])), "answered", None, "hello", ""),
@@ -108,6 +123,113 @@ LINES: list[tuple[str, Any, str, str | None, str | None, str]] = [
     ("a code as a number", line({"error": {"code": 429, "message": "Slow."}}), "retryable", "http_429", None, "S"),
     ("a line's error text", {"custom_id": ID, "response": None, "error": "boom"}, "retryable", "error", None, "boom"),
 ]  # fmt: skip
+# Habits of gateways, and lines as Anthropic writes them.
+LINES += [
+    ("the completion is the line", {"custom_id": ID, **HELLO}, "answered", None, "hello", ""),
+    (
+        "the completion is the line, and an error",
+        {"custom_id": ID, "error": "boom", **HELLO},
+        "failed",
+        "error",
+        "hello",
+        "boom",
+    ),
+    ("the body in a response in the body", line({"response": HELLO}), "answered", None, "hello", ""),
+    ("the completion in data", {"custom_id": ID, "data": HELLO}, "answered", None, "hello", ""),
+    (
+        "an answer that says it failed",
+        {"custom_id": ID, "status": "failed", "response": HELLO},
+        *UNREADABLE,
+        None,
+        "cannot be",
+    ),
+    ("a message", claude("succeeded", message=CLAUDE), "answered", None, "hello", ""),
+    ("a message in the body", line(CLAUDE), "answered", None, "hello", ""),
+    (
+        "a message cut",
+        claude("succeeded", message=CLAUDE | {"stop_reason": "max_tokens"}),
+        "failed",
+        "max_tokens",
+        "hello",
+        "cut",
+    ),
+    (
+        "a message refused",
+        claude("succeeded", message=CLAUDE | {"stop_reason": "refusal"}),
+        "failed",
+        "refusal",
+        "hello",
+        "hello",
+    ),
+    (
+        "a message of thoughts",
+        claude("succeeded", message=CLAUDE | {"content": [THINKING]}),
+        "failed",
+        "not_text",
+        None,
+        "not text",
+    ),
+    (
+        "an errored message",
+        claude("errored", error=told("invalid_request_error")),
+        "failed",
+        "invalid_request_error",
+        None,
+        "Oh no.",
+    ),
+    (
+        "an overloaded one",
+        claude("errored", error=told("overloaded_error")),
+        "retryable",
+        "overloaded_error",
+        None,
+        "Oh no.",
+    ),
+    ("an expired message", claude("expired"), "retryable", "batch_expired", None, "expire"),
+    ("a canceled message", claude("canceled"), "retryable", "batch_cancelled", None, "canceled"),
+    (
+        "a success with a number",
+        line({**HELLO, "error": {"code": 20000, "message": "Ok"}}),
+        "answered",
+        None,
+        "hello",
+        "",
+    ),
+    (
+        "an error to ask again beside an answer",
+        line(error={"code": 503, "message": "Busy."}),
+        "failed",
+        "http_503",
+        "hello",
+        "Busy.",
+    ),
+    (
+        "a server's error beside an answer",
+        line(error={"code": "server_error", "message": "Oh."}),
+        "failed",
+        "server_error",
+        "hello",
+        "Oh.",
+    ),
+    ("a good status, no body, an error text", line(None, error="overloaded"), "retryable", "error", None, "overloaded"),
+    (
+        "a good status, no body, a final error",
+        line(None, error={"code": 422, "message": "No."}),
+        "failed",
+        "http_422",
+        None,
+        "No.",
+    ),
+    (
+        "a good status, an odd body, an error",
+        line({"id": 1}, error="overloaded"),
+        "failed",
+        "error",
+        None,
+        "overloaded",
+    ),
+    ("vLLM's nested error", line(None, None, error={"error": VLLM}), "failed", "http_400", None, "too long"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +251,38 @@ def test_an_odd_line_is_read_for_what_it_is(parsed: list[tuple[Any, ...]], numbe
     assert (message is None) == (expected[1] is None)
 
 
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ({"prompt_tokens": -1, "completion_tokens": -5}, (None, None, None, None)),
+        ({"prompt_tokens": 8, "prompt_tokens_details": {"cached_tokens": -2}}, (8, None, None, None)),
+        ({"prompt_tokens": 8, "prompt_tokens_details": {"cached_tokens": 9}}, (8, None, None, None)),
+        ({"prompt_tokens": "8", "completion_tokens": 3.0}, (8, None, None, 3)),
+        ({"prompt_tokens": 1e30, "completion_tokens": True}, (None, None, None, None)),
+        (CLAUDE, (8, 2, 4, 3)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_count_of_tokens_that_cannot_be_is_unknown(
+    usage: dict[str, Any], counted: tuple[int | None, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "odd.jsonl"
+    file.write_text(json.dumps(line(usage if usage is CLAUDE else {**HELLO, "usage": usage})) + "\n")
+    with duckdb.connect() as con, Database(connection=con).session() as session:
+        parse_results(session, [file], "/v1/chat/completions", "CAST(NULL AS VARCHAR)")
+        found = session.sql(
+            "SELECT outcome, tokens_in, tokens_cached, tokens_cache_write, tokens_out, raw FROM sqlbatch_parsed_results"
+        )
+    assert [row[:-1] for row in found] == [("answered", *counted)]
+    impossible = "-" in json.dumps(usage) or ": 9" in json.dumps(usage)
+    assert (found[0][-1] is not None) == impossible, "what was said is kept"
+
+
 def test_a_response_in_an_odd_envelope_is_read_too(tmp_path: Path) -> None:
     file = tmp_path / "odd.jsonl"
     said = response({"type": "output_text", "text": "hello"})
-    file.write_text(json.dumps({"custom_id": ID, "response": said}) + "\n" + json.dumps(line(json.dumps(said))) + "\n")
+    lines = [{"custom_id": ID, "response": said}, line(json.dumps(said)), {"custom_id": ID, **said}]
+    file.write_text("".join(json.dumps(each) + "\n" for each in lines))
     with duckdb.connect() as con, Database(connection=con).session() as session:
         parse_results(session, [file], "/v1/responses", "CAST(NULL AS VARCHAR)")
         assert session.sql("SELECT DISTINCT outcome, content FROM sqlbatch_parsed_results") == [("answered", "hello")]

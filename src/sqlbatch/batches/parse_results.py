@@ -26,6 +26,16 @@ UNREADABLE = "unreadable_results"
 # The reasons to stop, in lower case, with which an answer is whole. Any other fails under its own name: a reason that
 # nobody has seen before is never taken for a good one. NULL (no reason given) is good.
 GOOD_FINISHES = ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed", "finished", "done")
+# Codes of errors that come again each time, where no HTTP status says so.
+FINAL_CODES = (
+    "authentication_error",
+    "context_length_exceeded",
+    "invalid_request_error",
+    "model_not_found",
+    "not_found_error",
+    "permission_error",
+    "request_too_large",
+)
 # The reasons that say that the answer was cut at a limit of tokens.
 CUT_FINISHES = ("length", "max_tokens", "model_length", "max_output_tokens", "token_limit")
 # Bytes of the longest line that is read at first, and of the longest that is read at all: of a longer one only its
@@ -140,6 +150,7 @@ def places_of(endpoint: str) -> dict[str, str]:
         "blocking": _literals(sorted(BLOCKING_CODES)),
         "good_finishes": _literals(GOOD_FINISHES),
         "cut_finishes": _literals(CUT_FINISHES),
+        "final_codes": _literals(FINAL_CODES),
     }
 
 
