@@ -110,7 +110,10 @@ def test_tab_offers_what_fits(
 @pytest.mark.parametrize(
     ("arguments", "unneeded"),
     [
-        (["--help"], {"duckdb", "sqlglot", "openai", "starlette", "sqlbatch.run", "sqlbatch.prepare", "sqlbatch.options"}),
+        (
+            ["--help"],
+            {"duckdb", "sqlglot", "openai", "starlette", "sqlbatch.run", "sqlbatch.prepare", "sqlbatch.options"},
+        ),
         (["jobs"], {"sqlglot", "openai", "starlette", "sqlbatch.run", "sqlbatch.maintenance", "rich.progress"}),
     ],
     ids=["help", "jobs"],
