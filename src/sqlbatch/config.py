@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlbatch.errors import InvalidOption, InvalidSettings, did_you_mean
+from sqlbatch.settings import OPTIONS, SECTIONS, TABLES
 
 FILE = "sqlbatch.toml"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -27,73 +28,6 @@ _KINDS = {
     bool: "true or false",
     dict: 'a table, such as { name = "value" }',
 }
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option that SQLBATCH_* may set, and a file unless `in_files` is false: its kind and what holds otherwise.
-
-    One that `is_path` counts from the folder of the file that names it. A number of one that is `counted` is above 0.
-    """
-
-    kind: type
-    what: str
-    default: str
-    in_files: bool = True
-    is_path: bool = False
-    counted: bool = False
-
-
-# An option is configurable by being named here; `configured(name)` then finds it.
-OPTIONS: dict[str, Option] = {
-    "db": Option(str, "the DuckDB file", "enriched.duckdb", is_path=True),
-    "provider": Option(str, "the provider", "openai"),
-    "base_url": Option(str, "another address of the provider", "the provider's", in_files=False),
-    "model": Option(str, "the model", "none: each enrich names it"),
-    "endpoint": Option(str, "the endpoint", "/v1/chat/completions"),
-    "structured": Option(str, "how JSON is requested: json_schema, json_object or prompt", "json_schema"),
-    "max_attempts": Option(int, "the most times a request is sent", "3", counted=True),
-    "max_cost": Option(float, "the most a job may cost, in dollars", "none", counted=True),
-    "max_enqueued_tokens": Option(
-        int, "the most tokens of one model that may be queued at the provider", "the provider's", in_files=False
-    ),
-    "poll": Option(float, "seconds between status checks", "short, growing to 60", counted=True),
-    "attach": Option(list, "other databases a query may read, as ['crm.duckdb', 'sales.db AS sales']", "none"),
-    "threads": Option(int, "threads DuckDB uses", "one per core", counted=True),
-    "memory_limit": Option(str, "memory DuckDB may use, such as 800MB; beyond it, the disk", "800MB"),
-    "quiet": Option(bool, "print only errors and data", "false"),
-    "verbose": Option(bool, "print each SQL statement and HTTP call", "false"),
-    "debug": Option(bool, "print the traceback of an error", "false"),
-}
-# Tables of tables, `[providers.NAME]`: what an entry may say.
-TABLES: dict[str, dict[str, type]] = {
-    "providers": {
-        "base_url": str,
-        "key_variable": str,
-        "structured": str,
-        "cache_options": bool,
-        "purpose": str,
-        "endpoint_prefix": str,
-        "line_prefix": str,
-        "completion_window": str,
-        "upload_path": str,
-        "upload_fields": dict,
-        "create_query": dict,
-        "create_fields": dict,
-        "headers": dict,
-        "max_requests": int,
-        "max_bytes": int,
-        "max_enqueued_tokens": int,
-        "batches_per_hour": int,
-        "batch_factor": float,
-        "slowest_poll": float,
-        "paid": bool,
-    },
-    "prices": {"input": float, "cached": float, "cache_write": float, "output": float, "batch_factor": float},
-}
-
-# Tables with settings of their own, `[budget]`.
-SECTIONS: dict[str, dict[str, type]] = {"budget": {"month": float}}
 
 
 @dataclass(frozen=True)
@@ -217,9 +151,9 @@ def _parsed(path: Path, changed: int, size: int, shared: bool) -> ConfigFile:  #
             raise InvalidSettings(f"{file.where((name,))}: {name} is not a table; {_hint(name + 's')}")
         else:
             _check_kind(file, (), name, value, OPTIONS[name].kind)
-            if OPTIONS[name].counted and not 0 < value < float("inf"):
-                # Also where the command line says otherwise, or the command does not ask for it: it is wrong anyway.
-                raise InvalidSettings(f"{file.where((), name)}: {name} {value:g}: it must be a number above 0")
+            if OPTIONS[name].counted:
+                # A wrong number is an error even where the command line gives another, or the command needs none.
+                _check_above_zero(file, (), name, value)
     return file
 
 
@@ -231,25 +165,28 @@ def _check_table(file: ConfigFile, table: str, value: object) -> None:
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         raise InvalidSettings(f"{file.where((table,))}: write each of its {table} as a table, [{table}.NAME]")
     for name, entry in value.items():
-        for key, each in entry.items():
-            if key not in TABLES[table]:
-                hint = did_you_mean(key, list(TABLES[table]))
-                raise InvalidSettings(
-                    f"{file.where((table, name), key)}: unknown key {key} in [{table}.{name}]; {hint}"
-                )
-            _check_kind(file, (table, name), key, each, TABLES[table][key])
+        _check_keys(file, (table, name), entry, TABLES[table])
 
 
 def _check_section(file: ConfigFile, section: str, value: object) -> None:
     if not isinstance(value, dict):
         raise InvalidSettings(f"{file.where((), section)}: write {section} as a table, [{section}]")
+    _check_keys(file, (section,), value, SECTIONS[section])
     for key, each in value.items():
-        if key not in SECTIONS[section]:
-            hint = did_you_mean(key, list(SECTIONS[section]))
-            raise InvalidSettings(f"{file.where((section,), key)}: unknown key {key} in [{section}]; {hint}")
-        _check_kind(file, (section,), key, each, SECTIONS[section][key])
-        if not 0 < each < float("inf"):
-            raise InvalidSettings(f"{file.where((section,), key)}: {key} {each:g}: it must be a number above 0")
+        _check_above_zero(file, (section,), key, each)
+
+
+def _check_keys(file: ConfigFile, table: tuple[str, ...], values: dict[str, Any], kinds: dict[str, type]) -> None:
+    for key, value in values.items():
+        if key not in kinds:
+            hint = did_you_mean(key, list(kinds))
+            raise InvalidSettings(f"{file.where(table, key)}: unknown key {key} in [{'.'.join(table)}]; {hint}")
+        _check_kind(file, table, key, value, kinds[key])
+
+
+def _check_above_zero(file: ConfigFile, table: tuple[str, ...], key: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise InvalidSettings(f"{file.where(table, key)}: {key} {value:g}: it must be a number above 0")
 
 
 def _check_kind(file: ConfigFile, table: tuple[str, ...], key: str, value: object, kind: type) -> None:
@@ -319,7 +256,7 @@ def named(name: str, given: Any = None) -> str:
 
 
 def max_cost(given: float | None) -> float | None:
-    """Return the the most a job may cost, in dollars; None where nothing says so."""
+    """Return the most a job may cost, in dollars; None where nothing says so."""
     dollars = configured("max_cost", given)
     if dollars is not None and not 0 < dollars < float("inf"):
         raise InvalidOption(f"{named('max_cost', given)} {dollars:g}: it must be a number of dollars above 0")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch import clock, connection
 from sqlbatch.batch_limits import OFFLINE_ENDPOINTS
 from sqlbatch.batches.providers import Provider, find_provider
-from sqlbatch.config import OPTIONS, configured, lookup, named
+from sqlbatch.config import configured, lookup, named
 from sqlbatch.db.attached import Attached
 from sqlbatch.db.database import Database
 from sqlbatch.errors import (
@@ -29,6 +29,7 @@ from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param
 from sqlbatch.query.pictures import check_detail
 from sqlbatch.query.select import with_where
 from sqlbatch.returns import Structured
+from sqlbatch.settings import OPTIONS
 from sqlbatch.source import Source, check_text, read_json_schema, read_text_option
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ nothing is sent twice behind our back.
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ from sqlbatch.batches.providers import BLOCKING_CODES
 from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -73,7 +71,9 @@ class BatchAPI:
         self._key = key
         # A proxy of the environment is no way to this machine itself.
         hooks: Any = {"request": [trace.http_began], "response": [trace.http_told]}
-        self._http = openai.DefaultHttpxClient(verify=_trusted(), trust_env=not loopback, event_hooks=hooks)
+        self._http = openai.DefaultHttpxClient(
+            verify=transfer.trusted_certificates(), trust_env=not loopback, event_hooks=hooks
+        )
         self._client = openai.OpenAI(
             base_url=base_url, api_key=key or "none", http_client=self._http, default_headers=dict(provider.headers)
         )
@@ -235,7 +235,7 @@ class BatchAPI:
             except httpx2.RemoteProtocolError:
                 # The connection was closed in the middle of the body.
                 size, broken = path.stat().st_size, True
-        if expected is None and not broken and not _is_address(file_id):
+        if expected is None and not broken and not transfer.is_address(file_id):
             # Without a length a cut looks like an end, so the provider is asked how long the file is.
             with contextlib.suppress(ProviderError):
                 expected = self._file(file_id).bytes
@@ -246,7 +246,7 @@ class BatchAPI:
 
     @contextlib.contextmanager
     def _content(self, file_id: str) -> Iterator[Any]:
-        if not _is_address(file_id):
+        if not transfer.is_address(file_id):
             with self._client.files.with_streaming_response.content(file_id) as reply:
                 yield reply
             return
@@ -332,7 +332,7 @@ class BatchAPI:
             raise ProviderUnreachable(f"{self.name} cannot be reached to {doing}: {reason}") from None
 
     def _refusal(self, error: openai.APIStatusError, doing: str) -> ProviderError:
-        words, code = replies.error_words(_body(error.response))
+        words, code = replies.error_words(transfer.body_of(error.response))
         message = self._scrubbed(words)
         told = f"{self.name} said {error.status_code} to {doing}: {message}"
         if code not in BLOCKING_CODES and (error.status_code in _PASSING or error.status_code >= 500):
@@ -347,21 +347,3 @@ class BatchAPI:
             key = re.escape(self._key)
             text = re.sub(rf"(?<![\w-]){key}(?![\w-])" if len(self._key) < _SHORT_KEY else key, "(the key)", text)
         return re.sub(r"\bsk-[\w*.-]+", "(the key)", " ".join(text.split()))
-
-
-def _is_address(file_id: str) -> bool:
-    return file_id.startswith(("https://", "http://"))
-
-
-def _body(response: httpx2.Response) -> bytes:
-    """Return an error's body; empty where the connection broke while it came, or it was never read."""
-    try:
-        return response.read()
-    except (httpx2.HTTPError, httpx2.StreamError):
-        return b""
-
-
-@functools.cache
-def _trusted() -> ssl.SSLContext:
-    """Return the certificates that this computer trusts: reading them takes longer than many a step."""
-    return httpx2.create_ssl_context()

@@ -1,9 +1,9 @@
-"""What every stage of a job's step works with, as one frozen value."""
+"""What every stage of a job's step works with: one frozen context, and the batches under way."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlbatch import clock
 
@@ -44,3 +44,25 @@ class StepContext:
             return False
         self.told.add(what)
         return True
+
+
+class OpenBatch(NamedTuple):
+    """A batch that the provider is at work on; `job_id` is the job that sent it."""
+
+    batch_id: str
+    provider_id: str
+    requests: int
+    opened_at: datetime
+    job_id: int | None
+
+
+class Lost(NamedTuple):
+    """A batch whose create has an unknown outcome; `grace` is how long, in seconds, it may still appear."""
+
+    batch_id: str
+    state: str
+    input_file_id: str
+    requests: int
+    grace: float
+    fenced_at: datetime | None
+    job_id: int | None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
+from sqlbatch.batches.context import Lost, OpenBatch, StepContext
 from sqlbatch.batches.events import Event, Notice, Progress, Submitted, Waiting
 from sqlbatch.batches.replies import NoList
 from sqlbatch.db import jobs
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlbatch.batches.client import BatchAPI
-    from sqlbatch.batches.context import StepContext
     from sqlbatch.batches.providers import Provider
     from sqlbatch.batches.replies import ProviderBatch
     from sqlbatch.db.database import Database
@@ -33,28 +33,6 @@ _SLACK, _OVERTIME = 300, 3_600.0
 _UNAUTHORIZED, _LATER = 401, frozenset({408, 425, 429, 503})
 # Seconds after which a batch that the provider does not know is told as forgotten: a list may lag for minutes.
 _FORGOTTEN = 900.0
-
-
-class OpenBatch(NamedTuple):
-    """A batch that the provider is at work on; `job_id` is the job that sent it."""
-
-    batch_id: str
-    provider_id: str
-    requests: int
-    opened_at: datetime
-    job_id: int | None
-
-
-class Lost(NamedTuple):
-    """A batch whose create has an unknown outcome; `grace` is how long, in seconds, it may still appear."""
-
-    batch_id: str
-    state: str
-    input_file_id: str
-    requests: int
-    grace: float
-    fenced_at: datetime | None
-    job_id: int | None
 
 
 def adopt(context: StepContext) -> Iterator[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import queue
@@ -11,10 +12,13 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import httpx2
+
 from sqlbatch.batches.events import Transferring
 from sqlbatch.errors import ProviderUnreachable, SqlbatchError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
@@ -139,3 +143,22 @@ def transfers(
         left -= 1
         yield Transferring(doing, sum(moved), total)
         yield end
+
+
+def is_address(file_id: str) -> bool:
+    """Whether a file id is an address, as SiliconFlow gives."""
+    return file_id.startswith(("https://", "http://"))
+
+
+def body_of(response: httpx2.Response) -> bytes:
+    """Return an error's body; empty where the connection broke while it came, or it was never read."""
+    try:
+        return response.read()
+    except (httpx2.HTTPError, httpx2.StreamError):
+        return b""
+
+
+@functools.cache
+def trusted_certificates() -> ssl.SSLContext:
+    """Return the certificates that this computer trusts, read once: reading them takes longer than many a step."""
+    return httpx2.create_ssl_context()

@@ -23,6 +23,7 @@ from sqlbatch.cli.help import RARELY
 from sqlbatch.db import jobs as state
 from sqlbatch.errors import InvalidOption, InvalidSettings
 from sqlbatch.functions import catalogue, live
+from sqlbatch.settings import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +130,7 @@ def config(as_json: opt.Json = False) -> int:
 
     Example: sqlbatch config
     """
-    options = [*(_option(name) for name in settings.OPTIONS), _month_budget()]
+    options = [*(_option(name) for name in OPTIONS), _month_budget()]
     providers = [_provider(_reached(provider)) for provider in known().values()]
     prices = [{"model": each.name, **each.values, "from": each.where} for each in settings.entries("prices")]
     files = [str(file.path) for file in settings.files()]
@@ -143,7 +144,7 @@ def config(as_json: opt.Json = False) -> int:
 
 
 def _option(name: str) -> dict[str, object]:
-    option, held = settings.OPTIONS[name], settings.lookup(name)
+    option, held = OPTIONS[name], settings.lookup(name)
     value = held.value if held is not None else option.default
     return {"option": name, "value": value, "from": held.origin if held is not None else "default", "is": option.what}
 
