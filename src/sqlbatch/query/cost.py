@@ -154,6 +154,11 @@ class Requests:
     cache_writes: bool = True
 
 
+# What of several costs is their sum.
+_ADDED = (
+    *("tokens", "tokens_largest", "tokens_out", "tokens_out_largest"),
+    *("dollars", "dollars_largest", "dollars_ordinary"),
+)
 NO_COST = Cost(Estimate(), free=True, dollars=0.0, dollars_largest=0.0, dollars_ordinary=0.0)
 
 
@@ -215,18 +220,7 @@ def add_costs(costs: Sequence[Cost]) -> Cost:
         largest,
         free=all(cost.free for cost in costs),
         cap=None if None in caps else max(cap for cap in caps if cap is not None),
-        **{
-            name: total(name)
-            for name in (
-                "tokens",
-                "tokens_largest",
-                "tokens_out",
-                "tokens_out_largest",
-                "dollars",
-                "dollars_largest",
-                "dollars_ordinary",
-            )
-        },
+        **{name: total(name) for name in _ADDED},
         dollars_cautious=None
         if any(cost.at_most is None for cost in costs)
         else sum(cost.at_most for cost in costs if cost.at_most is not None),
@@ -281,11 +275,8 @@ def without_cache_writes(session: Session, enrichment: Enrichment) -> Enrichment
     price = prices.find(session, enrichment.base_url, enrichment.model, clock.now().date(), tier="batch")
     if price is None or not price.writes_cache:
         return enrichment
-    return replace(enrichment, params=parameters({"prompt_cache_options": EXPLICIT_CACHE} | _read(given)))
-
-
-def _read(params: dict[str, str]) -> dict[str, object]:
-    return {name: json.loads(value) for name, value in params.items()}
+    values = {name: json.loads(value) for name, value in given.items()}
+    return replace(enrichment, params=parameters({"prompt_cache_options": EXPLICIT_CACHE} | values))
 
 
 def calibrate(session: Session, enrichment: Enrichment, call_id: str) -> Estimate:
