@@ -106,7 +106,7 @@ def test_what_was_built_goes_with_the_next_job() -> None:
     assert rows("work.duckdb", "SELECT table_name FROM duckdb_tables() WHERE table_name LIKE 'built_%'") == [
         ("built_2",)
     ]
-    assert not list(Path.cwd().glob("work.duckdb.sqlbatch/publish/*"))
+    assert not list(Path.cwd().rglob("*.parquet"))
 
 
 def test_a_place_that_is_down_delays_publishing_and_loses_nothing(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -23,6 +21,8 @@ from sqlbatch.errors import InvalidTarget, NotPublished
 from sqlbatch.lake import publishing
 from tests.query.support import answer, begin, content
 from tests.test_exchange import TYPES
+
+from . import publisher
 
 if TYPE_CHECKING:
     from sqlbatch.db.jobs import JobRow
@@ -100,7 +100,9 @@ def test_every_type_arrives_with_its_values(place: Place) -> None:
     for number, (sql, here, postgres, _) in enumerate(TYPES):
         column = f"c{number}"
         expected = postgres if place.name == "pg" else lake.get(here, here)
-        assert found[column].replace('"a"', "a") == expected.replace("ENUM('x')", "VARCHAR"), sql
+        # DuckDB sees Postgres' JSON as VARCHAR.
+        seen = "VARCHAR" if (place.name, expected) == ("pg", "JSON") else expected
+        assert found[column].replace('"a"', "a") == seen.replace("ENUM('x')", "VARCHAR"), sql
         there = place.rows(f"SELECT {column}::VARCHAR FROM {table} ORDER BY title")
         with duckdb.connect("work.duckdb") as con:
             con.execute("SET TimeZone = 'UTC'")
@@ -137,27 +139,24 @@ deque(publishing.publish(db, 2), maxlen=0)
 """
 
 
-def test_killed_at_any_statement_of_publishing_it_is_repaired(place: Place) -> None:
-    """The process is killed (-9) after a statement, here or there; to publish again gives all rows, once."""
-    db = state(place)
+def test_killed_after_any_statement_of_publishing_it_is_repaired(place: Place) -> None:
+    """The process is killed (-9), here or there; to publish again gives all rows, once."""
+    db, table = state(place), f"{place.name}.marts.films"
     ask(db, place)
     build(db, place, f"SELECT *, 'new' AS more FROM ({FILMS})")
-    step, code = 20, -signal.SIGKILL
-    while code == -signal.SIGKILL:
-        step += 3
-        done = subprocess.run([sys.executable, "-c", CHILD, str(step), place.attach], capture_output=True, check=False)
-        code = done.returncode
-        assert place.rows(f"SELECT count(*), count(DISTINCT id) FROM {place.name}.marts.films") == [(5, 5)]
-        assert len(place.rows(f"FROM {place.name}.marts.sqlbatch_published")) == 1
-    assert code == 0, done.stderr
-    assert step > 45
-    assert db.read(lambda session: jobs.find(session, "2")).published_rows == 5
-    assert place.rows(f"SELECT DISTINCT more FROM {place.name}.marts.films") == [("new",)]
+    for point in publisher.BEFORE + publisher.AFTER:
+        assert publisher.killed(place.attach, 2, point), point
+        committed = point in publisher.AFTER
+        there = f"SELECT job_id, rows, (FROM {table} SELECT count(*)), (FROM {table} SELECT count(DISTINCT id))"
+        assert place.rows(f"{there} FROM {place.name}.marts.sqlbatch_published") == [(1 + committed, 5, 5, 5)]
+    assert publish(db, 2).published_rows == 5
+    assert place.rows(f"SELECT DISTINCT more FROM {table}") == [("new",)]
+    assert not list(Path.cwd().glob(".sqlbatch-*"))
 
 
 def test_of_two_publishers_at_once_the_newer_wins(place: Place) -> None:
     db = state(place)
-    for number in range(3):
+    for number in range(2):
         older = build(db, place, f"{FILMS} WHERE i + {number} > 0", replace=True)
         newer = build(db, place, f"{FILMS} WHERE i < 4 + {number} * 0", replace=True)
         problems: list[Exception] = []
@@ -210,14 +209,15 @@ def test_a_table_of_somebody_else_is_left_alone(place: Place) -> None:
 
 def test_views_and_grants_stay_where_the_columns_are_the_same_and_are_told_where_not(pg: Place) -> None:
     db = state(pg)
-    ask(db, pg)
+    films = "SELECT i AS id, 'film ' || i AS title, {'year': 1990 + i} AS facts FROM range(1, 6) t(i)"
+    ask(db, pg, films)
     pg.rows("CALL postgres_execute('pg', 'CREATE VIEW marts.titles AS SELECT title FROM marts.films; "
             "CREATE ROLE reader; GRANT SELECT ON marts.films TO reader')")  # fmt: skip
-    ask(db, pg, f"{FILMS} WHERE i < 9")
+    ask(db, pg, f"{films} WHERE i < 9")
     granted = "SELECT has_table_privilege(''reader'', ''marts.films'', ''SELECT'')"
     assert pg.rows(f"FROM postgres_query('pg', '{granted}')") == [(True,)]
     assert pg.rows("SELECT count(*) FROM pg.marts.titles") == [(5,)]
-    job_id = build(db, pg, f"SELECT *, 1 AS more FROM ({FILMS})")
+    job_id = build(db, pg, f"SELECT *, 1 AS more FROM ({films})")
     with pytest.raises(NotPublished, match=r"the view marts.titles depends on it: drop the view there"):
         publish(db, job_id)
     pg.rows("CALL postgres_execute('pg', 'DROP VIEW marts.titles; DROP OWNED BY reader; DROP ROLE reader')")

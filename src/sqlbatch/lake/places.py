@@ -11,7 +11,7 @@ import contextlib
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
@@ -26,7 +26,7 @@ from sqlbatch.query.incremental import check_columns, merging
 from sqlbatch.query.target import MARKER, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from uuid import UUID
 
@@ -35,8 +35,12 @@ if TYPE_CHECKING:
 
 # Seconds to try again while another publisher, or anybody, has the file or the rows.
 PATIENCE = 20.0
-# What Postgres says where two transactions met, of which the other came first.
-_MET = re.compile("could not serialize|duplicate key value|deadlock detected|concurrently|already exists")
+# What Postgres says where two transactions met, of which the other came first; and DuckDB where another thread of this
+# process has the catalogue of a DuckLake open.
+_MET = re.compile(
+    "could not serialize|duplicate key value|deadlock detected|concurrently|already exists|already attached by database"
+)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,7 @@ def kind_at(place: Attached) -> Kind:
     """Return the kind of a database; raises as `kind_of` does, DatabaseError where it cannot be reached."""
     if _is_duckdb_file(place):
         return Kind.DUCKDB
-    with _reached(place, None) as session:
-        return kind_of(session, place.name)
+    return _patiently(place, None, lambda session: kind_of(session, place.name))
 
 
 def publish(place: Attached, coming: Arriving, spill: Path) -> int:
@@ -75,14 +78,19 @@ def publish(place: Attached, coming: Arriving, spill: Path) -> int:
     Where it is there already nothing is done. Raises NotPublished where a newer job, or somebody else, has the target,
     DatabaseError where the database cannot be reached or does not take it.
     """
+    return _patiently(place, spill, lambda session: _published(session, kind_of(session, session.catalog), coming))
+
+
+def _patiently(place: Attached, spill: Path | None, do: Callable[[Session], _T]) -> _T:
+    """Open a database and do something there; again, for a while, where others have the file or the rows."""
     until = time.monotonic() + PATIENCE
     pause = 0.05
     while True:
         try:
             with _reached(place, spill) as session:
-                return _published(session, kind_of(session, session.catalog), coming)
+                return do(session)
         except DatabaseError as error:
-            met = isinstance(error, DatabaseLocked | DatabaseConflict) or _MET.search(str(error.__cause__ or ""))
+            met = isinstance(error, DatabaseLocked | DatabaseConflict) or _MET.search(f"{error} {error.__cause__}")
             if not met or time.monotonic() > until:
                 raise _told(error, place) from error
         time.sleep(pause)
@@ -121,13 +129,12 @@ def _reached(place: Attached, spill: Path | None) -> Iterator[Session]:
 def _published(session: Session, kind: Kind, coming: Arriving) -> int:
     """Do what `publish` says, in a database that is open."""
     target, run = coming.target, coming.run
-    where = {"catalog": session.catalog, "schema": target.schema}
     marker = Target(target.schema, MARKER).qualified(session.catalog)
     make_marker(session, kind, target.schema)
     with session.transaction():
         _lock(session, kind, target.schema)
         marked = session.run("lake.marked", {"target": target.name}, marker=marker)
-        there = dict(session.run("lake.columns", {**where, "name": target.name}))
+        there = _columns(session, kind, target)
         if there:
             ours = [row for row in marked if row[0] == coming.state_id]
             if ours and ours[0][2] == run.run_id:
@@ -152,6 +159,17 @@ def _published(session: Session, kind: Kind, coming: Arriving) -> int:
         told = {"state_id": coming.state_id, "job_id": run.job_id, "run_id": run.run_id, "rows": rows}
         session.run("lake.mark", {"target": target.name, **told}, marker=marker)
     return rows
+
+
+def _columns(session: Session, kind: Kind, target: Target) -> dict[str, str]:
+    """Return the columns of a target with their types; none where it is not there."""
+    where = {"catalog": session.catalog, "schema": target.schema, "name": target.name}
+    there = dict(session.run("lake.columns", where))
+    if there and kind is Kind.POSTGRES:
+        # The extension calls them VARCHAR; but they take no text that is no JSON.
+        json = [name for name, their in _postgres_types(session, target).items() if their in {"json", "jsonb"}]
+        there |= dict.fromkeys(json, "JSON")
+    return there
 
 
 def make_marker(session: Session, kind: Kind, schema: str) -> None:

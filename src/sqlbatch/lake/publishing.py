@@ -17,7 +17,7 @@ from sqlbatch.db.attached import Attached
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import DatabaseError, InvalidTarget, JobError, NotPublished
 from sqlbatch.lake import exchange, places
-from sqlbatch.paths import state_dir
+from sqlbatch.paths import scratch_folder
 from sqlbatch.query.target import built_by, target_of
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iter
 
 def _publish(database: Database, run: Publication) -> int:
     """Publish one run and note it here, or why not."""
-    folder = state_dir(database) / "publish"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # One of its own: others may publish meanwhile.
+    folder = scratch_folder(database)
     path = folder / f"{run.run_id}.parquet"
     try:
         place = place_of(database, run)
@@ -87,9 +87,8 @@ def _publish(database: Database, run: Publication) -> int:
         database.write(lambda session: publications.note_failed(session, run, problem))
         raise NotPublished(_not_published(run, error)) from error
     finally:
-        path.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
     database.write(lambda session: publications.note_published(session, run, rows))
-    shutil.rmtree(folder, ignore_errors=True)
     return rows
 
 
