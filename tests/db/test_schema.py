@@ -13,6 +13,7 @@ from sqlbatch.db.database import Database
 from sqlbatch.db.schema import bring_up_to_date, migrations
 from sqlbatch.errors import DatabaseError
 from sqlbatch.named_sql import read_sql
+from sqlbatch.trace import masked
 from tests.query.support import answer, begin, content, database, enrich
 
 if TYPE_CHECKING:
@@ -61,6 +62,42 @@ def test_a_schema_is_in_the_file_itself_once_it_is_committed(tmp_path: Path) -> 
         assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
         assert session.sql("SELECT current_setting('checkpoint_threshold')") == before
         assert session.has_schema()
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "FROM postgres_scan('host=x password=hunter2 user=u', 'films', 't')",
+        "FROM postgres_query('dbname=a PASSWORD=''hunter2 x'' host=y', 'SELECT ''b''')",
+        "FROM read_csv('https://u:hunter2@h/x.csv?sig=hunter2&x=1&key=hunter2')",
+        "FROM f(password := 'hunter2', api_key => 'hunter2''s', x := 3)",
+        "SELECT 'it''s' AS a, token FROM t WHERE token = 3 AND password = 'x'",
+        "SELECT 'a' 'b' -- it's a comment",
+    ],
+)
+def test_passwords_that_old_jobs_have_stored_are_masked_in_place(query: str, tmp_path: Path) -> None:
+    path = tmp_path / "old.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute("CREATE SCHEMA sqlbatch; USE old.sqlbatch")
+        for number, name in migrations()[:18]:
+            con.execute(read_sql(f"migrations/{name}"))
+            con.execute("INSERT INTO migrations VALUES (?, ?, now()::TIMESTAMP)", [number, name])
+        con.execute(
+            "INSERT INTO jobs (target, query, enrichment, provider, base_url, rows, skipped, requests, reused, bytes, "
+            "tokens, max_attempts, replacing, created_at) SELECT 't', $1, json_object('query', $1, 'model', 'm'), 'p', "
+            "'u', 1, 0, 1, 0, 1, 1, 3, false, now()::TIMESTAMP",
+            [query],
+        )
+        con.execute("INSERT INTO ai_sources VALUES (1, 1, 'films', ?, 1)", [query])
+    with Database(path).session() as session:
+        stored = session.sql("SELECT query, enrichment->>'query', enrichment->>'model' FROM sqlbatch.jobs")
+        sources = session.sql("SELECT query FROM sqlbatch.ai_sources")
+    assert stored == [(masked(query, sql=True), masked(query, sql=True), "m")]
+    assert sources == [(masked(query, sql=True),)]
+    assert SECRET not in str(stored + sources)
 
 
 def test_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:

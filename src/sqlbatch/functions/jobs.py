@@ -18,6 +18,7 @@ from sqlbatch.query import target
 from sqlbatch.query.compile import ENVELOPE, send_as
 from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
 from sqlbatch.query.request import Call
+from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,7 +101,7 @@ def keep_plan(session: Session, plan: Plan, scratch: str, job_id: int, at_most: 
     session.run("functions.no_rows", job=str(job_id))
     for source in plan.sources:
         session.run("functions.add_source", number=str(source.number), relation=quote_literal(source.relation),
-                    text=quote_literal(source.query), **places)  # fmt: skip
+                    text=quote_literal(masked(source.query, sql=True)), **places)  # fmt: skip
     for kept in planned_calls(plan):
         store_call(session, kept.call)
         send_as(session, kept.call, job_id)
