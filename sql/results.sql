@@ -2,7 +2,7 @@
 
 -- ended: batches of a provider whose results are to be loaded
 SELECT b.batch_id::VARCHAR, b.provider_id, b.status, b.output_file_id, b.error_file_id, b.requests, c.endpoint, c.returns,
-  b.fenced_at IS NOT NULL, b.ended_at, coalesce(b.completed, 0), coalesce(b.looks, 0)
+  b.fenced_at IS NOT NULL, b.ended_at, coalesce(b.completed, 0), coalesce(b.looks, 0), b.completed IS NOT NULL
 FROM sqlbatch.batches b JOIN sqlbatch.calls c ON c.call_id = b.call_id
 WHERE b.base_url = $base_url AND b.state = 'ended' ORDER BY b.ended_at;
 

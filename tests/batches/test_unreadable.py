@@ -306,6 +306,20 @@ FILES: list[tuple[str, str, dict[str, Any], dict[str, int], bool]] = [
     ("empty", "", {}, {"unreadable_results": 200}, True),
     ("empty and no counts", "", {"completed": 0}, {"unreadable_results": 200}, True),
     ("cancelled, nothing done", "", {"completed": 0, "status": "cancelled"}, {"missing": 200}, False),
+    (
+        "failed half way",
+        good(*range(50)),
+        {"completed": 50, "status": "failed"},
+        {"answered": 50, "missing": 150},
+        False,
+    ),
+    (
+        "one request, and it is counted",
+        "",
+        {"completed": 1, "requests": 1, "status": "expired"},
+        {"unreadable_results": 1},
+        True,
+    ),
     ("expired with answers, none here", "", {"completed": 200, "status": "expired"}, {"unreadable_results": 200}, True),
 ]
 
@@ -325,8 +339,8 @@ def test_paying_again_needs_evidence_that_it_was_not_answered(
 ) -> None:
     path, kept = tmp_path / "sqlbatch-x.1.output.jsonl", tmp_path / "kept"
     path.write_text(content)
-    ended = replace(_batch(database), **batch)
-    if "unreadable_results" in expected:
+    ended = replace(_batch(database, batch.get("requests", 200)), **batch)
+    if "unreadable_results" in expected or ended.completed > expected.get("answered", 0):
         with pytest.raises(ProviderUnreachable, match="its result files are fetched again"):
             load_files(database, ended, Fetched((path,), gone=False), check_of, kept)
         with database.session() as session:
@@ -352,16 +366,34 @@ def test_paying_again_needs_evidence_that_it_was_not_answered(
     assert kept.exists() == blocks
 
 
-def _batch(database: Database) -> Ended:
+def test_an_expired_batch_without_counts_and_files_is_looked_at_once_more(database: Database, tmp_path: Path) -> None:
+    """Its answers may be in a file that the provider names a moment later."""
+    ended = replace(_batch(database), completed=0, counted=False, status="expired")
+    nothing = Fetched((), gone=False)
+    with pytest.raises(ProviderUnreachable, match="before any is sent again, its result files"):
+        load_files(database, ended, nothing, check_of, tmp_path)
+    done = load_files(database, replace(ended, looks=1), nothing, check_of, tmp_path)
+    assert done is not None
+    assert done.event.retryable == 200
+
+
+def test_a_batch_that_failed_with_answers_keeps_them(bench: Bench) -> None:
+    bench.control.faults({"name": "expires", "count": 1}, {"name": "renamed_status", "from": "expired", "to": "failed"})
+    bench.enrich(10)
+    bench.check(10)
+    assert [code for _, code, _ in bench.outcomes() if code] == ["batch_expired"]
+
+
+def _batch(database: Database, requests: int = 200) -> Ended:
     batch_id = str(uuid.uuid4())
     with database.session() as session:
         session.sql(
             "INSERT INTO sqlbatch.batches "
             "(batch_id, state, base_url, call_id, model, requests, bytes, tokens, planned_at) "
-            f"VALUES ('{batch_id}', 'ended', 'x', '{uuid.UUID(int=9)}', 'm', 200, 1, 1, $now::TIMESTAMP)",
+            f"VALUES ('{batch_id}', 'ended', 'x', '{uuid.UUID(int=9)}', 'm', {requests}, 1, 1, $now::TIMESTAMP)",
             {"now": clock.now()},
         )
-        ids = [str(uuid.UUID(int=number + 1)) for number in range(200)]
+        ids = [str(uuid.UUID(int=number + 1)) for number in range(requests)]
         session.sql(f"INSERT INTO sqlbatch.batch_requests SELECT '{batch_id}', 1, unnest({ids}::UUID[])")
     endpoint = "/v1/chat/completions"
     return Ended(
@@ -370,7 +402,7 @@ def _batch(database: Database) -> Ended:
         "completed",
         "f",
         None,
-        200,
+        requests,
         endpoint,
         "",
         fenced=False,

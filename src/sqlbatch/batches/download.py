@@ -38,7 +38,8 @@ class Ended:
     """A finished batch whose results are to be loaded.
 
     `fenced` says that we deleted its input file, so that it could not run, `completed` how many requests the provider
-    counts as answered, `looks` how often its result files were fetched and could not be used.
+    counts as answered, `looks` how often its result files were fetched and could not be used, `counted` whether the
+    provider gives counts at all.
     """
 
     batch_id: str
@@ -53,6 +54,12 @@ class Ended:
     ended_at: datetime
     completed: int = 0
     looks: int = 0
+    counted: bool = True
+
+    @property
+    def never_ran(self) -> bool:
+        """Whether it failed before any of it ran: some providers call a batch failed that has answered a part."""
+        return self.status == "failed" and self.output_file_id is None and not self.completed
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -81,7 +88,7 @@ class Fetched:
 
 def bring(api: BatchAPI, spool: Path, batch: Ended, progress: Callable[[int], None]) -> Brought:
     """Download what a finished batch has, or what its errors name where it failed."""
-    if batch.status != "failed":
+    if not batch.never_ran:
         if batch.looks:
             batch = look_again(api, batch)
         return batch, fetch(api, batch, spool, progress)

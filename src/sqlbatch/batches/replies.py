@@ -110,7 +110,9 @@ class ProviderBatch:
         first = self.errors[0] if self.errors else None
         names = ("status", "completed", "failed", "output_file_id", "error_file_id", "ended")
         told = {"code": first.code if first else None, "error": first.message if first else None}
-        return {name: getattr(self, name) for name in names} | told
+        # Counts that are all 0 are those of a provider that gives none, or of a batch that never began.
+        unknown = {} if self.total or self.completed or self.failed else {"completed": None, "failed": None}
+        return {name: getattr(self, name) for name in names} | unknown | told
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,11 @@ def load_files(
             found, files, longest = _read(session, batch, fetched.files, check, copies)
             missing = batch.requests - found.read
             doubt = _doubt(batch, fetched, found)
+            if doubt is None and not batch.looks and _too_early(batch, fetched, found):
+                raise _Doubtful(
+                    f"batch {batch.provider_id}: {missing:,} of its requests have no line; before any is sent again, "
+                    "its result files are fetched again"
+                )
             few = found.read > 0 and missing <= max(3, batch.requests // 20)
             # Whether a file is late or gone was decided when it was looked for; its time may have ended since.
             final = few or (batch.overdue and not fetched.late)
@@ -246,9 +251,16 @@ def _doubt(batch: Ended, fetched: Fetched, found: _Evidence) -> str | None:
         )
     if batch.status == "completed" and not found.read:
         return "it is completed, and has no result line"
-    if batch.completed > found.read and missing > max(3, batch.requests // 20):
+    if batch.completed > found.read and (missing > max(3, batch.requests // 20) or not found.read):
         return f"the provider counts {batch.completed:,} answers, and its files have {found.read:,} lines"
     return None
+
+
+def _too_early(batch: Ended, fetched: Fetched, found: _Evidence) -> bool:
+    """Whether the files may only not be complete yet: they lack what the counts have, or there are neither."""
+    if batch.requests == found.read or fetched.gone:
+        return False
+    return batch.completed > found.read or (not fetched.files and not batch.counted)
 
 
 def _keep(files: Sequence[Path], batch: Ended, folder: Path) -> None:
