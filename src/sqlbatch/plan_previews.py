@@ -13,8 +13,8 @@ from sqlbatch.connection import connect
 from sqlbatch.db import prices
 from sqlbatch.db.database import scratch_name
 from sqlbatch.functions import jobs
+from sqlbatch.functions.plan import names_of_calls, with_sources
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
-from sqlbatch.functions.stages import names_of_calls, with_sources
 from sqlbatch.leases import new_owner
 from sqlbatch.paths import scratch_file, state_dir
 from sqlbatch.previews import Preview, PreviewRow, sample_size

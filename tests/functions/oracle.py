@@ -5,6 +5,7 @@ The stand-in for the model is a function of the question and the text alone, so 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -17,12 +18,15 @@ from sqlbatch.db.sql import statement
 from sqlbatch.functions import catalogue
 from sqlbatch.functions.collect import Policy
 from sqlbatch.functions.lookups import custom_id
-from sqlbatch.functions.stages import Plan, make_plan, with_sources
+from sqlbatch.functions.plan import Plan, with_sources
+from sqlbatch.functions.planning import make_plans
 from sqlbatch.query.enrichment import CHAT, Enrichment
 from sqlbatch.returns import parse_returns
 from sqlbatch.returns.types import Enum, List, Scalar, Struct, Type
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlbatch.functions.catalogue import Question
     from sqlbatch.functions.sources import Source
 
@@ -105,10 +109,18 @@ class Result:
 
 def connect() -> duckdb.DuckDBPyConnection:
     """Return a connection with the tables of the written queries."""
-    con = duckdb.connect()
+    con = duckdb.connect(config={"threads": 1})
     con.execute("SET TimeZone = 'UTC'")
     con.execute(TABLES)
     return con
+
+
+@functools.cache
+def _ask(signature: str) -> catalogue.Ask:
+    given = json.loads(signature)
+    known = {**catalogue.FUNCTIONS, catalogue.COMBINED.name: catalogue.COMBINED}
+    function = known[given.pop("function")]
+    return catalogue.bind(function, [], {k: v for k, v in given.items() if v is not None})
 
 
 class Direct:
@@ -124,12 +136,9 @@ class Direct:
             self.con.execute(statement(f"functions.{block}", "memory", temporary="", schema=""))
 
     def _answer(self, signature: str, text: str | None) -> str | None:
-        given = json.loads(signature)
-        known = {**catalogue.FUNCTIONS, catalogue.COMBINED.name: catalogue.COMBINED}
-        function = known[given.pop("function")]
         if text is None:
             return None
-        ask = catalogue.bind(function, [], {k: v for k, v in given.items() if v is not None})
+        ask = _ask(signature)
         content = self.model.answer(ask.question, text)
         if content is None or not ask.question.returns:
             return None if content is None else json.dumps(content)
@@ -152,12 +161,17 @@ def result(cursor: duckdb.DuckDBPyConnection, model: Model) -> Result:
 
 def plan_of(con: duckdb.DuckDBPyConnection, query: str, policy: Policy = Policy.BALANCED) -> Plan:
     """Plan a query on a connection, its sources kept there as src_<n>."""
+    return plans_of(con, query, [policy])[0]
+
+
+def plans_of(con: duckdb.DuckDBPyConnection, query: str, policies: Iterable[Policy] = Policy) -> list[Plan]:
+    """Plan a query by several policies, which share its sources."""
 
     def keep(source: Source) -> str:
         con.execute(f"CREATE OR REPLACE TABLE src_{source.number} AS {source.query}")
         return f"src_{source.number}"
 
-    return make_plan(con, query, ENRICHMENT, keep, policy)
+    return make_plans(con, query, ENRICHMENT, keep, policies)
 
 
 def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result:
@@ -169,10 +183,9 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
         found = call.lookup
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE {found.answers} "
-            f"(sqlbatch_key UUID, sqlbatch_value {found.answer_type}, sqlbatch_why VARCHAR)"
+            f"(sqlbatch_key UUID, sqlbatch_value {found.answer_type}, sqlbatch_why VARCHAR); "
+            f"{found.ask_macro()}; {found.value_macro()}"
         )
-        con.execute(found.ask_macro())
-        con.execute(found.value_macro())
     for call in plan.calls:
         found = call.lookup
         key = custom_id(found.call.call_id, "sqlbatch_input")

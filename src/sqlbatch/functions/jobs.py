@@ -13,7 +13,7 @@ from sqlbatch.functions.aggregates import PIECES
 from sqlbatch.functions.collect import ASK
 from sqlbatch.functions.find import VALUE
 from sqlbatch.functions.lookups import TEXT, answer_sql, asked_sql, custom_id
-from sqlbatch.functions.stages import names_of_calls, with_sources
+from sqlbatch.functions.plan import names_of_calls, with_sources
 from sqlbatch.query import target
 from sqlbatch.query.compile import ENVELOPE, send_as
 from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
-    from sqlbatch.functions.stages import Plan
+    from sqlbatch.functions.plan import Plan
 
 # Columns that sqlbatch adds to the target of a query with calls.
 ADDED = ("ai_status", "ai_error")

@@ -13,7 +13,8 @@ from sqlbatch.functions import catalogue
 from sqlbatch.functions.collect import Policy
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.functions.jobs import ADDED, lay_down
-from sqlbatch.functions.stages import Plan, PlannedCall, make_plan, with_sources
+from sqlbatch.functions.plan import Plan, PlannedCall, with_sources
+from sqlbatch.functions.planning import make_plan
 from sqlbatch.query.cost import Cost, Requests, add_costs, estimate_cost, find_price
 from sqlbatch.query.quote import Known, Quote, Stage, check_existing, count_known
 from sqlbatch.query.select import bind, one_select

@@ -1,183 +1,53 @@
-"""The plan of a query with AI functions: its sources, its calls in stages, and the query that joins the answers."""
+"""The calls of a query in their stages: what each asks, which calls it waits for, and the query that joins them."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from sqlbatch.errors import InvalidQuery
-from sqlbatch.functions.clauses import merge_equal, order_rows
 from sqlbatch.functions.collect import Policy, Spot
-from sqlbatch.functions.find import VALUE, find_calls
+from sqlbatch.functions.find import VALUE
 from sqlbatch.functions.lift import LiftingCollector
-from sqlbatch.functions.lookups import PROBE, TEXT, Lookup, lookup
+from sqlbatch.functions.lookups import PROBE, Lookup
 from sqlbatch.functions.parts import Parts, bounds_of, taken_in_parts
-from sqlbatch.functions.places import place_calls
-from sqlbatch.functions.sources import Source, fix_clock, pin_sources
+from sqlbatch.functions.plan import SOURCE, PlannedCall, names_of_calls, stages_of, with_sources
 from sqlbatch.functions.syntax import Node, Syntax, point, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from sqlbatch.functions.find import Call, Found
-    from sqlbatch.query.enrichment import Enrichment
 
 _PROBED = re.compile(r"sqlbatch_probe_(\d+):")
-_SOURCE = re.compile(r'"?@sqlbatch_source_(\d+)@"?')
 
 
-@dataclass(frozen=True)
-class PlannedCall:
-    """One call of a plan: what it asks, the query that collects its inputs, the calls it waits for, and its stage."""
+class Planner:
+    """Puts the calls of a query whose sources are kept into stages, by one policy or several.
 
-    lookup: Lookup
-    text: str
-    clause: str
-    collection: str
-    bound: str
-    needs: frozenset[int]
-    stage: int
-    bound_needs: frozenset[int] = frozenset()
-
-    @property
-    def number(self) -> int:
-        """Return the number of the call."""
-        return self.lookup.number
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a query with AI functions is answered.
-
-    In `query` and the collections a source is named `"@sqlbatch_source_<n>@"` (see `with_sources`) and a call
-    `sqlbatch_ai_<n>`; `columns` are the names and types of the result. `unasked` are calls that it does not rest on.
+    `tables` has the name of each source's table by its number, `lookups` what each call asks.
     """
 
-    sources: tuple[Source, ...]
-    calls: tuple[PlannedCall, ...]
-    query: str
-    columns: tuple[tuple[str, str], ...]
-    policy: Policy
-    unasked: tuple[Lookup, ...] = ()
-
-    @property
-    def stages(self) -> int:
-        """Return how many rounds of batches it takes."""
-        return max((call.stage for call in self.calls), default=0)
-
-    @property
-    def fused_stages(self) -> int:
-        """Return how many rounds it takes by the policy `fuse`, which asks all that may be needed."""
-        asked = {call.number for call in self.calls}
-        stages, _ = _stages({call.number: call.bound_needs & asked for call in self.calls})
-        return max(stages.values(), default=0)
-
-
-def with_sources(sql: str, name: Callable[[int], str]) -> str:
-    """Return planned SQL with its sources named."""
-    return _SOURCE.sub(lambda found: name(int(found[1])), sql)
-
-
-def make_plan(
-    con: duckdb.DuckDBPyConnection,
-    query: str,
-    enrichment: Enrichment,
-    keep: Callable[[Source], str],
-    policy: Policy = Policy.BALANCED,
-    own: frozenset[str] = frozenset(),
-) -> Plan:
-    """Plan a query on a connection that sees its tables.
-
-    `keep` stores a source and returns the name of the table that has its rows from then on; `own` are names of the
-    user's functions. Raises InvalidEnrichment, with the place in the query, for what cannot be planned.
-    """
-    syntax = Syntax()
-    found = find_calls(syntax, query, own)
-    moment: dict[str, Node] = {}
-
-    def constant(name: str) -> Node:
-        if name not in moment:
-            shown = name if name.startswith(("current_", "local")) and "local" not in name[1:] else f"{name}()"
-            value, kind = con.execute(f"SELECT x::VARCHAR, typeof(x) FROM (SELECT {shown} AS x)").fetchall()[0]
-            moment[name] = syntax.expression(f"CAST('{value}' AS {kind})")
-        return moment[name]
-
-    before = con.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
-    try:
-        # Where all rows have one value, the optimizer would compute with it, and a plan would not show the call.
-        disabled = ",".join(part for part in (before, "statistics_propagation") if part)
-        con.execute("SET disabled_optimizers = $disabled", {"disabled": disabled})
-        return _planned(con, syntax, found, enrichment, keep, policy, constant)
-    finally:
-        con.execute("SET disabled_optimizers = $before", {"before": before})
-
-
-def _planned(
-    con: duckdb.DuckDBPyConnection,
-    syntax: Syntax,
-    found: Found,
-    enrichment: Enrichment,
-    keep: Callable[[Source], str],
-    policy: Policy,
-    constant: Callable[[str], Node],
-) -> Plan:
-    con.execute(TEXT)
-    lookups = {call.number: lookup(call, enrichment) for call in found.calls}
-    for each in lookups.values():
-        for macro in each.probe_macros():
-            con.execute(macro)
-    root = fix_clock(found.root, constant) if _has_clock(found.query) else found.root
-    found = place_calls(found, root, lambda name, select: _is_column(con, syntax, name, select))
-    sources = pin_sources(syntax, found, lambda sql: _binds(con, sql))
-    found = merge_equal(found, syntax)
-    order_rows(found, syntax)
-    tables = {source.number: keep(source) for source in sources}
-    planner = _Planner(con, syntax, found, tables, policy)
-    columns = planner.check(syntax.write(found.root))
-    planned = planner.calls(lookups)
-    final = planner.with_failures()
-    asked = {call.number for call in planned}
-    unasked = tuple(each for number, each in lookups.items() if number not in asked)
-    return Plan(sources, planned, final, columns, policy, unasked)
-
-
-def _has_clock(query: str) -> bool:
-    return (
-        re.search(r"(?i)\b(now|today|current_\w+|local\w*time\w*|get_current_\w+|transaction_timestamp)\b", query)
-        is not None
-    )
-
-
-def _is_column(con: duckdb.DuckDBPyConnection, syntax: Syntax, name: Node, select: Node) -> bool:
-    node = syntax.select(
-        [name], like=syntax.query("FROM t") | {"from_table": select["from_table"], "cte_map": select["cte_map"]}
-    )
-    return _binds(con, syntax.write(node))
-
-
-def _binds(con: duckdb.DuckDBPyConnection, sql: str) -> bool:
-    try:
-        con.execute(f"EXPLAIN {sql}").fetchall()
-    except duckdb.Error:
-        return False
-    return True
-
-
-class _Planner:
     def __init__(
-        self, con: duckdb.DuckDBPyConnection, syntax: Syntax, found: Found, tables: Mapping[int, str], policy: Policy
+        self,
+        con: duckdb.DuckDBPyConnection,
+        syntax: Syntax,
+        found: Found,
+        tables: Mapping[int, str],
+        lookups: Mapping[int, Lookup],
     ) -> None:
         self.con = con
         self.syntax = syntax
         self.found = found
         self.tables = tables
-        self.policy = policy
+        self.lookups = lookups
         self._explained: dict[str, str | None] = {}
-        self._next = 1 + max((call.number for call in found.calls), default=0)
+        self._widest: dict[int, PlannedCall] = {}
+        self._next = 1
 
     def named(self, sql: str) -> str:
         """Return planned SQL that runs on the connection."""
@@ -192,22 +62,23 @@ class _Planner:
             message = re.sub(r"^\w+( \w+)* Error: ", "", " ".join(message.split()))
             for call in self.found.calls:
                 message = message.replace(call.name, call.ask.function)
-            raise InvalidQuery(f"the query: {_SOURCE.sub('the source', message)}") from error
+            raise InvalidQuery(f"the query: {SOURCE.sub('the source', message)}") from error
         return tuple((name, kind) for name, kind, *_ in described)
 
-    def calls(self, lookups: Mapping[int, Lookup]) -> tuple[PlannedCall, ...]:
+    def calls(self, policy: Policy) -> tuple[PlannedCall, ...]:
         """Return the calls in their stages."""
+        self._next = 1 + max(self.lookups, default=0)
         made: dict[int, PlannedCall] = {}
         by_number = {call.number: call for call in self.found.calls}
         # An answer that the result does not rest on is never asked for.
         todo = set(self.needs(self.found.root))
         while todo:
             call = by_number[todo.pop()]
-            made[call.number] = self._planned(call, lookups[call.number], self.policy)
+            made[call.number] = self._planned(call, policy)
             todo |= made[call.number].needs - set(made)
-        made |= self._in_parts(made, lookups)
+        made |= self._in_parts(made, policy)
         while True:
-            stages, stuck = _stages({number: each.needs for number, each in made.items()})
+            stages, stuck = stages_of({number: each.needs for number, each in made.items()})
             if not stuck:
                 break
             again = {number for number in stuck if made[number].collection != made[number].bound}
@@ -216,14 +87,14 @@ class _Planner:
                 why = f"{call.ask.function} waits for its own answers: put it into a subquery"
                 raise point(self.found.query, call.location, why)
             for number in again & set(by_number):
-                made[number] = self._planned(by_number[number], lookups[number], Policy.FUSE)
+                made[number] = self._planned(by_number[number], Policy.FUSE)
         return tuple(
             replace(made[number], stage=stages[number]) for number in sorted(made, key=lambda n: (stages[n], n))
         )
 
-    def _in_parts(self, made: Mapping[int, PlannedCall], lookups: Mapping[int, Lookup]) -> dict[int, PlannedCall]:
+    def _in_parts(self, made: Mapping[int, PlannedCall], policy: Policy) -> dict[int, PlannedCall]:
         """Return calls of WHERE below a LIMIT anew, to be asked for the first rows first, with a call for each part."""
-        collector = LiftingCollector(self.syntax, self.found, self.binds, self.needs, self.policy)
+        collector = self._collector(policy)
         found: dict[int, PlannedCall] = {}
         for scope in self.found.scopes:
             calls = [call for call in self.found.calls if call.scope is scope and call.clause == "where"]
@@ -238,7 +109,7 @@ class _Planner:
             rows = self.con.execute(f"SELECT count(*) FROM ({self.named(counted)})").fetchall()[0][0]
             bounds = bounds_of(rows, taken[0])
             # The last part has the call's own number, for all that rests on the call waits for all parts.
-            numbers = {call.number: [*self._numbers(call, lookups, len(bounds)), call.number] for call in calls}
+            numbers = {call.number: [*self._numbers(call, len(bounds)), call.number] for call in calls}
             for part, (after, until) in enumerate(pairwise([0, *bounds, None]) if bounds else ()):
                 for call in calls:
                     spot = collector.spot_of(call)
@@ -248,18 +119,18 @@ class _Planner:
                     node = parts.collection(spot, after or 0, until, before)
                     bound = parts.collection(spot, after or 0, until, None)
                     number = numbers[call.number][part]
-                    own = replace(lookups[call.number], number=number)
+                    own = replace(self.lookups[call.number], number=number)
                     told = call.text if not part else f"{call.text}, while fewer than {taken[0]:,} rows pass"
                     found[number] = PlannedCall(own, told, "where", self.syntax.write(node), self.syntax.write(bound),
                                                 self.needs(node), 0, frozenset())  # fmt: skip
         return found
 
-    def _numbers(self, call: Call, lookups: Mapping[int, Lookup], parts: int) -> list[int]:
+    def _numbers(self, call: Call, parts: int) -> list[int]:
         """Return numbers for further calls with the question of a call, each with macros of its own."""
         numbers = [self._next + i for i in range(parts)]
         self._next += parts
         for number in numbers:
-            for macro in replace(lookups[call.number], number=number).probe_macros():
+            for macro in replace(self.lookups[call.number], number=number).probe_macros():
                 self.con.execute(macro)
         return numbers
 
@@ -289,7 +160,7 @@ class _Planner:
 
     def _failures_of(self, item: Node) -> Iterator[Node]:
         """Return why calls of a column have no answer: of those that each row asks by itself."""
-        collector = LiftingCollector(self.syntax, self.found, self.binds, self.needs, self.policy)
+        collector = self._collector(Policy.BALANCED)
         name = item["alias"] or (item["column_names"][-1] if item["class"] == "COLUMN_REF" else "")
         for call in self.found.calls:
             mine = call.scope.node is self.found.root and call.clause == "select"
@@ -310,15 +181,21 @@ class _Planner:
                 label = self.syntax.text(f"{name or call.ask.function}: ")
                 yield self.syntax.expression("a || b", a=label, b=why)
 
-    def _planned(self, call: Call, found: Lookup, policy: Policy) -> PlannedCall:
-        collector = LiftingCollector(self.syntax, self.found, self.binds, self.needs, policy)
-        widest = collector.collect(call, Policy.FUSE)
-        node = widest if policy is Policy.FUSE else collector.collect(call)
-        clause = {"table": "from", "on": "join"}.get(call.clause, call.clause)
-        return PlannedCall(
-            found, call.text, clause, self.syntax.write(node), self.syntax.write(widest), self.needs(node), 0,
-            self.needs(widest)
-        )  # fmt: skip
+    def _planned(self, call: Call, policy: Policy) -> PlannedCall:
+        if call.number not in self._widest:
+            node = self._collector(Policy.FUSE).collect(call)
+            clause = {"table": "from", "on": "join"}.get(call.clause, call.clause)
+            sql, needs = self.syntax.write(node), self.needs(node)
+            widest = PlannedCall(self.lookups[call.number], call.text, clause, sql, sql, needs, 0, needs)
+            self._widest[call.number] = widest
+        widest = self._widest[call.number]
+        if policy is Policy.FUSE:
+            return widest
+        node = self._collector(policy).collect(call)
+        return replace(widest, collection=self.syntax.write(node), needs=self.needs(node))
+
+    def _collector(self, policy: Policy) -> LiftingCollector:
+        return LiftingCollector(self.syntax, self.found, self.binds, self.needs, policy)
 
     def binds(self, node: Node) -> bool:
         """Whether DuckDB accepts a query."""
@@ -352,23 +229,3 @@ class _Planner:
 def _why(call: Call) -> Node:
     name = f"sqlbatch_why_{call.number}"
     return call.node | {"function_name": name, "qualified_name": {"path": [name]}, "alias": ""}
-
-
-def _stages(needs: Mapping[int, frozenset[int]]) -> tuple[dict[int, int], set[int]]:
-    """Return the stage of each call, and the calls that wait for one another in a circle."""
-    stages: dict[int, int] = {}
-    while True:
-        ready = {
-            number: 1 + max((stages[each] for each in waits), default=0)
-            for number, waits in needs.items()
-            if number not in stages and all(each in stages for each in waits)
-        }
-        if not ready:
-            break
-        stages.update(ready)
-    return stages, set(needs) - set(stages)
-
-
-def names_of_calls(sql: str) -> frozenset[int]:
-    """Return the numbers of the calls in a planned SQL."""
-    return frozenset(int(number) for number in re.findall(rf"{VALUE}(\d+)", sql))

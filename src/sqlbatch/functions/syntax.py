@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -29,18 +30,33 @@ def _aggregates() -> frozenset[str]:
     return frozenset(name.casefold() for (name,) in found)
 
 
-class Syntax:
-    """Reads SQL into DuckDB's syntax tree and writes it back, on a connection of its own that holds no data."""
+class _Empty(threading.local):
+    """A connection that holds no data, one for each thread: to make one takes longer than to plan a query."""
 
     def __init__(self) -> None:
-        self._con = duckdb.connect()
+        self.con = duckdb.connect(config={"threads": 1})
+
+
+_EMPTY = _Empty()
+
+
+@functools.lru_cache(maxsize=1000)
+def _serialized(sql: str) -> str:
+    """Return the syntax tree of SQL, as JSON."""
+    return str(_EMPTY.con.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0][0])
+
+
+class Syntax:
+    """Reads SQL into DuckDB's syntax tree and writes it back, on a connection that holds no data."""
+
+    def __init__(self) -> None:
+        self._con = _EMPTY.con
         self.aggregates = _aggregates()
         self._templates: dict[str, Node] = {}
 
     def read(self, query: str) -> Node:
         """Return the query node of one SELECT; raise InvalidQuery for what DuckDB cannot read."""
-        found = self._con.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchall()[0][0]
-        tree = json.loads(found)
+        tree = json.loads(_serialized(query))
         if tree.get("error"):
             raise InvalidQuery(f"the query: {tree.get('error_message', 'DuckDB cannot read it')}")
         node: Node = tree["statements"][0]["node"]
@@ -128,16 +144,20 @@ def is_expression(value: Any) -> bool:
 
 def is_query(value: Any) -> bool:
     """Whether a part of the tree is a query node: a SELECT, a set operation or a recursive CTE."""
-    return isinstance(value, dict) and str(value.get("type", "")).endswith("_NODE") and "modifiers" in value
+    return isinstance(value, dict) and "modifiers" in value and str(value.get("type", "")).endswith("_NODE")
 
 
 def children(value: Any) -> Iterator[Node]:
     """Return the next expressions, relations and queries below a part of the tree."""
     parts = value.values() if isinstance(value, dict) else value
     for part in parts:
-        if isinstance(part, dict) and (is_expression(part) or is_query(part) or is_relation(part)):
-            yield part
-        elif isinstance(part, dict | list):
+        # Most of a tree are texts and numbers.
+        if isinstance(part, dict):
+            if "class" in part or is_query(part) or is_relation(part):
+                yield part
+            else:
+                yield from children(part)
+        elif part and isinstance(part, list):
             yield from children(part)
 
 
