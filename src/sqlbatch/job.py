@@ -73,6 +73,11 @@ class Job:
         self._database = database
         self.job_id = job_id
 
+    @property
+    def database(self) -> Database:
+        """The database that has the job."""
+        return self._database
+
     def __repr__(self) -> str:
         try:
             job = self.status()
