@@ -61,8 +61,7 @@ def start(
 
 
 def _watch(kill_at: str) -> None:
-    from sqlbatch import clock  # noqa: PLC0415
-    from sqlbatch import run as runs  # noqa: PLC0415
+    from sqlbatch import clock, prepare  # noqa: PLC0415
     from sqlbatch.batches import results, submit  # noqa: PLC0415
     from sqlbatch.batches.client import BatchAPI  # noqa: PLC0415
     from sqlbatch.lake import kept_rows  # noqa: PLC0415
@@ -72,7 +71,7 @@ def _watch(kill_at: str) -> None:
     submit.UPLOAD_LEASE, submit.CREATE_LEASE = 2 * LEASE * clock.speed(), LEASE * clock.speed()
     places: dict[str, tuple[Any, str]] = {
         "keep": (Spark, "keep"),
-        "start": (runs, "start"),
+        "start": (prepare, "start"),
         "upload": (BatchAPI, "upload"),
         "create": (BatchAPI, "create"),
         "load": (results, "load_ended"),
