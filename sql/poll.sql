@@ -26,6 +26,10 @@ WHERE base_url = $base_url
        OR state = 'abandoned' AND error_code IN ('never_made', 'given_up') AND provider_id IS NULL
          AND abandoned_at > $now::TIMESTAMP - INTERVAL 25 HOUR);
 
+-- known: batches that are at the provider, or were, and whether each is so new that a list of them must have it
+SELECT provider_id, opened_at > $now::TIMESTAMP - INTERVAL 1 DAY FROM sqlbatch.batches
+WHERE base_url = $base_url AND provider_id IS NOT NULL AND opened_at > $now::TIMESTAMP - INTERVAL 30 DAY;
+
 -- given_up: batches that were at the provider when their user gave them up, whose results may still appear
 SELECT batch_id::VARCHAR, provider_id FROM sqlbatch.batches
 WHERE base_url = $base_url AND state = 'abandoned' AND error_code = 'given_up' AND provider_id IS NOT NULL

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from sqlbatch import clock, paths
 from sqlbatch.batches import replies, submit
 from sqlbatch.batches.client import BatchAPI
+from sqlbatch.batches.poll import _look_through
 from sqlbatch.batches.providers import KNOWN
 from sqlbatch.db import jobs
 from sqlbatch.db.session import Session
@@ -281,6 +283,33 @@ def test_a_list_that_cannot_be_read_to_its_end_is_no_evidence(bench: Bench, monk
     monkeypatch.setattr("sqlbatch.batches.client._PAGES_AT_MOST", 1_000)
     bench.wait(job_id)
     bench.check(10)
+
+
+def test_a_list_that_lacks_what_is_known_to_be_there_is_no_evidence(bench: Bench) -> None:
+    """Gateways that keep no list say that it is empty."""
+    bench = bench.within(max_requests=5)
+    empty = {"name": "edit_reply", "on": "GET /v1/batches", "set": {"data": [], "has_more": False}}
+    bench.control.faults({"name": "drop_after", "on": CREATE, "skip": 1, "count": 1}, empty)
+    job_id = bench.begin(10)
+    while bench.of_state("creating") != 1 or bench.of_state("planned"):
+        bench.sync(job_id)
+    for _ in range(2):
+        with pytest.raises(ProviderUnreachable, match=r"it has none of the 1 that are known .* not sent again"):
+            bench.sync(job_id)
+    bench.control.faults()
+    bench.wait(job_id)
+    assert bench.control.calls("POST", "/v1/batches") == 2
+    bench.check(10)
+
+
+def test_an_older_batch_with_the_same_file_is_not_adopted() -> None:
+    """A provider may give equal files one id, and drop metadata."""
+    listed = [
+        replies.read_batch({"id": name, "input_file_id": "file-1", "status": "completed"}) for name in ("new", "old")
+    ]
+    api = SimpleNamespace(batches=lambda **_: iter([listed]), name="the provider")
+    found = _look_through(api, {"old": True}, {"ours": "file-1"}, {}, [])  # type: ignore[arg-type]
+    assert {batch_id: batch.provider_id for batch_id, batch in found.items()} == {"ours": "new"}
 
 
 def test_an_input_file_that_cannot_be_seen_is_no_evidence(bench: Bench) -> None:

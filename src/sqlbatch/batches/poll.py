@@ -52,9 +52,11 @@ def adopt(context: StepContext) -> Iterator[Event]:
         return
     context.looked.update(row[0] for row in doubtful)
     created_at = {each.batch_id: api.file_created_at(each.input_file_id) for each in lost if each.state == "creating"}
+    known = dict(database.read(lambda session: session.run("poll.known", asked)))
     try:
         found = _look_through(
             api,
+            known,
             {each.batch_id: each.input_file_id for each in lost},
             {row[0]: row[2] for row in doubtful},
             [at for at in created_at.values() if at is not None],
@@ -221,20 +223,33 @@ def _look_for_given_up(context: StepContext) -> Iterator[Event]:
 
 
 def _look_through(
-    api: BatchAPI, lost: dict[str, str], doubtful: dict[str, str | None], created_at: list[int]
+    api: BatchAPI,
+    known: dict[str, bool],
+    lost: dict[str, str],
+    doubtful: dict[str, str | None],
+    created_at: list[int],
 ) -> dict[str, ProviderBatch]:
     """Find batches by our id in their metadata, or by their input file where a provider drops metadata.
 
     What is lost and not found is absent: the list was read to its end, or past the time when the oldest input file was
     made, where the list is seen to run from new to old. For what is only doubtful a few pages are read.
+
+    `known` batches are at the provider, as true where they are new. None of them is found by its file, for a provider
+    may give equal files one id. A whole list that has none of the new ones, as gateways have that always say there is
+    nothing, raises ProviderUnreachable: it is no evidence.
     """
     wanted = doubtful | lost
     by_file = {file_id: batch_id for batch_id, file_id in wanted.items() if file_id is not None}
     found: dict[str, ProviderBatch] = {}
     dates: list[int] = []
+    new = {provider_id for provider_id, is_new in known.items() if is_new}
+    blind = bool(new)
     for number, page in enumerate(api.batches(whole=bool(lost)), 1):
         for batch in page:
-            batch_id = batch.batch_id if batch.batch_id in wanted else by_file.get(batch.input_file_id or "")
+            blind = blind and batch.provider_id not in new
+            batch_id = batch.batch_id if batch.batch_id in wanted else None
+            if batch_id is None and batch.provider_id not in known:
+                batch_id = by_file.get(batch.input_file_id or "")
             if batch_id is not None:
                 found[batch_id] = batch
         if len(found) == len(wanted) or (not lost and number >= SPARE_PAGES):
@@ -243,6 +258,11 @@ def _look_through(
         newest_first = dates == sorted(dates, reverse=True) and dates[:1] > dates[-1:]
         if newest_first and len(created_at) == len(lost) > 0 and dates[-1] < min(created_at) - _SLACK:
             return found
+    if blind and lost.keys() - found.keys():
+        raise ProviderUnreachable(
+            f"{api.name}: its list of batches is no evidence: it has none of the {len(new):,} that are known to be "
+            "there"
+        )
     return found
 
 
