@@ -56,6 +56,12 @@ FROM duckdb_tables()
 WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND regexp_matches(table_name, '^rows_\d+$')
 ORDER BY ALL;
 
+-- built: the tables with built rows of some jobs that are in their target in another database, and how many rows each has
+SELECT t.table_name, t.estimated_size FROM duckdb_tables() t
+JOIN sqlbatch.publications p ON t.table_name = 'built_' || p.job_id
+WHERE t.database_name = $catalog AND t.schema_name = 'sqlbatch' AND p.published_at IS NOT NULL AND list_contains($jobs::INTEGER[], p.job_id)
+ORDER BY p.job_id;
+
 -- idle: requests of some jobs that none of the jobs that keep their rows can send again, and that are on no way
 -- What was previewed stays, for its cost is told by its request.
 CREATE OR REPLACE TEMP TABLE sqlbatch_idle AS

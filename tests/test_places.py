@@ -99,6 +99,26 @@ def test_one_command_brings_rows_from_one_database_to_another(here: Command) -> 
     assert sqlbatch.find().publish().table().count("*").fetchall() == [(5,)]
 
 
+def test_prune_deletes_what_is_published_and_publish_says_so(here: Command) -> None:
+    db = state()
+    ask(db)
+    at = ("--db", "work.duckdb")
+    again = json.loads(here("publish", *at, "--json").out)
+    assert (again["job_id"], again["published_rows"], again["publish_error"]) == (1, 5, None)
+    assert "5 rows of 1 job, published and kept here too" in here("prune", "--dry-run", *at).err
+    gone = json.loads(here("prune", "--yes", "--json", *at).out)
+    assert (gone["built"], gone["built_rows"]) == (1, 5)
+    assert "nothing to prune" in here("prune", *at).err
+    assert rows("work.duckdb", "FROM duckdb_tables() WHERE table_name LIKE 'built_%'") == []
+    assert "no longer kept here: run its enrich again, which sends only" in here("publish", *at).error
+    assert json.loads(here("show", "--json", *at).out)["published_rows"] == 5
+    assert here("wait", *at).code == 0
+    # What is built and not published is all there is of it: it stays.
+    job_id = build(db, f"SELECT *, 1 AS more FROM ({FILMS})")
+    assert json.loads(here("prune", "--yes", "--json", *at).out)["built"] == 0
+    assert publish(db, job_id).published_rows == 5
+
+
 def test_what_was_built_goes_with_the_next_job() -> None:
     db = state()
     ask(db)

@@ -183,7 +183,10 @@ _PAST = (
 
 @dataclass(frozen=True)
 class Prunable:
-    """What can be given up, or was: counts, and bytes where they are known; `problems` say what could not be."""
+    """What can be given up, or was: counts, and bytes where they are known; `problems` say what could not be.
+
+    `built` are tables with the rows of jobs that are published to another database, `built_rows` the rows in them.
+    """
 
     jobs: int
     snapshots: int
@@ -194,12 +197,16 @@ class Prunable:
     spool_bytes: int
     provider_files: int
     results: int = 0
+    built: int = 0
+    built_rows: int = 0
     problems: tuple[str, ...] = ()
 
     @property
     def nothing(self) -> bool:
         """Whether there is nothing to give up."""
-        return not (self.snapshots or self.inputs or self.spool_files or self.provider_files or self.results)
+        return not (
+            self.snapshots or self.inputs or self.spool_files or self.provider_files or self.results or self.built
+        )
 
 
 def prunable(database: Database, job_id: int | None = None, *, results: bool = False) -> Prunable:
@@ -228,6 +235,8 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
         session.run("maintenance.forget")
         for job in _jobs(session, job_id):
             target.drop_snapshot(session, job)
+        for table, _ in _built(session, _jobs(session, job_id)):
+            session.run("lake.drop_built", table=table)
         return found
 
     found = database.write(write)
@@ -258,7 +267,13 @@ def _found(session: Session, job_id: int | None) -> Prunable:
     rows = [kept.pop(job) for job in ended if job in kept]
     session.run("maintenance.idle", {"jobs": ended, "keeping": list(kept)})
     inputs, size = session.run("maintenance.inputs")[0]
-    return Prunable(len(ended), len(rows), sum(rows), inputs, size, 0, 0, 0)
+    built = [count for _, count in _built(session, ended)]
+    return Prunable(len(ended), len(rows), sum(rows), inputs, size, 0, 0, 0, built=len(built), built_rows=sum(built))
+
+
+def _built(session: Session, ended: list[int]) -> list[tuple[str, int]]:
+    """Return the tables of published jobs, which their target has, with their rows."""
+    return [(row[0], row[1]) for row in session.run("maintenance.built", {"catalog": session.catalog, "jobs": ended})]
 
 
 def _past(session: Session, job_id: int | None) -> int:

@@ -89,6 +89,7 @@ def test_every_type_that_is_sent_makes_the_request_that_the_command_makes(bench:
         ("SELECT 'a' AS text, 1 AS sqlbatch_ref", "the query has a column sqlbatch_ref"),
         ("SELECT 'a' AS text, 1 AS ai_status", "ai_status has the name of a column that sqlbatch adds"),
         ("SELECT nope AS text", "nope"),
+        ("SELECT ai_classify('a', array('b')) AS text", "ask with --instructions and --returns instead"),
         ("CREATE TABLE made AS SELECT 'a' AS text", "the query"),
     ],
 )
@@ -115,12 +116,15 @@ def test_a_table_that_sqlbatch_did_not_make_stays(bench: SparkBench) -> None:
 
 def test_answers_arrive_as_types_that_spark_has(bench: SparkBench) -> None:
     """What Spark has no type for, as text; the rest as it is."""
-    returns = "day DATE, price DECIMAL(10,2), kind ENUM('x', 'y'), tags VARCHAR[], pair STRUCT(a INTEGER, b VARCHAR)"
+    returns = (
+        "small UTINYINT, day DATE, price DECIMAL(10,2), kind ENUM('x', 'y'), tags VARCHAR[], "
+        "pair STRUCT(a INTEGER, b VARCHAR)"
+    )
     bench.enrich("SELECT 1 AS id, 'In 1931 a baker paid 12.50.' AS text", returns=returns).wait(poll=60)
     schema = bench.spark.table("default.tags").schema
     kinds = {field.name: field.dataType.simpleString() for field in schema.fields}
     assert kinds == {
-        "id": "int", "text": "string", "day": "date", "price": "decimal(10,2)", "kind": "string",
+        "id": "int", "text": "string", "small": "smallint", "day": "date", "price": "decimal(10,2)", "kind": "string",
         "tags": "array<string>", "pair": "struct<a:int,b:string>", "custom_id": "string", "ai_status": "string",
         "ai_error": "string", "ai_model": "string",
     }  # fmt: skip

@@ -65,6 +65,8 @@ def show_imported(imported: Imported) -> None:
 def prunable(what: Prunable) -> str:
     """Return what prune deletes, in words."""
     parts = [f"{what.rows:,} rows of {counted(what.snapshots, 'job')}, kept for a retry"] if what.snapshots else []
+    if what.built:
+        parts.append(f"{what.built_rows:,} rows of {counted(what.built, 'job')}, published and kept here too")
     if what.inputs:
         parts.append(f"the inputs of {counted(what.inputs, 'request')} ({sized(what.input_bytes)})")
     if what.spool_files:

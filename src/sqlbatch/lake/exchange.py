@@ -54,7 +54,11 @@ _POSTGRES = _LAKE | _MICROSECONDS | {
     "timestamp_ns": "TIMESTAMP",
     "geometry": "BLOB",
 }  # fmt: skip
+# What Spark reads of a Parquet file: it has no unsigned types, and Sail takes them for signed ones of the same size.
 _SPARK = _LAKE | _MICROSECONDS | {
+    "utinyint": "SMALLINT",
+    "usmallint": "INTEGER",
+    "uinteger": "BIGINT",
     "ubigint": "DECIMAL(20,0)",
     "uuid": "VARCHAR",
     "time": "VARCHAR",

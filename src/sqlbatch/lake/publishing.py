@@ -16,7 +16,7 @@ from sqlbatch.db import jobs, publications
 from sqlbatch.db.attached import Attached
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import DatabaseError, InvalidTarget, JobError, NotPublished
-from sqlbatch.lake import exchange, places
+from sqlbatch.lake import exchange, kept_rows, places
 from sqlbatch.paths import scratch_folder
 from sqlbatch.query.target import built_by, target_of
 
@@ -54,6 +54,10 @@ def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iter
     job = database.read(lambda session: jobs.find(session, str(job_id)))
     target = target_of(job)
     if target.catalog is None:
+        if (found := kept_rows.find(database, job_id)) is not None:
+            raise JobError(
+                f"{found.target} is {found.engine}'s: sqlbatch wait {job_id} --engine sc://host:port writes it"
+            )
         raise JobError(f"the target of job {job_id}, {job.target}, is in {database.name}: there is nothing to publish")
     chain = database.read(lambda session: publications.to_publish(session, job.target, job_id))
     newer = database.read(lambda session: publications.newer(session, job.target, job_id))

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import EngineError, InvalidQuery, InvalidSettings, InvalidTarget
+from sqlbatch.functions.find import mentions_calls
 from sqlbatch.lake.kept_rows import EngineRows
 from sqlbatch.query.compile import REF
 from sqlbatch.query.rows import described
@@ -63,7 +64,7 @@ class Spark:
 
         The query stands in a subquery, for Spark runs a command (CREATE, INSERT) as soon as it is named.
         """
-        with _told("the query", InvalidQuery):
+        with _told("the query", InvalidQuery, _calls(query)):
             if isinstance(query, str):
                 frame = self._session.sql(f"SELECT * FROM (\n{without_terminator(query)}\n) AS sqlbatch_query")
             elif hasattr(query, "schema") and hasattr(query, "write"):
@@ -196,14 +197,21 @@ def _quoted(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _told(what: str, kind: type[Exception]) -> Iterator[None]:
+def _told(what: str, kind: type[Exception], advice: str = "") -> Iterator[None]:
     """Raise an error of Spark's as one line of ours; it has no base class that classic and Connect share."""
     try:
         yield
     except Exception as error:
         if not type(error).__module__.startswith(("pyspark", "py4j", "grpc")):
             raise
-        raise kind(f"{what}: {_in_words(error)}") from error
+        raise kind(f"{what}: {_in_words(error)}{advice}") from error
+
+
+def _calls(query: object) -> str:
+    """Return what to do about a query with AI functions that Spark does not take; on Databricks some are its own."""
+    if not isinstance(query, str) or not mentions_calls(query):
+        return ""
+    return "; sqlbatch's AI functions do not go with Spark's queries: ask with --instructions and --returns instead"
 
 
 def _in_words(error: Exception) -> str:
