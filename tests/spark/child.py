@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,9 @@ _PRELOAD = ["tests.spark.sessions", "sqlbatch.spark", "sqlbatch.batches.client",
 _PATIENCE = 90
 # The calls that a process passes on its way from the query to the table, in their order.
 CALLS = ("keep", "start", "upload", "create", "load", "share", "publish", "drop")
-POINTS = tuple(f"{when} {call}" for call in CALLS for when in ("before", "after"))
+POINTS = (*(f"{when} {call}" for call in CALLS for when in ("before", "after")), "during publish")
+# Seconds after which a process is killed while Spark writes, and goes on with it.
+_DURING = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,11 @@ def _passing(call: str, function: Callable[..., Any], kill_at: str) -> Callable[
     def called(*given: Any, **named: Any) -> Any:
         if kill_at == f"before {call}":
             os.kill(os.getpid(), signal.SIGKILL)
+        if kill_at == f"during {call}":
+            threading.Timer(_DURING, os.kill, (os.getpid(), signal.SIGKILL)).start()
         returned = function(*given, **named)
+        if kill_at == f"during {call}":
+            time.sleep(_PATIENCE)
         if call == "load":
             # A generator: what it loads is committed as it is read.
             returned = list(returned)

@@ -89,7 +89,7 @@ def test_every_type_that_is_sent_makes_the_request_that_the_command_makes(bench:
         ("SELECT 'a' AS text, 1 AS sqlbatch_ref", "the query has a column sqlbatch_ref"),
         ("SELECT 'a' AS text, 1 AS ai_status", "ai_status has the name of a column that sqlbatch adds"),
         ("SELECT nope AS text", "nope"),
-        ("SELECT ai_classify('a', array('b')) AS text", "ask with --instructions and --returns instead"),
+        ("SELECT ai_classify('a', array('b')) AS text", "ask with instructions= and returns= instead"),
         ("CREATE TABLE made AS SELECT 'a' AS text", "the query"),
     ],
 )

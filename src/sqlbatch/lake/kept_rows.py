@@ -288,6 +288,7 @@ def _publish(database: Database, engine: Engine, job_id: int, *, replacing: bool
         raise JobError(f"the rows of job {job_id} are no longer kept: run its enrich again")
     try:
         check_target(database, engine, found.target, replacing=replacing or job.replacing)
+        _stop_others(database, found, job_id)
         answers, columns = _export(database, job.target, found)
         _note(database, "kept_rows.exported", found, now=clock.now())
         own = [name for name in engine.columns(f"{found.folder}/rows") if name != REF]
@@ -301,6 +302,16 @@ def _publish(database: Database, engine: Engine, job_id: int, *, replacing: bool
     remove(answers)
     _drop_spent(database, found.target, job_id, whole=done and not job.failed)
     return find(database, job_id) or found
+
+
+def _stop_others(database: Database, found: Publication, job_id: int) -> None:
+    """Have what a killed publisher still has the engine write fail: without its answers it commits nothing.
+
+    Over Spark Connect the server goes on with a write for minutes after its client is gone.
+    """
+    asked = {"target": found.target, "job_id": job_id, "whole": True}
+    for _, folder in database.read(lambda session: session.run("kept_rows.spent", asked)):
+        remove(f"{folder}/answers")
 
 
 def _check_count(found: Publication, rows: int) -> None:
