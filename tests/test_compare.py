@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlbatch.compare import compare
+from sqlbatch.compare import ROWS_DRAWN, compare
 from sqlbatch.errors import InvalidOption
 from tests.conftest import ROOT
 from tests.query.support import content, database, enrich, rows
@@ -77,6 +77,28 @@ def test_kappa_and_its_interval_are_those_of_scikit_learn(films: Database) -> No
     assert (kind.accuracy_a, kind.accuracy_b) == (metrics.accuracy_score(gold, a), metrics.accuracy_score(gold, b))
     # Lists are compared without their order.
     assert (words.column, words.agreement, words.judged_a) == ("words", 1, 0)
+
+
+def test_the_interval_of_many_rows_is_that_of_scikit_learn_over_drawn_cells() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    np = pytest.importorskip("numpy")
+    cells = {("x", "x"): 9_000, ("x", "y"): 1_500, ("y", "x"): 800, ("y", "y"): 7_000, ("z", "z"): 2_500, ("z", "x"): 400}
+    values = ", ".join(f"('{a}', '{b}', {count})" for (a, b), count in cells.items())
+    both = f"FROM (VALUES {values}) v(a, b, n), range(n) r(i)"
+    numbered = f"SELECT row_number() OVER (ORDER BY a, b, i) AS id, a, b {both}"
+    db = database("many.duckdb", f"CREATE TABLE one AS SELECT id, a AS kind FROM ({numbered})")
+    rows(db, f"CREATE TABLE two AS SELECT id, b AS kind FROM ({numbered})")
+    total = sum(cells.values())
+    assert total > ROWS_DRAWN
+    kind = compare(db, "one", "two", keys=["id"]).columns[0]
+    a, b = (np.array(side) for side in zip(*cells, strict=True))
+    counts = np.array(list(cells.values()))
+    assert kind.kappa == pytest.approx(metrics.cohen_kappa_score(a, b, sample_weight=counts), abs=1e-12)
+    drawn = np.random.default_rng(7).multinomial(total, counts / total, 120)
+    low, high = np.quantile([metrics.cohen_kappa_score(a, b, sample_weight=w) for w in drawn], [0.025, 0.975])
+    # Both are estimates from some hundred samples, of an interval 0.015 wide.
+    assert kind.kappa_low == pytest.approx(low, abs=0.003)
+    assert kind.kappa_high == pytest.approx(high, abs=0.003)
 
 
 def test_agreement_confusion_and_differences_are_views_that_anyone_can_query(films: Database) -> None:

@@ -41,6 +41,14 @@ def test_the_token_moves_from_the_address_into_a_cookie_that_no_script_reads(str
     assert stranger.get("/").status == 200
 
 
+def test_two_pages_on_one_computer_do_not_lock_each_other_out() -> None:
+    with served(database("one.duckdb")) as first, served(database("two.duckdb")) as second:
+        # A browser sends the cookies of a host to all its ports.
+        first.cookies = second.cookies
+        assert (first.open().get("/").status, second.open().get("/").status) == (200, 200)
+        assert first.get("/").status == 200
+
+
 def test_the_way_back_from_the_token_leads_to_this_host_only(stranger: Browser) -> None:
     reply = stranger.get(f"//elsewhere.example/?token={stranger.token}")
     assert reply.headers["location"] == "/elsewhere.example/"
