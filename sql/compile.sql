@@ -52,8 +52,8 @@ SELECT * FROM (VALUES ($call_id::UUID, $base_url, $endpoint, $model, $head, $tai
 WHERE call_id NOT IN (SELECT call_id FROM sqlbatch.calls);
 
 -- send_as: how a job sends a call, once
-INSERT INTO sqlbatch.sent_calls (job_id, call_id, head, tail, extra, cap)
-SELECT * FROM (VALUES ($job_id::INTEGER, $call_id::UUID, $head::VARCHAR, $tail::VARCHAR, $extra::BIGINT, $cap::BIGINT)) AS s(job_id, call_id)
+INSERT INTO sqlbatch.sent_calls (job_id, call_id, head, tail, extra, cap, logprobs)
+SELECT * FROM (VALUES ($job_id::INTEGER, $call_id::UUID, $head::VARCHAR, $tail::VARCHAR, $extra::BIGINT, $cap::BIGINT, $logprobs::BOOLEAN)) AS s(job_id, call_id)
 WHERE NOT EXISTS (FROM sqlbatch.sent_calls o WHERE o.job_id = s.job_id AND o.call_id = s.call_id);
 
 -- cut_before: answers that were cut at a smaller limit of tokens than the job sends are due for it
@@ -63,6 +63,23 @@ WHERE job_id = $job_id AND not_before IS NULL
   AND custom_id NOT IN (
     SELECT custom_id FROM sqlbatch.results
     WHERE outcome IN ('answered', 'failed') AND source <> 'unsent' AND (cap IS NULL OR cap >= $cap::BIGINT));
+
+-- plain_before: answers that came without log probabilities are due again for a job that asks for them, unless one is on its way
+UPDATE sqlbatch.wanted SET not_before = $now::TIMESTAMP
+WHERE job_id = $job_id AND not_before IS NULL
+  AND custom_id NOT IN (SELECT custom_id FROM sqlbatch.in_flight)
+  AND custom_id IN (
+    SELECT r.custom_id FROM sqlbatch.results r
+    SEMI JOIN (FROM sqlbatch.wanted WHERE job_id = $job_id) w ON w.custom_id = r.custom_id
+    WHERE r.outcome = 'answered' GROUP BY r.custom_id HAVING arg_max(r.confidence IS NULL, r.rowid));
+
+-- refused_before: what was refused for its log probabilities is due for a job that asks for none
+UPDATE sqlbatch.wanted SET not_before = $now::TIMESTAMP
+WHERE job_id = $job_id AND not_before IS NULL
+  AND custom_id IN (SELECT r.custom_id FROM sqlbatch.results r WHERE {refused})
+  AND custom_id NOT IN (
+    SELECT r.custom_id FROM sqlbatch.results r
+    WHERE r.outcome IN ('answered', 'failed') AND r.source <> 'unsent' AND NOT coalesce({refused}, false));
 
 -- store_rows: keep the snapshot
 CREATE TABLE sqlbatch.rows_{job} AS FROM {scratch}.main.rows;

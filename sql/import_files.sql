@@ -48,7 +48,8 @@ WHERE code IN ('missing', 'results_expired', 'unreadable_results') AND EXISTS (
   FROM sqlbatch_new n WHERE n.batch_id = results.batch_id AND n.custom_id = results.custom_id);
 
 -- results: what the lines say; a result that its user hands in counts for the job, whenever it was asked for
-SELECT n.* EXCLUDE (status, good, unreadable, mark, cut, place, not_before, planned_at, second), 'load' AS source,
+SELECT n.* EXCLUDE (status, good, unreadable, mark, cut, place, not_before, planned_at, second, confidence), 'load' AS source,
+  coalesce(n.confidence, CASE WHEN s.logprobs THEN map([]::VARCHAR[], []::DOUBLE[]) END) AS confidence,
   greatest(coalesce(n.planned_at, $asked_at::TIMESTAMP), n.not_before) AS asked_at,
   CASE WHEN n.cut THEN s.cap END AS cap
 FROM sqlbatch_new n

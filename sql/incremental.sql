@@ -5,9 +5,10 @@ DESCRIBE FROM {relation};
 
 -- expect: the columns that a job's rows will have, with their types
 CREATE OR REPLACE TEMP VIEW sqlbatch_expected AS
-SELECT * EXCLUDE (sqlbatch_row, sqlbatch_content, sqlbatch_vector), {typed},
+SELECT * EXCLUDE (sqlbatch_row, sqlbatch_content, sqlbatch_vector, sqlbatch_confidence), {typed},
   NULL::UUID AS custom_id, NULL::VARCHAR AS ai_status, NULL::VARCHAR AS ai_error, NULL::VARCHAR AS ai_model
-FROM (SELECT *, NULL::VARCHAR AS sqlbatch_content, NULL::FLOAT[] AS sqlbatch_vector FROM {rows} LIMIT 0);
+FROM (SELECT *, NULL::VARCHAR AS sqlbatch_content, NULL::FLOAT[] AS sqlbatch_vector,
+  NULL::MAP(VARCHAR, DOUBLE) AS sqlbatch_confidence FROM {rows} LIMIT 0);
 
 -- null_keys: rows without a key: how many, and the first
 SELECT count(*), min(sqlbatch_row) FROM {rows} WHERE {is_null};

@@ -2,7 +2,7 @@
 
 -- kept: the results of a job that are no answers, and whose line was kept
 CREATE OR REPLACE TEMP TABLE sqlbatch_refused AS
-SELECT r.custom_id, r.outcome, r.code, r.asked_at, r.raw
+SELECT r.custom_id, r.outcome, r.code, r.asked_at, r.raw, r.confidence
 FROM sqlbatch.decided d JOIN sqlbatch.results r ON r.rowid = d.place
 WHERE d.job_id = $job_id AND r.outcome IN ('failed', 'retryable') AND r.source <> 'preview' AND r.raw IS NOT NULL;
 
@@ -14,7 +14,7 @@ COPY (SELECT raw FROM sqlbatch_refused) TO {file}
 -- What would be passing now stays final: to ask again, and pay, is for the user to say.
 SELECT k.custom_id, 'judged' AS source, j.outcome, j.code, j.message,
   CASE WHEN j.outcome = 'answered' THEN {kept} ELSE j.content END AS content,
-  j.finish_reason, j.model, j.tier, k.asked_at, j.raw, j.vector
+  j.finish_reason, j.model, j.tier, k.asked_at, j.raw, j.vector, coalesce(j.confidence, k.confidence) AS confidence
 FROM sqlbatch_refused k JOIN sqlbatch_parsed_results j ON j.custom_id = k.custom_id
 WHERE j.outcome = 'answered' OR (j.outcome = 'failed' AND (k.outcome <> 'failed' OR k.code IS DISTINCT FROM j.code));
 

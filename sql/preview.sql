@@ -5,7 +5,8 @@ SELECT endpoint, returns FROM sqlbatch.calls WHERE call_id = $call_id::UUID;
 
 -- keep: keep what was paid for, once; a refused or lost request costs nothing, and a batch may ask it again
 -- What is asked for a job belongs to the batch that holds it meanwhile.
-SELECT n.* EXCLUDE (status, good, unreadable, mark, cut), 'preview' AS source,
+SELECT n.* EXCLUDE (status, good, unreadable, mark, cut, confidence), 'preview' AS source,
+  coalesce(n.confidence, CASE WHEN $logprobs THEN map([]::VARCHAR[], []::DOUBLE[]) END) AS confidence,
   CASE WHEN n.cut THEN $cap::BIGINT END AS cap,
   (SELECT any_value(m.batch_id) FROM sqlbatch.batch_requests m JOIN sqlbatch.batches b ON b.batch_id = m.batch_id
    WHERE b.state = 'asking' AND m.custom_id = n.custom_id) AS batch_id
@@ -65,7 +66,7 @@ WHERE u.job_id = $job_id AND u.custom_id NOT IN (SELECT custom_id FROM sqlbatch_
 
 -- of_calls: the calls of a remainder, with how many requests each has and how the job sends them
 SELECT c.call_id::VARCHAR, c.endpoint, c.model, count(*), coalesce(s.head, c.head), coalesce(s.tail, c.tail), c.tail, s.cap,
-  coalesce(s.head IS NOT NULL OR NOT contains(s.tail, '"prompt_cache_options":{"mode":"explicit"}'), true)
+  coalesce(s.head IS NOT NULL OR NOT contains(s.tail, '"prompt_cache_options":{"mode":"explicit"}'), true), coalesce(s.logprobs, false)
 FROM sqlbatch_remainder r JOIN sqlbatch.calls c ON c.call_id = r.call_id
 LEFT JOIN sqlbatch.sent_calls s ON s.job_id = $job_id AND s.call_id = c.call_id
 GROUP BY ALL ORDER BY 1;

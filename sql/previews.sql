@@ -12,7 +12,8 @@ WITH best AS (
 ), sqlbatch_answers AS (
   SELECT b.custom_id, r.outcome, r.code, r.message, r.model,
     CASE WHEN r.outcome = 'answered' THEN r.content END AS content,
-    CASE WHEN r.outcome = 'answered' THEN r.vector END AS vector
+    CASE WHEN r.outcome = 'answered' THEN r.vector END AS vector,
+    CASE WHEN r.outcome = 'answered' THEN r.confidence END AS confidence
   FROM best b JOIN sqlbatch.results r ON r.rowid = b.best.row
 )
 SELECT sqlbatch_rows.sqlbatch_row, sqlbatch_asks.custom_id::VARCHAR, sqlbatch_asks.skipped,
@@ -28,9 +29,7 @@ ORDER BY sqlbatch_rows.sqlbatch_row;
 -- to_send: the requests that are to be asked now: not what was answered or sent since they were shown, unless all are wanted
 SELECT custom_id::VARCHAR FROM {scratch}.main.to_send
 WHERE $fresh::BOOLEAN OR custom_id NOT IN (
-  SELECT custom_id FROM sqlbatch.results SEMI JOIN {scratch}.main.to_send USING (custom_id)
-  WHERE outcome IN ('answered', 'failed') AND source <> 'unsent'
-    AND (cap IS NULL OR cap >= $cap::BIGINT)
+  SELECT custom_id FROM ({quote.final})
   UNION ALL
   SELECT custom_id FROM sqlbatch.in_flight SEMI JOIN {scratch}.main.to_send USING (custom_id))
 ORDER BY seq;

@@ -1,13 +1,19 @@
 -- What of the compiled requests is known already, and what is to be sent.
 
+-- final: the compiled requests that have a final result, as the call sends them
+-- An answer that was cut at a smaller limit of tokens than $cap (NULL: none) may be whole with the larger one. One without
+-- log probabilities is not enough where the call asks for them; their refusal says nothing where it does not.
+SELECT r.custom_id, CASE WHEN bool_or(r.outcome = 'answered') THEN 'answered' ELSE 'failed' END AS state
+FROM sqlbatch.results r SEMI JOIN {scratch}.main.requests q ON q.custom_id = r.custom_id
+WHERE r.outcome IN ('answered', 'failed') AND r.source <> 'unsent' AND (r.cap IS NULL OR r.cap >= $cap::BIGINT)
+  AND ($logprobs::BOOLEAN OR NOT coalesce({refused}, false))
+GROUP BY r.custom_id
+HAVING NOT ($logprobs::BOOLEAN AND coalesce(arg_max(r.confidence IS NULL, r.rowid) FILTER (r.outcome = 'answered'), false));
+
 -- known: the requests that are settled or in flight in this database
--- An answer that was cut at a smaller limit of tokens than $cap (NULL: none) may be whole with the larger one.
 CREATE TABLE {scratch}.main.known AS
 WITH found AS (
-  SELECT custom_id, CASE WHEN bool_or(outcome = 'answered') THEN 'answered' ELSE 'failed' END AS state
-  FROM sqlbatch.results SEMI JOIN {scratch}.main.requests USING (custom_id)
-  WHERE outcome IN ('answered', 'failed') AND source <> 'unsent' AND (cap IS NULL OR cap >= $cap::BIGINT)
-  GROUP BY custom_id
+  {quote.final}
 )
 FROM found
 UNION ALL
@@ -17,6 +23,9 @@ WHERE custom_id NOT IN (SELECT custom_id FROM found);
 
 -- unknown: nothing is known: a new database, or --fresh
 CREATE TABLE {scratch}.main.known (custom_id UUID, state VARCHAR);
+
+-- asked_again: how many of the requests that would be sent were answered before
+SELECT count(*) FROM {scratch}.main.to_send WHERE custom_id IN (SELECT custom_id FROM sqlbatch.results WHERE outcome = 'answered');
 
 -- to_send: the requests that would be sent
 CREATE TABLE {scratch}.main.to_send AS

@@ -187,7 +187,9 @@ SELECT custom_id, status, coalesce(ok AND good, false) AS good, unreadable, aske
   CASE WHEN code IS NULL THEN vector END AS vector,
   good AND code IS NOT NULL AND lower(finish) IN ({cut_finishes}) AND lower(finish) <> 'model_length' AS cut,
   finish AS finish_reason, model, tokens_in, tokens_cached, tokens_cache_write, tokens_out, tier,
-  CASE WHEN code IS NOT NULL OR miscounted THEN raw END AS raw, hash(raw) AS mark
+  CASE WHEN code IS NOT NULL OR miscounted THEN raw END AS raw, hash(raw) AS mark,
+  -- This is looked for only where the text has such a key, for it costs as much as all else of a line.
+  CASE WHEN ok AND contains(line, '"logprob":') THEN {logprobs_sql} END AS logprobs, NULL::MAP(VARCHAR, DOUBLE) AS confidence
 FROM coded;
 
 -- forbidden: what is refused for the right to ask is the key's matter where no line was answered, else the request's own
@@ -220,8 +222,9 @@ WHERE list_contains($batches::UUID[], batch_id) AND state = 'ended'
 RETURNING batch_id;
 
 -- all_results: one result for each request of some batches, where their lines are known to be just these
-SELECT j.* EXCLUDE (status, good, unreadable, asked_at, mark, cut), m.batch_id, 'batch' AS source, b.planned_at AS asked_at,
-  CASE WHEN j.cut THEN s.cap END AS cap
+SELECT j.* EXCLUDE (status, good, unreadable, asked_at, mark, cut, confidence), m.batch_id, 'batch' AS source, b.planned_at AS asked_at,
+  CASE WHEN j.cut THEN s.cap END AS cap,
+  coalesce(j.confidence, CASE WHEN s.logprobs THEN map([]::VARCHAR[], []::DOUBLE[]) END) AS confidence
 FROM sqlbatch_parsed_results j
 JOIN (SELECT batch_id, custom_id FROM sqlbatch.batch_requests WHERE list_contains($batches::UUID[], batch_id)) m
   ON m.custom_id = j.custom_id
@@ -254,15 +257,17 @@ SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID
   AND custom_id NOT IN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load');
 
 -- of_batch: one result for each request of a batch, by its line or by what is said of those without
-SELECT j.* EXCLUDE (custom_id, outcome, code, message, status, good, unreadable, asked_at, mark, cut), m.custom_id,
+SELECT j.* EXCLUDE (custom_id, outcome, code, message, status, good, unreadable, asked_at, mark, cut, confidence), m.custom_id,
   $batch_id::UUID AS batch_id, 'batch' AS source, coalesce(j.outcome, $outcome) AS outcome,
   CASE WHEN j.custom_id IS NULL THEN $code ELSE j.code END AS code,
   CASE WHEN j.custom_id IS NULL THEN $message ELSE j.message END AS message,
-  CASE WHEN j.cut THEN (
-    SELECT s.cap FROM sqlbatch.batches b JOIN sqlbatch.sent_calls s ON s.job_id = b.sent_as AND s.call_id = b.call_id
-    WHERE b.batch_id = $batch_id::UUID) END AS cap,
+  CASE WHEN j.cut THEN s.cap END AS cap,
+  coalesce(j.confidence, CASE WHEN s.logprobs THEN map([]::VARCHAR[], []::DOUBLE[]) END) AS confidence,
   $asked_at::TIMESTAMP AS asked_at
 FROM ({results.awaiting}) m
+LEFT JOIN (
+  SELECT s.cap, s.logprobs FROM sqlbatch.batches b JOIN sqlbatch.sent_calls s ON s.job_id = b.sent_as AND s.call_id = b.call_id
+  WHERE b.batch_id = $batch_id::UUID) s ON true
 LEFT JOIN (SELECT j.* FROM sqlbatch_parsed_results j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid) j ON j.custom_id = m.custom_id;
 
 -- strangers: keep the lines that belong to no request of the batch, and second answers that differ, read once more
@@ -318,7 +323,8 @@ FROM ({results.awaiting}) m LEFT JOIN named n ON n.custom_id = m.custom_id;
 SELECT count(*) FILTER (outcome = 'answered'), count(*) FILTER (outcome = 'failed'), count(*) FILTER (outcome = 'retryable'),
   count(*) FILTER (outcome = 'released'), (SELECT count(*) FROM sqlbatch.quarantine WHERE batch_id = $batch_id::UUID),
   count(*) FILTER (code = 'unreadable_results'),
-  any_value(coalesce(message, code)) FILTER (outcome = 'released'), any_value(code) FILTER (outcome = 'released')
+  any_value(coalesce(message, code)) FILTER (outcome = 'released'), any_value(code) FILTER (outcome = 'released'),
+  count(*) FILTER (outcome = 'answered' AND cardinality(confidence) = 0)
 FROM sqlbatch.results WHERE batch_id = $batch_id::UUID;
 
 -- looked: the result files of a batch could not be used; what the provider says of them now is noted

@@ -26,13 +26,14 @@ INSERT INTO sqlbatch.reviews (custom_id, "column", verdict, "value", note, revie
 VALUES ($custom_id::UUID, $column, $verdict, $value::JSON, $note, $reviewer, $now::TIMESTAMP, $target, $row::JSON);
 
 -- sample: some requests of a target's rows, drawn by a seed, each with its first row and what was said of a column
--- Of strata as many are drawn as there are, one after the other.
+-- Of strata as many are drawn as there are, one after the other; where {sure} is not NULL, the smallest come first.
 SELECT s.custom_id::VARCHAR, s.place, v.verdict, v.verdict = 'corrected' OR v."value"::VARCHAR = coalesce(s.shown::VARCHAR, 'null')
 FROM (
-  SELECT custom_id, min(rowid) AS place, to_json(min_by({column}, rowid)) AS shown, min_by({stratum}, rowid) AS stratum
+  SELECT custom_id, min(rowid) AS place, to_json(min_by({column}, rowid)) AS shown, min_by({stratum}, rowid) AS stratum,
+    min({sure}) AS sure
   FROM {target} WHERE custom_id IS NOT NULL AND {which} GROUP BY custom_id
 ) s LEFT JOIN sqlbatch.verdicts v ON v.custom_id = s.custom_id AND v."column" = $column
-ORDER BY row_number() OVER (PARTITION BY s.stratum ORDER BY hash(s.custom_id, $seed::BIGINT)), hash(s.custom_id, $seed::BIGINT)
+ORDER BY s.sure NULLS LAST, row_number() OVER (PARTITION BY s.stratum ORDER BY hash(s.custom_id, $seed::BIGINT)), hash(s.custom_id, $seed::BIGINT)
 LIMIT $most;
 
 -- verdict: the newest review of an answer, and whether it is of the value that is there

@@ -72,7 +72,8 @@ CREATE TABLE sent_calls (
   head    VARCHAR,                 -- NULL: as in calls
   tail    VARCHAR,                 -- NULL: as in calls
   extra   BIGINT NOT NULL,         -- bytes that a request's line has more than with the call's own head and tail
-  cap     BIGINT                   -- the most tokens that an answer may have; NULL: not limited
+  cap     BIGINT,                  -- the most tokens that an answer may have; NULL: not limited
+  logprobs BOOLEAN                 -- it asks for the log probabilities of tokens
 );
 
 -- One row a distinct request; custom_id is a hash of its call and its input.
@@ -182,7 +183,8 @@ CREATE TABLE results (
   raw           VARCHAR,           -- the line, where it could not be used
   vector        FLOAT[],           -- of an embedding, in the place of content
   tokens_cache_write BIGINT,       -- of the tokens of input, those that were written to the prompt cache
-  cap           BIGINT            -- the limit of tokens at which the answer was cut; NULL: at none of ours
+  cap           BIGINT,           -- the limit of tokens at which the answer was cut; NULL: at none of ours
+  confidence    MAP(VARCHAR, DOUBLE) -- of each returned value, and of the whole answer as ''; NULL: not asked for, empty: not given
 );
 
 -- Lines of result files that belong to no request of their batch.

@@ -54,7 +54,8 @@ ORDER BY a.sqlbatch_row;
 -- write: some rows of the target: the query's columns, the returned columns, and what became of each row
 -- Answers are made into values after the sort, for texts are sorted in less time than the lists and structs in them.
 {begin}
-SELECT * EXCLUDE (sqlbatch_row, sqlbatch_content, sqlbatch_vector, sqlbatch_id, sqlbatch_status, sqlbatch_error, sqlbatch_model),
+SELECT * EXCLUDE (sqlbatch_row, sqlbatch_content, sqlbatch_vector, sqlbatch_id, sqlbatch_status, sqlbatch_error, sqlbatch_model,
+    sqlbatch_confidence),
   {typed}, sqlbatch_id AS custom_id, sqlbatch_status AS ai_status, sqlbatch_error AS ai_error, sqlbatch_model AS ai_model
 FROM (
   SELECT r.*, f.custom_id AS sqlbatch_id,
@@ -67,10 +68,11 @@ FROM (
     CASE WHEN f.custom_id IS NULL THEN f.skipped
          WHEN p.outcome = 'answered' THEN NULL
          WHEN p.outcome IS NOT NULL THEN concat_ws(': ', p.code, p.message) END AS sqlbatch_error,
-    CASE WHEN p.outcome = 'answered' THEN p.model END AS sqlbatch_model
+    CASE WHEN p.outcome = 'answered' THEN p.model END AS sqlbatch_model,
+    CASE WHEN p.outcome = 'answered' THEN p.confidence END AS sqlbatch_confidence
   FROM (FROM sqlbatch.rows_{job} WHERE sqlbatch_row BETWEEN $low AND $high) r
   JOIN (FROM sqlbatch_found WHERE sqlbatch_row BETWEEN $low AND $high) f ON f.sqlbatch_row = r.sqlbatch_row
-  LEFT JOIN (SELECT rowid AS place, outcome, code, message, content, vector, model FROM sqlbatch.results) p ON p.place = f.place
+  LEFT JOIN (SELECT rowid AS place, outcome, code, message, content, vector, model, confidence FROM sqlbatch.results) p ON p.place = f.place
   ORDER BY r.sqlbatch_row
 );
 

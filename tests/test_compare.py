@@ -82,7 +82,14 @@ def test_kappa_and_its_interval_are_those_of_scikit_learn(films: Database) -> No
 def test_the_interval_of_many_rows_is_that_of_scikit_learn_over_drawn_cells() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     np = pytest.importorskip("numpy")
-    cells = {("x", "x"): 9_000, ("x", "y"): 1_500, ("y", "x"): 800, ("y", "y"): 7_000, ("z", "z"): 2_500, ("z", "x"): 400}
+    cells = {
+        ("x", "x"): 9_000,
+        ("x", "y"): 1_500,
+        ("y", "x"): 800,
+        ("y", "y"): 7_000,
+        ("z", "z"): 2_500,
+        ("z", "x"): 400,
+    }
     values = ", ".join(f"('{a}', '{b}', {count})" for (a, b), count in cells.items())
     both = f"FROM (VALUES {values}) v(a, b, n), range(n) r(i)"
     numbered = f"SELECT row_number() OVER (ORDER BY a, b, i) AS id, a, b {both}"

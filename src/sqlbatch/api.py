@@ -57,6 +57,7 @@ class AskOptions(TypedDict, total=False):
     where: str | None
     incremental: bool | None
     unique_key: str | Sequence[str] | None
+    confidence: bool | None
     attach: str | Sequence[str] | None
     fresh: bool | None
 
@@ -106,7 +107,8 @@ def enrich(
     `yes=True`. Of a query that calls AI functions, `policy` is balanced, lean or fuse; `dialect` is the query's SQL:
     duckdb, snowflake, bigquery or databricks. `attach` names other databases as `--attach` does, to be read, or for a
     target: `into="pg.marts.tags"`. With `incremental` the rows update those of the target that have the same
-    `unique_key`, or are added; `where` takes only those of the query's rows that fulfil it. Raises InvalidSettings
+    `unique_key`, or are added; `where` takes only those of the query's rows that fulfil it. With `confidence` a
+    column of the target says how sure the model was of each returned value. Raises InvalidSettings
     where it needs them or may cost more, InvalidEnrichment where the ask is wrong, ProviderError where the provider
     cannot be reached.
     """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlbatch.query.target import Target
 
 # Columns that sqlbatch adds to a target; they are compared with nothing.
-ADDED = frozenset({"custom_id", "ai_status", "ai_error", "ai_model"})
+ADDED = frozenset({"custom_id", "ai_status", "ai_error", "ai_model", "ai_confidence"})
 # Values of a column that is shown as a confusion table.
 LABELS = 12
 # Rows that are drawn anew for the interval of kappa; of more, the cells of the confusion table are.

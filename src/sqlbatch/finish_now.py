@@ -49,6 +49,7 @@ class CallNow:
     cap: int | None
     flex: bool
     cost: Cost
+    logprobs: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,9 @@ def ask(database: Database, quoted: Remainder) -> Iterator[Event]:
     try:
         with hold_leases(quoted.owner), connect(database, quoted.provider) as api:
             for call, custom_ids in ((call, held[call.call_id][1]) for call in quoted.calls if call.call_id in held):
+                around = (call.head, call.tail)
                 work = requests.Asking(
-                    database, call.call_id, quoted.owner, spool, check_of, (call.head, call.tail), call.cap, call.flex
+                    database, call.call_id, quoted.owner, spool, check_of, around, call.cap, call.flex, call.logprobs
                 )
                 try:
                     yield from requests.ask(work, api, custom_ids, quoted.told)
@@ -155,6 +157,7 @@ def _call(
     tail: str,
     cap: int | None,
     writes: bool,
+    logprobs: bool,
 ) -> CallNow:
     enrichment = replace(Enrichment.from_json(job.enrichment), model=model, endpoint=endpoint)
     if cap is not None and endpoint_of(endpoint).talks:
@@ -167,7 +170,8 @@ def _call(
     session.run("preview.of_call", {"call_id": call_id})
     asked = Requests("sqlbatch_now", call_id, writes)
     cost = estimate_cost(session, enrichment, asked, price, free=not provider.paid)
-    return CallNow(call_id, model, count, head, _at_flex(sent_tail, tail) if flex else sent_tail, cap, flex, cost)
+    ends = _at_flex(sent_tail, tail) if flex else sent_tail
+    return CallNow(call_id, model, count, head, ends, cap, flex, cost, logprobs)
 
 
 def _at_flex(sent_tail: str, tail: str) -> str:

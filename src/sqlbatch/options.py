@@ -24,6 +24,7 @@ from sqlbatch.errors import (
     InvalidTarget,
     did_you_mean,
 )
+from sqlbatch.query import confidence
 from sqlbatch.query.endpoints import check_params, endpoint_of, find_endpoint, returns_of
 from sqlbatch.query.enrichment import CHAT, Enrichment, parameters, parse_param
 from sqlbatch.query.pictures import check_detail
@@ -115,12 +116,13 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         raise InvalidOption(f"policy {policy}: {did_you_mean(str(policy), POLICIES)}")
     query, notes = _translated(source.query, option("dialect"))
     incremental, unique_key, where = _incremental(source, given)
-    detail = option("image_detail")
-    images = tuple(option("image", ()))
+    detail, images = option("image_detail"), tuple(option("image", ()))
     if detail is not None and not images:
         raise InvalidSettings("--image-detail needs pictures: name their column with --image")
     check_detail(endpoint, detail)
     structured = _structured(provider, source, given)
+    confident = bool(given.get("confidence") or source.options.get("confidence"))
+    logprobs, told = confidence.check(endpoint, model, values, provider.name, gives=provider.logprobs, wanted=confident)
     enrichment = Enrichment(
         query=query if where is None else with_where(query, where),
         returns=returns_of(endpoint, _returns(source, given), model, values, structured).text,
@@ -141,8 +143,10 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         incremental=incremental,
         unique_key=unique_key,
         where=where,
+        confidence=confident,
+        logprobs=logprobs,
     )
-    return EnrichOptions(enrichment, provider, option("into") or source.stem, attempts, notes)
+    return EnrichOptions(enrichment, provider, option("into") or source.stem, attempts, (*notes, *told))
 
 
 def _translated(query: str, dialect: str | None) -> tuple[str, tuple[str, ...]]:

@@ -111,7 +111,7 @@ def prepared(
                     rows = f"{name}.main.rows"
                     enrichment = incremental.check_key(session, enrichment, compiled.columns, rows)
                     if not replacing:
-                        coming = incremental.expected(session, returns, rows)
+                        coming = incremental.expected(session, returns, rows, confident=enrichment.confidence)
                         incremental.check_target(session, named, enrichment.unique_key, coming, arrivals)
                 quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
                 quote = with_cost(session, quote, enrichment, compiled, factor)

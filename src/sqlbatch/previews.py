@@ -17,11 +17,11 @@ from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidOption
 from sqlbatch.leases import new_owner
 from sqlbatch.paths import scratch_file, state_dir
-from sqlbatch.query import pictures
+from sqlbatch.query import confidence, pictures
 from sqlbatch.query.compile import REF, Compiled, compile_query, store_requests
 from sqlbatch.query.cost import estimate_cost, find_price, without_cache_writes
 from sqlbatch.query.endpoints import check_of, read_returns
-from sqlbatch.query.quote import Known, count_known, to_send
+from sqlbatch.query.quote import Known, asked_again, count_known, sent_by, to_send
 from sqlbatch.query.request import is_flex
 from sqlbatch.query.rows import query_of
 
@@ -100,11 +100,13 @@ def prepared(
                 enrichment = without_cache_writes(session, enrichment)
             compiled = compile_query(session, query, enrichment, returns, name, provider.max_bytes, sample)
             known = count_known(session, name, fresh=fresh, images=bool(compiled.prompt_sql.images), call=compiled.call)
+            again = asked_again(session, compiled, fresh=fresh, local=not provider.paid)
             spends = bool(known.to_send) and provider.paid
             tier = "flex" if is_flex(enrichment) else "default"
             price, notes = find_price(session, enrichment, tier=tier) if spends else (None, ())
             if tier == "flex" and price is not None and not price.own:
                 notes += (f"no flex price is known for {enrichment.model}: the cost is at the ordinary price",)
+            notes = (*again, *notes)
             cost = estimate_cost(session, enrichment, to_send(compiled), price, free=not provider.paid)
             month = prices.month(session) if spends else None
         yield PreparedPreview(
@@ -122,8 +124,9 @@ def ask(database: Database, ready: PreparedPreview) -> Iterator[Event]:
         if ready.compiled.prompt_sql.images:
             unsent = pictures.unsent_requests(session, scratch_name(ready.scratch))
             ready.told[:] = [PreviewResult(each, "failed", code, why, False) for each, code, why in unsent]
-        asked = {"fresh": ready.fresh, "cap": ready.compiled.call.cap}
-        return [row[0] for row in session.run("previews.to_send", asked, scratch=scratch_name(ready.scratch))]
+        asked = {"fresh": ready.fresh, **sent_by(ready.compiled.call)}
+        places = {"scratch": scratch_name(ready.scratch), "refused": confidence.REFUSED}
+        return [row[0] for row in session.run("previews.to_send", asked, **places)]
 
     custom_ids = database.write(commit, scratch=ready.scratch)
     _spool(database).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -140,7 +143,8 @@ def result(database: Database, ready: PreparedPreview) -> Preview:
     """Return the rows beside what came back for them."""
     columns_shown = [each for each in ready.compiled.columns if each.name != REF]
     shown = ", ".join(f"{quote_identifier(c.name)} := {_shown(c.name, c.type)}" for c in columns_shown)
-    columns = ready.returns.typed_sql("sqlbatch_answer.content", "sqlbatch_answer.vector")
+    came = "sqlbatch_answer.confidence" if ready.enrichment.confidence else None
+    columns = confidence.answer_columns(ready.returns, "sqlbatch_answer.content", "sqlbatch_answer.vector", came)
     typed = ", ".join(f"{quote_identifier(name)} := {sql}" for name, sql in columns)
     told = {each.custom_id: each for each in ready.told}
     places = {"scratch": scratch_name(ready.scratch), "shown": shown, "answer": typed}
@@ -226,8 +230,9 @@ def _spool(database: Database) -> Path:
 def _work(database: Database, ready: PreparedPreview) -> requests.Asking:
     call = ready.compiled.call
     around = (call.sent_head, call.sent_tail)
+    spool = _spool(database)
     return requests.Asking(
-        database, str(call.call_id), ready.owner, _spool(database), check_of, around, call.cap, ready.flex
+        database, str(call.call_id), ready.owner, spool, check_of, around, call.cap, ready.flex, call.logprobs
     )
 
 

@@ -48,6 +48,7 @@ TABLES: dict[str, dict[str, type]] = {
         "key_variable": str,
         "structured": str,
         "cache_options": bool,
+        "logprobs": bool,
         "purpose": str,
         "endpoint_prefix": str,
         "line_prefix": str,

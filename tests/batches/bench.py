@@ -90,6 +90,8 @@ class Bench:
             "limit": None,
             "images": (),
             "folder": None,
+            "confidence": False,
+            "logprobs": False,
         }
         asked |= {name: more.pop(name) for name in list(more) if name in asked}
         return Enrichment(**asked), more

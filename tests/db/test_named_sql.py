@@ -15,6 +15,7 @@ from sqlbatch.batches.parse_results import places_of
 from sqlbatch.db.database import Database, scratch_name
 from sqlbatch.db.sql import quote_identifier, quote_literal, statement
 from sqlbatch.named_sql import blocks, read_sql, sql_folder
+from sqlbatch.query.confidence import REFUSED
 from sqlbatch.source import Source
 from tests.query.support import begin, database
 
@@ -51,13 +52,15 @@ PLACES = {
     "images": "NULL::VARCHAR[]", "picture_tokens": "0", "joined": "", "rendered": "r.input",
     "values": "[p]", "place": "0",
     "type": "'image/png'", "kept": "j.content", "holds": "true", "unsupported": "'no'",
+    "refused": REFUSED, "sure": "NULL::DOUBLE",
     "sample": "1", "shown": "a := 1", "answer": "b := sqlbatch_answer.content",
     **places_of("/v1/responses"),
 }  # fmt: skip
 # Blocks that make the temporary tables that others read, in this order.
 FIRST = (
     "render.needed", "render.kept", "render.inputs",
-    "prices.known", "plan.choose", "plan.running", "plan.shards", "results.parsed", "results.chosen",
+    "prices.known", "plan.choose", "plan.running", "plan.shards", "results.parsed", "confidence.measured",
+    "results.chosen",
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
     "maintenance.past", "maintenance.past_batches", "cancel.failed", "cancel.stuck_requests",
     "functions.text", "functions.answer", "functions.cut",

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sqlbatch import run
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.query import reviewed
 from sqlbatch.returns import parse_returns
 from sqlbatch.view.review import as_json
-from tests.query.support import Failure, content, database, enrich, rows
+from tests.query.support import Failure, answer, begin, content, database, enrich, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,3 +191,23 @@ def test_what_is_typed_becomes_a_value_of_the_column(definition: str, typed: str
 def test_what_is_typed_as_json_has_to_be_json() -> None:
     with pytest.raises(InvalidSettings, match="this is not JSON"):
         as_json(reviewed.column_of(parse_returns("x STRUCT(a INTEGER)"), "x"), "{a: 1")
+
+
+def test_a_review_and_a_table_may_begin_with_what_the_model_was_least_sure_of(page: Page) -> None:
+    db = database()
+    job_id = begin(db, "SELECT 'film ' || i AS title FROM range(9) r(i)", into="sure", returns="genre VARCHAR", confidence=True)  # fmt: skip  # noqa: E501
+    answer(db, job_id, lambda body: json.dumps({"genre": content(body)}))
+    number = "CASE WHEN content LIKE '%film 4%' THEN 0.21 WHEN content LIKE '%film 7%' THEN 0.34 ELSE 0.9 END"
+    rows(db, f"UPDATE work.sqlbatch.results SET confidence = map(['', 'genre'], [0.5, {number}])")
+    run.finish(db, job_id)
+    browser = page(db)
+    assert "least sure first" in browser.get("/review/main/sure").text
+    shown = browser.get("/review/main/sure?column=genre&n=20&by=confidence").text
+    assert "film 4" in shown
+    assert "the model was 21 % sure of its words" in shown
+    assert "film 7" in browser.get("/review/main/sure?column=genre&n=20&by=confidence&at=2").text
+    table = browser.get("/tables/main/sure?sort=ai_confidence.genre").html
+    assert table.index("film 4") < table.index("film 7") < table.index("film 0")
+    assert "0.21" in table
+    # A table that does not say how sure the model was has no such order.
+    assert "least sure first" not in page(_films()).get(REVIEW).text

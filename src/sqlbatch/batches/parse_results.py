@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, cast
 
+from sqlbatch.batches.confidence import measure
 from sqlbatch.batches.providers import BLOCKING_CODES
 from sqlbatch.db.sql import quote_literal, statement
 from sqlbatch.errors import InvalidSettings
@@ -68,6 +69,7 @@ class Reader:
     vector_sql: str = "NULL::FLOAT[]"
     text_key: str = ""
     reply_key: str = "data"
+    logprobs_sql: str = "NULL::JSON[]"
     thoughts: str = _NOWHERE
 
 
@@ -81,6 +83,7 @@ _CHAT = Reader(
     f"{_BODY}.usage.completion_tokens",
     text_key="content",
     reply_key="choices",
+    logprobs_sql=f"json_extract(line, '{_BODY}.choices[0].logprobs.content[*]')",
     thoughts=f"{_BODY}.choices[0].message",
 )
 
@@ -109,6 +112,7 @@ _RESPONSES = Reader(
     finish_sql="CASE WHEN x[5] = 'completed' THEN 'stop' WHEN x[3] = 'max_output_tokens' THEN 'length' "
     "WHEN x[3] = 'content_filter' THEN x[3] ELSE x[5] END",
     reply_key="output",
+    logprobs_sql=f"json_extract(line, '{_BODY}.output[*].content[*].logprobs[*]')",
 )
 _WHOLE = Reader(
     _BODY,
@@ -166,6 +170,7 @@ def parse_results(
     with session.keeping_row_order(keep=True):
         session.run("results.parsed", **places)
         session.run("results.forbidden")
+        measure(session)
 
 
 def lines_sql(session: Session, files: Sequence[Path], *, longest: int = LONGEST_LINE) -> str:

@@ -62,8 +62,8 @@ class PreviewResult:
 class Asking:
     """What a preview works with; `owner` names this run in the names of its files, `check` as in a step's work.
 
-    `around` are the head and tail of a body as it is sent, `cap` the most tokens that an answer may have then. With
-    `flex` a request that finds no room is waited for.
+    `around` are the head and tail of a body as it is sent, `cap` the most tokens that an answer may have then, and
+    `logprobs` whether log probabilities are requested. With `flex` a request that finds no room is waited for.
     """
 
     database: Database
@@ -74,6 +74,7 @@ class Asking:
     around: tuple[str, str]
     cap: int | None
     flex: bool = False
+    logprobs: bool = False
 
 
 def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[PreviewResult]) -> Iterator[Event]:
@@ -125,7 +126,7 @@ def keep(work: Asking, told: list[PreviewResult]) -> Iterator[Event]:
     files = [path for path in work.spool.glob(f"preview-{work.call_id}-*.jsonl") if _owner(path) == work.owner]
     while files:
         try:
-            told += store(work.database, work.call_id, files, work.check, work.cap)
+            told += store(work.database, work.call_id, files, work.check, work.cap, logprobs=work.logprobs)
         except (DatabaseLocked, DatabaseConflict) as error:
             yield Waiting(str(error), 1.0)
             clock.sleep(1.0)
@@ -164,7 +165,13 @@ def release(database: Database, batch_id: str) -> None:
 
 
 def store(
-    database: Database, call_id: str, files: Sequence[Path], check: Callable[[str, str], str], cap: int | None = None
+    database: Database,
+    call_id: str,
+    files: Sequence[Path],
+    check: Callable[[str, str], str],
+    cap: int | None = None,
+    *,
+    logprobs: bool = False,
 ) -> list[PreviewResult]:
     """Store the answers in files of one call, in one transaction, then delete the files; return what they say."""
 
@@ -179,7 +186,7 @@ def store(
             return []
         endpoint, returns = call[0]
         parse_results(session, there, endpoint, check(endpoint, returns))
-        session.append_results("preview.keep", {"now": clock.now(), "cap": cap})
+        session.append_results("preview.keep", {"now": clock.now(), "cap": cap, "logprobs": logprobs})
         for owner in {_owner(path) for path in there}:
             session.run("preview.renew", {"owner": owner, "until": clock.after(LEASE)})
         return [PreviewResult(*row) for row in session.run("preview.told")]

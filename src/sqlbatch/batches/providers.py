@@ -37,7 +37,8 @@ class Provider:
     batch costs (None: not known). `endpoint_prefix` is how it spells the `/v1` of an endpoint, `line_prefix` how in the
     lines of a file. `completion_window` is what a create asks for and `create_query` and `create_fields` are what else
     it says; `upload_path` and `upload_fields` do the same for an upload, where `{name}` stands for the file's name;
-    `cache_options` says that it takes the parameter prompt_cache_options;
+    `cache_options` says that it takes the parameter prompt_cache_options, `logprobs` that its replies can tell the log
+    probabilities of tokens as OpenAI's do;
     `headers` go with every request. Graces are in seconds: how long a batch may still appear in the list after a create
     without a reply, or after one with an error reply. Polls: seconds between status checks, at first and at most.
     """
@@ -65,6 +66,7 @@ class Provider:
     batch_factor: float | None = None
     structured: str | None = None
     cache_options: bool = False
+    logprobs: bool = True
     silence_grace: float = 900.0
     error_grace: float = 60.0
     first_poll: float = 2.0

@@ -351,13 +351,18 @@ def _fact(batch: Ended, asked_at: datetime) -> dict[str, object]:
 
 def _counted(session: Session, batch: Ended) -> LoadedBatch:
     counts = session.run("results.counts", {"batch_id": batch.batch_id})[0]
-    answered, failed, retryable, released, quarantined, unreadable, why, code = counts
+    answered, failed, retryable, released, quarantined, unreadable, why, code, unsure = counts
     event = Loaded(batch.batch_id, batch.provider_id, batch.status, answered, failed, retryable, released)
     notices = []
     if quarantined:
         notices.append(
             f"{quarantined:,} lines of batch {batch.batch_id} belong to none of its requests: "
             "they are kept in sqlbatch.quarantine"
+        )
+    if unsure:
+        notices.append(
+            f"{unsure:,} answers of batch {batch.batch_id} came without the log probabilities that were requested: "
+            "their ai_confidence is NULL"
         )
     if unreadable:
         notices.append(

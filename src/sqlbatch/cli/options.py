@@ -159,6 +159,9 @@ class Asking:
     where: Annotated[
         str | None, option("--where", "CONDITION", "Only the query's rows that fulfil a condition.", rare=True)
     ] = None
+    confidence: Annotated[
+        bool, flag("--confidence", "Also return how sure the model was of each value (log probabilities).", rare=True)
+    ] = False
     lean: Annotated[bool, flag("--lean", "AI functions: ask least, one filter after the other.", rare=True)] = False
     fuse: Annotated[bool, flag("--fuse", "AI functions: ask in the fewest rounds of batches.", rare=True)] = False
     dialect: Annotated[

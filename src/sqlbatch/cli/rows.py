@@ -33,7 +33,7 @@ TABLE_ROWS = 100
 # Rows of the target shown at the end of a job.
 FIRST_ROWS = 5
 # Columns that sqlbatch adds to a target.
-_OURS = ("custom_id", "ai_status", "ai_error", "ai_model")
+_OURS = ("custom_id", "ai_status", "ai_error", "ai_model", "ai_confidence")
 # Characters of a value that the first rows of a target show on a terminal.
 HEAD_WIDTH = 100
 # A list of more numbers than LIST_WHOLE, a vector for example, shows its first few and how many there are.

@@ -58,6 +58,10 @@ def check_options(enrichment: Enrichment) -> None:
         if value:
             instead = "write LIMIT in the query" if name == "--limit" else "say it in the call"
             raise InvalidPrompt(f"{name} does not go with a query that calls AI functions: {instead}")
+    if enrichment.confidence:
+        raise InvalidPrompt(
+            "--confidence does not go with a query that calls AI functions: it is for the columns of --returns"
+        )
     if enrichment.incremental:
         raise InvalidPrompt(
             "--incremental does not go with a query that calls AI functions, whose rows are known only at its end: ask "

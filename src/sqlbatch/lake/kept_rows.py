@@ -169,7 +169,8 @@ def sent_columns(rows: EngineRows, enrichment: Enrichment) -> tuple[str, ...]:
     names = [column.name for column in rows.columns]
     if REF in {name.casefold() for name in names}:
         raise InvalidQuery(f"the query has a column {REF}, which sqlbatch adds: give it another name with AS")
-    check_names(rows.columns, read_returns(enrichment.endpoint, enrichment.returns))
+    returns = read_returns(enrichment.endpoint, enrichment.returns)
+    check_names(rows.columns, returns, confident=enrichment.confidence)
     sent = build_prompt(enrichment, rows.columns).columns
     kinds = {column.name: column.type for column in rows.columns}
     for name in sent:

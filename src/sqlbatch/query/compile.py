@@ -12,7 +12,7 @@ from sqlbatch import clock
 from sqlbatch.db.duckdb_errors import is_full_disk
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
-from sqlbatch.query import pictures
+from sqlbatch.query import confidence, pictures
 from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
 from sqlbatch.query.prompt import PromptSql, build_prompt
 from sqlbatch.query.request import call_of
@@ -50,8 +50,12 @@ class Compiled:
     distinct: int
 
 
-def check_names(columns: Sequence[QueryColumn], returns: Returns) -> None:
-    """Raise InvalidQuery where the target would have a name twice, with the EXCLUDE to paste."""
+def check_names(columns: Sequence[QueryColumn], returns: Returns, *, confident: bool = False) -> None:
+    """Raise InvalidQuery where the target would have a name twice, with the EXCLUDE to paste.
+
+    `confident` says that it has a column of confidence, too.
+    """
+    added = (*ADDED, confidence.COLUMN) if confident else ADDED
     names = [column.name.casefold() for column in columns]
     doubled = {name for name in names if names.count(name) > 1}
     if doubled:
@@ -60,11 +64,11 @@ def check_names(columns: Sequence[QueryColumn], returns: Returns) -> None:
     taken = {
         ROW: "sqlbatch's row number",
         pictures.IMAGE_INFO: "what sqlbatch knows of pictures",
-        **dict.fromkeys(ADDED, "a column that sqlbatch adds"),
+        **dict.fromkeys(added, "a column that sqlbatch adds"),
     }
     taken |= {column.name.casefold(): "a returned column" for column in returns.columns}
     for column in returns.columns:
-        if column.name.casefold() in (*ADDED, ROW):
+        if column.name.casefold() in (*added, ROW):
             raise InvalidQuery(f"--returns: {column.name} is a column that sqlbatch adds; choose another name")
     clashing = [column.name for column in columns if column.name.casefold() in taken]
     if clashing:
@@ -92,7 +96,7 @@ def compile_query(
     """
     select = one_select(session, query)
     columns = bind(session, select)
-    check_names(columns, returns)
+    check_names(columns, returns, confident=enrichment.confidence)
     call = call_of(enrichment, returns)
     prompt_sql = build_prompt(enrichment, [column for column in columns if column.name != REF])
     limit = "" if enrichment.limit is None else f"LIMIT {enrichment.limit}"
@@ -162,6 +166,10 @@ def store(session: Session, compiled: Compiled, job_id: int) -> None:
     call = compiled.call
     send_as(session, call, job_id)
     session.run("compile.cut_before", {"job_id": job_id, "cap": call.cap, "now": clock.now()})
+    if call.logprobs:
+        session.run("compile.plain_before", {"job_id": job_id, "now": clock.now()})
+    else:
+        session.run("compile.refused_before", {"job_id": job_id, "now": clock.now()}, refused=confidence.REFUSED)
     places = {"scratch": compiled.scratch, "job": str(job_id)}
     session.run("compile.store_rows", **places)
     session.run("compile.store_asks", {"call_id": compiled.call.call_id}, **places)
@@ -172,7 +180,7 @@ def store(session: Session, compiled: Compiled, job_id: int) -> None:
 def send_as(session: Session, call: Call, job_id: int) -> None:
     """Note how a job sends a call: within the caller's transaction."""
     tail = call.sent_tail if call.extras else None
-    sent = {"head": call.marked, "tail": tail, "extra": call.extra, "cap": call.cap}
+    sent = {"head": call.marked, "tail": tail, "extra": call.extra, "cap": call.cap, "logprobs": call.logprobs}
     session.run("compile.send_as", {"job_id": job_id, "call_id": call.call_id, **sent})
 
 

@@ -150,6 +150,11 @@ def check_params(path: str, model: str, params: Mapping[str, object]) -> None:
             raise InvalidSettings(f"--param dimensions: {model} has vectors of 1536 only; leave it out")
 
 
+def may_think(model: str) -> bool:
+    """Return whether a model, by its name, thinks before it answers unless it is told otherwise."""
+    return bool(_REASONING.match(model))
+
+
 def _name(path: str) -> str:
     """Return the path of an endpoint without its version."""
     return re.sub(r"^/(v\d+/)?", "", path).rstrip("/")

@@ -38,6 +38,7 @@ FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
     "incremental": bool,
     "unique_key": (list, str),
     "where": str,
+    "confidence": bool,
 }
 
 
@@ -49,7 +50,8 @@ class Enrichment:
     `images` are the columns that hold pictures, and `folder` is where relative paths in them begin. Of a query that
     calls AI functions `policy` says how far calls wait for one another, and `structured` how answers are held to JSON.
     With `incremental` the rows update or join those that the target has, by the columns of `unique_key`. `where` is the
-    condition that the rows of `query` fulfil; it stands in `query` too, unless its rows are handed over.
+    condition that the rows of `query` fulfil; it stands in `query` too, unless its rows are handed over. `confidence`
+    gives the target a column that says how sure the model was, and `logprobs` requests what it is told by.
     """
 
     query: str
@@ -71,6 +73,8 @@ class Enrichment:
     incremental: bool = False
     unique_key: tuple[str, ...] = ()
     where: str | None = None
+    confidence: bool = False
+    logprobs: bool = False
 
     def to_json(self) -> str:
         """Return the enrichment as the JSON object that `jobs.enrichment` keeps."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidTarget, JobError, did_you_mean
+from sqlbatch.query.confidence import answer_columns
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.target import built_by, check_ours, claim, look_up, target_of
 
@@ -54,9 +55,11 @@ def check_key(session: Session, enrichment: Enrichment, columns: Sequence[QueryC
     return Enrichment(**{**vars(enrichment), "unique_key": key})
 
 
-def expected(session: Session, returns: Returns, rows: str) -> str:
+def expected(session: Session, returns: Returns, rows: str, *, confident: bool) -> str:
     """Return the SQL of a relation that has the columns that the target will get, and no rows."""
-    columns = returns.typed_sql("sqlbatch_content", "sqlbatch_vector")
+    columns = answer_columns(
+        returns, "sqlbatch_content", "sqlbatch_vector", "sqlbatch_confidence" if confident else None
+    )
     typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
     session.run("incremental.expect", rows=rows, typed=typed)
     return "sqlbatch_expected"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch.errors import InvalidTarget
-from sqlbatch.query import pictures
+from sqlbatch.query import confidence, pictures
 from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.request import is_identity
@@ -129,7 +129,8 @@ def make_quote(
     known = count_known(session, compiled.scratch, fresh=fresh, images=images, call=compiled.call)
     existing = look_up(session, target)
     notes = check_existing(session, existing, enrichment, compiled.rows, target, replace=replace)
-    if existing and not notes and known.to_send == compiled.distinct and compiled.distinct and not fresh:
+    again = asked_again(session, compiled, fresh=fresh, local=enrichment.provider == "local")
+    if existing and not notes and not again and known.to_send == compiled.distinct and compiled.distinct and not fresh:
         notes = _what_changed(session, existing, enrichment)
     seen = {name.casefold() for name in compiled.prompt_sql.columns}
     unsent: tuple[tuple[str, int], ...] = ()
@@ -155,7 +156,7 @@ def make_quote(
         sees=compiled.prompt_sql.columns,
         rides_along=tuple(column.name for column in compiled.columns if column.name.casefold() not in seen),
         skipped_why=compiled.skipped_why,
-        notes=notes,
+        notes=(*again, *notes),
         pictures=shown,
         picture_bytes=size,
         unsent=sum(count for _, count in unsent),
@@ -254,13 +255,31 @@ def count_known(
     Of the `call` is taken at which limit of tokens its answers are cut; without it all that were cut are settled.
     """
     if session.has_schema() and not fresh:
-        session.run("quote.known", {"cap": call.cap if call else 0}, scratch=scratch)
+        session.run("quote.known", sent_by(call), scratch=scratch, refused=confidence.REFUSED)
     else:
         session.run("quote.unknown", scratch=scratch)
     if images:
         pictures.leave_out(session, scratch)
     session.run("quote.to_send", scratch=scratch)
     return Known(*session.run("quote.counts", scratch=scratch)[0])
+
+
+def sent_by(call: Call | None) -> dict[str, object]:
+    """Return what of a call decides which results are final for it."""
+    return {"cap": 0, "logprobs": False} if call is None else {"cap": call.cap, "logprobs": call.logprobs}
+
+
+def asked_again(session: Session, compiled: Compiled, *, fresh: bool, local: bool) -> tuple[str, ...]:
+    """Say how many answers are asked for again only because they came without log probabilities."""
+    if not compiled.call.logprobs or fresh or not session.has_schema():
+        return ()
+    again = session.run("quote.asked_again", scratch=compiled.scratch)[0][0]
+    if not again:
+        return ()
+    paid = "" if local else ", and paid for,"
+    one = again == 1
+    what = f"{again:,} {'answer' if one else 'answers'} came without log probabilities before, and"
+    return (f"--confidence: {what} {'is' if one else 'are'} requested{paid} again",)
 
 
 def _what_changed(session: Session, existing: Existing, enrichment: Enrichment) -> tuple[str, ...]:

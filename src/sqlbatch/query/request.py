@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidPrompt
+from sqlbatch.query import confidence
 from sqlbatch.query.endpoints import endpoint_of
 from sqlbatch.returns import ReturnsMode, Structured
 
@@ -45,6 +46,7 @@ class Call:
 
     What is sent ends with `sent_tail`, which adds the parameters that are no part of the identity: `extras`, members
     of the JSON object, each behind a comma. `cap` is the most tokens that an answer may have, None for no limit.
+    `logprobs` says that the log probabilities of an answer's tokens are among the extras, or in the tail already.
     `marked` is the head with a breakpoint of the prompt cache after the system message, None without one.
     """
 
@@ -57,6 +59,7 @@ class Call:
     extras: str = ""
     cap: int | None = None
     marked: str | None = None
+    logprobs: bool = False
 
     @property
     def sent_head(self) -> str:
@@ -101,12 +104,15 @@ def call_of(enrichment: Enrichment, returns: Returns) -> Call:
             params["encoding_format"] = "float"
         head = _json({"model": enrichment.model, **params})[:-1] + ","
         tail = "}"
-    extras = "".join(f",{_json(name)}:{_json(value)}" for name, value in given.items() if not is_identity(name))
+    sent = {name: value for name, value in given.items() if not is_identity(name)}
+    if enrichment.logprobs:
+        name, value = confidence.parameter(endpoint)
+        sent |= {} if name in params else {name: value}
+    extras = "".join(f",{_json(name)}:{_json(value)}" for name, value in sent.items())
     cap = output_cap(enrichment)
     marked = _marked(endpoint, head, tail) if given.get("prompt_cache_options") == EXPLICIT_CACHE else None
-    return Call(
-        enrichment.base_url, enrichment.endpoint, enrichment.model, head, tail, returns.text, extras, cap, marked
-    )
+    asked = (enrichment.base_url, enrichment.endpoint, enrichment.model)
+    return Call(*asked, head, tail, returns.text, extras, cap, marked, enrichment.logprobs)
 
 
 def _marked(endpoint: Endpoint, head: str, tail: str) -> str | None:

@@ -93,7 +93,8 @@ def add(
 
 def row_sql(columns: Sequence[tuple[str, str]], returns: Returns) -> str:
     """Return SQL of the query's columns of a target's row, as one STRUCT; bytes as their md5, for they may be many."""
-    answers = {column.name for column in returns.columns} | {"custom_id", "ai_status", "ai_error", "ai_model"}
+    added = {"custom_id", "ai_status", "ai_error", "ai_model", "ai_confidence"}
+    answers = added | {column.name for column in returns.columns}
     parts = []
     for name, kind in columns:
         if name in answers:

@@ -12,6 +12,7 @@ import duckdb
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidTarget
 from sqlbatch.query import reviewed
+from sqlbatch.query.confidence import answer_columns
 from sqlbatch.query.enrichment import Enrichment
 
 if TYPE_CHECKING:
@@ -290,7 +291,10 @@ def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bo
     """
     target, job_id = written_by(job), job.job_id
     check_ours(session, target, job_id, replace=replace)
-    columns = returns.typed_sql("sqlbatch_content", "sqlbatch_vector")
+    confident = Enrichment.from_json(job.enrichment).confidence
+    columns = answer_columns(
+        returns, "sqlbatch_content", "sqlbatch_vector", "sqlbatch_confidence" if confident else None
+    )
     typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
     qualified = target.qualified(session.catalog)
     places = {"job": str(job_id), "typed": typed}

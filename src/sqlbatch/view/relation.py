@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import DatabaseError, InvalidQuery
 from sqlbatch.query import target
+from sqlbatch.query.confidence import COLUMN
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.view.site import NotFound, part
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 # Seconds that a page may read: a condition can be as slow as its author likes.
 PATIENCE = 30.0
 # Columns that every target of ours ends with.
-STATUS = ("custom_id", "ai_status", "ai_error", "ai_model")
+STATUS = ("custom_id", "ai_status", "ai_error", "ai_model", COLUMN)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,18 @@ class Table:
     def column(self, name: str | None) -> Column | None:
         """Return a column by its name."""
         return next((column for column in self.columns if column.name == name), None)
+
+    def sureness(self, name: str | None) -> str | None:
+        """Return SQL of how sure the model was of a column's value, None where the table does not say."""
+        numbers, column = self.column(COLUMN), self.column(name)
+        if numbers is None or numbers.part != "status" or column is None or column.part != "answer":
+            return None
+        return f"struct_extract({numbers.sql}, {quote_literal(column.name)})"
+
+    def order(self, name: str | None) -> str | None:
+        """Return SQL of what an address sorts by: a column, or `ai_confidence.` and a column; None for neither."""
+        column = self.column(name)
+        return column.sql if column is not None else self.sureness((name or "").removeprefix(f"{COLUMN}."))
 
     @property
     def has_status(self) -> bool:

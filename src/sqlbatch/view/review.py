@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse
 
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.query import reviewed
+from sqlbatch.query.confidence import COLUMN
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.target import Target
 from sqlbatch.returns.types import Column as Returned
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
     from sqlbatch.returns import Returns
     from sqlbatch.view.relation import Table
     from sqlbatch.view.site import Site
+    from sqlbatch.view.values import Cell
 
 # Rows of a sample that may be chosen; the last is all, up to so many.
 SIZES, MOST = (20, 50, 100, 200, 500), 10_000
 # How a sample is drawn, and what is said of it.
 DRAWN = {"random": "at random", "value": "as many of each value", "status": "as many of each status"}
+# This is possible where the table says how sure the model was.
+LEAST_SURE = {"confidence": "least sure first"}
 _NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL")
 # Characters of a note.
 NOTE = 2_000
@@ -84,6 +88,11 @@ class Reviewable:
         return [column.name for column in self.returns.columns if self.table.column(column.name)]
 
     @property
+    def drawn(self) -> dict[str, str]:
+        """The ways to draw a sample, in words."""
+        return DRAWN | (LEAST_SURE if self.table.sureness(self.answers[0]) else {})
+
+    @property
     def columns(self) -> list[tuple[str, str]]:
         """All columns, with their types."""
         return [(column.name, column.type) for column in self.table.columns]
@@ -107,7 +116,7 @@ def read_sample(query: QueryParams | Mapping[str, str], found: Reviewable, revie
     return Sample(
         column if column in found.answers else found.answers[0],
         min(size, MOST),
-        query.get("by", "") if query.get("by") in DRAWN else "random",
+        query.get("by", "") if query.get("by") in found.drawn else "random",
         min(number(query.get("seed"), 1), 2**31),
         (query.get("reviewer") or reviewer).strip()[:100] or reviewer,
         number(query.get("at"), 1),
@@ -117,7 +126,8 @@ def read_sample(query: QueryParams | Mapping[str, str], found: Reviewable, revie
 def _draw(session: Session, found: Reviewable, sample: Sample) -> list[Drawn]:
     column = found.table.column(sample.column)
     assert column is not None  # noqa: S101 (read_sample has chosen one that is there)
-    stratum = {"random": "1", "value": f"left({column.sql}::VARCHAR, 100)", "status": "ai_status"}[sample.drawn]
+    stratum = {"value": f"left({column.sql}::VARCHAR, 100)", "status": "ai_status"}.get(sample.drawn, "1")
+    sure = found.table.sureness(column.name) if sample.drawn == "confidence" else None
     which = "true" if sample.drawn == "status" else "ai_status = 'answered'"
     drawn = session.run(
         "reviewed.sample",
@@ -126,6 +136,7 @@ def _draw(session: Session, found: Reviewable, sample: Sample) -> list[Drawn]:
         column=column.sql,
         stratum=stratum,
         which=which,
+        sure=sure or "NULL::DOUBLE",
     )
     return [Drawn(custom_id, place, verdict if current else None) for custom_id, place, verdict, current in drawn]
 
@@ -140,18 +151,19 @@ def _shown(
 ) -> Response:
     found = find(session, request)
     sample = read_sample(typed or request.query_params, found, site.reviewer)
-    counts = session.run("reviewed.counts", target=found.table.sql)
     values: dict[str, Any] = {"table": found.table, "sample": sample, "path_of": found.path, "answers": found.answers}
-    values |= {"counts": [row for row in counts if row[0] in found.answers], "view": reviewed.view_of(found.target).sql}
+    values["view"] = reviewed.view_of(found.target).sql
     if "n" not in (typed or request.query_params):
-        return site.render(request, "review_begin.html", values | {"sizes": SIZES, "most": MOST, "drawn": DRAWN})
+        counts = session.run("reviewed.counts", target=found.table.sql)
+        values["counts"] = [row for row in counts if row[0] in found.answers]
+        return site.render(request, "review_begin.html", values | {"sizes": SIZES, "most": MOST, "drawn": found.drawn})
     drawn = _draw(session, found, sample)
     values |= {"drawn": drawn, "link": _linker(found, sample), "said": _said(drawn)}
     if sample.at > len(drawn):
         return site.render(request, "review_end.html", values)
     with reading(session):
         values |= _item(session, found, sample, drawn[sample.at - 1])
-    values |= {"problem": problem, "typed": (typed or {}).get("value"), "words": DRAWN[sample.drawn]}
+    values |= {"problem": problem, "typed": (typed or {}).get("value"), "words": found.drawn[sample.drawn]}
     return site.render(request, "review.html", values, 400 if problem else 200)
 
 
@@ -191,6 +203,7 @@ def _item(session: Session, found: Reviewable, sample: Sample, at: Drawn) -> dic
         "answer": cells[sample.column],
         "others": [cells[name] for name in found.answers if name != sample.column],
         "why": cells.get("ai_error"),
+        "sure": _sure(cells.get(COLUMN), sample.column),
         "edit": _editor(returned, now),
         "verdict": said
         and {"verdict": said[0], "value": _words(said[1]), "note": said[2], "by": said[3], "at": said[4]},
@@ -198,6 +211,12 @@ def _item(session: Session, found: Reviewable, sample: Sample, at: Drawn) -> dic
         "earlier": [_in_words(verdict, value, None, by, at) for verdict, value, by, at in earlier],
         "same_as_earlier": bool(earlier) and json.loads(earlier[0][1]) == json.loads(value),
     }
+
+
+def _sure(cell: Cell | None, column: str) -> float | None:
+    """Return how sure the model was of a column's value, None where the row does not say."""
+    number = cell.tree.get(column) if cell is not None and isinstance(cell.tree, dict) else None
+    return number if isinstance(number, float | int) else None
 
 
 def _in_words(verdict: str, value: str, note: str | None, by: str, at: object) -> dict[str, object]:

@@ -134,9 +134,9 @@ def _rows(
     The rows are found by what filters and sorts them alone, and read in full only then.
     """
     order = ""
-    sorted_by = found.column(wanted.sort)
+    sorted_by = found.order(wanted.sort)
     if sorted_by is not None:
-        order = f"ORDER BY {sorted_by.sql} {'DESC' if wanted.descending else 'ASC'} NULLS LAST"
+        order = f"ORDER BY {sorted_by} {'DESC' if wanted.descending else 'ASC'} NULLS LAST"
     skip = (wanted.page - 1) * wanted.size
     shown = ", ".join(shown_sql(column) for column in found.columns)
     places = {"table": found.sql, "where": where, "order": order}

@@ -167,6 +167,13 @@ def count_schema_tokens(schema: object) -> int:
     return _SCHEMA_HEADER + len(_JSON_PIECE.findall(json.dumps(schema, ensure_ascii=False, separators=(",", ":"))))
 
 
+def pieces(text: str) -> list[str]:
+    """Return a text in pieces as tokenizers make them; together they are the text."""
+    found = _PIECE_AND_SPACE.findall(text)
+    rest = text[sum(map(len, found)) :]
+    return [*found, rest] if rest else found
+
+
 def cut(text: str, limit: int) -> str:
     """Return the beginning of a text that has `limit` tokens."""
     end = 0

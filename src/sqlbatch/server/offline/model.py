@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import time
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.batch_limits import OFFLINE, OFFLINE_DIMENSIONS
 from sqlbatch.server.http import ApiError, invalid_type, invalid_value, missing_parameter, new_id
 from sqlbatch.server.offline.embeddings import MAX_DIMENSIONS, as_base64, embed
-from sqlbatch.server.offline.messages import Asked, count_tokens, cut, read_messages
+from sqlbatch.server.offline.messages import Asked, count_tokens, cut, pieces, read_messages
 from sqlbatch.server.offline.schema import make_value
 from sqlbatch.server.offline.strict import InvalidSchema
 from sqlbatch.server.offline.text import Text
@@ -94,6 +96,7 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
     limit = _limit(body, "max_completion_tokens") or _limit(body, "max_tokens")
     content, tokens, finish = _within(content, limit)
     choices = min(_limit(body, "n") or 1, 128)
+    told = {"content": _logprobs(asked.text, content), "refusal": None} if _flag(body, "logprobs") else None
     used, made = asked.tokens, tokens * choices
     return {
         "id": new_id("chatcmpl-"),
@@ -104,7 +107,7 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
             {
                 "index": index,
                 "message": {"role": "assistant", "content": content, "refusal": None, "annotations": []},
-                "logprobs": None,
+                "logprobs": told,
                 "finish_reason": finish,
             }
             for index in range(choices)
@@ -137,6 +140,10 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
         asked.turns += 1
     content, tokens, finish = _within(content, _limit(body, "max_output_tokens"))
     cut_short = finish == "length"
+    included = body.get("include") or []
+    if not isinstance(included, list):
+        raise invalid_type("include", "an array", included)
+    told = _logprobs(asked.text, content) if "message.output_text.logprobs" in included else []
     used = asked.tokens
     return {
         "id": new_id("resp_"),
@@ -155,7 +162,7 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
                 "type": "message",
                 "status": "incomplete" if cut_short else "completed",
                 "role": "assistant",
-                "content": [{"type": "output_text", "text": content, "annotations": [], "logprobs": []}],
+                "content": [{"type": "output_text", "text": content, "annotations": [], "logprobs": told}],
             }
         ],
         "parallel_tool_calls": True,
@@ -255,6 +262,25 @@ def _schema_in_words(asked: Asked) -> dict[str, Any] | None:
             with contextlib.suppress(ValueError, RecursionError):
                 return dict(json.loads(described[1]))
     return None
+
+
+def _logprobs(asked: str, content: str) -> list[dict[str, Any]]:
+    """Return log probabilities of an answer's tokens: of words by a hash of the request's text and theirs, else 0."""
+    told = []
+    for piece in pieces(content):
+        word = re.sub(r"[\W_]", "", piece)
+        share = zlib.crc32(f"{asked}{word}".encode("utf-8", "surrogatepass")) % 1_000 / 1_000
+        logprob = math.log(0.5 + share / 2) if word else 0.0
+        encoded = list(piece.encode("utf-8", "surrogatepass"))
+        told.append({"token": piece, "logprob": round(logprob, 6), "bytes": encoded, "top_logprobs": []})
+    return told
+
+
+def _flag(body: dict[str, Any], name: str) -> bool:
+    value = body.get(name) or False
+    if not isinstance(value, bool):
+        raise invalid_type(name, "a boolean", value)
+    return value
 
 
 def _needed(body: dict[str, Any], name: str) -> Any:

@@ -1,0 +1,16 @@
+"""How sure a model was of each value that it returned, from the log probabilities in result lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlbatch.db.session import Session
+
+
+def measure(session: Session) -> None:
+    """Put a number for each returned value beside the result lines that were read; the log probabilities go."""
+    if session.run("confidence.any"):
+        session.run("confidence.measured")
+        session.run("confidence.joined")
+    session.run("confidence.forget")
