@@ -16,14 +16,15 @@ WHERE base_url = $base_url AND state IN ('creating', 'fenced')
   AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP OR lease_owner = $owner)
 ORDER BY creating_at;
 
--- doubtful: batches that, by our own state, are not at the provider: planned before this run began, or given up of late
+-- doubtful: batches that, by our own state, are not at the provider: planned before this run began, or refused or given up of late
+-- A gateway may refuse (4xx) what the provider behind it has made.
 -- What was planned later than now was planned before somebody set the clock back.
 SELECT batch_id::VARCHAR, state, input_file_id
 FROM sqlbatch.batches
 WHERE base_url = $base_url
   AND (state IN ('planned', 'uploading') AND (planned_at < $begun::TIMESTAMP OR planned_at > $now::TIMESTAMP)
          AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP)
-       OR state = 'abandoned' AND error_code IN ('never_made', 'given_up') AND provider_id IS NULL
+       OR state = 'abandoned' AND creating_at IS NOT NULL AND provider_id IS NULL
          AND abandoned_at > $now::TIMESTAMP - INTERVAL 25 HOUR);
 
 -- known: batches that are at the provider, or were, and whether each is so new that a list of them must have it

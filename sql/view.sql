@@ -25,7 +25,7 @@ WHERE a.custom_id IN (SELECT unnest($ids::UUID[]))
 GROUP BY a.custom_id;
 
 -- parsed: what DuckDB's parser makes of a SELECT, as JSON; it runs nothing
-SELECT json_serialize_sql($sql);
+SELECT json_serialize_sql($sql::VARCHAR);
 
 -- table_names: the tables and views that a condition may read
 SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views();

@@ -85,6 +85,17 @@ def test_an_error_that_may_have_done_the_deed_is_fenced_too(bench: Bench) -> Non
     bench.check(10)
 
 
+def test_a_refusal_after_the_deed_is_adopted_once_its_user_goes_on(bench: Bench) -> None:
+    """A gateway says 422 of its own reading of a reply, and the batch runs behind it."""
+    bench.control.faults({"name": "error_after", "on": CREATE, "status": 422, "count": 1})
+    job_id = bench.begin(10)
+    with pytest.raises(JobError, match=f"sqlbatch wait {job_id}"):
+        bench.wait(job_id)
+    bench.wait(job_id)
+    assert [event.adopted for event in bench.submitted] == [True]
+    bench.check(10)
+
+
 def test_a_429_is_certain_and_needs_no_grace(bench: Bench) -> None:
     bench.control.faults({"name": "error", "on": CREATE, "status": 429, "count": 1, "code": "rate_limit_exceeded"})
     bench.enrich(10)

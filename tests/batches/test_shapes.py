@@ -44,6 +44,7 @@ LOST = {"name": "drop_after", "on": CREATE, "count": 1}
         [{"name": "empty_reply", "on": "GET /v1/batches/*", "count": 2}],
         [{"name": "queued_first", "times": 2}],
         [{"name": "error_file_nowhere"}],
+        [{"name": "late_output_file", "times": 2}],
         [{"name": "edit_batch", "set": {"errors": "none", "usage": [], "request_counts": "full"}}],
     ],
     ids=lambda faults: " ".join(str(each["name"]) for each in faults),

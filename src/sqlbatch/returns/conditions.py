@@ -104,7 +104,9 @@ class _Binder:
             self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} ({definitions})").fetchall()
             # As a filter, which like a CHECK knows no aggregates, and unlike it in DuckDB takes lambdas and fields.
             self._connection.execute(f"SELECT 1 FROM {_TABLE} WHERE CAST(({check.text}) AS BOOLEAN)").fetchall()
-            parsed = self._connection.execute("SELECT json_serialize_sql(?)", [_PREFIX + check.text]).fetchall()[0][0]
+            parsed = self._connection.execute(
+                "SELECT json_serialize_sql(?::VARCHAR)", [_PREFIX + check.text]
+            ).fetchall()[0][0]
         except duckdb.Error as error:
             raise InvalidReturns(f"{where}: {in_one_line(error)}") from error
         numbers = {column.name.casefold(): i for i, column in enumerate(columns)}
