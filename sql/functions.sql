@@ -168,7 +168,7 @@ SELECT a.call, count(*), count(s.custom_id)
 FROM {scratch}.main.ai_asks a LEFT JOIN {scratch}.main.to_send s USING (custom_id) GROUP BY a.call;
 
 -- judged: how many answers of filters were true, and how many there are
-SELECT q.call_id::VARCHAR, count(DISTINCT r.custom_id) FILTER (r.content->>'answer' = 'true')::BIGINT,
+SELECT q.call_id::VARCHAR, count(DISTINCT r.custom_id) FILTER ((r.content->>'answer') = 'true')::BIGINT,
   count(DISTINCT r.custom_id)::BIGINT
 FROM sqlbatch.results r JOIN sqlbatch.requests q ON q.custom_id = r.custom_id
 WHERE list_contains($calls::UUID[], q.call_id) AND r.outcome = 'answered'

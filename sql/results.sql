@@ -50,7 +50,7 @@ WITH read AS (
 ), translated AS (
   SELECT raw, x, other, CASE WHEN texts IS NOT NULL THEN list_transform(texts, lambda text: CASE
       WHEN json_type(text, '$.error.error') = 'OBJECT' THEN concat('{"error":', text->'$.error.error', '}')
-      WHEN '{text_key}' = 'content' AND text->>'$.type' = 'message' AND json_type(text, '$.content') = 'ARRAY' THEN concat(
+      WHEN '{text_key}' = 'content' AND (text->>'$.type') = 'message' AND json_type(text, '$.content') = 'ARRAY' THEN concat(
         '{"choices":[{"message":{"content":', text->'$.content', '},"finish_reason":', coalesce(text->'$.stop_reason', 'null'),
         '}],"model":', coalesce(text->'$.model', 'null'), ',"usage":{"prompt_tokens":', coalesce((
           TRY_CAST(text->>'$.usage.input_tokens' AS BIGINT) + coalesce(TRY_CAST(text->>'$.usage.cache_read_input_tokens' AS BIGINT), 0)
@@ -64,7 +64,7 @@ WITH read AS (
   SELECT raw, x, other, CASE WHEN replies IS NOT NULL THEN coalesce(
       list_filter(replies, lambda reply: json_exists(reply, '$.{reply_key}'))[1],
       list_filter(replies, lambda reply: json_type(reply, '$.error') <> 'NULL')[1],
-      CASE other->>'$.result.type' WHEN 'expired' THEN '{"error":{"code":"batch_expired","message":"the provider let the request expire"}}'
+      CASE (other->>'$.result.type') WHEN 'expired' THEN '{"error":{"code":"batch_expired","message":"the provider let the request expire"}}'
         WHEN 'canceled' THEN '{"error":{"code":"batch_cancelled","message":"the provider canceled the request"}}' END) END AS reply
   FROM translated
 ), moved AS (

@@ -93,6 +93,16 @@ def test_a_passing_refusal_of_a_create_uses_the_uploaded_file_again(bench: Bench
     bench.check(6)
 
 
+def test_a_reply_about_another_batch_says_nothing_of_ours(bench: Bench) -> None:
+    """A cache on the way has the reply to an earlier question, about a batch that failed."""
+    other = {"metadata": {"sqlbatch_batch_id": "of an earlier one"}, "status": "failed", "errors": None}
+    bench.control.faults({"name": "edit_reply", "on": "GET /v1/batches/*", "set": other, "count": 2})
+    bench.enrich(6)
+    assert "answered with another batch than" in bench.held
+    assert bench.control.calls("POST", "/v1/batches") == 1
+    bench.check(6)
+
+
 def test_the_job_whose_batch_was_refused_pauses_not_the_one_that_looks(bench: Bench) -> None:
     bench.control.faults({"name": "token_limit", "count": 1})
     ours, other = bench.begin(3), bench.begin("SELECT n, 'other ' || n AS text FROM range(3) r(n)", "others")

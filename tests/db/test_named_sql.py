@@ -151,6 +151,13 @@ def test_a_file_is_nothing_but_described_blocks(file: str) -> None:
         assert block.sql
 
 
+def test_an_arrow_into_json_stands_in_parentheses_where_it_is_compared() -> None:
+    """DuckDB 1.5 compares first: `a->>'$.b' = 'c'` is `a->>('$.b' = 'c')` there."""
+    compared = re.compile(r"->>?'[^']*'\s*(=|<>|<|>|\|\||IN\b|NOT\b|IS\b|LIKE\b|BETWEEN\b)")
+    texts = {name: read_sql(name) for name in FILES}
+    assert {name: found[0] for name, text in texts.items() if (found := compared.search(text))} == {}
+
+
 def test_every_block_is_used() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in Path(run.__file__).parent.rglob("*.py"))
     sql = "\n".join(read_sql(file) for file in FILES)

@@ -129,7 +129,12 @@ def poll(context: StepContext) -> Iterator[Event]:
     problem: ProviderError | None = None
     for provider_id in opened.keys() - seen.keys():
         try:
-            seen[provider_id] = context.api.retrieve(provider_id)
+            batch = context.api.retrieve(provider_id)
+            if batch.batch_id in {None, opened[provider_id].batch_id}:
+                seen[provider_id] = batch
+            else:
+                # A cache on the way answers with what was asked for before: what it says is of another batch.
+                problem = ProviderUnreachable(f"{context.api.name} answered with another batch than {provider_id}", 200)
         except ProviderRefused as error:
             if error.status in {401, 403}:
                 # The key is refused, not the batch: nothing can be looked up with it.
@@ -248,7 +253,7 @@ def _look_through(
         for batch in page:
             blind = blind and batch.provider_id not in new
             batch_id = batch.batch_id if batch.batch_id in wanted else None
-            if batch_id is None and batch.provider_id not in known:
+            if batch_id is None and batch.batch_id is None and batch.provider_id not in known:
                 batch_id = by_file.get(batch.input_file_id or "")
             if batch_id is not None:
                 found[batch_id] = batch
