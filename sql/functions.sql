@@ -26,6 +26,18 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_cut(sqlbatch_l, sqlbatch_le
       {schema}sqlbatch_joined(sqlbatch_a[sqlbatch_z[1] + 1 : sqlbatch_z[2]], sqlbatch_level, sqlbatch_z[2])))[1])[1];
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_whole(sqlbatch_l) AS CAST(struct_extract(sqlbatch_l[1], 't') AS VARCHAR);
 
+-- image: a picture as an input, known by its newest look; what is asked about pictures alone
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_picture(sqlbatch_x) AS (
+  SELECT sqlbatch_url FROM (SELECT name AS sqlbatch_name, arg_max(url, job_id) AS sqlbatch_url FROM sqlbatch.ai_pictures GROUP BY name)
+  WHERE sqlbatch_name = {schema}sqlbatch_picture_name(sqlbatch_x));
+CREATE OR REPLACE {temporary} MACRO {schema}ai_image(input) AS
+  chr(2) || 'sqlbatch_image:' || {schema}sqlbatch_picture(input);
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_asked(sqlbatch_input) AS
+  CASE WHEN starts_with(sqlbatch_input, chr(2) || 'sqlbatch_image:')
+    THEN concat('{"role":"user","content":[', to_json(struct_pack("type" := 'image_url',
+      image_url := struct_pack(url := substr(sqlbatch_input, 17))))::VARCHAR, ']}')
+    ELSE to_json(struct_pack(role := 'user', content := sqlbatch_input))::VARCHAR END;
+
 -- answer: what is known of a question now: its answer as JSON, or why there is none
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_input) AS (
   SELECT CASE WHEN sqlbatch_s.field IS NULL THEN sqlbatch_r.content
@@ -33,13 +45,13 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_answer(sqlbatch_signature, 
               ELSE json_extract(sqlbatch_r.content, '/' || sqlbatch_s.field)::VARCHAR END
   FROM sqlbatch.ai_signatures sqlbatch_s
   JOIN sqlbatch.ai_answers sqlbatch_r ON sqlbatch_r.custom_id = left(sha256(concat_ws(chr(31), sqlbatch_s.call_id::VARCHAR,
-    to_json(struct_pack(role := 'user', content := sqlbatch_input))::VARCHAR)), 32)::UUID
+    {schema}sqlbatch_asked(sqlbatch_input))), 32)::UUID
   WHERE sqlbatch_s.signature = sqlbatch_signature);
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_error(sqlbatch_signature, sqlbatch_input) AS (
   SELECT sqlbatch_r.error
   FROM sqlbatch.ai_signatures sqlbatch_s
   JOIN sqlbatch.ai_answers sqlbatch_r ON sqlbatch_r.custom_id = left(sha256(concat_ws(chr(31), sqlbatch_s.call_id::VARCHAR,
-    to_json(struct_pack(role := 'user', content := sqlbatch_input))::VARCHAR)), 32)::UUID
+    {schema}sqlbatch_asked(sqlbatch_input))), 32)::UUID
   WHERE sqlbatch_s.signature = sqlbatch_signature);
 
 -- value: an answer as a value of the type that a specification names, with its error where on_error is capture
@@ -133,7 +145,8 @@ SELECT lower(function_name), macro_definition FROM duckdb_functions() WHERE NOT 
 CREATE OR REPLACE TEMP TABLE sqlbatch_collected AS
 SELECT {custom_id} AS custom_id, sqlbatch_input AS input, strlen(sqlbatch_input) + $constant::BIGINT AS bytes,
   greatest(1, (strlen(sqlbatch_input) + $constant::BIGINT + $uncounted::BIGINT + $bytes_per_token::BIGINT - 1)
-    // $bytes_per_token::BIGINT) AS tokens
+    // $bytes_per_token::BIGINT) AS tokens,
+  NULL::VARCHAR[] AS images, NULL::VARCHAR AS failed, 0::BIGINT AS pictures, 0::BIGINT AS extra
 FROM ({collection})
 {order};
 
@@ -144,7 +157,9 @@ SELECT coalesce(max(bytes), 0), count(*) FROM sqlbatch_collected;
 CREATE TABLE {scratch}.main.requests (custom_id UUID, sqlbatch_row BIGINT, bytes BIGINT, tokens BIGINT);
 
 -- first_asks: what those ask, and which call asks for which, in the scratch database
-CREATE TABLE {scratch}.main.ai_requests (custom_id UUID, call_id UUID, input VARCHAR);
+CREATE TABLE {scratch}.main.ai_requests (
+  custom_id UUID, call_id UUID, input VARCHAR, images VARCHAR[], failed VARCHAR, pictures BIGINT, extra BIGINT
+);
 CREATE TABLE {scratch}.main.ai_asks (call INTEGER, custom_id UUID);
 
 -- lay_down_asks: which requests a call of the first stage asks for, in the scratch database
@@ -157,7 +172,7 @@ FROM sqlbatch_collected ANTI JOIN {scratch}.main.requests o USING (custom_id);
 
 -- lay_down_inputs: what those requests ask
 INSERT INTO {scratch}.main.ai_requests
-SELECT custom_id, $call_id::UUID, input FROM sqlbatch_collected ANTI JOIN {scratch}.main.ai_requests o USING (custom_id);
+SELECT custom_id, $call_id::UUID, input, images, failed, pictures, extra FROM sqlbatch_collected ANTI JOIN {scratch}.main.ai_requests o USING (custom_id);
 
 -- of_call: what is to be sent of one call
 CREATE OR REPLACE TEMP TABLE sqlbatch_to_send AS
@@ -196,9 +211,9 @@ DELETE FROM sqlbatch.ai_signatures WHERE signature = $signature;
 INSERT INTO sqlbatch.ai_signatures (signature, call_id, field) VALUES ($signature, $call_id::UUID, $field);
 
 -- add_first: what the first stage asks
-INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens)
+INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens, images)
 SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.sqlbatch_row), n.custom_id,
-  a.call_id, a.input, n.bytes, n.tokens
+  a.call_id, a.input, n.bytes, n.tokens, a.images
 FROM {scratch}.main.requests n JOIN {scratch}.main.ai_requests a ON a.custom_id = n.custom_id
 ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id;
 INSERT INTO sqlbatch.ai_asks (job_id, call, custom_id) SELECT {job}, call, custom_id FROM {scratch}.main.ai_asks;
@@ -269,7 +284,8 @@ GROUP BY r.custom_id;
 
 -- unknown: the collected requests that have no result, or all of them
 SELECT custom_id::VARCHAR FROM sqlbatch_collected
-WHERE $fresh::BOOLEAN OR custom_id NOT IN (SELECT custom_id FROM sqlbatch.results WHERE outcome IN ('answered', 'failed'))
+WHERE failed IS NULL
+  AND ($fresh::BOOLEAN OR custom_id NOT IN (SELECT custom_id FROM sqlbatch.results WHERE outcome IN ('answered', 'failed')))
 ORDER BY input;
 
 -- previewed: the rows of a query as JSON, and what failed of each
@@ -283,9 +299,9 @@ SELECT custom_id AS sqlbatch_key, {value} AS sqlbatch_value, sqlbatch_error AS s
 FROM {decided} WHERE call_id = $call_id::UUID;
 
 -- want_requests: what a call asks is kept where it is new
-INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens)
+INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens, images)
 SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.rowid), n.custom_id,
-  $call_id::UUID, n.input, n.bytes, n.tokens
+  $call_id::UUID, n.input, n.bytes, n.tokens, n.images
 FROM (SELECT rowid, * FROM sqlbatch_collected) n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id;
 
 -- want_asks: which requests a call asks for

@@ -144,4 +144,9 @@ WHERE content IS NOT NULL AND sha256 NOT IN (
       SELECT w.custom_id FROM sqlbatch.wanted w JOIN sqlbatch.job_status j ON j.job_id = w.job_id
       WHERE j.status IN ('running', 'blocked'))
   )
+) AND sha256 NOT IN (
+  -- What a query with AI functions asks about later is in no request yet.
+  SELECT p.sha256 FROM sqlbatch.ai_pictures p JOIN sqlbatch.job_status j ON j.job_id = p.job_id
+  WHERE p.sha256 IS NOT NULL AND (j.status IN ('running', 'blocked') OR EXISTS (
+    FROM sqlbatch.ai_failures f WHERE f.job_id = p.job_id))
 );

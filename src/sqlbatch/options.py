@@ -117,7 +117,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
     query, notes = _translated(source.query, option("dialect"))
     incremental, unique_key, where = _incremental(source, given)
     detail, images = option("image_detail"), tuple(option("image", ()))
-    if detail is not None and not images:
+    if detail is not None and not _shows(images, query):
         raise InvalidSettings("--image-detail needs pictures: name their column with --image")
     check_detail(endpoint, detail)
     structured = _structured(provider, source, given)
@@ -137,7 +137,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         limit=limit,
         images=images,
         image_detail=detail,
-        folder=str((source.folder or Path()).resolve()) if images else None,
+        folder=str((source.folder or Path()).resolve()) if _shows(images, query) else None,
         policy=policy,
         structured=None if structured is Structured.JSON_SCHEMA else structured.value,
         incremental=incremental,
@@ -147,6 +147,11 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         logprobs=logprobs,
     )
     return EnrichOptions(enrichment, provider, option("into") or source.stem, attempts, (*notes, *told))
+
+
+def _shows(images: tuple[str, ...], query: str) -> bool:
+    """Return whether pictures may be sent."""
+    return bool(images) or "ai_image" in query.casefold()
 
 
 def _translated(query: str, dialect: str | None) -> tuple[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from sqlbatch.connection import connect
 from sqlbatch.db import prices
 from sqlbatch.db.database import scratch_name
 from sqlbatch.functions import jobs
+from sqlbatch.functions import pictures as plan_pictures
 from sqlbatch.functions.plan import names_of_calls, with_sources
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import new_owner
@@ -52,6 +53,8 @@ class PreparedPlanPreview:
     told: list[PreviewResult] = field(default_factory=list)
     month: prices.Month | None = None
     flex: bool = False
+    detail: str | None = None
+    unsent: list[tuple[str, str, str]] = field(default_factory=list)
 
     def over(self) -> str | None:
         """Return why it may cost more than is left of the month's budget, and what to do; None where it cannot."""
@@ -87,7 +90,15 @@ def prepared(
                 planned, quote = quote_plan(session, enrichment, planned, target, factor, replacing=True, tier=tier)
                 month = prices.month(session) if provider.paid else None
                 ready = PreparedPlanPreview(
-                    planned, quote, provider, scratch, fresh, new_owner(), month=month, flex=flex
+                    planned,
+                    quote,
+                    provider,
+                    scratch,
+                    fresh,
+                    new_owner(),
+                    month=month,
+                    flex=flex,
+                    detail=enrichment.image_detail,
                 )
         yield ready
 
@@ -103,10 +114,16 @@ def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
             def collect(session: Session, call: KeptCall = call) -> list[str]:
                 session.run("database.planner_lock")
                 jobs.store_call(session, call.call)
-                _define(session, calls, call.collection)
+                _define(session, ready, calls, call.collection)
                 collection = with_sources(call.collection, lambda number: _source(ready, number))
-                jobs.lay_down(session, call.call, collection, ready.provider.max_bytes)
+                shown, scratch = None, scratch_name(ready.scratch)
+                if plan_pictures.asks_about_pictures(call.collection):
+                    shown = f"{scratch}.main.ai_pictures"
+                jobs.lay_down(session, call.call, collection, ready.provider.max_bytes, shown, ready.detail)
                 session.run("functions.want_requests", {"call_id": call.call.call_id})
+                if shown is not None:
+                    unsent = plan_pictures.keep_collected(session, scratch)
+                    ready.unsent.extend((custom_id, str(call.call.call_id), why) for custom_id, why in unsent)
                 return [row[0] for row in session.run("functions.unknown", {"fresh": ready.fresh})]
 
             custom_ids = database.write(collect, scratch=ready.scratch)
@@ -124,7 +141,7 @@ def result(database: Database, ready: PreparedPlanPreview) -> Preview:
     calls = jobs.planned_calls(ready.planned.plan)
     query = with_sources(ready.planned.plan.query, lambda number: _source(ready, number))
     with database.session(scratch=ready.scratch) as session:
-        _define(session, calls, query)
+        _define(session, ready, calls, query)
         found = session.run("functions.previewed", query=query)
     rows = []
     for number, (text, failed) in enumerate(found, 1):
@@ -144,8 +161,10 @@ def result(database: Database, ready: PreparedPlanPreview) -> Preview:
     )
 
 
-def _define(session: Session, calls: list[KeptCall], sql: str) -> None:
+def _define(session: Session, ready: PreparedPlanPreview, calls: list[KeptCall], sql: str) -> None:
     session.run("functions.known", {"calls": [str(each.call.call_id) for each in calls]})
+    if ready.planned.shows:
+        plan_pictures.define_unsent(session, scratch_name(ready.scratch), ready.unsent)
     jobs.define(session, calls, names_of_calls(sql))
 
 

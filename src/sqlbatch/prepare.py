@@ -177,7 +177,8 @@ def start(database: Database, ask: Prepared, note: Callable[[Session, int], obje
             publications.add(session, job_id, ask.place.kept(), quote.target)
         prices.refresh(session, (ask.enrichment.base_url, ask.enrichment.model))
         if isinstance(ask.compiled, PlannedQuery):
-            keep_plan(session, ask.compiled.plan, ask.compiled.scratch, job_id, ask.compiled.at_most)
+            planned = ask.compiled
+            keep_plan(session, planned.plan, planned.scratch, job_id, planned.at_most, shows=planned.shows)
         else:
             store(session, ask.compiled, job_id)
         if note is not None:

@@ -28,6 +28,7 @@ from sqlbatch.errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
+from sqlbatch.functions import pictures as plan_pictures
 from sqlbatch.functions.jobs import collect_ready, held, is_planned, needs_collecting
 from sqlbatch.functions.jobs import write_target as write_planned_target
 from sqlbatch.leases import hold_leases, new_owner
@@ -259,7 +260,7 @@ def finish(database: Database, job_id: int) -> target.Joined | None:
         if not joined.failed and not job.failed:
             target.drop_snapshot(session, job_id)
         jobs.finish(session, job_id)
-        if Enrichment.from_json(job.enrichment).images:
+        if Enrichment.from_json(job.enrichment).images or plan_pictures.has(session, job_id):
             pictures.forget(session)
         return joined
 

@@ -63,9 +63,9 @@ FIRST = (
     "results.chosen",
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
     "maintenance.past", "maintenance.past_batches", "cancel.failed", "cancel.stuck_requests",
-    "functions.text", "functions.answer", "functions.cut",
+    "functions.text", "plan_pictures.name", "functions.image", "functions.answer", "functions.cut",
     "functions.value", "functions.macros", "functions.aggregates", "functions.first_asks", "functions.keep",
-    "functions.collected",
+    "functions.collected", "plan_pictures.looked",
     "functions.decided", "functions.no_changes", "judge_again.kept", "preview.remainder", "preview.of_call",
     "compare.pairs",
 )  # fmt: skip
@@ -115,6 +115,9 @@ def _session() -> Iterator[Session]:
         PLACES["parquet"] = quote_literal(str(lines.with_name("rows.parquet")))
         opened.sql(f"COPY (SELECT 1 AS a) TO {PLACES['parquet']} (FORMAT parquet)")
         opened.sql("CREATE TABLE uncertain (ai_status VARCHAR, ai_error VARCHAR)")
+        rows = f"{scratch_name(ask.scratch)}.main.rows"
+        for column in ("name VARCHAR", "ai_image VARCHAR", '"ai_image (BLOB)" BLOB'):
+            opened.sql(f"ALTER TABLE {rows} ADD COLUMN {column}")
         for name in FIRST:
             if name in NEED_DUCKDB_2 and duckdb.__version__ < "2":
                 continue
@@ -190,6 +193,12 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
     places["rows"] = f"{scratch}.main.rows"
     if name.startswith("pictures."):
         places["content"] = "value::BLOB" if name == "pictures.held" else "v.value::BLOB"
+    if name.startswith("plan_pictures."):
+        places |= {
+            "pictures": f"{scratch}.main.ai_pictures",
+            "collection": "SELECT [{'name': 'a', 'text': 'a', 'content': NULL::BLOB}] AS sqlbatch_input",
+        }
+        places["rows"] = f"{scratch}.main.rows"
     if name == "functions.changes":
         places["query"] = "SELECT 'x' AS ai_status"
     if name == "functions.uncertain":

@@ -75,6 +75,7 @@ ELSEWHERE = {
 }
 ELSEWHERE_IN = {
     "functions": "within transactions that functions/test_jobs.py breaks off, one after the other",
+    "plan_pictures": "within the transaction that begins a job or collects a call: functions/test_jobs.py",
     "pictures": "within the transaction that begins or ends a job: batches/test_pictures.py",
     "compare": "one transaction of a command that asks nobody: test_compare.py",
     "reviewed": "one transaction a verdict, noted or not: view/test_review.py",

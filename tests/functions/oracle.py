@@ -132,6 +132,9 @@ class Direct:
         parameters: list[Any] = ["VARCHAR", "VARCHAR"]
         self.con.create_function("sqlbatch_answer", self._answer, parameters, "VARCHAR", null_handling=SPECIAL)
         self.con.execute("CREATE MACRO sqlbatch_error(a, b) AS NULL::VARCHAR")
+        self.con.execute(statement("plan_pictures.name", "memory", temporary="", schema=""))
+        # Nobody looks at the pictures: they are known by their names.
+        self.con.execute("CREATE MACRO ai_image(x) AS 'picture: ' || sqlbatch_picture_name(x)")
         for block in ("text", "cut", "value", "macros", "aggregates"):
             self.con.execute(statement(f"functions.{block}", "memory", temporary="", schema=""))
 
@@ -177,6 +180,7 @@ def plans_of(con: duckdb.DuckDBPyConnection, query: str, policies: Iterable[Poli
 def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result:
     """Run a plan stage by stage on the connection that it was made on."""
     model.asked = set()
+    con.execute("CREATE OR REPLACE TEMP MACRO sqlbatch_picture(x) AS sqlbatch_picture_name(x)")
     for unasked in plan.unasked:
         con.execute(unasked.null_macro())
     for call in plan.calls:
@@ -195,7 +199,7 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
         ).fetchall()
         if not inputs:
             continue
-        content = [model.answer(found.ask.question, json.loads(shown)["content"]) for _, shown in inputs]
+        content = [model.answer(found.ask.question, _asked(shown)) for _, shown in inputs]
         value = found.value_sql("c", "NULL::FLOAT[]", "NULL::VARCHAR")
         con.execute(
             f"INSERT INTO {found.answers} SELECT k, {value}, NULL "
@@ -205,6 +209,11 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
     # The last column, which says what failed, is the target's and not the query's.
     whole = result(con.execute(named(plan.query)), model)
     return Result(whole.names[:-1], whole.types[:-1], [row[:-1] for row in whole.rows], whole.asked)
+
+
+def _asked(shown: str) -> str:
+    content = json.loads(shown)["content"]
+    return content if isinstance(content, str) else "".join(f"picture: {each['image_url']['url']}" for each in content)
 
 
 def named(sql: str) -> str:

@@ -704,3 +704,15 @@ SELECT studio, count(*) AS n FROM movies WHERE ai_filter(title, 'good?') GROUP B
 
 -- agg_of_answers: answers of rows
 SELECT author, ai_agg(ai_complete(body, 'Say it.'), 'Together?') AS said FROM reviews WHERE stars > 2 GROUP BY author
+
+-- image_class: a picture by itself, and a row without one
+SELECT id, ai_classify(ai_image(overview), ['a', 'b']) AS c FROM movies WHERE year > 1990;
+
+-- image_filter_then: pictures that pass a filter are described; the name is made of columns of two tables
+SELECT rid, ai_complete(ai_image('pictures/' || title || '/' || rid), 'Describe it.') AS d FROM movies JOIN reviews ON movie = id WHERE ai_filter(ai_image(title), 'p') AND stars > 1;
+
+-- image_not: a condition that must not hold, below a subquery
+SELECT count(*) AS n FROM (SELECT * FROM movies WHERE NOT ai_filter(ai_image(title), 'p')) m WHERE ai_score(ai_image(studio), 's') > 0.3;
+
+-- image_blob: pictures that rows hold
+SELECT id, ai_sentiment(ai_image(encode(title))) AS s FROM movies WHERE CASE WHEN year > 2000 THEN ai_filter(ai_image(encode(title)), 'q') ELSE id < 4 END;

@@ -140,9 +140,9 @@ SELECT ai_summarize_agg() FROM movies
 SELECT ai_agg(title, 'what?') OVER (PARTITION BY studio) FROM movies
 --> ai_agg is no window function: call it in a subquery, and look over its rows there
 
--- image: not there yet
-SELECT ai_complete(ai_image(title)) FROM movies
---> ai_image is not supported in a query yet: ask about pictures with --image
+-- image: a picture is no text
+SELECT upper(ai_image(title)) FROM movies
+--> ai_image is the input of another function: write ai_classify(ai_image(path), …) or
 
 -- unknown_column: DuckDB's own words
 SELECT ai_sentiment(titel) FROM movies

@@ -120,10 +120,8 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     if quote.stages:
         return facts | stage_facts(quote)
     facts["rows"] = f"{quote.rows:,}" + "".join(f"; {count:,} skipped: {reason}" for reason, count in quote.skipped_why)
-    # A reason names a file, and a thousand missing files have a thousand reasons.
     if quote.unsent:
-        facts["rows"] += f"; {quote.unsent:,} cannot be sent: {quote.unsent_why[0][0]}"
-        facts["rows"] += f" (and {len(quote.unsent_why) - 1:,} more reasons)" if len(quote.unsent_why) > 1 else ""
+        facts["rows"] += f"; {_unsent(quote)}"
     facts["sent to model"] = ", ".join(quote.sees)
     if quote.rides_along:
         facts["also kept"] = ", ".join(quote.rides_along)
@@ -135,17 +133,27 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     if quote.to_send:
         batches = counted(quote.batches, "batch", "batches")
         facts["to send"] = f"{counted(quote.to_send, 'request')} in {batches}, {sized(quote.bytes)}"
-        if quote.pictures:
-            taken = quote.picture_bytes
-            size = f"{taken / 1e6:,.1f} MB" if taken >= 1e6 else f"{taken / 1e3:,.0f} kB"
-            facts["pictures"] = (
-                f"{quote.pictures:,}, which take {size} of it" if taken else f"{quote.pictures:,}, by URL"
-            )
+        facts |= _pictures(quote)
         facts["tokens"] = tokens(quote.cost)
     else:
         facts["to send"] = "nothing"
     facts["cost"] = cost(quote.cost)
     return facts | finish_facts(quote)
+
+
+def _unsent(quote: Quote) -> str:
+    # A reason names a file, and a thousand missing files have a thousand reasons.
+    more = f" (and {len(quote.unsent_why) - 1:,} more reasons)" if len(quote.unsent_why) > 1 else ""
+    return f"{quote.unsent:,} cannot be sent: {quote.unsent_why[0][0]}{more}"
+
+
+def _pictures(quote: Quote) -> dict[str, str]:
+    """Return how many pictures are sent, and how much they take; nothing where there are none."""
+    if not quote.pictures:
+        return {}
+    taken = quote.picture_bytes
+    size = f"{taken / 1e6:,.1f} MB" if taken >= 1e6 else f"{taken / 1e3:,.0f} kB"
+    return {"pictures": f"{quote.pictures:,}, which take {size} of it" if taken else f"{quote.pictures:,}, by URL"}
 
 
 def finish_facts(quote: Quote) -> dict[str, str]:
@@ -177,7 +185,9 @@ def stage_facts(quote: Quote) -> dict[str, str]:
     known += [f"{quote.in_flight:,} in flight"] if quote.in_flight else []
     laid = f" in {counted(quote.batches, 'batch', 'batches')}" if quote.batches else ""
     sent = f"{counted(quote.to_send, 'request')}{laid}, {sized(quote.bytes)}"
+    known += [_unsent(quote)] if quote.unsent else []
     facts["to send now"] = ", ".join([sent if quote.to_send else "nothing", *known])
+    facts |= _pictures(quote)
     rounds = counted(len(shown), "round")
     facts["rounds"] = f"{rounds} of batches" + ("" if quote.provider == "local" else ", each up to 24 h")
     if 0 < quote.fused < len(shown):

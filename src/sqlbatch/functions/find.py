@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CLAUSES = ("on", "table", "where", "group", "having", "qualify", "distinct", "order", "select")
 # A call is named like this in the planned SQL, followed by its number.
 VALUE = "sqlbatch_ai_"
+# What a picture is in the planned SQL.
+PICTURE = "sqlbatch_picture"
 # Aggregates whose result depends on the order of their rows.
 ORDERED = frozenset({"string_agg", "group_concat", "listagg", "list", "array_agg", "first", "last", "arbitrary"})
 
@@ -68,6 +70,7 @@ class Call:
     clause: str = field(init=False)
     path: tuple[Node, ...] = field(init=False)
     shared: bool = False
+    pictures: bool = False
 
     @property
     def name(self) -> str:
@@ -111,6 +114,7 @@ class _Finder:
         self.own = own
         self.calls: list[Call] = []
         self.by_name: dict[str, Call] = {}
+        self.pictured: list[Node] = []
 
     def keep_names(self, items: Sequence[Node]) -> None:
         """Give columns that are named after a call the name that DuckDB would give them."""
@@ -137,8 +141,11 @@ class _Finder:
         # A macro or table of the user's own may be called prompt; the model's has one text, or a template.
         return function if function is None or name not in self.own or name.startswith("ai_") else None
 
-    def rewrite(self, value: Any, *, as_input: bool = False) -> Any:
-        """Return the tree with every call in the plan's form, the innermost first."""
+    def rewrite(self, value: Any, place: str = "") -> Any:
+        """Return the tree with every call in the plan's form, the innermost first.
+
+        `place` is `input` for the input of a call, `part` for a value in prompt('…', …), where pictures may stand.
+        """
         if isinstance(value, list):
             return [self.rewrite(each) for each in value]
         if not isinstance(value, dict):
@@ -148,29 +155,70 @@ class _Finder:
         node = {key: self.rewrite(each) for key, each in value.items() if key != "arguments"}
         if "arguments" in value:
             # The input of a call may be built by prompt('… {0} …', a, b), which asks nothing then.
-            first = function is not None and bool(value["arguments"])
+            first, others = "input" if function else "", ""
+            if function and _is_prompt(value) and len(value["arguments"]) > 1:
+                first, others = "", "part"
             node["arguments"] = [
-                {**each, "expression": self.rewrite(each["expression"], as_input=first and number == 0)}
+                {**each, "expression": self.rewrite(each["expression"], others if number else first)}
                 for number, each in enumerate(value["arguments"])
             ]
         if function is None:
             return node
-        if function == "ai_similarity":
-            return self._similarity(node)
-        if function == "ai_image":
-            raise self.error(node, "ai_image is not supported in a query yet: ask about pictures with --image")
         if isinstance(function, str):
-            raise self.error(node, catalogue.near(function))
-        if str(node["function_name"]).casefold() == "prompt" and len(node["arguments"]) > 1:
+            return self._special(function, node, place)
+        if _is_prompt(node) and len(node["arguments"]) > 1:
             template = self._template(node)
-            if as_input:
+            if place == "input":
                 return template
             node["arguments"] = [{"name": "", "expression": template}]
         return self._call(function, node, text)
 
+    def _special(self, function: str, node: Node, place: str) -> Node:
+        """Return what stands for a function that asks nothing by itself; raise InvalidQuery for an unknown one."""
+        if function == "ai_similarity":
+            return self._similarity(node)
+        if function == "ai_image":
+            return self._image(node, place)
+        raise self.error(node, catalogue.near(function))
+
     def error(self, node: Node | None, message: str) -> Exception:
         """Return an error about a place in the query."""
         return point(self.query, node, message)
+
+    def _image(self, node: Node, place: str) -> Node:
+        """Return a picture: the whole input of a call, or a value in prompt('…', …)."""
+        given = [each["expression"] for each in node["arguments"]]
+        if len(given) != 1:
+            raise self.error(node, "ai_image takes one argument: a path, a URL, or a BLOB")
+        if not place:
+            raise self.error(node, "ai_image is the input of another function: write ai_classify(ai_image(path), …) or "
+                             "ai_filter(prompt('… {0} …', ai_image(path)))")  # fmt: skip
+        if any(str(part.get("function_name", "")).startswith(VALUE) for part in walk(given)):
+            raise self.error(node, "ai_image takes a path, a URL or a BLOB of a source, not an answer: pictures are "
+                             "looked at when the query is planned")  # fmt: skip
+        picture = node | {"function_name": PICTURE, "qualified_name": {"path": [PICTURE]}, "alias": ""}
+        return picture if place == "part" else self._pictured(None, [picture])
+
+    def _pictured(self, text: Node | None, shown: list[Node]) -> Node:
+        """Return an input of a text and pictures: NULL where one of them is NULL."""
+        several = self.syntax.expression("['x']")
+        several = several | {"arguments": [{"name": "", "expression": each} for each in shown]}
+        told = text or self.syntax.expression("CAST(NULL AS VARCHAR)")
+        whole = self.syntax.expression("struct_pack(t := sqlbatch_t, p := sqlbatch_p)", sqlbatch_t=told,
+                                       sqlbatch_p=several)  # fmt: skip
+        needed = [*([text] if text else []), *(each["arguments"][0]["expression"] for each in shown)]
+        there = self.syntax.all_of([self.syntax.expression("x IS NOT NULL", x=each) for each in needed])
+        whole = self.syntax.expression("CASE WHEN g THEN x END", g=there or whole, x=whole)
+        self.pictured.append(whole)
+        return whole
+
+    def _shows(self, function: catalogue.Function, source: Node, node: Node) -> bool:
+        """Whether a call has pictures in its input; raise InvalidQuery where its function cannot look at them."""
+        shows = any(source is each for each in self.pictured)
+        if shows and (function.embeds or function.aggregates):
+            raise self.error(node, f"{function.name} does not look at pictures: describe them first, as in "
+                             f"{function.name}(ai_complete(ai_image(path), 'Describe it.'))")  # fmt: skip
+        return shows
 
     def _similarity(self, node: Node) -> Node:
         given = [each["expression"] for each in node["arguments"] if not each["name"]]
@@ -221,9 +269,10 @@ class _Finder:
             )
             raise self.error(about, str(bad)) from None
         self._check_input(function, source)
-        return self._planned(ask, source, node, self._written(node) or text)
+        shows = self._shows(function, source, node)
+        return self._planned(ask, source, node, self._written(node) or text, pictures=shows)
 
-    def _planned(self, ask: Ask, source: Node, node: Node, text: str) -> Node:
+    def _planned(self, ask: Ask, source: Node, node: Node, text: str, *, pictures: bool = False) -> Node:
         """Return the node that stands for a call in the plan."""
         number = len(self.calls) + 1
         planned = {
@@ -235,7 +284,7 @@ class _Finder:
             "query_location": node["query_location"],
             "query_location_length": node["query_location_length"],
         }
-        call = Call(number, ask, planned, text, node)
+        call = Call(number, ask, planned, text, node, pictures=pictures)
         self.calls.append(call)
         self.by_name[call.name] = call
         return planned
@@ -249,6 +298,7 @@ class _Finder:
         if not inputs:
             raise self.error(node, f"{function.name} needs an input: {function.signature}")
         self._check_input(function, inputs[0])
+        self._shows(function, inputs[0], node)
         if node["distinct"] and node["order_bys"]["orders"]:
             raise self.error(node, f"{function.name} takes DISTINCT or ORDER BY, not both: leave one out")
         try:
@@ -284,17 +334,24 @@ class _Finder:
         if literal.get("kind") != "STRING":
             raise self.error(parts[0], "prompt begins with a constant template: prompt('… {0} …', a)")
         whole: Node | None = None
+        pictures: list[Node] = []
         for number, piece in enumerate(re.split(r"\{(\d+)\}", literal["text"])):
             if number % 2 and int(piece) + 1 >= len(parts):
                 raise self.error(parts[0], f"prompt has {{{piece}}} and only {len(parts) - 1} values")
-            if number % 2:
-                shown = self.syntax.expression("sqlbatch_text(x)", x=parts[int(piece) + 1])
+            value = parts[int(piece) + 1] if number % 2 else None
+            if value is not None and value.get("function_name") == PICTURE:
+                # Pictures stand behind the text, which names them by their number.
+                pictures += [] if any(value is each for each in pictures) else [value]
+                shown = self.syntax.text(f"picture {1 + next(i for i, p in enumerate(pictures) if p is value)}")
+            elif value is not None:
+                shown = self.syntax.expression("sqlbatch_text(x)", x=value)
             elif piece:
                 shown = self.syntax.text(piece)
             else:
                 continue
             whole = shown if whole is None else self.syntax.expression("a || b", a=whole, b=shown)
-        return whole or self.syntax.text("")
+        whole = whole or self.syntax.text("")
+        return self._pictured(whole, pictures) if pictures else whole
 
     def _check_input(self, function: catalogue.Function, source: Node) -> None:
         for node in walk(source):
@@ -321,3 +378,7 @@ class _Finder:
             first = str(error).split("\n")[0]
             raise self.error(expression, f"{what} cannot be computed: {first}") from error
         return None if found is None else json.loads(found)
+
+
+def _is_prompt(node: Node) -> bool:
+    return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() == "prompt"

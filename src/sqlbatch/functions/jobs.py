@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlbatch import clock
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import JobError
+from sqlbatch.functions import pictures
 from sqlbatch.functions.aggregates import PIECES
 from sqlbatch.functions.collect import ASK
 from sqlbatch.functions.find import VALUE
@@ -91,8 +92,13 @@ def planned_calls(plan: Plan) -> list[KeptCall]:
     return found
 
 
-def keep_plan(session: Session, plan: Plan, scratch: str, job_id: int, at_most: dict[int, int]) -> None:
-    """Keep a plan, its sources and what its first stage asks as a job's: within the caller's transaction."""
+def keep_plan(
+    session: Session, plan: Plan, scratch: str, job_id: int, at_most: dict[int, int], *, shows: bool = False
+) -> None:
+    """Keep a plan, its sources and what its first stage asks as a job's: within the caller's transaction.
+
+    With `shows` it asks about pictures, and what is of them lies in `scratch`, too.
+    """
     of_job = {"job_id": job_id}
     places = {"scratch": scratch, "job": str(job_id)}
     session.run(
@@ -121,6 +127,8 @@ def keep_plan(session: Session, plan: Plan, scratch: str, job_id: int, at_most: 
             session.run("functions.drop_signature", {"signature": lookup.ask.signature})
             session.run("functions.add_signature", signed)
     session.run("functions.add_first", **places)
+    if shows:
+        pictures.keep(session, scratch, job_id)
     for call in plan.calls:
         if call.stage == 1:
             session.run("functions.add_collected", of_job | {"call": call.number, "now": clock.now()})
@@ -133,10 +141,18 @@ def store_call(session: Session, call: Call) -> None:
         "head": call.head, "tail": call.tail, "returns": call.returns})  # fmt: skip
 
 
-def lay_down(session: Session, call: Call, collection: str, line_limit: int | None) -> int:
+def lay_down(
+    session: Session,
+    call: Call,
+    collection: str,
+    line_limit: int | None,
+    shown: str | None = None,
+    detail: str | None = None,
+) -> int:
     """Run a collection and lay its distinct requests down in sqlbatch_collected; return how many there are.
 
-    Without a `line_limit` only their sizes are laid down, in no order: a bound of what may be asked later.
+    Without a `line_limit` only their sizes are laid down, in no order: a bound of what may be asked later. `shown` is a
+    table of the pictures that were looked at, where the call asks about some, `detail` that of --image-detail.
     Raises JobError where one is above the provider's limit of `line_limit` bytes.
     """
     constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.tail))
@@ -144,6 +160,8 @@ def lay_down(session: Session, call: Call, collection: str, line_limit: int | No
     key = "NULL::UUID" if line_limit is None else custom_id(UUID(str(call.call_id)), "sqlbatch_input")
     order = "" if line_limit is None else "ORDER BY input"
     session.run("functions.collected", sizes, custom_id=key, collection=collection, order=order)
+    if shown is not None:
+        pictures.in_collected(session, shown, line_limit or pictures.MOST, detail)
     longest, requests = session.run("functions.longest")[0]
     if line_limit is not None and longest > line_limit:
         raise JobError(
@@ -165,11 +183,16 @@ def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | 
     call = next(each for each in calls if each.number == ready[0][0])
     session.run("functions.decided", {"job_id": job_id})
     define(session, calls, names_of_calls(call.collection))
-    requests = lay_down(session, call.call, with_sources(call.collection, _source(session, job_id)), line_limit)
+    shown = _shown(session, job_id, call.collection)
+    collection = with_sources(call.collection, _source(session, job_id))
+    detail = session.run("plan_pictures.detail", {"job_id": job_id})[0][0] if shown else None
+    requests = lay_down(session, call.call, collection, line_limit, shown, detail)
     asked = {"job_id": job_id, "call": call.number}
     session.run("functions.want_requests", {"call_id": call.call.call_id})
     session.run("functions.want_asks", asked)
     session.run("functions.want", {"job_id": job_id})
+    if shown is not None:
+        pictures.settle_collected(session)
     session.run("functions.add_collected", asked | {"now": clock.now()})
     session.run("functions.count_wanted", {"job_id": job_id})
     return replace(call, asked=requests)
@@ -177,6 +200,15 @@ def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | 
 
 def _source(session: Session, job_id: int) -> Callable[[int], str]:
     return lambda number: f"{quote_identifier(session.catalog)}.sqlbatch.src_{job_id}_{number}"
+
+
+def _shown(session: Session, job_id: int, sql: str) -> str | None:
+    """Define the pictures of a job where planned SQL has some, and return SQL of what was seen of them."""
+    if not pictures.asks_about_pictures(sql):
+        return None
+    seen = pictures.of_job(session, job_id)
+    pictures.define(session, seen)
+    return seen
 
 
 def define(
@@ -225,6 +257,7 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target.Join
     session.run("functions.decided", {"job_id": job.job_id})
     failures = bool(session.run("functions.has_failures", {"job_id": job.job_id}))
     define(session, calls, names_of_calls(query), failures=failures)
+    _shown(session, job.job_id, query)
     sql = with_sources(query, _source(session, job.job_id))
     qualified = named.qualified(session.catalog)
     with session.keeping_row_order(keep=True):

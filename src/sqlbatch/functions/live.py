@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 BLOCKS = (
     "functions.text",
     "functions.cut",
+    "plan_pictures.name",
+    "functions.image",
     "functions.answer",
     "functions.value",
     "functions.macros",

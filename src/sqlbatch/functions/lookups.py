@@ -28,7 +28,10 @@ EMBEDDINGS = "/v1/embeddings"
 # In an explained plan this names a call on whose answers the plan rests.
 PROBE = "sqlbatch_probe_{}:"
 # What the model is shown of a value.
-TEXT = ";\n".join(statement(f"functions.{block}", "", temporary="TEMP", schema="") for block in ("text", "cut"))
+TEXT = ";\n".join(
+    statement(block, "", temporary="TEMP", schema="")
+    for block in ("functions.text", "functions.cut", "plan_pictures.name")
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Lookup:
     returns: Returns
     constant: bool
     params: tuple[tuple[str, str], ...] = ()
+    pictures: bool = False
+    detail: str | None = None
 
     @property
     def value_type(self) -> str:
@@ -72,12 +77,12 @@ class Lookup:
             f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{self.number}(sqlbatch_x) AS {shown}",
         ]
 
-    def symbolic_macro(self) -> str:
-        """Return a macro for bounds: every filter passes, and a text stands for itself."""
+    def symbolic_macro(self, passes: str = "true") -> str:
+        """Return a macro for bounds: every filter passes (or none does), and a text stands for itself."""
         kind = self.value_type
         if self.ask.pieces:
             return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS sqlbatch_x"
-        value = "true" if kind == "BOOLEAN" else "sqlbatch_text(sqlbatch_x)" if kind == "VARCHAR" else "NULL"
+        value = passes if kind == "BOOLEAN" else "sqlbatch_text(sqlbatch_x)" if kind == "VARCHAR" else "NULL"
         return (
             f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS "
             f"CASE WHEN sqlbatch_x IS NOT NULL THEN CAST({value} AS {kind}) END"
@@ -90,6 +95,9 @@ class Lookup:
     @property
     def ask_sql(self) -> str:
         """Return SQL of the varying part of a request's body, from the call's input sqlbatch_x."""
+        if self.pictures:
+            text, urls = "struct_extract(sqlbatch_x, 't')", "struct_extract(sqlbatch_x, 'p')"
+            return f"CASE WHEN sqlbatch_x IS NOT NULL THEN {input_of(self.call.endpoint, text, urls, self.detail)} END"
         shown = input_of(self.call.endpoint, "sqlbatch_text(sqlbatch_x)")
         empty = " AND sqlbatch_text(sqlbatch_x) <> ''" if self.ask.embeds else ""
         return f"CASE WHEN sqlbatch_x IS NOT NULL{empty} THEN {shown} END"
@@ -146,4 +154,5 @@ def lookup(call: Call, enrichment: Enrichment) -> Lookup:
                         params=tuple(sorted(merged.items())))  # fmt: skip
     asked = replace(asked, returns=returns.text, prompt=None, inputs=(), images=())
     source = call.node["arguments"][0]["expression"]
-    return Lookup(call.number, ask, call_of(asked, returns), returns, not any(columns_in(source)), asked.params)
+    return Lookup(call.number, ask, call_of(asked, returns), returns, not any(columns_in(source)), asked.params,
+                  call.pictures, enrichment.image_detail)  # fmt: skip

@@ -9,7 +9,7 @@ import duckdb
 
 from sqlbatch.functions.clauses import merge_equal, order_rows
 from sqlbatch.functions.collect import Policy
-from sqlbatch.functions.find import find_calls
+from sqlbatch.functions.find import PICTURE, find_calls
 from sqlbatch.functions.lookups import TEXT, lookup
 from sqlbatch.functions.places import place_calls
 from sqlbatch.functions.plan import Plan
@@ -80,6 +80,7 @@ def _planned(
     constant: Callable[[str], Node],
 ) -> list[Plan]:
     con.execute(TEXT)
+    con.execute(f"CREATE OR REPLACE TEMP MACRO {PICTURE}(sqlbatch_x) AS sqlbatch_picture_name(sqlbatch_x)")
     lookups = {call.number: lookup(call, enrichment) for call in found.calls}
     for each in lookups.values():
         for macro in each.probe_macros():

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
-from sqlbatch.functions import catalogue
+from sqlbatch.functions import catalogue, pictures
 from sqlbatch.functions.collect import Policy
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.functions.jobs import ADDED, lay_down
 from sqlbatch.functions.plan import Plan, PlannedCall, with_sources
 from sqlbatch.functions.planning import make_plan
+from sqlbatch.query import pictures as query_pictures
 from sqlbatch.query.cost import Cost, Requests, add_costs, estimate_cost, find_price
 from sqlbatch.query.quote import Known, Quote, Stage, check_existing, count_known
 from sqlbatch.query.select import bind, one_select
@@ -33,7 +34,7 @@ class PlannedQuery:
     """A planned query: its sources and what its first stage asks lie in the attached database `scratch`.
 
     `at_most` are the requests that each call may have, as far as can be told before the answers; `rows` those of the
-    sources.
+    sources. With `shows` it asks about pictures, and what is of them lies there, too.
     """
 
     plan: Plan
@@ -42,6 +43,7 @@ class PlannedQuery:
     rows: int
     distinct: int
     at_most: dict[int, int]
+    shows: bool = False
 
 
 def check_options(enrichment: Enrichment) -> None:
@@ -110,20 +112,24 @@ def plan_query(
     _check_views(enrichment.query, {name: hidden[name] for name in own})
     plan = make_plan(session.con, select, enrichment, keep, Policy(enrichment.policy or Policy.BALANCED), own)
     _check_names(plan)
+    shows = pictures.look(session, plan, enrichment, scratch, lambda sql: _named(sql, scratch), line_limit)
     session.run("functions.first", scratch=scratch)
     session.run("functions.first_asks", scratch=scratch)
     for call in plan.calls:
         session.sql(call.lookup.ask_macro())
     for call in plan.calls:
         if call.stage == 1:
-            lay_down(session, call.lookup.call, _named(call.collection, scratch), line_limit)
+            lay_down(session, call.lookup.call, _named(call.collection, scratch), line_limit,
+                     *_shown(call, scratch))  # fmt: skip
             asked = {"call": call.number}
             session.run("functions.lay_down_asks", asked, scratch=scratch)
             session.run("functions.lay_down", scratch=scratch)
             session.run("functions.lay_down_inputs", {"call_id": call.lookup.call.call_id}, scratch=scratch)
-    known = count_known(session, scratch, fresh=fresh)
+    if shows:
+        session.run("plan_pictures.asks", scratch=scratch)
+    known = count_known(session, scratch, fresh=fresh, images=shows)
     distinct = session.run("functions.count", table=f"{scratch}.main.requests")[0][0]
-    return PlannedQuery(plan, scratch, known, sum(rows.values()), distinct, {})
+    return PlannedQuery(plan, scratch, known, sum(rows.values()), distinct, {}, shows)
 
 
 def quote_plan(
@@ -155,7 +161,9 @@ def quote_plan(
         session.sql(lookup.symbolic_macro())
     for call in plan.calls:
         if call.stage > 1:
-            at_most[call.number] = lay_down(session, call.lookup.call, _named(call.bound, scratch), None)
+            at_most[call.number] = lay_down(
+                session, call.lookup.call, _named(call.bound, scratch), None, *_shown(call, scratch)
+            )
             cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_collected", batch_factor, tier)
             costs.setdefault(call.stage, []).append(cost)
             notes += tuple(note for note in more if note not in notes)
@@ -178,13 +186,16 @@ def quote_plan(
             )
         )
     known = planned.known
+    unsent = query_pictures.unsent(session, scratch) if planned.shows else ()
+    shown, size = session.run("plan_pictures.quoted", scratch=scratch)[0] if planned.shows else (0, 0)
     quote = Quote(
         target=target.sql, provider=enrichment.provider, base_url=enrichment.base_url, model=enrichment.model,
         rows=max(planned.rows, 1), skipped=0, distinct=planned.distinct, answered=known.answered,
         failed_before=known.failed, in_flight=known.in_flight, to_send=known.to_send, batches=0, bytes=known.bytes,
         tokens=known.tokens, sees=(), rides_along=(), skipped_why=(), notes=notes,
         cost=add_costs([cost for each in costs.values() for cost in each]), stages=tuple(stages),
-        fused=plan.fused_stages,
+        fused=plan.fused_stages, pictures=shown, picture_bytes=size, unsent=sum(count for _, count in unsent),
+        unsent_why=unsent,
     )  # fmt: skip
     return replace(planned, at_most=at_most), quote
 
@@ -204,6 +215,11 @@ def _check_views(query: str, hidden: dict[str, str]) -> None:
 
 def _mentions(text: str, names: set[str]) -> bool:
     return any(re.search(rf"(?i)(?<!\w){re.escape(name)}(?!\w)", text) for name in names)
+
+
+def _shown(call: PlannedCall, scratch: str) -> tuple[str | None, str | None]:
+    """Return the table of the pictures that a call may ask about, and how closely it looks; None where it has none."""
+    return (f"{scratch}.main.ai_pictures", call.lookup.detail) if call.lookup.pictures else (None, None)
 
 
 def _named(sql: str, scratch: str) -> str:

@@ -144,6 +144,11 @@ def store(session: Session, scratch: str) -> None:
 def settle(session: Session, scratch: str, job_id: int) -> None:
     """Make due for a job what could not be sent before and now can, and note what cannot be sent as failed."""
     session.run("pictures.readable_again", {"job_id": job_id, "now": clock.now()})
+    fail(session, scratch)
+
+
+def fail(session: Session, scratch: str) -> None:
+    """Note what cannot be sent as failed, within the caller's transaction."""
     session.append_results("pictures.fail", {"now": clock.now()}, scratch=scratch)
 
 

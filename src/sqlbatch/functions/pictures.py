@@ -1,0 +1,104 @@
+"""Pictures that a query asks about (ai_image): looked at once, when the query is planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlbatch.db.sql import quote_identifier
+from sqlbatch.functions.collect import ASK
+from sqlbatch.functions.find import PICTURE
+from sqlbatch.query import pictures
+from sqlbatch.query.select import QueryColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlbatch.db.session import Session
+    from sqlbatch.functions.plan import Plan
+    from sqlbatch.query.enrichment import Enrichment
+
+# The most bytes of pictures in any request.
+MOST = pictures.REQUEST_BYTES
+# The columns of the different pictures of a query, as messages name them.
+_COLUMNS = (QueryColumn("ai_image", "VARCHAR"), QueryColumn("ai_image (BLOB)", "BLOB"))
+
+
+def asks_about_pictures(sql: str) -> bool:
+    """Whether planned SQL has pictures."""
+    return PICTURE in sql
+
+
+def look(
+    session: Session, plan: Plan, enrichment: Enrichment, scratch: str, named: Callable[[str], str], line_limit: int
+) -> bool:
+    """Look at all pictures that the calls of a plan may ask about, once; return whether there are any.
+
+    What is of each lies in the table `ai_pictures` of the attached database `scratch`; `named` gives planned SQL the
+    names of its sources. Which rows pass is not known yet, so each condition is taken to hold, and not to.
+    """
+    asking = [call for call in plan.calls if call.lookup.pictures]
+    if not asking:
+        return False
+    session.run("plan_pictures.raw")
+    session.run("plan_pictures.begin", scratch=scratch)
+    for passes in ("true", "false"):
+        for lookup in [*(call.lookup for call in plan.calls), *plan.unasked]:
+            session.sql(lookup.symbolic_macro(passes))
+        for call in asking:
+            macro = f"{ASK}{call.number}(sqlbatch_x) AS struct_extract(sqlbatch_x, 'p')"
+            session.sql(f"CREATE OR REPLACE TEMP MACRO {macro}")
+            session.run("plan_pictures.add", scratch=scratch, collection=named(call.bound))
+    pictures.look(session, scratch, _COLUMNS, Path(enrichment.folder or "."), line_limit)
+    session.run("plan_pictures.looked", scratch=scratch)
+    define(session, f"{scratch}.main.ai_pictures")
+    return True
+
+
+def define(session: Session, table: str) -> None:
+    """Make the macro of a picture, from a table of those that were looked at."""
+    session.run("plan_pictures.seen", pictures=table)
+
+
+def of_job(session: Session, job_id: int) -> str:
+    """Return SQL of the pictures of a job."""
+    return f"(SELECT * FROM {quote_identifier(session.catalog)}.sqlbatch.ai_pictures WHERE job_id = {job_id})"
+
+
+def in_collected(session: Session, table: str, line_limit: int, detail: str | None) -> None:
+    """Add to the collected requests what is of their pictures, from a table of those that were looked at."""
+    most = min(line_limit, pictures.REQUEST_BYTES)
+    too_many = f"image_too_large: the pictures of the request are more than the {most:,} bytes that one can carry"
+    tokens = pictures.TOKENS_OF_LOW if detail == "low" else pictures.TOKENS
+    session.run("plan_pictures.collected", {"most": most, "too_many": too_many, "tokens": tokens}, pictures=table)
+
+
+def has(session: Session, job_id: int) -> bool:
+    """Return whether a job's query asks about pictures."""
+    return session.has_schema() and bool(session.run("plan_pictures.has", {"job_id": job_id}))
+
+
+def keep(session: Session, scratch: str, job_id: int) -> None:
+    """Keep the pictures of a job's query, and what of its first stage cannot be sent: in the caller's transaction."""
+    pictures.store(session, scratch)
+    session.run("plan_pictures.keep", scratch=scratch, job=str(job_id))
+    pictures.settle(session, scratch, job_id)
+
+
+def settle_collected(session: Session) -> None:
+    """Note what of the collected requests cannot be sent as failed: within the caller's transaction."""
+    session.run("plan_pictures.due")
+    pictures.fail(session, "temp")
+
+
+def keep_collected(session: Session, scratch: str) -> list[tuple[str, str]]:
+    """Keep the pictures of a preview's call; return which of its requests cannot be sent, and why."""
+    pictures.store(session, scratch)
+    return [(custom_id, why) for custom_id, why in session.run("plan_pictures.unsent")]
+
+
+def define_unsent(session: Session, scratch: str, unsent: Sequence[tuple[str, str, str]]) -> None:
+    """Define a preview's pictures, and tell as failed what cannot be sent: custom_id, call and why."""
+    define(session, f"{scratch}.main.ai_pictures")
+    custom_ids, calls, whys = ([each[place] for each in unsent] for place in range(3))
+    session.run("plan_pictures.unsent_decided", {"custom_ids": custom_ids, "calls": calls, "whys": whys})
