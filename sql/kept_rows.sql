@@ -43,3 +43,11 @@ UPDATE sqlbatch.snapshots SET dropped_at = $now::TIMESTAMP WHERE run_id = $run_i
 
 -- needed: one row if a job has the rows of a run
 SELECT 1 FROM sqlbatch.snapshots WHERE run_id::VARCHAR = $run_id;
+
+-- unsure: batches that a copy of the state has as not sent, or as on their way: they may have been sent since
+SELECT batch_id::VARCHAR, job_id FROM sqlbatch.batches WHERE state IN ('planned', 'uploading', 'creating') ORDER BY planned_at, batch_id;
+
+-- make_unsure: the create of such a batch has an unknown outcome
+UPDATE sqlbatch.batches SET state = 'creating', creating_at = coalesce(creating_at, $now::TIMESTAMP), lease_owner = NULL, lease_until = NULL,
+  reserved = coalesce(reserved, $reserved::DOUBLE)
+WHERE batch_id = $batch_id::UUID;

@@ -1,7 +1,8 @@
 """Spark tables: `sqlbatch.spark.enrich(spark, "SELECT …", into="catalog.schema.table", shared=…, …).wait()`.
 
 Spark runs the query and keeps its rows in a shared folder, sqlbatch asks about them, Spark joins the answers to them
-and writes the target. State is in a DuckDB file, as ever: `db`.
+and writes the target. State is in a DuckDB file, as ever: `db`; or, for drivers whose disk does not last, in a shared
+folder with copies of it: `state`.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from sqlbatch.errors import (
 )
 from sqlbatch.job import Db, Job, Quote, existing, speaking_python
 from sqlbatch.lake import kept_rows as lake
+from sqlbatch.lake.mirror import Mirror, mirror_of
 from sqlbatch.lake.spark import Spark
 from sqlbatch.previews import sample_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from sqlbatch.batches.events import Event
     from sqlbatch.db.database import Database
@@ -45,16 +48,19 @@ Query = Any
 class SparkJob(Job):
     """A job whose target is a table of Spark's: `wait` follows it until that is written."""
 
-    def __init__(self, database: Database, job_id: int, engine: Spark) -> None:
+    def __init__(self, database: Database, job_id: int, engine: Spark, mirror: Mirror | None = None) -> None:
         super().__init__(database, job_id)
         self._engine = engine
+        self._mirror = mirror
 
+    @speaking_python
     def step(self, *, progress: bool | None = None) -> JobRow:
         """Do one step, write the target where nothing is left to do, and return how the job stands."""
-        row = super().step(progress=progress)
-        if row.status == "done":
-            self.publish()
-        return row
+        with _held(self._mirror):
+            row = super().step(progress=progress)
+            if row.status == "done":
+                self.publish()
+            return row
 
     def wait(
         self,
@@ -67,10 +73,11 @@ class SparkJob(Job):
         yes: bool = False,
     ) -> SparkJob:
         """Do steps until the target is written, and return the job itself; arguments and errors as of `Job.wait`."""
-        super().wait(
-            poll=poll, on_event=on_event, progress=progress, keep_going=keep_going, finish_now=finish_now, yes=yes
-        )
-        self.publish()
+        with _held(self._mirror):
+            super().wait(
+                poll=poll, on_event=on_event, progress=progress, keep_going=keep_going, finish_now=finish_now, yes=yes
+            )
+            self.publish()
         return self
 
     def publish(self, *, replace: bool = False) -> Publication:  # type: ignore[override]
@@ -79,12 +86,27 @@ class SparkJob(Job):
         `replace` allows it to take the place of a table that sqlbatch did not make. Raises EngineError where Spark
         cannot write, JobError where a newer job has the target.
         """
-        return lake.publish(self._database, self._engine, self.job_id, replacing=replace)
+        noted = None if self._mirror is None else self._mirror.push
+        with _held(self._mirror):
+            return lake.publish(self._database, self._engine, self.job_id, replacing=replace, noted=noted)
 
     def load(self, *, replace: bool = False, judge_again: bool = False, structured: str | None = None) -> SparkJob:
         """Write the target from what is there so far, what is missing as `pending`, and return the job itself."""
-        super().load(judge_again=judge_again, structured=structured)
-        self.publish(replace=replace)
+        with _held(self._mirror):
+            super().load(judge_again=judge_again, structured=structured)
+            self.publish(replace=replace)
+        return self
+
+    def retry(self, *, only: str | None = None, yes: bool = False) -> SparkJob:
+        """Make failed requests due again, as `Job.retry` does, and return the job itself."""
+        with _held(self._mirror):
+            super().retry(only=only, yes=yes)
+        return self
+
+    def cancel(self, *, give_up: bool = False, progress: bool | None = None) -> SparkJob:
+        """Cancel the job, as `Job.cancel` does, and return the job itself."""
+        with _held(self._mirror):
+            super().cancel(give_up=give_up, progress=progress)
         return self
 
     def table(self) -> Any:
@@ -94,6 +116,12 @@ class SparkJob(Job):
             raise JobError(f"job {self.job_id} is not written yet: job.wait() first, or job.load() for what is there")
         return self._engine.table(found.target)
 
+    def _follow(
+        self, events: Iterable[Event], *, progress: bool | None, on_event: Callable[[Event], object] | None = None
+    ) -> None:
+        followed = events if self._mirror is None else self._mirror.following(events)
+        super()._follow(followed, progress=progress, on_event=on_event)
+
 
 @with_options
 @speaking_python
@@ -102,6 +130,7 @@ def enrich(
     query: Query,
     *,
     shared: str | os.PathLike[str],
+    state: str | os.PathLike[str] | None = None,
     table_format: str | None = None,
     max_attempts: int | None = None,
     replace: bool = False,
@@ -115,33 +144,40 @@ def enrich(
     Spark DataFrame. `into` names the table, as catalog.schema.table. `shared` is a folder that Spark and this process
     both see: the rows are kept there until the table is written. `table_format` (delta, iceberg, parquet) is what the
     table is stored as, by default what the session makes. `db` is the DuckDB file with the state, on a disk that lasts.
-    All other arguments, and the errors, as of `sqlbatch.enrich`; EngineError where Spark cannot do what is asked.
+    Where the driver's disk does not last, `state` names a folder that does, for whole copies of that file: one driver
+    at a time has it, and who comes after a killed one goes on from its last copy. All other arguments, and the errors,
+    as of `sqlbatch.enrich`; EngineError where Spark cannot do what is asked, DatabaseLocked where another driver has
+    the state.
     """
     engine = Spark(spark, table_format=table_format)
-    database, asked = read_ask(query, given, max_attempts)
-    into = _into(asked)
-    refuse_memory(database, asked)
-    max_cost = config.max_cost(max_cost)
-    lake.check_target(database, engine, into, replacing=replace)
-    rows = engine.read(_of(query, asked.enrichment))
-    more = {"max_attempts": asked.max_attempts, "max_cost": max_cost, "fresh": bool(given.get("fresh"))}
-    with (
-        lake.kept(engine, rows, asked.enrichment, os.fspath(shared), database) as keep,
-        lake.prepared(database, rows, keep, asked.enrichment, asked.provider, into, replacing=replace, **more) as ask,
-    ):
-        if ask.quote.rows == ask.quote.skipped:
-            raise JobError(
-                "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
-            )
-        if ask.quote.to_send:
-            check_cost(ask.quote, ask.over(), yes=yes or max_cost is not None)
-            connection.check_provider(database, asked.provider)
-        job = SparkJob(database, lake.start(database, engine, ask, keep, into), engine)
-    if not asked.provider.embedded:
-        # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
-        with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
-            job.step()
-    return job
+    mirror = _mirror(state, given)
+    with _held(mirror):
+        database, asked = _asked(query, given, mirror, max_attempts)
+        into = _into(asked)
+        refuse_memory(database, asked)
+        max_cost = config.max_cost(max_cost)
+        lake.check_target(database, engine, into, replacing=replace)
+        rows = engine.read(_of(query, asked.enrichment))
+        more = {"max_attempts": asked.max_attempts, "max_cost": max_cost, "fresh": bool(given.get("fresh"))}
+        with (
+            lake.kept(engine, rows, asked.enrichment, os.fspath(shared), database) as keep,
+            lake.prepared(
+                database, rows, keep, asked.enrichment, asked.provider, into, replacing=replace, **more
+            ) as ask,
+        ):
+            if ask.quote.rows == ask.quote.skipped:
+                raise JobError(
+                    "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
+                )
+            if ask.quote.to_send:
+                check_cost(ask.quote, ask.over(), yes=yes or max_cost is not None)
+                connection.check_provider(database, asked.provider)
+            job = SparkJob(database, lake.start(database, engine, ask, keep, into), engine, mirror)
+        if not asked.provider.embedded:
+            # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
+            with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
+                job.step()
+        return job
 
 
 @with_options
@@ -151,6 +187,7 @@ def plan(
     query: Query,
     *,
     shared: str | os.PathLike[str],
+    state: str | os.PathLike[str] | None = None,
     replace: bool = False,
     **given: Unpack[AskOptions],
 ) -> Quote:
@@ -159,15 +196,17 @@ def plan(
     Arguments and errors as of `enrich`.
     """
     engine = Spark(spark)
-    database, asked = read_ask(query, given)
-    into = _into(asked)
-    rows = engine.read(_of(query, asked.enrichment))
-    more = {"replacing": replace, "fresh": bool(given.get("fresh"))}
-    with (
-        lake.kept(engine, rows, asked.enrichment, os.fspath(shared), None) as keep,
-        lake.prepared(database, rows, keep, asked.enrichment, asked.provider, into, **more) as ask,
-    ):
-        return Quote.of(dataclasses.replace(ask.quote, target=into))
+    mirror = _mirror(state, given)
+    with _held(mirror):
+        database, asked = _asked(query, given, mirror)
+        into = _into(asked)
+        rows = engine.read(_of(query, asked.enrichment))
+        more = {"replacing": replace, "fresh": bool(given.get("fresh"))}
+        with (
+            lake.kept(engine, rows, asked.enrichment, os.fspath(shared), None) as keep,
+            lake.prepared(database, rows, keep, asked.enrichment, asked.provider, into, **more) as ask,
+        ):
+            return Quote.of(dataclasses.replace(ask.quote, target=into))
 
 
 @with_options
@@ -177,6 +216,7 @@ def preview(
     query: Query,
     *,
     shared: str | os.PathLike[str],
+    state: str | os.PathLike[str] | None = None,
     rows: int | None = None,
     sample: int | None = None,
     yes: bool = False,
@@ -187,41 +227,89 @@ def preview(
     Arguments and errors as of `enrich` and of `sqlbatch.preview`.
     """
     engine = Spark(spark)
-    database, asked = read_ask(query, given)
-    refuse_memory(database, asked)
-    prepare.recover_interrupted(database)
-    wanted = sample_size(rows, sample)
-    few = asked.enrichment
-    if sample is None:
-        few = dataclasses.replace(few, limit=min(wanted, few.limit or wanted))
-    read = engine.read(_of(query, few))
-    more = {"rows": rows, "sample": sample, "fresh": bool(given.get("fresh"))}
-    with (
-        lake.kept(engine, read, few, os.fspath(shared), None, sample=sample) as keep,
-        previews.prepared(database, few, asked.provider, handed_over=keep.rows, **more) as ready,  # type: ignore[arg-type]
-    ):
-        if ready.known.to_send:
-            if ready.cost.must_be_agreed and not yes:
-                raise InvalidSettings(
-                    f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent to "
-                    f"{asked.provider.name} now, {ready.cost.in_words()}: pass yes=True to spend it"
-                )
-            for _ in previews.ask(database, ready):
-                pass
-        return previews.result(database, ready)
+    mirror = _mirror(state, given)
+    with _held(mirror):
+        database, asked = _asked(query, given, mirror)
+        refuse_memory(database, asked)
+        prepare.recover_interrupted(database)
+        wanted = sample_size(rows, sample)
+        few = asked.enrichment
+        if sample is None:
+            few = dataclasses.replace(few, limit=min(wanted, few.limit or wanted))
+        read = engine.read(_of(query, few))
+        more = {"rows": rows, "sample": sample, "fresh": bool(given.get("fresh"))}
+        with (
+            lake.kept(engine, read, few, os.fspath(shared), None, sample=sample) as keep,
+            previews.prepared(database, few, asked.provider, handed_over=keep.rows, **more) as ready,  # type: ignore[arg-type]
+        ):
+            if ready.known.to_send:
+                over = ready.over()
+                if over is not None:
+                    raise InvalidSettings(over)
+                if ready.cost.must_be_agreed and not yes:
+                    raise InvalidSettings(
+                        f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent "
+                        f"to {asked.provider.name} now, {ready.cost.in_words()}: pass yes=True to spend it"
+                    )
+                for _ in previews.ask(database, ready):
+                    pass
+            return previews.result(database, ready)
 
 
 @speaking_python
-def find(spark: Any, job: str | int | None = None, *, db: Db = None, table_format: str | None = None) -> SparkJob:
+def find(
+    spark: Any,
+    job: str | int | None = None,
+    *,
+    db: Db = None,
+    state: str | os.PathLike[str] | None = None,
+    table_format: str | None = None,
+) -> SparkJob:
     """Return a job by its number or its target's name, by default the newest; `.wait()` goes on with it.
 
-    Raises JobError where there is none, or where its target is not a table of Spark's.
+    Raises JobError where there is none, or where its target is not a table of Spark's; DatabaseLocked where another
+    driver has the `state`.
     """
-    database = existing(db)
-    row = database.read(lambda session: state_of_jobs.find(session, None if job is None else str(job)))
-    if lake.find(database, row.job_id) is None:
-        raise JobError(f"the target of job {row.job_id}, {row.target}, is in {database.name}: sqlbatch.find has it")
-    return SparkJob(database, row.job_id, Spark(spark, table_format=table_format))
+    named: AskOptions = {"db": db}
+    mirror = _mirror(state, named)
+    with _held(mirror):
+        database = existing(named["db"])
+        _guarded(database, mirror)
+        row = database.read(lambda session: state_of_jobs.find(session, None if job is None else str(job)))
+        if lake.find(database, row.job_id) is None:
+            raise JobError(f"the target of job {row.job_id}, {row.target}, is in {database.name}: sqlbatch.find has it")
+        return SparkJob(database, row.job_id, Spark(spark, table_format=table_format), mirror)
+
+
+def _mirror(state: str | os.PathLike[str] | None, given: AskOptions) -> Mirror | None:
+    """Return the mirror of a shared state, and have its copy be the database; None where none is named."""
+    if state is None:
+        return None
+    if given.get("db") is not None:
+        raise InvalidSettings("state= is where the database lies: leave db= out")
+    mirror = mirror_of(state)
+    given["db"] = mirror.path
+    return mirror
+
+
+def _held(mirror: Mirror | None) -> AbstractContextManager[None]:
+    return contextlib.nullcontext() if mirror is None else mirror.held()
+
+
+def _guarded(database: Database, mirror: Mirror | None) -> None:
+    if mirror is not None:
+        database.guard = mirror.guard
+
+
+def _asked(
+    query: Query, given: AskOptions, mirror: Mirror | None, max_attempts: int | None = None
+) -> tuple[Database, EnrichOptions]:
+    """Return the database and what is asked for; raise InvalidSettings for the local server with a shared state."""
+    database, asked = read_ask(query, given, max_attempts)
+    if mirror is not None and asked.provider.embedded:
+        raise InvalidSettings("state= does not go with the local provider, whose batches end with the driver: use db=")
+    _guarded(database, mirror)
+    return database, asked
 
 
 def _into(asked: EnrichOptions) -> str:

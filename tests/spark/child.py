@@ -23,6 +23,10 @@ _PRELOAD = ["tests.spark.sessions", "sqlbatch.spark", "sqlbatch.batches.client",
 _PATIENCE = 90
 # The calls that a process passes on its way from the query to the table, in their order.
 CALLS = ("keep", "start", "upload", "create", "load", "share", "publish", "drop")
+# Where the driver's disk is lost with it: before and after what is sent, and what is put into the shared folder.
+STATE_POINTS = (
+    "before push", "after push", "before create", "after create", "after load", "during publish", "before drop",
+)  # fmt: skip
 POINTS = (*(f"{when} {call}" for call in CALLS for when in ("before", "after")), "during publish")
 # Seconds after which a process is killed while Spark writes, and goes on with it.
 _DURING = 0.1
@@ -68,7 +72,7 @@ def _watch(kill_at: str) -> None:
     from sqlbatch import clock, prepare  # noqa: PLC0415
     from sqlbatch.batches import results, submit  # noqa: PLC0415
     from sqlbatch.batches.client import BatchAPI  # noqa: PLC0415
-    from sqlbatch.lake import kept_rows  # noqa: PLC0415
+    from sqlbatch.lake import kept_rows, mirror  # noqa: PLC0415
     from sqlbatch.lake.spark import Spark  # noqa: PLC0415
 
     # However fast the clock, a busy machine must not lose a lease between two calls.
@@ -84,6 +88,8 @@ def _watch(kill_at: str) -> None:
         "drop": (kept_rows, "_drop_spent"),
     }
     assert tuple(places) == CALLS
+    places["push"] = (mirror.Mirror, "push")
+    mirror.LEASE = LEASE * clock.speed()
     for call, (where, name) in places.items():
         setattr(where, name, _passing(call, getattr(where, name), kill_at))
 

@@ -57,11 +57,14 @@ class OpenBatch(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A batch whose create has an unknown outcome; `grace` is how long, in seconds, it may still appear."""
+    """A batch whose create has an unknown outcome; `grace` is how long, in seconds, it may still appear.
+
+    It has no `input_file_id` where the state is a copy from before its upload.
+    """
 
     batch_id: str
     state: str
-    input_file_id: str
+    input_file_id: str | None
     requests: int
     grace: float
     fenced_at: datetime | None

@@ -51,7 +51,8 @@ def adopt(context: StepContext) -> Iterator[Event]:
     if not lost and all(row[0] in context.looked for row in doubtful):
         return
     context.looked.update(row[0] for row in doubtful)
-    created_at = {each.batch_id: api.file_created_at(each.input_file_id) for each in lost if each.state == "creating"}
+    files = {each.batch_id: each.input_file_id for each in lost if each.state == "creating"}
+    created_at = {batch_id: api.file_created_at(file) for batch_id, file in files.items() if file is not None}
     known = dict(database.read(lambda session: session.run("poll.known", asked)))
     try:
         found = _look_through(
@@ -72,7 +73,7 @@ def adopt(context: StepContext) -> Iterator[Event]:
     for each in lost:
         if each.batch_id in found:
             yield from recover(context, each.batch_id, each.state, found[each.batch_id])
-        elif each.state == "creating" and created_at[each.batch_id] is None:
+        elif each.batch_id in created_at and created_at[each.batch_id] is None:
             yield Waiting(
                 f"{api.name}: the input file of {each.batch_id} cannot be seen with this key, so it is unknown "
                 "whether the batch was created: use the key that uploaded it"
@@ -230,7 +231,7 @@ def _look_for_given_up(context: StepContext) -> Iterator[Event]:
 def _look_through(
     api: BatchAPI,
     known: dict[str, bool],
-    lost: dict[str, str],
+    lost: dict[str, str | None],
     doubtful: dict[str, str | None],
     created_at: list[int],
 ) -> dict[str, ProviderBatch]:
@@ -294,7 +295,8 @@ def _listed(api: BatchAPI, wanted: Any) -> dict[str, ProviderBatch]:
 
 def _delete_input(context: StepContext, lost: Lost) -> Iterator[Event]:
     """Delete the input file, so that a create still under way fails its validation, which costs nothing."""
-    context.api.delete_file(lost.input_file_id)
+    if lost.input_file_id is not None:
+        context.api.delete_file(lost.input_file_id)
     fenced = {"batch_id": lost.batch_id, "now": clock.now()}
     context.database.write(lambda session: session.run("poll.fenced", fenced))
     yield Waiting(f"batch {lost.batch_id} is not at {context.api.name}; waiting in case it still appears", lost.grace)

@@ -135,6 +135,8 @@ def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -
         # The computer slept since the commit: another process may have fenced this attempt.
         database.write(lambda session: session.run("submit.start_over", _start_over(context, batch_id, None)))
         return None
+    if database.guard is not None:
+        database.guard()
     return _create(context, batch_id, requests, file_id, endpoint)
 
 

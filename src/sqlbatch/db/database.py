@@ -67,6 +67,8 @@ class Database:
         self.path = path
         self.connection = connection
         self.attach = tuple(attach)
+        # Called before money is spent; raises where this process may not, for the state is somebody else's by now.
+        self.guard: Callable[[], None] | None = None
         self._memory_limit = memory_limit
         self._threads = threads
         self._spool = spool

@@ -41,7 +41,7 @@ from sqlbatch.query.target import parse_target
 from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
@@ -263,17 +263,27 @@ def find(database: Database, job_id: int) -> Publication | None:
     return Publication(run_id, name, folder, tuple(sent), *more)
 
 
-def publish(database: Database, engine: Engine, job_id: int, *, replacing: bool = False) -> Publication:
+def publish(
+    database: Database,
+    engine: Engine,
+    job_id: int,
+    *,
+    replacing: bool = False,
+    noted: Callable[[], object] | None = None,
+) -> Publication:
     """Write a job's target at the engine from what is built here, and note it; again, it does no harm.
 
     Of a job that is not done what is there so far is written. Raises JobError where a newer job has the target, or the
-    job has nothing built; EngineError where the engine cannot write, which is noted.
+    job has nothing built; EngineError where the engine cannot write, which is noted. `noted` is called when that is
+    noted on which the next act relies: before the target is written, and before anything is deleted.
     """
     with _one_publisher(database):
-        return _publish(database, engine, job_id, replacing=replacing)
+        return _publish(database, engine, job_id, replacing=replacing, noted=noted)
 
 
-def _publish(database: Database, engine: Engine, job_id: int, *, replacing: bool) -> Publication:
+def _publish(
+    database: Database, engine: Engine, job_id: int, *, replacing: bool, noted: Callable[[], object] | None
+) -> Publication:
     found = find(database, job_id)
     job = database.read(lambda session: jobs.find(session, str(job_id)))
     if found is None:
@@ -292,6 +302,9 @@ def _publish(database: Database, engine: Engine, job_id: int, *, replacing: bool
         _stop_others(database, found, job_id)
         answers, columns = _export(database, job.target, found)
         _note(database, "kept_rows.exported", found, now=clock.now())
+        if noted is not None:
+            # By this the target is known as ours, whoever is killed while it is written.
+            noted()
         own = [name for name in engine.columns(f"{found.folder}/rows") if name != REF]
         rows = engine.publish(f"{found.folder}/rows", answers, [*own, *columns], found.target)
         _check_count(found, rows)
@@ -300,6 +313,8 @@ def _publish(database: Database, engine: Engine, job_id: int, *, replacing: bool
         raise
     done = job.status == "done"
     _note(database, "kept_rows.published", found, now=clock.now(), rows=rows, done=done)
+    if noted is not None:
+        noted()
     remove(answers)
     _drop_spent(database, found.target, job_id, whole=done and not job.failed)
     return find(database, job_id) or found

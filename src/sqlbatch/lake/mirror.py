@@ -1,0 +1,332 @@
+"""A state for drivers that are thrown away: numbered whole copies in a shared folder, and a numbered lease on them.
+
+    <state>/lease-00000007.json   who has the state, and until when
+    <state>/copy-00000003.duckdb  the state, whole
+
+Each number is made once, by a hard link, so that of two drivers one has it. A driver works on a copy of its own, beside
+nobody, and puts it back before anything is sent that is not in the shared copy, and at the end of each call. Whoever
+comes after a driver that was killed takes every batch of the copy that may have been sent for one whose create has an
+unknown outcome: it is looked up at the provider, and sent again only after the grace in which it may still appear.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from sqlbatch import clock
+from sqlbatch.batches import budget
+from sqlbatch.batches.events import Event, Packed, Progress
+from sqlbatch.db.database import Database
+from sqlbatch.db.open_file import is_open_here
+from sqlbatch.errors import DatabaseLocked, InvalidSettings, JobError
+from sqlbatch.lake.kept_rows import local_path
+from sqlbatch.leases import is_gone, name_of, new_owner
+from sqlbatch.paths import state_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sqlbatch.db.session import Session
+
+# Seconds that a lease lasts, renewed after a third of them; and by how much the clocks of two computers may differ.
+LEASE, SLACK = 600.0, 60.0
+# Seconds between two copies while results are loaded: they are still at the provider, and loaded again at need.
+EVERY = 180.0
+# How many copies and leases are kept; where a DuckDB file's headers are, which a checkpoint writes last.
+_KEPT, _HEADERS = 2, 12_288
+# How often a copy is tried, a tenth of a second apart, while others write.
+_TRIES = 50
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who has the state, until when (UTC); `clean` where its last copy has all that was sent."""
+
+    number: int
+    owner: str
+    until: datetime
+    clean: bool
+
+
+class Mirror:
+    """One shared state, and the copy that this process works on while it holds the lease."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._home = Path(tempfile.mkdtemp(prefix="sqlbatch-state-"))
+        atexit.register(shutil.rmtree, self._home, ignore_errors=True)
+        self.path = self._home / "state.duckdb"
+        self._turn = threading.RLock()
+        self._users = 0
+        self._interrupted = False
+        # The number of the shared copy that is the same as, or older than, our own.
+        self._copy = 0
+        self._lease: Lease | None = None
+        # Our own leases so far: after the last of them our copy has all, however its block ended.
+        self._own: set[str] = set()
+        self._copied_at: datetime | None = None
+        self._stop = threading.Event()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lease for the block, with the newest copy in place; put ours back at its end.
+
+        Raises DatabaseLocked where another driver has the state.
+        """
+        with self._turn:
+            if not self._users:
+                self._take()
+                self._interrupted = False
+            self._users += 1
+        try:
+            yield
+        except BaseException:
+            # Its transfers may go on in their threads, and send what the last copy has as not sent.
+            self._interrupted = True
+            raise
+        finally:
+            with self._turn:
+                self._users -= 1
+                if not self._users:
+                    self._give_back()
+
+    def guard(self) -> None:
+        """Raise JobError where the lease is not ours any more: called before money is spent."""
+        lease = self._lease
+        newest = _newest_lease(self.folder)
+        if lease is None or newest is None or newest.owner != lease.owner or clock.now() >= newest.until:
+            raise JobError(f"another driver has taken over the state in {self.folder}: this one sends nothing more")
+
+    def following(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Pass on what a job's steps tell; copies are made while they wait, before anything new is sent."""
+        for event in events:
+            if isinstance(event, Packed) or (isinstance(event, Progress) and self._is_due()):
+                self.push()
+            yield event
+
+    def push(self) -> None:
+        """Put a whole copy of our state into the shared folder, under the next number.
+
+        Raises JobError where somebody else has the state by now.
+        """
+        with self._turn:
+            if not self.path.exists():
+                return
+            self.guard()
+            passing = self.folder / f".copy-{os.getpid()}-{threading.get_ident()}"
+            try:
+                _copy_whole(self.path, passing)
+                if not _made(passing, _named(self.folder, "copy", self._copy + 1, "duckdb")):
+                    raise JobError(
+                        f"another driver has written the state in {self.folder}: this one sends nothing more"
+                    )
+            except OSError as error:
+                raise InvalidSettings(f"state={self.folder}: {error.strerror}") from error
+            finally:
+                passing.unlink(missing_ok=True)
+            self._copy += 1
+            self._copied_at = clock.now()
+            _forget(self.folder, "copy", self._copy)
+
+    def _is_due(self) -> bool:
+        return self._copied_at is None or clock.now() - self._copied_at > timedelta(seconds=EVERY)
+
+    def _take(self) -> None:
+        """Take the lease and put the newest copy in place, unless it is our own."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidSettings(f"state={self.folder}: {error.strerror}") from error
+        before = _newest_lease(self.folder)
+        if before is not None and _is_held(before):
+            raise DatabaseLocked(
+                f"the state in {self.folder} is used by {name_of(before.owner)} until {before.until:%H:%M:%S} UTC: "
+                "wait, or call again then"
+            )
+        number = before.number + 1 if before is not None else 1
+        lease = Lease(number, new_owner(), clock.after(LEASE), clean=False)
+        if not _noted(self.folder, lease):
+            raise DatabaseLocked(f"another driver has just taken the state in {self.folder}: wait, or call again later")
+        self._lease = lease
+        self._stop = threading.Event()
+        try:
+            newest = max(_numbers(self.folder, "copy"), default=0)
+            if newest != self._copy or before is None or before.owner not in self._own:
+                self._restore(newest, clean=before is None or before.clean)
+            self._own.add(lease.owner)
+        except BaseException:
+            self._end_lease(clean=before is None or before.clean)
+            raise
+        threading.Thread(target=self._renew, args=(self._stop,), daemon=True).start()
+
+    def _restore(self, number: int, *, clean: bool) -> None:
+        """Work on a shared copy from now on; where its driver was killed, what it may have sent is unknown."""
+        database = Database(self.path)
+        if is_open_here(self.path):
+            raise DatabaseLocked(
+                f"this process is still at work in its copy of the state in {self.folder}: wait for it"
+            )
+        for left in (self.path, self.path.with_name(self.path.name + ".wal")):
+            left.unlink(missing_ok=True)
+        shutil.rmtree(state_dir(database), ignore_errors=True)
+        self._copy = number
+        self._copied_at = None
+        if not number:
+            return
+        shutil.copyfile(_named(self.folder, "copy", number, "duckdb"), self.path)
+        if not clean:
+            database.write(_make_unsure)
+
+    def _give_back(self) -> None:
+        """Put our copy into the folder and end the lease; where it is not ours any more, nothing is put there."""
+        self._stop.set()
+        try:
+            self.push()
+        except JobError:
+            self._lease = None
+            if not self._interrupted:
+                raise
+            return
+        self._end_lease(clean=not self._interrupted)
+
+    def _end_lease(self, *, clean: bool) -> None:
+        lease, self._lease = self._lease, None
+        newest = _newest_lease(self.folder)
+        if lease is not None and newest is not None and newest.owner == lease.owner:
+            _noted(self.folder, Lease(newest.number + 1, lease.owner, datetime.min, clean))  # noqa: DTZ901 (as in SQL)
+
+    def _renew(self, stop: threading.Event) -> None:
+        """Renew the lease until it ends, or is somebody else's."""
+        while not stop.wait(LEASE / 3 / clock.speed()):
+            with self._turn:
+                lease, newest = self._lease, _newest_lease(self.folder)
+                if stop.is_set() or lease is None or newest is None or newest.owner != lease.owner:
+                    return
+                if clock.now() >= newest.until:
+                    # The computer slept: somebody else may be taking it.
+                    return
+                with contextlib.suppress(OSError, InvalidSettings):
+                    _noted(self.folder, Lease(newest.number + 1, lease.owner, clock.after(LEASE), clean=False))
+
+
+_MIRRORS: dict[Path, Mirror] = {}
+_TURN = threading.Lock()
+
+
+def mirror_of(state: str | os.PathLike[str]) -> Mirror:
+    """Return the mirror of a shared folder, one in a process; raise InvalidSettings for an address."""
+    folder = local_path(os.fspath(state))
+    if folder is None or not str(state).strip():
+        raise InvalidSettings(
+            f"state={os.fspath(state)}: name a folder of a file system that the drivers share (NFS, EFS, a volume)"
+        )
+    folder = folder.absolute()
+    with _TURN:
+        if folder not in _MIRRORS:
+            _MIRRORS[folder] = Mirror(folder)
+        return _MIRRORS[folder]
+
+
+def _make_unsure(session: Session) -> None:
+    """Take batches that may have been sent since the copy for such whose create has an unknown outcome."""
+    for batch_id, job_id in session.run("kept_rows.unsure"):
+        # What it may cost is reserved again before others are let through.
+        reserved = budget.reserve(session, job_id, batch_id).dollars if job_id is not None else None
+        fact = {"batch_id": batch_id, "reserved": reserved, "now": clock.now()}
+        session.run("kept_rows.make_unsure", fact)
+
+
+def _is_held(lease: Lease) -> bool:
+    return not is_gone(lease.owner) and clock.now() < lease.until + timedelta(seconds=SLACK)
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    """Copy a database as it was at one moment; what another thread writes meanwhile makes it be copied again."""
+    database = Database(source)
+    wal = source.with_name(source.name + ".wal")
+    for _ in range(_TRIES):
+        with contextlib.suppress(duckdb.Error), database.session(migrate=False) as session:
+            session.sql("CHECKPOINT")
+        database.let_go()
+        before = _headers(source)
+        shutil.copyfile(source, target)
+        if _headers(source) == before and not (wal.exists() and wal.stat().st_size):
+            with target.open("rb") as file:
+                os.fsync(file.fileno())
+            return
+        time.sleep(0.1)
+    raise DatabaseLocked(f"{source} is written to all the while, and cannot be copied: close it elsewhere")
+
+
+def _headers(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEADERS)
+
+
+# ---- The shared folder: files of which each number is made once.
+
+
+def _named(folder: Path, kind: str, number: int, ending: str) -> Path:
+    return folder / f"{kind}-{number:08}.{ending}"
+
+
+def _numbers(folder: Path, kind: str) -> list[int]:
+    return [int(path.stem.partition("-")[2]) for path in folder.glob(f"{kind}-*.*")]
+
+
+def _made(passing: Path, path: Path) -> bool:
+    """Give a file its numbered name; return False where that is there already."""
+    try:
+        os.link(passing, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise InvalidSettings(
+            f"state={path.parent}: its file system makes no hard links ({error.strerror}), which keep two drivers "
+            "apart: name a folder on NFS, EFS or a disk"
+        ) from error
+    return True
+
+
+def _forget(folder: Path, kind: str, newest: int) -> None:
+    for path in folder.glob(f"{kind}-*.*"):
+        if int(path.stem.partition("-")[2]) <= newest - _KEPT:
+            path.unlink(missing_ok=True)
+
+
+def _noted(folder: Path, lease: Lease) -> bool:
+    """Write a lease under its number; return False where that is there already."""
+    passing = folder / f".lease-{os.getpid()}-{threading.get_ident()}"
+    passing.write_text(json.dumps({"owner": lease.owner, "until": lease.until.isoformat(), "clean": lease.clean}))
+    try:
+        made = _made(passing, _named(folder, "lease", lease.number, "json"))
+    finally:
+        passing.unlink(missing_ok=True)
+    if made:
+        _forget(folder, "lease", lease.number)
+    return made
+
+
+def _newest_lease(folder: Path) -> Lease | None:
+    """Return the lease of the highest number; one that was deleted meanwhile has a newer."""
+    while numbers := _numbers(folder, "lease"):
+        number = max(numbers)
+        try:
+            found = json.loads(_named(folder, "lease", number, "json").read_text())
+        except FileNotFoundError:
+            continue
+        return Lease(number, found["owner"], datetime.fromisoformat(found["until"]), bool(found["clean"]))
+    return None
