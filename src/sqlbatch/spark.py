@@ -86,8 +86,8 @@ class SparkJob(Job):
         `replace` allows it to take the place of a table that sqlbatch did not make. Raises EngineError where Spark
         cannot write, JobError where a newer job has the target.
         """
-        noted = None if self._mirror is None else self._mirror.push
         with _held(self._mirror):
+            noted = _noted(self._mirror)
             return lake.publish(self._database, self._engine, self.job_id, replacing=replace, noted=noted)
 
     def load(self, *, replace: bool = False, judge_again: bool = False, structured: str | None = None) -> SparkJob:
@@ -172,7 +172,8 @@ def enrich(
             if ask.quote.to_send:
                 check_cost(ask.quote, ask.over(), yes=yes or max_cost is not None)
                 connection.check_provider(database, asked.provider)
-            job = SparkJob(database, lake.start(database, engine, ask, keep, into), engine, mirror)
+            job_id = lake.start(database, engine, ask, keep, into, noted=_noted(mirror))
+            job = SparkJob(database, job_id, engine, mirror)
         if not asked.provider.embedded:
             # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
             with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
@@ -294,6 +295,10 @@ def _mirror(state: str | os.PathLike[str] | None, given: AskOptions) -> Mirror |
 
 def _held(mirror: Mirror | None) -> AbstractContextManager[None]:
     return contextlib.nullcontext() if mirror is None else mirror.held()
+
+
+def _noted(mirror: Mirror | None) -> Callable[[], object] | None:
+    return None if mirror is None else mirror.push
 
 
 def _guarded(database: Database, mirror: Mirror | None) -> None:

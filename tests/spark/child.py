@@ -23,9 +23,10 @@ _PRELOAD = ["tests.spark.sessions", "sqlbatch.spark", "sqlbatch.batches.client",
 _PATIENCE = 90
 # The calls that a process passes on its way from the query to the table, in their order.
 CALLS = ("keep", "start", "upload", "create", "load", "share", "publish", "drop")
-# Where the driver's disk is lost with it: before and after what is sent, and what is put into the shared folder.
+# Where the driver's disk is lost with it: before and after what is sent, and what is put into the shared folder. The
+# first two are before the job is in it.
 STATE_POINTS = (
-    "before push", "after push", "before create", "after create", "after load", "during publish", "before drop",
+    "before push", "after start", "before create", "after create", "after load", "during publish", "before drop",
 )  # fmt: skip
 POINTS = (*(f"{when} {call}" for call in CALLS for when in ("before", "after")), "during publish")
 # Seconds after which a process is killed while Spark writes, and goes on with it.

@@ -97,6 +97,8 @@ def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[Previ
             except queue.Empty:
                 return
             try:
+                if work.database.guard is not None:
+                    work.database.guard()
                 _write(work, number, _asked(api, custom_id, endpoint, body, ends.put, flex=work.flex))
                 ends.put(None)
             except BaseException as error:  # noqa: BLE001 (handed over to the thread that asked)

@@ -224,8 +224,19 @@ def check_target(database: Database, engine: Engine, into: str, *, replacing: bo
         )
 
 
-def start(database: Database, engine: Engine, ask: Prepared, keep: Kept, into: str) -> int:
-    """Commit a prepared enrichment as a job, with its rows and its target, and return its number."""
+def start(
+    database: Database,
+    engine: Engine,
+    ask: Prepared,
+    keep: Kept,
+    into: str,
+    *,
+    noted: Callable[[], object] | None = None,
+) -> int:
+    """Commit a prepared enrichment as a job, with its rows and its target, and return its number.
+
+    `noted` is called when the job is committed, before its rows are no longer taken for what a killed process left.
+    """
 
     def note(session: Session, job_id: int) -> None:
         facts = {"run_id": keep.run_id, "job_id": job_id, "engine": engine.name}
@@ -240,6 +251,8 @@ def start(database: Database, engine: Engine, ask: Prepared, keep: Kept, into: s
     except SqlbatchError:
         keep.needed = False
         raise
+    if noted is not None:
+        noted()
     local = local_path(keep.folder)
     if local is not None:
         (local / _OWNER).unlink(missing_ok=True)

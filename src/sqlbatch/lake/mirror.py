@@ -31,7 +31,7 @@ from sqlbatch.batches import budget
 from sqlbatch.batches.events import Event, Packed, Progress
 from sqlbatch.db.database import Database
 from sqlbatch.db.open_file import is_open_here
-from sqlbatch.errors import DatabaseLocked, InvalidSettings, JobError
+from sqlbatch.errors import DatabaseLocked, InvalidSettings, JobError, SqlbatchError
 from sqlbatch.lake.kept_rows import local_path
 from sqlbatch.leases import is_gone, name_of, new_owner
 from sqlbatch.paths import state_dir
@@ -106,7 +106,10 @@ class Mirror:
     def guard(self) -> None:
         """Raise JobError where the lease is not ours any more: called before money is spent."""
         lease = self._lease
-        newest = _newest_lease(self.folder)
+        try:
+            newest = _newest_lease(self.folder)
+        except OSError as error:
+            raise JobError(f"state={self.folder} cannot be read ({error.strerror}): nothing more is sent") from error
         if lease is None or newest is None or newest.owner != lease.owner or clock.now() >= newest.until:
             raise JobError(f"another driver has taken over the state in {self.folder}: this one sends nothing more")
 
@@ -167,6 +170,11 @@ class Mirror:
             if newest != self._copy or before is None or before.owner not in self._own:
                 self._restore(newest, clean=before is None or before.clean)
             self._own.add(lease.owner)
+            if not newest:
+                # So that whoever comes after a driver that is killed early knows the rows that it kept as this state's.
+                with Database(self.path).session():
+                    pass
+                self.push()
         except BaseException:
             self._end_lease(clean=before is None or before.clean)
             raise
@@ -193,14 +201,16 @@ class Mirror:
     def _give_back(self) -> None:
         """Put our copy into the folder and end the lease; where it is not ours any more, nothing is put there."""
         self._stop.set()
+        pushed = False
         try:
             self.push()
-        except JobError:
-            self._lease = None
+            pushed = True
+        except SqlbatchError:
+            # What interrupted the call is raised; what was sent since the last copy is in it as not sent.
             if not self._interrupted:
                 raise
-            return
-        self._end_lease(clean=not self._interrupted)
+        finally:
+            self._end_lease(clean=pushed and not self._interrupted)
 
     def _end_lease(self, *, clean: bool) -> None:
         lease, self._lease = self._lease, None
