@@ -6,15 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sqlbatch.api import enrich, plan, preview
+    from sqlbatch.api import compare_asks, enrich, plan, preview
     from sqlbatch.errors import SqlbatchError
     from sqlbatch.job import Job, find, jobs
 
-__all__ = ["Job", "SqlbatchError", "enrich", "find", "jobs", "plan", "preview"]
+__all__ = ["Job", "SqlbatchError", "compare_asks", "enrich", "find", "jobs", "plan", "preview"]
 
 _WHERE = {
-    "Job": "job", "SqlbatchError": "errors", "enrich": "api", "find": "job", "jobs": "job", "plan": "api",
-    "preview": "api",
+    "Job": "job", "SqlbatchError": "errors", "compare_asks": "api", "enrich": "api", "find": "job", "jobs": "job",
+    "plan": "api", "preview": "api",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What Python users call: enrich, plan and preview."""
+"""What Python users call: enrich, plan, preview and compare_asks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import contextlib
 import functools
 import inspect
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack
 
-from sqlbatch import config, connection, options, paths, plan_previews, prepare, previews
+from sqlbatch import compare as comparisons
+from sqlbatch import config, connection, options, paths, plan_previews, prepare, previews, side_by_side
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.job import Db, Job, Quote, database_of, speaking_python
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from sqlbatch.compare import Comparison
     from sqlbatch.db.database import Database
     from sqlbatch.options import EnrichOptions
     from sqlbatch.prepare import Prepared
@@ -247,3 +250,52 @@ def _prepared(
         notes=asked.notes,
         arrivals=arrivals,
     )
+
+
+@with_options
+@speaking_python
+def compare_asks(
+    a: str | Path,
+    b: str | Path | None = None,
+    *,
+    models: Sequence[str] = (),
+    sample: int | None = None,
+    gold: str | None = None,
+    keys: Sequence[str] = (),
+    yes: bool = False,
+    **given: Unpack[AskOptions],
+) -> Comparison:
+    """Ask two prompts, or one of two `models`, about the same rows, wait for both, and return how they compare.
+
+    `a` and `b` are Paths of .sql files or queries; without `b`, `models` are two. `sample` is how many rows are asked
+    about, all unless given: the same ones each time. `gold` is a table with the right values, `keys` name its rows.
+    Both are quoted together, and begun only then; called again after a kill, it goes on with both. Options and errors
+    else as for `enrich`.
+    """
+    if (b is None) != (len(models) == 2) or len(models) not in {0, 2}:
+        raise TypeError("compare_asks() takes two queries, or one with two models: models=('a', 'b')")
+    sides = [(a, {"model": name}) for name in models] if b is None else [(a, {}), (b, {})]
+    read = [read_ask(query, {**given, **more}) for query, more in sides]  # type: ignore[typeddict-item]
+    database, asked = read[0][0], [each for _, each in read]
+    stems = [query.stem if isinstance(query, Path) else None for query, _ in sides]
+    for each in asked:
+        refuse_memory(database, each)
+    limit, fresh = config.max_cost(None), bool(given.get("fresh"))
+    with side_by_side.prepared(database, asked, stems, sample=sample, max_cost=limit, fresh=fresh) as both:
+        if both.paid:
+            over = both.over()
+            if over is not None:
+                raise InvalidSettings(over)
+            if both.cost.must_be_agreed and not yes:
+                raise InvalidSettings(
+                    f"{both.to_send:,} requests (about {both.cost.tokens:,} tokens of input) would be sent, "
+                    f"{both.cost.in_words()}: pass yes=True to spend it"
+                )
+            for each in asked:
+                connection.check_provider(database, each.provider)
+        jobs = [Job(database, job_id) for job_id in side_by_side.start(database, both)]
+    for job in jobs:
+        job.step()
+    for job in jobs:
+        job.wait()
+    return comparisons.compare(database, *both.targets, gold=gold, keys=keys)

@@ -1,4 +1,4 @@
-// What a screen reader has no name for: fields, links, buttons and pictures. Headings that skip a level, missing landmarks.
+// What a screen reader has no name for, of what is shown: fields, links, buttons and pictures. Headings that skip a level, missing landmarks.
 () => {
   const named = (e) =>
     (e.labels && e.labels.length) || e.getAttribute("aria-label") || e.innerText?.trim() || e.alt
@@ -9,5 +9,5 @@
   const skips = levels.filter((level, at) => at && level > levels[at - 1] + 1).map(String);
   const marks = ["main", "header", "nav", "footer"].filter((name) => !document.querySelector(name));
   const heads = document.querySelectorAll("h1").length === 1 ? [] : ["not one h1"];
-  return [...fields.filter((e) => !named(e)).map((e) => e.outerHTML.slice(0, 90)), ...skips, ...marks, ...heads];
+  return [...fields.filter((e) => e.checkVisibility() && !named(e)).map((e) => e.outerHTML.slice(0, 90)), ...skips, ...marks, ...heads];
 }

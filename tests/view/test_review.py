@@ -211,3 +211,17 @@ def test_a_review_and_a_table_may_begin_with_what_the_model_was_least_sure_of(pa
     assert "0.21" in table
     # A table that does not say how sure the model was has no such order.
     assert "least sure first" not in page(_films()).get(REVIEW).text
+
+
+def test_a_script_gets_the_next_row_in_the_reply_to_a_verdict(page: Page) -> None:
+    db = _films()
+    browser = page(db)
+    html = browser.get(f"{REVIEW}?column=genre&n=20&seed=3").html
+    verdicts = {**_form(html), "verdict": "approved"}
+    reply = browser.post(REVIEW, verdicts, Sqlbatch_Next="here")
+    assert (reply.status, reply.headers["sqlbatch-address"].partition("?")[0]) == (200, REVIEW)
+    assert reply.html == browser.get(reply.headers["sqlbatch-address"]).html
+    assert "1 of 3 reviewed" in reply.text
+    wrong = browser.post(REVIEW, {**_form(reply.html), "verdict": "corrected", "value": "opera"}, Sqlbatch_Next="here")
+    assert (wrong.status, "sqlbatch-address" in wrong.headers) == (400, False)
+    assert "opera" in wrong.text

@@ -1,53 +1,195 @@
-"""The command that sets two tables side by side."""
+"""The command that sets two tables, two prompts or two models side by side."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sqlbatch import compare as comparisons
-from sqlbatch import display
+from sqlbatch import config, connection, display, options, side_by_side
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
-from sqlbatch.cli.follow import existing
+from sqlbatch.cli.enrich import compiling
+from sqlbatch.cli.follow import at, confirmed, existing, follow, patiently, seen
+from sqlbatch.db import jobs as state
+from sqlbatch.errors import InvalidOption, JobError
+from sqlbatch.source import read_source
 
-Table = Annotated[
+if TYPE_CHECKING:
+    from sqlbatch.db.database import Database
+    from sqlbatch.options import EnrichOptions
+    from sqlbatch.side_by_side import Sides
+
+Side = Annotated[
     str,
     typer.Argument(
-        metavar="TABLE", help="A table, or the number of the job that made it.", autocompletion=complete.jobs
+        metavar="A",
+        help="A table, the number of the job that made it, or a .sql file that asks.",
+        autocompletion=complete.jobs,
+    ),
+]
+Other = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[B]",
+        help="The other one; left out with two --model.",
+        autocompletion=complete.jobs,
+        show_default=False,
     ),
 ]
 
 
 @app.command()
 def compare(
-    a: Table,
-    b: Table,
+    a: Side,
+    b: Other = None,
+    sample: Annotated[
+        int | None, opt.option("--sample", "N", "N rows, the same ones each time.", default="all")
+    ] = None,
     gold: Annotated[
         str | None, opt.option("--gold", "TABLE", "A table with the right values; without it reviews tell.")
     ] = None,
     key: Annotated[
         list[str] | None,
-        opt.option("--key", "COLUMN", "Column that names a row; repeatable.", default="all that no model returned"),
-    ] = None,
-    sample: Annotated[
-        int | None, opt.option("--sample", "N", "Compare N rows, chosen by a hash of their keys.")
+        opt.option("--key", "COLUMN", "Column that names a row; repeatable.", default="all not returned"),
     ] = None,
     limit: Annotated[int, opt.option("--limit", "N", "Rows that differ to show.", default="20", min=0)] = 20,
+    model: Annotated[
+        list[str] | None,
+        opt.option(
+            "--model", "NAME", "Of .sql files: the model; given twice, two on one file.", autocompletion=complete.models
+        ),
+    ] = None,
+    provider: Annotated[
+        str | None,
+        opt.option(
+            "--provider", "NAME", "Of .sql files: who is asked.", default="openai", autocompletion=complete.providers
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None, opt.option("--base-url", "URL", "Another server with the same API.", rare=True)
+    ] = None,
     db: opt.Db = None,
+    fresh: Annotated[
+        bool, opt.flag("--fresh", "Of .sql files: ask again, and pay again, for what was answered.", rare=True)
+    ] = False,
+    yes: opt.Yes = False,
+    poll: opt.Poll = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Compare two tables on the same rows: agreement beyond chance, which is right, what each costs, where they differ.
+    """Compare two tables, two prompts (.sql files) or two models on the same rows: agreement, who is right, cost.
 
-    The figures stay in the views sqlbatch.agreement, sqlbatch.confusion and sqlbatch.differences.
+    Files are asked first, both under one quote. The figures stay in the views sqlbatch.agreement, sqlbatch.confusion
+    and sqlbatch.differences.
 
-    Example: sqlbatch compare tags_short tags_long --gold checked
+    Example: sqlbatch compare short.sql long.sql --sample 100 --gold checked
     """
-    found = comparisons.compare(existing(db), a, b, gold=gold, keys=key or (), sample=sample, differences=limit)
+    models = model or []
+    files = [name for name in (a, b) if name is not None and name.casefold().endswith(".sql")]
+    if not files:
+        if models or provider is not None or fresh:
+            raise InvalidOption("--model, --provider and --fresh are for .sql files, which ask; these are tables")
+        if b is None:
+            raise InvalidOption("name two tables, two .sql files, or one .sql file with two --model")
+        return _show(existing(db), (a, b), gold, key, sample, limit, as_json=as_json)
+    if len(files) == 1 and b is not None:
+        raise InvalidOption(f"{a} and {b}: give two .sql files or two tables, not one of each")
+    if (len(files), len(models)) not in {(1, 2), (2, 0), (2, 1)}:
+        raise InvalidOption("give two .sql files, or one .sql file with two --model")
+    one: str | None = models[0] if len(models) == 1 else None
+    pairs = [(files[0], name) for name in models] if len(files) == 1 else [(name, one) for name in files]
+    given = {"provider": provider, "base_url": base_url}
+    sources = [read_source(name) for name, _ in pairs]
+    asked = [
+        options.enrich_options(source, {**given, "model": name})
+        for source, (_, name) in zip(sources, pairs, strict=True)
+    ]
+    database = options.database(db, None, None, None, sources[0])
+    targets, failed = _ask(
+        database, asked, [source.stem for source in sources], sample, fresh=fresh, yes=yes, poll=poll
+    )
+    if targets is None:
+        return display.Exit.ERROR
+    code = _show(database, targets, gold, key, None, limit, as_json=as_json)
+    return display.Exit.FAILED_ROWS if failed else code
+
+
+def _show(
+    database: Database,
+    tables: tuple[str, str],
+    gold: str | None,
+    key: list[str] | None,
+    sample: int | None,
+    limit: int,
+    *,
+    as_json: bool,
+) -> int:
+    found = comparisons.compare(database, *tables, gold=gold, keys=key or (), sample=sample, differences=limit)
     if as_json:
         display.print_json(found.as_dict())
     else:
         display.show_comparison(found)
     return display.Exit.DONE
+
+
+def _ask(
+    database: Database,
+    asked: list[EnrichOptions],
+    stems: list[str | None],
+    sample: int | None,
+    *,
+    fresh: bool,
+    yes: bool,
+    poll: float | None,
+) -> tuple[tuple[str, str] | None, bool]:
+    """Quote both sides, ask once, and follow both to their end; return their tables, and whether any row failed."""
+    pause = config.poll(poll)
+    for each in asked:
+        if each.provider.paid:
+            connection.key_of(each.provider)
+    with compiling(
+        side_by_side.prepared(database, asked, stems, sample=sample, max_cost=config.max_cost(None), fresh=fresh)
+    ) as sides:
+        if not _agreed(sides, yes=yes):
+            return None, False
+        for each in asked:
+            if sides.paid:
+                connection.check_provider(database, each.provider)
+        with display.working("keeping the rows", elsewhere=False):
+            jobs = side_by_side.start(database, sides)
+        targets = sides.targets
+    display.info(f"jobs {jobs[0]} and {jobs[1]} started; to go on after an interrupt, run the same command again")
+    # Both are sent before either is waited for: a batch may take a day.
+    for once in (True, False):
+        for job_id, each in zip(jobs, asked, strict=True):
+            follow(database, job_id, each.provider, once=once, poll=pause)
+    ends = patiently(database, lambda session: [state.find(session, str(job_id)) for job_id in jobs])
+    for job in ends:
+        if job.status != "done" or job.error:
+            raise JobError(
+                f"job {job.job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}"
+            )
+    return targets, any(job.failed for job in ends)
+
+
+def _agreed(sides: Sides, *, yes: bool) -> bool:
+    """Show what both sides would cost, and return whether it may be spent."""
+    must_ask = sides.paid and not yes and sides.cost.must_be_agreed
+    with seen(always=must_ask):
+        for ask in sides.asks:
+            display.show_quote(ask.quote)
+        if sides.paid:
+            display.info(f"both together: {display.counted(sides.to_send, 'request')}, {sides.cost.in_words()}")
+    if not any(ask.quote.rows > ask.quote.skipped for ask in sides.asks):
+        display.error("no row can be sent: nothing to compare")
+        return False
+    over = sides.over() if sides.paid else None
+    if over is not None:
+        display.error(f"{over}; nothing sent, nothing changed")
+        return False
+    if must_ask and not confirmed(sides.cost):
+        display.info("nothing sent, nothing changed")
+        return False
+    return True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sqlbatch.db.duckdb_errors import missing_extension
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidQuery
 from sqlbatch.trace import masked
 
@@ -59,6 +60,17 @@ def one_select(session: Session, query: str) -> str:
 def with_where(query: str, condition: str) -> str:
     """Return a query for those of its rows that fulfil a condition; the lines of both keep their numbers."""
     return f"SELECT * FROM ({without_terminator(query)}\n) AS sqlbatch_rows WHERE ({condition}\n)"
+
+
+# The name under which a query stands in its sample.
+SAMPLED = "sqlbatch_sampled"
+
+
+def with_sample(query: str, columns: Sequence[str], rows: int) -> str:
+    """Return a query for so many of its rows at most, chosen by a hash of some of its columns: the same each time."""
+    packed = ", ".join(f"{quote_identifier(name)} := {quote_identifier(name)}" for name in columns)
+    place = f"row_number() OVER (ORDER BY md5(to_json(struct_pack({packed}))::VARCHAR))"
+    return f"SELECT * FROM ({without_terminator(query)}\n) AS {SAMPLED} QUALIFY {place} <= {rows}"
 
 
 def is_pivot(statements: Sequence[duckdb.Statement]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.responses import RedirectResponse
 
@@ -39,6 +40,8 @@ DRAWN = {"random": "at random", "value": "as many of each value", "status": "as 
 # This is possible where the table says how sure the model was.
 LEAST_SURE = {"confidence": "least sure first"}
 _NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL")
+# The header by which our script asks for the next row in the reply to a verdict, and the one that has its address.
+NEXT, ADDRESS = "sqlbatch-next", "sqlbatch-address"
 # Characters of a note.
 NOTE = 2_000
 
@@ -147,13 +150,18 @@ def begin(site: Site, request: Request) -> Response:
 
 
 def _shown(
-    site: Site, request: Request, session: Session, problem: str | None = None, typed: Mapping[str, str] | None = None
+    site: Site, request: Request, session: Session, problem: str | None = None, asked: Mapping[str, str] | None = None
 ) -> Response:
     found = find(session, request)
-    sample = read_sample(typed or request.query_params, found, site.reviewer)
+    shared = asked is not None
+    asked = request.query_params if asked is None else asked
+    sample = read_sample(asked, found, site.reviewer)
     values: dict[str, Any] = {"table": found.table, "sample": sample, "path_of": found.path, "answers": found.answers}
+    if shared:
+        # What was posted has no address: that of the row has.
+        values["share"] = site.share(request, address(found.path, *sample.pairs()).partition("?")[2])
     values["view"] = reviewed.view_of(found.target).sql
-    if "n" not in (typed or request.query_params):
+    if "n" not in asked:
         counts = session.run("reviewed.counts", target=found.table.sql)
         values["counts"] = [row for row in counts if row[0] in found.answers]
         return site.render(request, "review_begin.html", values | {"sizes": SIZES, "most": MOST, "drawn": found.drawn})
@@ -163,7 +171,7 @@ def _shown(
         return site.render(request, "review_end.html", values)
     with reading(session):
         values |= _item(session, found, sample, drawn[sample.at - 1])
-    values |= {"problem": problem, "typed": (typed or {}).get("value"), "words": found.drawn[sample.drawn]}
+    values |= {"problem": problem, "typed": asked.get("value") if problem else None, "words": found.drawn[sample.drawn]}
     return site.render(request, "review.html", values, 400 if problem else 200)
 
 
@@ -308,7 +316,7 @@ def judge(site: Site, request: Request, form: Mapping[str, str]) -> Response:
     if verdict not in reviewed.VERDICTS:
         raise InvalidSettings("a verdict is approved, rejected or corrected")
 
-    def write(session: Session) -> Response:
+    def write(session: Session) -> str:
         found = find(session, request)
         sample = read_sample(form, found, site.reviewer)
         corrected = verdict == reviewed.CORRECTED
@@ -325,13 +333,21 @@ def judge(site: Site, request: Request, form: Mapping[str, str]) -> Response:
         drawn = _draw(session, found, sample)
         rest = [*range(sample.at, len(drawn)), *range(min(sample.at, len(drawn)))]
         following = next((place + 1 for place in rest if drawn[place].verdict is None), len(drawn) + 1)
-        return RedirectResponse(address(found.path, *replace(sample, at=following).pairs()), 303)
+        return address(found.path, *replace(sample, at=following).pairs())
 
     try:
-        return site.database.write(write)
+        if request.headers.get(NEXT) is None:
+            return RedirectResponse(site.database.write(write), 303)
+        with site.database.kept_open():
+            following = site.database.write(write)
+            asked = dict(parse_qsl(urlsplit(following).query))
+            reply = site.database.read(lambda session: _shown(site, request, session, asked=asked))
     except InvalidSettings as error:
         problem = str(error)
-    return site.database.read(lambda session: _shown(site, request, session, problem, form))
+    else:
+        reply.headers[ADDRESS] = following
+        return reply
+    return site.database.read(lambda session: _shown(site, request, session, problem, asked=form))
 
 
 READ = {"/review/{schema}/{table}": begin}

@@ -54,14 +54,14 @@ class Site:
             "file": self.database.path.name if self.database.path else self.database.name,
             "path": request.url.path,
             "links": LINKS,
-            "share": self._share(request),
+            "share": self.share(request, request.url.query),
         }
         return HTMLResponse(_templates().get_template(template).render({**shared, **values}), status)
 
-    def _share(self, request: Request) -> str:
-        """Return the address of a page as a colleague on this computer can open it."""
-        query = f"{request.url.query}&" if request.url.query else ""
-        return f"http://{request.url.netloc}{request.url.path}?{query}{TOKEN}={self.token}"
+    def share(self, request: Request, query: str) -> str:
+        """Return the address of a page, with its query, as a colleague on this computer can open it."""
+        begin = f"{query}&" if query else ""
+        return f"http://{request.url.netloc}{request.url.path}?{begin}{TOKEN}={self.token}"
 
 
 def address(path: str, /, *pairs: tuple[str, object], **more: object) -> str:

@@ -55,3 +55,34 @@ addEventListener("keydown", (event) => {
 
 // A page that comes back from the browser's memory takes keys again.
 addEventListener("pageshow", () => { gone = false; });
+
+// A verdict brings the next row in its own reply: one request a row, where a form and its redirect make two.
+addEventListener("submit", async (event) => {
+  const form = event.target.closest("form.judge");
+  if (!form) return;
+  event.preventDefault();
+  gone = true;
+  const said = new URLSearchParams(new FormData(form, event.submitter));
+  try {
+    const reply = await fetch(form.action, { method: "POST", body: said, headers: { "Sqlbatch-Next": "here" } });
+    const address = reply.headers.get("Sqlbatch-Address");
+    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    const main = document.querySelector("main");
+    main.replaceChildren(...page.querySelector("main").childNodes);
+    main.className = page.querySelector("main").className;
+    document.querySelector("footer").replaceChildren(...page.querySelector("footer").childNodes);
+    document.title = page.title;
+    scrollTo(0, 0);
+    // The reader of a screen begins with the new row.
+    main.tabIndex = -1;
+    main.focus({ preventScroll: true });
+    if (address) history.pushState(null, "", address);
+    gone = false;
+  } catch {
+    // The form goes the usual way, which says what is wrong.
+    form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "verdict", value: said.get("verdict") }));
+    form.submit();
+  }
+});
+
+addEventListener("popstate", () => location.reload());
