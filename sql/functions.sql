@@ -296,7 +296,7 @@ SELECT (to_json(sqlbatch_query)::JSON)::VARCHAR, sqlbatch_failed FROM (
 -- answers: the values of what a call asks
 CREATE OR REPLACE TEMP TABLE {answers} AS
 SELECT custom_id AS sqlbatch_key, {value} AS sqlbatch_value, sqlbatch_error AS sqlbatch_why
-FROM {decided} WHERE call_id = $call_id::UUID;
+FROM {decided} WHERE call_id = $call_id::UUID AND settled;
 
 -- want_requests: what a call asks is kept where it is new
 INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens, images)
@@ -335,6 +335,13 @@ WHERE f.job_id = $job_id AND f.clause IN ('where', 'having', 'qualify', 'join');
 SELECT f.text, count(*) FROM sqlbatch.ai_failures f JOIN sqlbatch.ai_calls c ON c.job_id = f.job_id AND c.call = f.call
 WHERE f.job_id = $job_id AND c.on_error = 'fail' GROUP BY f.text ORDER BY f.text;
 
+-- unfinished: calls of a job that are not collected, or have requests that are not settled
+SELECT c.call FROM sqlbatch.ai_calls c
+LEFT JOIN sqlbatch.ai_collected d ON d.job_id = c.job_id AND d.call = c.call
+WHERE c.job_id = $job_id AND c.stage > 0 AND (d.call IS NULL OR EXISTS (
+  FROM sqlbatch.ai_asks a LEFT JOIN sqlbatch.responses r ON r.job_id = a.job_id AND r.custom_id = a.custom_id
+  WHERE a.job_id = c.job_id AND a.call = c.call AND r.settled IS NOT TRUE));
+
 -- has_failures: one row if a request of a job's calls failed
 SELECT 1 FROM sqlbatch.ai_failures WHERE job_id = $job_id LIMIT 1;
 
@@ -368,7 +375,9 @@ WHERE ai_status = 'answered' AND hash({row}) IN (SELECT row_hash FROM sqlbatch_c
 
 -- write: the target: the query's columns, and what became of each row
 CREATE OR REPLACE TABLE {target} AS
-SELECT {columns}, CASE WHEN sqlbatch_failed IS NOT NULL THEN 'failed' ELSE 'answered' END AS ai_status, sqlbatch_failed AS ai_error
+SELECT {columns}, CASE WHEN $pending::BOOLEAN OR contains(sqlbatch_failed, chr(1)) THEN 'pending'
+    WHEN sqlbatch_failed IS NOT NULL THEN 'failed' ELSE 'answered' END AS ai_status,
+  CASE WHEN NOT $pending::BOOLEAN AND NOT contains(sqlbatch_failed, chr(1)) THEN sqlbatch_failed END AS ai_error
 FROM (
 {query}
 ) AS sqlbatch_query;

@@ -19,15 +19,15 @@ def main() -> int:
     """Run queries for some minutes; print each that gives another table than direct calls."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, help="only generated queries, from this one on")
     given = parser.parse_args()
     until = time.monotonic() + 60 * given.minutes
     direct, con = Direct(), connect()
-    seeds = itertools.count(given.seed)
+    seeds = itertools.count(given.seed or 1_000)
     generated_queries = ((f"seed {seed}", generated(seed), Model(seed, failing=10)) for seed in seeds)
     written = ((name, query, model) for name, query in QUERIES.items() for model in (Model(), Model(1, failing=15)))
     queries = wrong = run = 0
-    for name, query, model in itertools.chain(written, generated_queries):
+    for name, query, model in itertools.chain(() if given.seed else written, generated_queries):
         if time.monotonic() > until:
             break
         queries += 1

@@ -145,6 +145,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         where=where,
         confidence=confident,
         logprobs=logprobs,
+        dialect=option("dialect"),
     )
     return EnrichOptions(enrichment, provider, option("into") or source.stem, attempts, (*notes, *told))
 

@@ -76,6 +76,11 @@ def test_there_are_as_many_as_promised_of_each() -> None:
             "SELECT ai_query('m', t, returnType => 'NONSENSE<') FROM x",
             "ai_query: the type NONSENSE< cannot be read",
         ),
+        (
+            "bigquery",
+            "SELECT 'é',\n  r FROM ML.GENERATE_TEXT(MODEL `m`, TABLE t, STRUCT(1 AS x))",
+            "2:   r FROM ML.GENERATE_TEXT(MODEL `m`, TABLE t, STRUCT(1 AS x))\n                   ^^^^^^^^^^^^^^^^",
+        ),
         ("bigquery", "SELECT FROM WHERE", "the query cannot be read as bigquery's SQL"),
         ("databricks", "SELECT 1; SELECT 2", "it must be one SELECT, not 2 statements"),
     ],
@@ -103,6 +108,14 @@ def test_the_option_the_front_matter_and_python_read_a_dialect(
     assert sqlbatch.plan(query, dialect="snowflake", db=db.path, provider="local").answered == 4
     with pytest.raises(InvalidOption, match="dialect snow: did you mean snowflake"):
         sqlbatch.plan(query, dialect="snow", db=db.path, provider="local")
+
+
+def test_a_place_in_a_translated_query_is_said_to_be_one() -> None:
+    db = database(setup="CREATE TABLE t AS SELECT 'a' AS x")
+    with pytest.raises(InvalidQuery, match=r"\n  \(shown as DuckDB's SQL, which your snowflake SQL was read as\)$"):
+        sqlbatch.plan(
+            "SELECT AI_CLASSIFY(x, ['a', 'a']) AS c FROM t", dialect="snowflake", db=db.path, provider="local"
+        )
 
 
 def test_a_query_without_calls_is_read_in_its_dialect_too() -> None:

@@ -295,3 +295,40 @@ def test_a_view_that_calls_functions_is_refused_and_not_read_as_unknown() -> Non
     rows(db, "CREATE VIEW late_wars AS SELECT * FROM wars WHERE year > 1990")
     with pytest.raises(InvalidQuery, match="late_wars is a view or macro that calls AI functions"):
         sqlbatch.plan("SELECT ai_complete(title) FROM late_wars", db=db.path, provider="local")
+
+
+def test_what_is_loaded_in_the_middle_of_a_plan_is_pending_and_a_cancelled_one_goes_on_where_it_was() -> None:
+    db = database(setup=SETUP)
+    run_through(db, begun(db, "SELECT ai_complete(overview, 'Summarize.') AS s FROM movies WHERE id = 4", into="one"))
+    job_id = begun(db)
+    state = "SELECT title, s, ai_status FROM answers ORDER BY title"
+    assert job_actions.load(db, job_id).rows == 0
+    answer(db, job_id, reply)
+    # The filter has decided which rows there are, and their own answers are not even asked for.
+    assert job_actions.load(db, job_id).pending == 3
+    assert rows(db, state) == [(title, None, "pending") for title in ("Alien", "Das Boot", "Elf")]
+    db.write(lambda session: collect_ready(session, job_id, 10**6))
+    assert job_actions.load(db, job_id).pending == 2
+    assert rows(db, state)[1] == ("Das Boot", "short: a war at sea", "answered")
+    assert job_actions.cancel(db, job_id)
+    assert job_actions.load(db, job_id).pending == 2
+    with pytest.raises(JobError, match=f"job {job_id} is cancelled: run its enrich again"):
+        job_actions.retry(db, job_id)
+    asked: list[str] = []
+
+    def says(body: Any) -> str | Failure | None:
+        asked.append(content(body))
+        return reply(body)
+
+    run_through(db, begun(db), says)
+    assert sorted(asked) == ["a war in space", "a war of elves"]
+    assert [status for *_, status in rows(db, state)] == ["answered"] * 3
+
+
+def test_a_group_is_pending_while_answers_that_make_it_are_not_there() -> None:
+    db = database(setup=SETUP)
+    job_id = begun(db, "SELECT ai_filter(overview, 'war?') AS war, count(*) AS films FROM movies GROUP BY war")
+    joined = job_actions.load(db, job_id)
+    assert (joined.rows, joined.pending) == (1, 1)
+    run_through(db, job_id)
+    assert rows(db, "SELECT count(*) FILTER (ai_status = 'answered'), count(*) FROM answers") == [(3, 3)]

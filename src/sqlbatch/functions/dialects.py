@@ -15,6 +15,7 @@ from sqlglot.errors import ErrorLevel, SqlglotError
 from sqlbatch.errors import InvalidQuery
 from sqlbatch.functions.dialect_functions import FUNCTIONS
 from sqlbatch.functions.dialect_values import Given, Struct, Unknown
+from sqlbatch.functions.syntax import point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +27,13 @@ DIALECTS = tuple(FUNCTIONS)
 # lose arguments (BigQuery's AI.IF becomes a CASE).
 _OURS = "sqlbatch_fn__"
 _SHAPE = "sqlbatch_shape_"
+# BigQuery's functions that take a model and a table, and how to ask for each row what they ask.
+_TABLES = {
+    "generate_text": "SELECT *, AI.GENERATE(prompt).result AS result FROM (SELECT …)",
+    "generate_table": "SELECT *, AI.GENERATE(prompt, output_schema => 'a STRING, b INT64') AS answer FROM (SELECT …)",
+    "generate_bool": "SELECT *, AI.GENERATE_BOOL(prompt).result AS result FROM (SELECT …)",
+    "generate_embedding": "SELECT *, AI.EMBED(content).result AS embedding FROM (SELECT …)",
+}
 
 
 @dataclass(frozen=True)
@@ -78,9 +86,25 @@ class _Reader:
             raise InvalidQuery(f"the query cannot be read as {self.dialect}'s SQL: {error}") from error
         parts, at = [], 0
         for start, end, name in self._names([(each.text, each.start, each.end) for each in tokens]):
+            self._check(query, start, end, name)
             parts += [query[at:start], f"{_OURS}{name}"]
             at = end + 1
         return "".join([*parts, query[at:]])
+
+    def _check(self, query: str, start: int, end: int, name: str) -> None:
+        """Raise InvalidQuery, pointing at the place in the user's own text, for a function that is not known here."""
+        known = FUNCTIONS[self.dialect]
+        if name in known:
+            return
+        place = {"query_location": len(query[:start].encode()), "query_location_length": end + 1 - start}
+        family, _, rest = name.partition("_")
+        if self.dialect == "bigquery" and family in {"ai", "ml"} and rest in _TABLES:
+            told = (
+                f"{family.upper()}.{rest.upper()} makes a table of a table: ask for each row instead, as in "
+                f"{_TABLES[rest]}"
+            )
+            raise point(query, place, told)
+        raise point(query, place, f"{name} of {self.dialect} is not known here; there are {', '.join(sorted(known))}")
 
     def _names(self, tokens: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, int, str]]:
         """Return where names of AI functions stand in a text, and which: `ai.if` is ai_if."""
@@ -91,6 +115,8 @@ class _Reader:
             before = texts[max(0, number - 4) : number]
             if before[-4:] == ["snowflake", ".", "cortex", "."]:
                 yield tokens[number - 4][1], tokens[number][2], f"cortex_{text}"
+            elif before[-2:] == ["ml", "."] and self.dialect == "bigquery" and text in _TABLES:
+                yield tokens[number - 2][1], tokens[number][2], f"ml_{text}"
             elif before[-2:] == ["ai", "."]:
                 yield tokens[number - 2][1], tokens[number][2], f"ai_{text}"
             elif before[-1:] != ["."] and (text.startswith("ai_") or text in FUNCTIONS[self.dialect]):
@@ -117,13 +143,9 @@ class _Reader:
 
     def _call(self, node: exp.Anonymous) -> Shape:
         name = str(node.this).casefold().removeprefix(_OURS)
-        known = FUNCTIONS[self.dialect]
-        if name not in known:
-            there = ", ".join(sorted(known))
-            raise InvalidQuery(f"the query: {name} of {self.dialect} is not known here; there are {there}")
         given = Given(name, node.expressions, self.models)
         try:
-            return known[name](given)
+            return FUNCTIONS[self.dialect][name](given)
         except Unknown as problem:
             raise InvalidQuery(f"the query: {name}: {problem}") from problem
 

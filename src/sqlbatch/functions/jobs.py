@@ -14,7 +14,7 @@ from sqlbatch.functions.aggregates import PIECES
 from sqlbatch.functions.collect import ASK
 from sqlbatch.functions.find import VALUE
 from sqlbatch.functions.lookups import TEXT, answer_sql, asked_sql, custom_id
-from sqlbatch.functions.plan import names_of_calls, with_sources
+from sqlbatch.functions.plan import names_of_calls, names_of_reasons, with_sources
 from sqlbatch.query import target
 from sqlbatch.query.compile import ENVELOPE, send_as
 from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Columns that sqlbatch adds to the target of a query with calls.
 ADDED = ("ai_status", "ai_error")
+# SQL of what is said instead of a reason where an answer is not there yet.
+PENDING = "chr(1)"
 # Trials with other answers in the place of failed ones, by which rows are called uncertain.
 WORLDS = 5
 
@@ -218,10 +220,12 @@ def define(
     decided: str = "sqlbatch_decided",
     *,
     failures: bool = True,
+    unfinished: bool = False,
 ) -> None:
     """Make the macros of a plan's calls, and the answers of those that are used, from what the table `decided` has.
 
-    Where there are no `failures`, nothing says why an answer is missing, which saves a look-up a call.
+    Where there are no `failures`, nothing says why an answer is missing, which saves a look-up a call. Where a plan is
+    `unfinished`, what is not there yet is told as PENDING.
     """
     session.sql(TEXT)
     made: set[str] = set()
@@ -241,6 +245,9 @@ def define(
             if failures:
                 where = f"FROM {call.answers} WHERE sqlbatch_key = {custom_id(call_id, call.ask)}"
                 why = f"({value})[1].why" if pieces else f"(SELECT sqlbatch_why {where})"
+                if unfinished and not pieces:
+                    told = f"(SELECT CASE WHEN count(*) = 0 THEN {PENDING} ELSE any_value(sqlbatch_why) END {where})"
+                    why = f"CASE WHEN ({call.ask}) IS NOT NULL THEN {told} END"
         session.sql(f"CREATE OR REPLACE TEMP MACRO {VALUE}{call.number}(sqlbatch_x) AS {value}")
         session.sql(f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{call.number}(sqlbatch_x) AS {why}")
 
@@ -256,13 +263,17 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target.Join
     calls = calls_of(session, job.job_id)
     session.run("functions.decided", {"job_id": job.job_id})
     failures = bool(session.run("functions.has_failures", {"job_id": job.job_id}))
-    define(session, calls, names_of_calls(query), failures=failures)
+    unfinished = {number for (number,) in session.run("functions.unfinished", {"job_id": job.job_id})}
+    define(session, calls, names_of_calls(query), failures=failures or bool(unfinished), unfinished=bool(unfinished))
+    # An answer that is no row's own (a condition, an aggregate) decides which rows there are, and what they have.
+    own = names_of_reasons(query) - {call.number for call in calls if call.type == PIECES}
+    pending = {"pending": not unfinished <= own}
     _shown(session, job.job_id, query)
     sql = with_sources(query, _source(session, job.job_id))
     qualified = named.qualified(session.catalog)
     with session.keeping_row_order(keep=True):
-        session.run("functions.write", target=qualified, query=sql, columns="* EXCLUDE (sqlbatch_failed)")
-    if failures:
+        session.run("functions.write", pending, target=qualified, query=sql, columns="* EXCLUDE (sqlbatch_failed)")
+    if failures and not unfinished:
         _mark_uncertain(session, calls, query, sql, qualified)
     joined = target.claim(session, named, job.job_id)
     session.run("functions.count_rows", {"job_id": job.job_id, "rows": joined.rows})

@@ -88,3 +88,8 @@ def stages_of(needs: Mapping[int, frozenset[int]]) -> tuple[dict[int, int], set[
 def names_of_calls(sql: str) -> frozenset[int]:
     """Return the numbers of the calls in a planned SQL."""
     return frozenset(int(number) for number in re.findall(rf"{VALUE}(\d+)", sql))
+
+
+def names_of_reasons(sql: str) -> frozenset[int]:
+    """Return the numbers of the calls whose missing answers a planned query tells of each row."""
+    return frozenset(int(number) for number in re.findall(r"sqlbatch_why_(\d+)", sql))

@@ -110,7 +110,14 @@ def plan_query(
     hidden = {name: str(text) for name, text in session.run("functions.views") if not name.startswith("sqlbatch_")}
     own = frozenset(hidden) - frozenset(catalogue.FUNCTIONS) - frozenset(catalogue.OTHER_NAMES)
     _check_views(enrichment.query, {name: hidden[name] for name in own})
-    plan = make_plan(session.con, select, enrichment, keep, Policy(enrichment.policy or Policy.BALANCED), own)
+    try:
+        plan = make_plan(session.con, select, enrichment, keep, Policy(enrichment.policy or Policy.BALANCED), own)
+    except InvalidQuery as error:
+        if enrichment.dialect is None or "\n" not in str(error):
+            raise
+        raise InvalidQuery(
+            f"{error}\n  (shown as DuckDB's SQL, which your {enrichment.dialect} SQL was read as)"
+        ) from error
     _check_names(plan)
     shows = pictures.look(session, plan, enrichment, scratch, lambda sql: _named(sql, scratch), line_limit)
     session.run("functions.first", scratch=scratch)

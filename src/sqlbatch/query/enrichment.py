@@ -51,7 +51,8 @@ class Enrichment:
     calls AI functions `policy` says how far calls wait for one another, and `structured` how answers are held to JSON.
     With `incremental` the rows update or join those that the target has, by the columns of `unique_key`. `where` is the
     condition that the rows of `query` fulfil; it stands in `query` too, unless its rows are handed over. `confidence`
-    gives the target a column that says how sure the model was, and `logprobs` requests what it is told by.
+    gives the target a column that says how sure the model was, and `logprobs` requests what it is told by. `dialect` is
+    the one that `query`, DuckDB's SQL, was read from.
     """
 
     query: str
@@ -75,6 +76,7 @@ class Enrichment:
     where: str | None = None
     confidence: bool = False
     logprobs: bool = False
+    dialect: str | None = None
 
     def to_json(self) -> str:
         """Return the enrichment as the JSON object that `jobs.enrichment` keeps."""
