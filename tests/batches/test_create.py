@@ -198,7 +198,7 @@ def test_what_was_taken_before_a_refusal_is_seen_to_its_end(bench: Bench) -> Non
 def test_a_refusal_that_names_the_input_file_is_tried_again_and_not_for_ever(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The provider may not be done with the file yet; uploaded anew, it may take it."""
+    """The provider may not be done with the file yet; later, or uploaded anew, it may take it."""
     create, asked = BatchAPI.create, list[str]()
     monkeypatch.setattr(submit, "LONGEST_PAUSE", 60.0)
 
@@ -211,8 +211,27 @@ def test_a_refusal_that_names_the_input_file_is_tried_again_and_not_for_ever(
     with pytest.raises(JobError, match="is not processed yet"):
         bench.wait(job_id)
     assert 1 < len(asked) < 6
+    assert len(set(asked[:3])) == 1, "the same file is waited for first"
     monkeypatch.setattr(BatchAPI, "create", create)
     bench.wait(job_id)
+    bench.check(10)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "envelope"),
+    [
+        (404, "Input file not found", "detail"),
+        (400, "The file must be in the Processed state; it is pending.", "object"),
+    ],
+)
+def test_a_file_that_the_provider_is_not_done_with_is_waited_for_and_not_uploaded_anew(
+    bench: Bench, status: int, words: str, envelope: str
+) -> None:
+    """As Azure wants its files processed first, and others do not find a file that has just been uploaded."""
+    refusal = {"name": "error", "on": CREATE, "status": status, "message": words, "envelope": envelope}
+    bench.control.faults({**refusal, "count": 3})
+    bench.enrich(10)
+    assert bench.control.calls("POST", "/v1/files") == 1
     bench.check(10)
 
 

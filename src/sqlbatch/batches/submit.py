@@ -6,6 +6,7 @@ Also what a refusal means: whether waiting can mend it, how long the job pauses,
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,13 @@ UPLOAD_LEASE = 1800.0
 CREATE_LEASE = 900.0
 # Seconds of the first pause after a refusal that passes; each further one is twice as long, up to the last.
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 1800.0
+# Seconds of the last pause up to which a file that the provider may not be done with is waited for, before it is
+# uploaded anew: Azure takes no batch of a file before it has processed it, and others say that it is not found.
+_PROCESSING = 240.0
+_UNDONE = re.compile(
+    r"(?is)\bfile.*?(not (yet )?(been )?(found|ready|available|processed|exist)|(is|still|being) (being )?process"
+    r"|pending|not in \W?processed|doesn.t exist|no such)|no such file"
+)
 # Only these two 4xx replies to a create leave open whether a batch was made: a proxy's time-out, and a conflict with
 # what is there already.
 _UNCERTAIN = frozenset({408, 409})
@@ -216,12 +224,15 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
         status = _status(error)
         blocks = False
         if status is not None and 400 <= status < 500 and status not in _UNCERTAIN:
-            if _waiting_mends(error) and file_id not in str(error):
+            undone = file_id in str(error) or _UNDONE.search(str(error)) is not None
+            last = database.read(lambda session: session.run("submit.pause_seconds", {"job_id": context.job_id}))[0][0]
+            if last < min(_PROCESSING, LONGEST_PAUSE) if undone else _waiting_mends(error):
                 # Certainly no batch, and nothing wrong with the file: it is used again, not uploaded anew.
-                _end_attempt(context, error, "submit.start_over", _start_over(context, batch_id, str(error)))
+                over = _start_over(context, batch_id, str(error))
+                _end_attempt(context, error, "submit.start_over", over, undone=undone)
                 return _problem(batch_id, requests, error, blocks=False)
             fact = {"batch_id": batch_id, "now": clock.now(), "code": getattr(error, "code", None), "error": str(error)}
-            blocks = _end_attempt(context, error, "submit.abandon", fact, file_id)
+            blocks = _end_attempt(context, error, "submit.abandon", fact, undone=undone)
             with contextlib.suppress(ProviderError):
                 context.api.delete_file(file_id)
         else:
@@ -253,18 +264,24 @@ def _sender(session: Session, batch_id: str | None, job_id: int) -> int:
 
 
 def _end_attempt(
-    context: StepContext, error: ProviderError, statement: str, fact: Mapping[str, object], file_id: str | None = None
+    context: StepContext,
+    error: ProviderError,
+    statement: str,
+    fact: Mapping[str, object],
+    *,
+    undone: bool = False,
 ) -> bool:
     """Note an attempt's end, by a named statement; return whether its job is blocked now, until its user goes on.
 
-    That is where waiting cannot mend what was refused. It is one transaction, so that nothing is sent after a crash.
+    That is where waiting cannot mend what was refused. `undone` says that the refusal is about the input file, which
+    the provider may not be done with, or has lost. It is one transaction, so that nothing is sent after a crash.
     """
 
     def note(session: Session) -> bool:
         session.run(statement, fact)
         last = float(session.run("submit.pause_seconds", {"job_id": context.job_id})[0][0])
-        # The provider may not be done with a file that it names; it is not waited for without end.
-        if _waiting_mends(error, file_id if last < LONGEST_PAUSE else None):
+        # A file is not waited for without end.
+        if _waiting_mends(error) or (undone and last < LONGEST_PAUSE):
             return False
         told = {"job_id": context.job_id, "reason": _reason(error), "code": _code_of(error)}
         return bool(session.run("submit.block", told))
@@ -288,14 +305,11 @@ def _code_of(error: ProviderError) -> str | None:
     return getattr(error, "code", None) or (f"http_{status}" if status else None)
 
 
-def _waiting_mends(error: ProviderError, file_id: str | None = None) -> bool:
-    """Whether what was refused may go well later, with nobody doing anything but to pay.
-
-    A refusal that names the input file (`file_id`) may be one that the provider is not done with, or has lost.
-    """
+def _waiting_mends(error: ProviderError) -> bool:
+    """Whether what was refused may go well later, with nobody doing anything but to pay."""
     if not isinstance(error, ProviderRefused):
         return True
-    return error.status == 402 or error.code in _MONEY or (file_id is not None and file_id in str(error))
+    return error.status == 402 or error.code in _MONEY
 
 
 def _reason(error: ProviderError) -> str:
