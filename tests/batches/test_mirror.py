@@ -90,3 +90,14 @@ def test_a_state_that_was_put_back_is_certain_and_one_of_an_interrupted_call_is_
         with following.held():
             states.append(replace(bench, path=following.path).sql("SELECT state FROM sqlbatch.batches"))
     assert states == [[("planned",)], [("creating",)]]
+
+
+def test_a_lease_that_ended_while_the_computer_slept_is_renewed_where_nobody_took_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Mirror(tmp_path / "state")
+    with driver.held():
+        later(monkeypatch, seconds=2 * mirror.LEASE)
+        driver.guard()
+        with pytest.raises(DatabaseLocked, match="is used by process"), Mirror(tmp_path / "state").held():
+            pass

@@ -104,13 +104,17 @@ class Mirror:
                     self._give_back()
 
     def guard(self) -> None:
-        """Raise JobError where the lease is not ours any more: called before money is spent."""
+        """Raise JobError where the lease is not ours any more: called before money is spent.
+
+        One that has ended, because the computer slept, is renewed where nobody has taken it meanwhile.
+        """
         lease = self._lease
         try:
             newest = _newest_lease(self.folder)
         except OSError as error:
             raise JobError(f"state={self.folder} cannot be read ({error.strerror}): nothing more is sent") from error
-        if lease is None or newest is None or newest.owner != lease.owner or clock.now() >= newest.until:
+        ours = lease is not None and newest is not None and newest.owner == lease.owner
+        if not ours or (newest is not None and clock.now() >= newest.until and not self._renewed(newest)):
             raise JobError(f"another driver has taken over the state in {self.folder}: this one sends nothing more")
 
     def following(self, events: Iterable[Event]) -> Iterator[Event]:
@@ -225,11 +229,12 @@ class Mirror:
                 lease, newest = self._lease, _newest_lease(self.folder)
                 if stop.is_set() or lease is None or newest is None or newest.owner != lease.owner:
                     return
-                if clock.now() >= newest.until:
-                    # The computer slept: somebody else may be taking it.
-                    return
                 with contextlib.suppress(OSError, InvalidSettings):
-                    _noted(self.folder, Lease(newest.number + 1, lease.owner, clock.after(LEASE), clean=False))
+                    self._renewed(newest)
+
+    def _renewed(self, newest: Lease) -> bool:
+        """Renew our lease, which is the newest; return whether nobody else was faster."""
+        return _noted(self.folder, Lease(newest.number + 1, newest.owner, clock.after(LEASE), clean=False))
 
 
 _MIRRORS: dict[Path, Mirror] = {}
