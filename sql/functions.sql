@@ -54,12 +54,27 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_error(sqlbatch_signature, s
     {schema}sqlbatch_asked(sqlbatch_input))), 32)::UUID
   WHERE sqlbatch_s.signature = sqlbatch_signature);
 
+-- missing: a call without an answer is NULL
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_missing(sqlbatch_signature, sqlbatch_input) AS NULL::VARCHAR;
+
+-- counting: how many calls were never asked is counted as they are looked up
+CREATE OR REPLACE TEMP SEQUENCE sqlbatch_unasked;
+CREATE OR REPLACE TEMP MACRO sqlbatch_missing(sqlbatch_signature, sqlbatch_input) AS
+  CASE WHEN sqlbatch_input IS NOT NULL AND sqlbatch_error(sqlbatch_signature, sqlbatch_input) IS NULL
+    AND nextval('sqlbatch_unasked') < 0 THEN '' END;
+
+-- counted: how many calls were looked up that were never asked
+SELECT coalesce(last_value, 0) FROM duckdb_sequences() WHERE sequence_name = 'sqlbatch_unasked' AND temporary;
+
 -- value: an answer as a value of the type that a specification names, with its error where on_error is capture
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_value(sqlbatch_signature, sqlbatch_input, sqlbatch_spec, sqlbatch_on_error) AS
   from_json(
-    CASE WHEN sqlbatch_on_error <> 'capture' THEN {schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_input)
+    CASE WHEN sqlbatch_on_error <> 'capture' THEN coalesce({schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_input),
+           {schema}sqlbatch_missing(sqlbatch_signature, sqlbatch_input))
          ELSE concat('{"value":', coalesce({schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_input), 'null'),
-           ',"error":', coalesce(to_json({schema}sqlbatch_error(sqlbatch_signature, sqlbatch_input))::VARCHAR, 'null'), '}') END,
+           ',"error":', coalesce(to_json({schema}sqlbatch_error(sqlbatch_signature, sqlbatch_input))::VARCHAR,
+             CASE WHEN sqlbatch_input IS NOT NULL AND {schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_input) IS NULL
+               THEN '"not asked yet"' ELSE 'null' END), '}') END,
     CASE WHEN sqlbatch_on_error <> 'capture' THEN sqlbatch_spec
          ELSE concat('{"value":', sqlbatch_spec, ',"error":"VARCHAR"}') END);
 

@@ -64,13 +64,14 @@ FIRST = (
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "maintenance.idle",
     "maintenance.past", "maintenance.past_batches", "cancel.failed", "cancel.stuck_requests",
     "functions.text", "plan_pictures.name", "functions.image", "functions.answer", "functions.cut",
-    "functions.value", "functions.macros", "functions.aggregates", "functions.first_asks", "functions.keep",
+    "functions.missing", "functions.value", "functions.counting", "functions.macros", "functions.aggregates",
+    "functions.first_asks", "functions.keep",
     "functions.collected", "plan_pictures.looked",
     "functions.decided", "functions.no_changes", "judge_again.kept", "preview.remainder", "preview.of_call",
     "compare.pairs",
 )  # fmt: skip
 # The macros of AI functions, which need DuckDB 2.0.
-NEED_DUCKDB_2 = frozenset({"functions.macros", "functions.cut", "functions.aggregates"})
+NEED_DUCKDB_2 = frozenset({"functions.macros", "functions.cut", "functions.aggregates", "functions.counting"})
 VALUES = {
     "given": "'[]'",
     "shipped": "'[]'",

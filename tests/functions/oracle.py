@@ -131,11 +131,12 @@ class Direct:
         self.model = Model()
         parameters: list[Any] = ["VARCHAR", "VARCHAR"]
         self.con.create_function("sqlbatch_answer", self._answer, parameters, "VARCHAR", null_handling=SPECIAL)
-        self.con.execute("CREATE MACRO sqlbatch_error(a, b) AS NULL::VARCHAR")
+        failed = "CASE WHEN b IS NOT NULL AND sqlbatch_answer(a, b) IS NULL THEN 'failed' END"
+        self.con.execute(f"CREATE MACRO sqlbatch_error(a, b) AS {failed}")
         self.con.execute(statement("plan_pictures.name", "memory", temporary="", schema=""))
         # Nobody looks at the pictures: they are known by their names.
         self.con.execute("CREATE MACRO ai_image(x) AS 'picture: ' || sqlbatch_picture_name(x)")
-        for block in ("text", "cut", "value", "macros", "aggregates"):
+        for block in ("text", "cut", "missing", "value", "macros", "aggregates"):
             self.con.execute(statement(f"functions.{block}", "memory", temporary="", schema=""))
 
     def _answer(self, signature: str, text: str | None) -> str | None:
@@ -200,7 +201,7 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
         if not inputs:
             continue
         content = [model.answer(found.ask.question, _asked(shown)) for _, shown in inputs]
-        value = found.value_sql("c", "NULL::FLOAT[]", "NULL::VARCHAR")
+        value = found.value_sql("c", "NULL::FLOAT[]", "CASE WHEN c IS NULL THEN 'failed' END")
         con.execute(
             f"INSERT INTO {found.answers} SELECT k, {value}, NULL "
             "FROM (SELECT unnest($k::UUID[]) AS k, unnest($c::VARCHAR[]) AS c)",

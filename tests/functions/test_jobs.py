@@ -251,7 +251,14 @@ def test_installed_macros_run_the_query_in_any_client(capsys: pytest.CaptureFixt
         ]
     capsys.readouterr()
     assert main(["query", QUERY, "--db", str(db.path), "--format", "json"]) == 0
-    assert [row["title"] for row in json.loads(capsys.readouterr().out)] == ["Alien", "Das Boot", "Elf"]
+    said = capsys.readouterr()
+    assert [row["title"] for row in json.loads(said.out)] == ["Alien", "Das Boot", "Elf"]
+    assert "never asked" not in said.err
+    unasked = "SELECT ai_complete(title, 'Never.') AS a, ai_score(title, 'x', on_error := 'capture') AS b FROM movies"
+    assert main(["query", unasked, "--db", str(db.path), "--format", "json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)[0] == {"a": None, "b": {"value": None, "error": "not asked yet"}}
+    assert "note: some calls were never asked, and are NULL here" in said.err
 
 
 def test_the_command_plans_by_each_policy(capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,7 +137,8 @@ def query(
         _opened(database, text := without_pipes(source.query, Path(folder))) as session,
     ):
         pieces = _pieces(session, text)
-        if mentions_calls(text) and session.has_schema() and duckdb.__version__.split(".")[0] >= "2":
+        calls = mentions_calls(text) and session.has_schema() and duckdb.__version__.split(".")[0] >= "2"
+        if calls:
             live.provide(session)
         refuse_open_transaction([piece.sql for piece in pieces])
         for piece in pieces:
@@ -148,6 +149,8 @@ def query(
                 session.con.execute(piece.sql).fetchall()
         refuse_own_tables(session, pieces[-1].sql)
         _write_last(session, pieces[-1], text, chosen, output)
+        if calls and live.unasked(session):
+            display.info("note: some calls were never asked, and are NULL here: sqlbatch plan shows what they cost")
     if output is not None and output.exists():
         display.info(f"wrote {output} ({chosen}, {display.sized(output.stat().st_size)})")
     return display.Exit.DONE

@@ -15,6 +15,7 @@ BLOCKS = (
     "plan_pictures.name",
     "functions.image",
     "functions.answer",
+    "functions.missing",
     "functions.value",
     "functions.macros",
     "functions.aggregates",
@@ -34,3 +35,9 @@ def provide(session: Session) -> None:
     """Make the macros for this session alone."""
     for block in BLOCKS:
         session.run(block, temporary="TEMP", schema="")
+    session.run("functions.counting")
+
+
+def unasked(session: Session) -> int:
+    """Return how many calls were looked up in this session that were never asked; a call may be looked up twice."""
+    return int(session.run("functions.counted")[0][0])
