@@ -57,6 +57,7 @@ ELSEWHERE = {
     "results.block": "within the transaction of results.of_batch: batches/test_unreadable.py",
     "results.looked": "one statement, noted or not: batches/test_unreadable.py",
     "compile.cut_before": "within the transaction that starts a job: money/test_caps.py",
+    "confidence.forget": "a temporary table, within the transaction that loads results: money/test_confidence.py",
     "compile.plain_before": "within the transaction that starts a job: money/test_confidence.py",
     "compile.refused_before": "within the transaction that starts a job: money/test_confidence.py",
     "compile.send_as": "within the transaction that starts a job: compile.store_call",
