@@ -188,6 +188,14 @@ def test_a_short_key_is_removed_where_it_stands_alone() -> None:
     api.close()
 
 
+@pytest.mark.parametrize("status", ["processing", "PREPARING_INPUT", "Not started", "progress"])
+def test_a_batch_at_work_has_not_ended_whatever_its_files_and_counts_say(status: str) -> None:
+    counts = {"total": 2, "completed": 2, "failed": 0}
+    batch = replies.read_batch({"id": "b", "status": status, "output_file_id": "f", "request_counts": counts})
+    assert batch.known
+    assert not batch.ended
+
+
 @pytest.mark.parametrize(
     "given", ["file-1", ["file-1"], {"id": "file-1"}, {"data": "file-1"}, [{"data": {"id": "file-1"}}]]
 )

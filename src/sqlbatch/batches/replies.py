@@ -24,6 +24,7 @@ OUR_ID = "sqlbatch_batch_id"
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 WORKING = frozenset(
     {"validating", "in_progress", "finalizing", "cancelling", "queued", "in_queue", "pending", "running"}
+    | {"created", "not_started", "preparing", "preparing_input", "processing", "scheduled", "started", "submitted"}
 )
 _SPELLINGS = {
     "canceled": "cancelled",
