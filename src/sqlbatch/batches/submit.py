@@ -32,9 +32,9 @@ UPLOAD_LEASE = 1800.0
 CREATE_LEASE = 900.0
 # Seconds of the first pause after a refusal that passes; each further one is twice as long, up to the last.
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 1800.0
-# Seconds of the last pause up to which a file that the provider may not be done with is waited for, before it is
-# uploaded anew: Azure takes no batch of a file before it has processed it, and others say that it is not found.
-_PROCESSING = 240.0
+# How often a run asks for a batch of a file that the provider may not be done with, before it uploads it anew: Azure
+# takes no batch of a file before it has processed it, and others say that it is not found.
+_ASKED_OF_A_FILE = 5
 _UNDONE = re.compile(
     r"(?is)\bfile.*?(not (yet )?(been )?(found|ready|available|processed|exist)|(is|still|being) (being )?process"
     r"|pending|not in \W?processed|doesn.t exist|no such)|no such file"
@@ -226,7 +226,7 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
         if status is not None and 400 <= status < 500 and status not in _UNCERTAIN:
             undone = file_id in str(error) or _UNDONE.search(str(error)) is not None
             last = database.read(lambda session: session.run("submit.pause_seconds", {"job_id": context.job_id}))[0][0]
-            if last < min(_PROCESSING, LONGEST_PAUSE) if undone else _waiting_mends(error):
+            if (last < LONGEST_PAUSE and _may_ask_again(context, batch_id)) if undone else _waiting_mends(error):
                 # Certainly no batch, and nothing wrong with the file: it is used again, not uploaded anew.
                 over = _start_over(context, batch_id, str(error))
                 _end_attempt(context, error, "submit.start_over", over, undone=undone)
@@ -251,6 +251,11 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
     }
     known = database.write(lambda session: session.run("submit.open", opened))
     return Sent(batch_id, requests, batch.provider_id, late=None if known else batch)
+
+
+def _may_ask_again(context: StepContext, batch_id: str) -> bool:
+    """Whether the run has asked for a batch of the same file a few times only; it counts as asked once more."""
+    return any(context.first_time(f"asked {number} of the file of {batch_id}") for number in range(_ASKED_OF_A_FILE))
 
 
 def _start_over(context: StepContext, batch_id: str, error: str | None) -> dict[str, object]:
