@@ -16,7 +16,7 @@ from duckdb.func import SPECIAL
 
 from sqlbatch.db.sql import statement
 from sqlbatch.functions import catalogue
-from sqlbatch.functions.collect import Policy
+from sqlbatch.functions.conditions import Policy
 from sqlbatch.functions.lookups import custom_id
 from sqlbatch.functions.plan import Plan, with_sources
 from sqlbatch.functions.planning import make_plans

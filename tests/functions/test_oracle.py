@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from sqlbatch.functions.collect import Policy
+from sqlbatch.functions.conditions import Policy
 from tests.functions.generate import generated
 from tests.functions.oracle import Direct, Model, connect, plan_of, plans_of, run_plan
 

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from sqlbatch.functions import parts
-from sqlbatch.functions.collect import Policy
+from sqlbatch.functions.conditions import Policy
 from tests.functions.oracle import Direct, Model, connect, plan_of, run_plan
 from tests.functions.test_oracle import QUERIES
 

@@ -11,26 +11,14 @@ import duckdb
 
 from sqlbatch.functions import aggregates, catalogue
 from sqlbatch.functions.catalogue import Ask, BadArgument
-from sqlbatch.functions.syntax import (
-    Node,
-    Syntax,
-    columns_in,
-    is_query,
-    point,
-    walk,
-)
+from sqlbatch.functions.inputs import VALUE, Inputs, is_prompt
+from sqlbatch.functions.syntax import Node, Syntax, columns_in, is_query, walk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # The clauses of a SELECT, those first whose expressions are computed of the most rows.
 CLAUSES = ("on", "table", "where", "group", "having", "qualify", "distinct", "order", "select")
-# A call is named like this in the planned SQL, followed by its number.
-VALUE = "sqlbatch_ai_"
-# What a picture is in the planned SQL.
-PICTURE = "sqlbatch_picture"
-# Aggregates whose result depends on the order of their rows.
-ORDERED = frozenset({"string_agg", "group_concat", "listagg", "list", "array_agg", "first", "last", "arbitrary"})
 
 
 @dataclass(eq=False)
@@ -107,14 +95,12 @@ def find_calls(syntax: Syntax, query: str, own: frozenset[str] = frozenset()) ->
     return Found(query, root, tuple(finder.calls), ())
 
 
-class _Finder:
+class _Finder(Inputs):
     def __init__(self, syntax: Syntax, query: str, own: frozenset[str]) -> None:
-        self.syntax = syntax
-        self.query = query
+        super().__init__(syntax, query)
         self.own = own
         self.calls: list[Call] = []
         self.by_name: dict[str, Call] = {}
-        self.pictured: list[Node] = []
 
     def keep_names(self, items: Sequence[Node]) -> None:
         """Give columns that are named after a call the name that DuckDB would give them."""
@@ -156,7 +142,7 @@ class _Finder:
         if "arguments" in value:
             # The input of a call may be built by prompt('… {0} …', a, b), which asks nothing then.
             first, others = "input" if function else "", ""
-            if function and _is_prompt(value) and len(value["arguments"]) > 1:
+            if function and is_prompt(value) and len(value["arguments"]) > 1:
                 first, others = "", "part"
             node["arguments"] = [
                 {**each, "expression": self.rewrite(each["expression"], others if number else first)}
@@ -166,7 +152,7 @@ class _Finder:
             return node
         if isinstance(function, str):
             return self._special(function, node, place)
-        if _is_prompt(node) and len(node["arguments"]) > 1:
+        if is_prompt(node) and len(node["arguments"]) > 1:
             template = self._template(node)
             if place == "input":
                 return template
@@ -180,45 +166,6 @@ class _Finder:
         if function == "ai_image":
             return self._image(node, place)
         raise self.error(node, catalogue.near(function))
-
-    def error(self, node: Node | None, message: str) -> Exception:
-        """Return an error about a place in the query."""
-        return point(self.query, node, message)
-
-    def _image(self, node: Node, place: str) -> Node:
-        """Return a picture: the whole input of a call, or a value in prompt('…', …)."""
-        given = [each["expression"] for each in node["arguments"]]
-        if len(given) != 1:
-            raise self.error(node, "ai_image takes one argument: a path, a URL, or a BLOB")
-        if not place:
-            raise self.error(node, "ai_image is the input of another function: write ai_classify(ai_image(path), …) or "
-                             "ai_filter(prompt('… {0} …', ai_image(path)))")  # fmt: skip
-        if any(str(part.get("function_name", "")).startswith(VALUE) for part in walk(given)):
-            raise self.error(node, "ai_image takes a path, a URL or a BLOB of a source, not an answer: pictures are "
-                             "looked at when the query is planned")  # fmt: skip
-        picture = node | {"function_name": PICTURE, "qualified_name": {"path": [PICTURE]}, "alias": ""}
-        return picture if place == "part" else self._pictured(None, [picture])
-
-    def _pictured(self, text: Node | None, shown: list[Node]) -> Node:
-        """Return an input of a text and pictures: NULL where one of them is NULL."""
-        several = self.syntax.expression("['x']")
-        several = several | {"arguments": [{"name": "", "expression": each} for each in shown]}
-        told = text or self.syntax.expression("CAST(NULL AS VARCHAR)")
-        whole = self.syntax.expression("struct_pack(t := sqlbatch_t, p := sqlbatch_p)", sqlbatch_t=told,
-                                       sqlbatch_p=several)  # fmt: skip
-        needed = [*([text] if text else []), *(each["arguments"][0]["expression"] for each in shown)]
-        there = self.syntax.all_of([self.syntax.expression("x IS NOT NULL", x=each) for each in needed])
-        whole = self.syntax.expression("CASE WHEN g THEN x END", g=there or whole, x=whole)
-        self.pictured.append(whole)
-        return whole
-
-    def _shows(self, function: catalogue.Function, source: Node, node: Node) -> bool:
-        """Whether a call has pictures in its input; raise InvalidQuery where its function cannot look at them."""
-        shows = any(source is each for each in self.pictured)
-        if shows and (function.embeds or function.aggregates):
-            raise self.error(node, f"{function.name} does not look at pictures: describe them first, as in "
-                             f"{function.name}(ai_complete(ai_image(path), 'Describe it.'))")  # fmt: skip
-        return shows
 
     def _similarity(self, node: Node) -> Node:
         given = [each["expression"] for each in node["arguments"] if not each["name"]]
@@ -327,45 +274,6 @@ class _Finder:
         at, length = node["query_location"], node["query_location_length"]
         return " ".join(self.query.encode()[at : at + length].decode(errors="replace").split()) if length else ""
 
-    def _template(self, node: Node) -> Node:
-        """Return the text of prompt('… {0} …', a, b) as an expression: NULL where a value is NULL."""
-        parts = [each["expression"] for each in node["arguments"]]
-        literal = parts[0].get("literal") or {}
-        if literal.get("kind") != "STRING":
-            raise self.error(parts[0], "prompt begins with a constant template: prompt('… {0} …', a)")
-        whole: Node | None = None
-        pictures: list[Node] = []
-        for number, piece in enumerate(re.split(r"\{(\d+)\}", literal["text"])):
-            if number % 2 and int(piece) + 1 >= len(parts):
-                raise self.error(parts[0], f"prompt has {{{piece}}} and only {len(parts) - 1} values")
-            value = parts[int(piece) + 1] if number % 2 else None
-            if value is not None and value.get("function_name") == PICTURE:
-                # Pictures stand behind the text, which names them by their number.
-                pictures += [] if any(value is each for each in pictures) else [value]
-                shown = self.syntax.text(f"picture {1 + next(i for i, p in enumerate(pictures) if p is value)}")
-            elif value is not None:
-                shown = self.syntax.expression("sqlbatch_text(x)", x=value)
-            elif piece:
-                shown = self.syntax.text(piece)
-            else:
-                continue
-            whole = shown if whole is None else self.syntax.expression("a || b", a=whole, b=shown)
-        whole = whole or self.syntax.text("")
-        return self._pictured(whole, pictures) if pictures else whole
-
-    def _check_input(self, function: catalogue.Function, source: Node) -> None:
-        for node in walk(source):
-            if node.get("class") == "WINDOW":
-                raise self.error(node, f"{function.name} over a window function: compute the window in a subquery, and "
-                                 "call the function outside of it")  # fmt: skip
-            if node.get("class") == "STAR":
-                raise self.error(node, f"{function.name} takes one input, not * or COLUMNS: name the column, or "
-                                 "several as {'a': a, 'b': b}")  # fmt: skip
-            name = str(node.get("function_name", "")).casefold() if node.get("class") == "FUNCTION" else ""
-            if name in ORDERED and not node["order_bys"]["orders"] and not function.aggregates:
-                raise self.error(node, f"{name} inside {function.name} gives another text each time, for it has no "
-                                 f"order: write {name}(… ORDER BY …)")  # fmt: skip
-
     def _constant(self, function: catalogue.Function, expression: Node, name: str | None = None) -> Any:
         what = f"{function.name}: {name}" if name else f"{function.name}: every argument but the input"
         depends = any(columns_in(expression)) or any(is_query(node) for node in walk(expression))
@@ -378,7 +286,3 @@ class _Finder:
             first = str(error).split("\n")[0]
             raise self.error(expression, f"{what} cannot be computed: {first}") from error
         return None if found is None else json.loads(found)
-
-
-def _is_prompt(node: Node) -> bool:
-    return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() == "prompt"

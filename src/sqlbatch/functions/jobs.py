@@ -11,8 +11,8 @@ from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import JobError
 from sqlbatch.functions import pictures
 from sqlbatch.functions.aggregates import PIECES
-from sqlbatch.functions.collect import ASK
-from sqlbatch.functions.find import VALUE
+from sqlbatch.functions.conditions import ASK
+from sqlbatch.functions.inputs import VALUE
 from sqlbatch.functions.lookups import TEXT, answer_sql, asked_sql, custom_id
 from sqlbatch.functions.plan import names_of_calls, names_of_reasons, with_sources
 from sqlbatch.query import target

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlbatch.functions.clauses import is_plain, reads_rows, relations
-from sqlbatch.functions.collect import BARE, INPUT, Collector
+from sqlbatch.functions.collect import Collector
+from sqlbatch.functions.conditions import BARE, INPUT
 from sqlbatch.functions.sources import has_calls
 from sqlbatch.functions.syntax import Node, conjuncts, replaced, walk
 
 if TYPE_CHECKING:
-    from sqlbatch.functions.collect import Spot
+    from sqlbatch.functions.conditions import Spot
     from sqlbatch.functions.find import Scope
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.db.sql import quote_literal, statement
 from sqlbatch.functions.aggregates import PIECES, answered, asked_of_each
-from sqlbatch.functions.collect import ASK
-from sqlbatch.functions.find import VALUE
+from sqlbatch.functions.conditions import ASK
+from sqlbatch.functions.inputs import VALUE
 from sqlbatch.functions.syntax import columns_in
 from sqlbatch.query.endpoints import endpoint_of, returns_of
 from sqlbatch.query.enrichment import CHAT, parameters

@@ -10,15 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.functions.clauses import limit_of, makes_groups
-from sqlbatch.functions.collect import BARE, INPUT, Policy
-from sqlbatch.functions.find import VALUE
+from sqlbatch.functions.conditions import BARE, INPUT, Policy
+from sqlbatch.functions.inputs import VALUE
 from sqlbatch.functions.sources import has_calls
 from sqlbatch.functions.syntax import Node, conjuncts, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlbatch.functions.collect import Collector, Spot
+    from sqlbatch.functions.collect import Collector
+    from sqlbatch.functions.conditions import Spot
     from sqlbatch.functions.find import Call, Scope
 
 # Rows of the first part: at least so many, and so many for each row of LIMIT; each further part has so many times more.

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlbatch.db.sql import quote_identifier
-from sqlbatch.functions.collect import ASK
-from sqlbatch.functions.find import PICTURE
+from sqlbatch.functions.conditions import ASK
+from sqlbatch.functions.inputs import PICTURE
 from sqlbatch.query import pictures
 from sqlbatch.query.select import QueryColumn
 

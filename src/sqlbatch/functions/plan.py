@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlbatch.functions.find import VALUE
+from sqlbatch.functions.inputs import VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlbatch.functions.collect import Policy
+    from sqlbatch.functions.conditions import Policy
     from sqlbatch.functions.lookups import Lookup
     from sqlbatch.functions.sources import Source
 

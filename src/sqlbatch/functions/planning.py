@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from sqlbatch.functions.clauses import merge_equal, order_rows
-from sqlbatch.functions.collect import Policy
-from sqlbatch.functions.find import PICTURE, find_calls
+from sqlbatch.functions.conditions import Policy
+from sqlbatch.functions.find import find_calls
+from sqlbatch.functions.inputs import PICTURE
 from sqlbatch.functions.lookups import TEXT, lookup
 from sqlbatch.functions.places import place_calls
 from sqlbatch.functions.plan import Plan

@@ -10,7 +10,7 @@ import duckdb
 
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
 from sqlbatch.functions import catalogue, pictures
-from sqlbatch.functions.collect import Policy
+from sqlbatch.functions.conditions import Policy
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.functions.jobs import ADDED, lay_down
 from sqlbatch.functions.plan import Plan, PlannedCall, with_sources

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.functions.find import VALUE
+from sqlbatch.functions.inputs import VALUE
 from sqlbatch.functions.syntax import (
     Node,
     Syntax,

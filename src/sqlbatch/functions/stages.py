@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from sqlbatch.errors import InvalidQuery
-from sqlbatch.functions.collect import Policy, Spot
-from sqlbatch.functions.find import VALUE
+from sqlbatch.functions.conditions import Policy, Spot
+from sqlbatch.functions.inputs import VALUE
 from sqlbatch.functions.lift import LiftingCollector
 from sqlbatch.functions.lookups import PROBE, Lookup
 from sqlbatch.functions.parts import Parts, bounds_of, taken_in_parts

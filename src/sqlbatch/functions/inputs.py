@@ -1,0 +1,110 @@
+"""The inputs of calls: what may stand there, templates of prompt('…', …), and pictures."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sqlbatch.functions.syntax import Node, Syntax, point, walk
+
+if TYPE_CHECKING:
+    from sqlbatch.functions import catalogue
+
+# A call is named like this in the planned SQL, followed by its number.
+VALUE = "sqlbatch_ai_"
+# What a picture is in the planned SQL.
+PICTURE = "sqlbatch_picture"
+# Aggregates whose result depends on the order of their rows.
+ORDERED = frozenset({"string_agg", "group_concat", "listagg", "list", "array_agg", "first", "last", "arbitrary"})
+
+
+class Inputs:
+    """Reads the inputs of the calls in a query."""
+
+    def __init__(self, syntax: Syntax, query: str) -> None:
+        self.syntax = syntax
+        self.query = query
+        self.pictured: list[Node] = []
+
+    def _image(self, node: Node, place: str) -> Node:
+        """Return a picture: the whole input of a call, or a value in prompt('…', …)."""
+        given = [each["expression"] for each in node["arguments"]]
+        if len(given) != 1:
+            raise self.error(node, "ai_image takes one argument: a path, a URL, or a BLOB")
+        if not place:
+            raise self.error(node, "ai_image is the input of another function: write ai_classify(ai_image(path), …) or "
+                             "ai_filter(prompt('… {0} …', ai_image(path)))")  # fmt: skip
+        if any(str(part.get("function_name", "")).startswith(VALUE) for part in walk(given)):
+            raise self.error(node, "ai_image takes a path, a URL or a BLOB of a source, not an answer: pictures are "
+                             "looked at when the query is planned")  # fmt: skip
+        picture = node | {"function_name": PICTURE, "qualified_name": {"path": [PICTURE]}, "alias": ""}
+        return picture if place == "part" else self._pictured(None, [picture])
+
+    def _pictured(self, text: Node | None, shown: list[Node]) -> Node:
+        """Return an input of a text and pictures: NULL where one of them is NULL."""
+        several = self.syntax.expression("['x']")
+        several = several | {"arguments": [{"name": "", "expression": each} for each in shown]}
+        told = text or self.syntax.expression("CAST(NULL AS VARCHAR)")
+        whole = self.syntax.expression("struct_pack(t := sqlbatch_t, p := sqlbatch_p)", sqlbatch_t=told,
+                                       sqlbatch_p=several)  # fmt: skip
+        needed = [*([text] if text else []), *(each["arguments"][0]["expression"] for each in shown)]
+        there = self.syntax.all_of([self.syntax.expression("x IS NOT NULL", x=each) for each in needed])
+        whole = self.syntax.expression("CASE WHEN g THEN x END", g=there or whole, x=whole)
+        self.pictured.append(whole)
+        return whole
+
+    def _shows(self, function: catalogue.Function, source: Node, node: Node) -> bool:
+        """Whether a call has pictures in its input; raise InvalidQuery where its function cannot look at them."""
+        shows = any(source is each for each in self.pictured)
+        if shows and (function.embeds or function.aggregates):
+            raise self.error(node, f"{function.name} does not look at pictures: describe them first, as in "
+                             f"{function.name}(ai_complete(ai_image(path), 'Describe it.'))")  # fmt: skip
+        return shows
+
+    def _template(self, node: Node) -> Node:
+        """Return the text of prompt('… {0} …', a, b) as an expression: NULL where a value is NULL."""
+        parts = [each["expression"] for each in node["arguments"]]
+        literal = parts[0].get("literal") or {}
+        if literal.get("kind") != "STRING":
+            raise self.error(parts[0], "prompt begins with a constant template: prompt('… {0} …', a)")
+        whole: Node | None = None
+        pictures: list[Node] = []
+        for number, piece in enumerate(re.split(r"\{(\d+)\}", literal["text"])):
+            if number % 2 and int(piece) + 1 >= len(parts):
+                raise self.error(parts[0], f"prompt has {{{piece}}} and only {len(parts) - 1} values")
+            value = parts[int(piece) + 1] if number % 2 else None
+            if value is not None and value.get("function_name") == PICTURE:
+                # Pictures stand behind the text, which names them by their number.
+                pictures += [] if any(value is each for each in pictures) else [value]
+                shown = self.syntax.text(f"picture {1 + next(i for i, p in enumerate(pictures) if p is value)}")
+            elif value is not None:
+                shown = self.syntax.expression("sqlbatch_text(x)", x=value)
+            elif piece:
+                shown = self.syntax.text(piece)
+            else:
+                continue
+            whole = shown if whole is None else self.syntax.expression("a || b", a=whole, b=shown)
+        whole = whole or self.syntax.text("")
+        return self._pictured(whole, pictures) if pictures else whole
+
+    def _check_input(self, function: catalogue.Function, source: Node) -> None:
+        for node in walk(source):
+            if node.get("class") == "WINDOW":
+                raise self.error(node, f"{function.name} over a window function: compute the window in a subquery, and "
+                                 "call the function outside of it")  # fmt: skip
+            if node.get("class") == "STAR":
+                raise self.error(node, f"{function.name} takes one input, not * or COLUMNS: name the column, or "
+                                 "several as {'a': a, 'b': b}")  # fmt: skip
+            name = str(node.get("function_name", "")).casefold() if node.get("class") == "FUNCTION" else ""
+            if name in ORDERED and not node["order_bys"]["orders"] and not function.aggregates:
+                raise self.error(node, f"{name} inside {function.name} gives another text each time, for it has no "
+                                 f"order: write {name}(… ORDER BY …)")  # fmt: skip
+
+    def error(self, node: Node | None, message: str) -> Exception:
+        """Return an error about a place in the query."""
+        return point(self.query, node, message)
+
+
+def is_prompt(node: Node) -> bool:
+    """Whether a node calls prompt."""
+    return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() == "prompt"
