@@ -27,7 +27,8 @@ def main() -> int:
     if not _passes("tests", ["-m", "pytest", "-n", "3", "--dist", "worksteal", *sys.argv[1:]]):
         failed.append("tests")
     groups = sorted(path.parent.name for path in ROOT.glob("tests/*/requirements.txt"))
-    sys.stdout.write(f"skipped: {', '.join(f'tests/{name}' for name in groups)}, which .ci/run runs\n")
+    others = ", ".join(f"tests/{name}" for name in groups)
+    sys.stdout.write(f"skipped: {others} and long cases (pytest -m long), which .ci/run runs\n")
     sys.stdout.write(f"failed: {', '.join(failed)}\n" if failed else "all checks passed\n")
     return 1 if failed else 0
 

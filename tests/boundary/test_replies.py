@@ -1,6 +1,6 @@
 """Whatever a field of a provider's reply has become: nothing is paid twice, lost, or taken for what it is not.
 
-A part of the changes, the same each time; `python -m tests.boundary` acts out all of them.
+A part of the changes, the same each time, of which most are long; `python -m tests.boundary` acts out all of them.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.long import one_of
 
 from .bench import Scene
 from .changes import changes, groups
@@ -31,6 +33,6 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return Scene(tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("group", groups(changes()[::EVERY]), ids=_named)
+@pytest.mark.parametrize("group", one_of(4, groups(changes()[::EVERY])), ids=_named)
 def test_whatever_a_reply_has_become_nothing_is_paid_twice_lost_or_mistaken(scene: Scene, group: list[Change]) -> None:
     assert scene.play(group) == {}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from tests.long import one_of
+
 from . import crashes, failures, long
 from .ground import Ground, Row, ground
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Of each command every so-many-th point is taken here; the failures are dealt out to so many tests.
-EVERY_POINT, DEALT = 40, 4
+EVERY_POINT, DEALT = 40, 8
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +39,19 @@ def check(rows: list[Row]) -> None:
     assert [row for row in rows if not row.right] == []
 
 
-@pytest.mark.parametrize("scenario", crashes.SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", one_of(2, crashes.SCENARIOS), ids=lambda scenario: scenario.name)
 def test_killed_at_a_point_and_started_again(here: Ground, scenario: crashes.Scenario) -> None:
     check(list(crashes.crashes(here, scenario, every=EVERY_POINT)))
 
 
-@pytest.mark.parametrize("first", range(DEALT))
+@pytest.mark.parametrize("first", one_of(4, range(DEALT)))
 def test_the_provider_fails(here: Ground, first: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     cases = [*failures.MODES, *failures.OUTCOMES][first::DEALT]
     check(list(failures.failures(here, cases)))
 
 
-@pytest.mark.parametrize("stage", long.STAGES)
+@pytest.mark.parametrize("stage", one_of(3, long.STAGES))
 def test_the_disk_is_full(here: Ground, stage: str) -> None:
     trial = here.folder / "trial"
     trial.mkdir(exist_ok=True)
@@ -77,6 +79,7 @@ def test_a_job_of_20_batches_killed_at_random(here: Ground) -> None:
     check([long.killed_at_random(here, kills=8, hour=2.0)])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(duckdb.__version__ < "2", reason="AI functions need DuckDB 2.0")
 def test_a_plan_of_three_stages_killed_at_random(here: Ground) -> None:
     check([long.killed_at_random(here, kills=3, hour=0.3, stages=3, batches=6)])

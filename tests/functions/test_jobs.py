@@ -15,6 +15,7 @@ from sqlbatch.cli import main
 from sqlbatch.db.database import Database
 from sqlbatch.errors import InvalidPrompt, InvalidQuery, JobError
 from sqlbatch.functions.jobs import collect_ready, hidden_rows, stages_in_words
+from tests.long import one_of
 from tests.query.support import Failure, answer, begin, content, database, rows
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def test_sources_that_change_between_stages_change_nothing() -> None:
     assert rows(db, "SELECT title FROM answers") == [("Alien",), ("Das Boot",), ("Elf",)]
 
 
-@pytest.mark.parametrize("fails", range(12))
+@pytest.mark.parametrize("fails", one_of(4, range(12)))
 def test_a_crash_at_any_commit_leaves_each_request_executed_once(fails: int, monkeypatch: pytest.MonkeyPatch) -> None:
     db = database(setup=SETUP)
     job_id = begun(

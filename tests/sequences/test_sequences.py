@@ -10,6 +10,7 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.faults.ground import Ground, ground
+from tests.long import one_of
 
 from .machine import Commands
 
@@ -37,7 +38,7 @@ def commands(here: Ground, seed: int) -> type[Commands]:
     return hypothesis.seed(seed)(type("Commands", (Commands,), {"ground": here}))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", one_of(3, SEEDS))
 def test_in_any_order_nothing_is_lost_paid_twice_or_told_in_a_traceback(
     here: Ground, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
