@@ -13,8 +13,8 @@ SELECT unnest($versions::INTEGER[]), unnest($names::VARCHAR[]), $now::TIMESTAMP;
 -- planner_lock: make two planners conflict, so that they cannot both choose or add the same requests
 UPDATE sqlbatch.planner_lock SET turns = turns + 1;
 
--- file: the file of the database, none where it is in memory
-SELECT path FROM duckdb_databases() WHERE database_name = $catalog;
+-- current: the catalog, and its file, NULL where it is in memory
+SELECT database_name, path FROM duckdb_databases() WHERE database_name = current_catalog();
 
 -- append_results: append what a block says of requests; the only insert into results
 INSERT INTO sqlbatch.results BY NAME

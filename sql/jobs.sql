@@ -24,13 +24,9 @@ SELECT $job_id, custom_id, $not_before::TIMESTAMP FROM {scratch}.main.requests;
 SELECT j.job_id, j.target, j.status, j.provider, j.base_url, j.query, j.enrichment::VARCHAR, j."rows", j.skipped, j.requests,
   0::BIGINT AS answered, 0::BIGINT AS failed, j.requests AS pending,
   j.reused, j.bytes, j.tokens, j.max_attempts, j.replacing, j.created_at, j.finished_at, j.paused_until, j.blocked, j.error,
-  j.blocked_code, j.failing, t.newest, t.successor, k.table_name IS NOT NULL AS kept,
+  j.blocked_code, j.failing, j.newest, j.successor, k.table_name IS NOT NULL AS kept,
   p.place, p.exported_at, p.published_at, p."rows" AS published_rows, p.error AS publish_error
 FROM sqlbatch.job_status j
-JOIN (
-  SELECT lower(target) AS target, max(job_id) AS newest, max(job_id) FILTER (cancelled_at IS NULL) AS successor
-  FROM sqlbatch.jobs GROUP BY ALL
-) t ON t.target = lower(j.target)
 LEFT JOIN (
   SELECT table_name FROM duckdb_tables() WHERE database_name = $catalog AND schema_name = 'sqlbatch'
 ) k ON k.table_name = 'rows_' || j.job_id
@@ -41,21 +37,27 @@ WHERE ($job_id::INTEGER IS NULL OR j.job_id = $job_id::INTEGER)
 ORDER BY j.job_id DESC;
 
 -- kept: of some jobs the state that their counts depend on, and what was counted in it: NULL where it is to be counted anew
--- The state is a hash of what changes with all that is appended, with a batch, and with the job itself. A batch and its
--- state are hashed as one text: hashes of two values are such that two batches in the same new state would cancel out.
+-- The state is a hash of what changes with all that is appended, with a batch, and with the jobs. A batch and its state are
+-- hashed as one text: hashes of two values are such that two batches in the same new state would cancel out.
+WITH changing AS (
+  SELECT hash(r.facts, m.facts, b.facts, j.facts) AS facts
+  FROM (SELECT struct_pack(entries := count(*), latest := max(rowid), newest := max(received_at)) AS facts FROM sqlbatch.results) r,
+    (SELECT count(*) AS facts FROM sqlbatch.batch_requests) m,
+    (SELECT bit_xor(hash(concat(batch_id, state))) AS facts FROM sqlbatch.batches) b,
+    (SELECT struct_pack(jobs := count(*), cancelled := count(cancelled_at)) AS facts FROM sqlbatch.jobs) j
+)
 SELECT s.job_id, s.state, t.answered, t.failed, t.unsettled, t.due
 FROM (
-  SELECT j.job_id, CASE WHEN j.status = 'done' THEN 'done' ELSE hash(
-    (SELECT struct_pack(entries := count(*), latest := max(rowid), newest := max(received_at)) FROM sqlbatch.results),
-    (SELECT count(*) FROM sqlbatch.batch_requests),
-    (SELECT bit_xor(hash(concat(batch_id, state))) FROM sqlbatch.batches),
-    w.asked, j.status, j.max_attempts)::VARCHAR END AS state
-  FROM sqlbatch.job_status j
+  SELECT j.job_id, CASE WHEN j.finished_at IS NOT NULL AND j.cancelled_at IS NULL THEN 'done'
+    ELSE hash(c.facts, w.asked, j.cancelled_at, j.max_attempts)::VARCHAR END AS state
+  FROM (
+    SELECT job_id, finished_at, cancelled_at, max_attempts FROM sqlbatch.jobs WHERE list_contains($jobs::INTEGER[], job_id)
+  ) j
   LEFT JOIN (
     SELECT job_id, struct_pack(entries := count(*), again := sum(epoch_us(not_before))) AS asked
     FROM sqlbatch.wanted WHERE list_contains($jobs::INTEGER[], job_id) GROUP BY job_id
   ) w ON w.job_id = j.job_id
-  WHERE list_contains($jobs::INTEGER[], j.job_id)
+  CROSS JOIN changing c
 ) s
 LEFT JOIN sqlbatch.tallies t ON t.job_id = s.job_id AND t.state = s.state;
 

@@ -25,11 +25,9 @@ WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND table_name = 'pr
 -- shipped: the models whose rows are of this release of the library
 SELECT DISTINCT base_url, model FROM sqlbatch.prices WHERE origin = 'shipped' AND source = $source;
 
--- kept: their rows, beside what is known
-INSERT INTO sqlbatch_known_prices BY NAME FROM sqlbatch.prices WHERE origin = 'shipped' AND source = $source;
-
--- own: the user's own rows, beside what is known
-INSERT INTO sqlbatch_known_prices BY NAME FROM sqlbatch.prices WHERE origin = 'own';
+-- kept: their rows, and the user's own where these are asked for, beside what is known
+INSERT INTO sqlbatch_known_prices BY NAME
+FROM sqlbatch.prices WHERE (origin = 'shipped' AND source = $source) OR (origin = 'own' AND $own::BOOLEAN);
 
 -- find: the rates of the price that holds for a model on a day in a tier, by length of prompt, as the view costs has them
 WITH candidates AS (

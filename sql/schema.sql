@@ -247,13 +247,17 @@ CREATE TABLE tallies (
 
 -- Jobs with their derived status.
 CREATE VIEW job_status AS
-SELECT j.*,
+SELECT j.*, t.newest, t.successor,
   CASE WHEN j.cancelled_at IS NOT NULL THEN 'cancelled'
        WHEN j.finished_at IS NOT NULL THEN 'done'
-       WHEN EXISTS (FROM jobs n WHERE lower(n.target) = lower(j.target) AND n.job_id > j.job_id AND n.cancelled_at IS NULL) THEN 'superseded'
+       WHEN t.successor > j.job_id THEN 'superseded'
        WHEN j.blocked IS NOT NULL OR j.failing THEN 'blocked'
        ELSE 'running' END AS status
-FROM jobs j;
+FROM jobs j
+JOIN (
+  SELECT lower(target) AS target, max(job_id) AS newest, max(job_id) FILTER (cancelled_at IS NULL) AS successor
+  FROM jobs GROUP BY ALL
+) t ON t.target = lower(j.target);
 
 -- Requests of batches whose results are still to come.
 CREATE VIEW in_flight AS

@@ -66,7 +66,7 @@ UPDATE sqlbatch.batches SET state = 'uploading', lease_owner = $owner, lease_unt
   taken_from = CASE WHEN state = 'uploading' AND lease_owner <> $owner THEN lease_owner ELSE taken_from END
 WHERE batch_id = $batch_id::UUID AND state IN ('planned', 'uploading')
   AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP OR lease_owner = $owner)
-  AND NOT EXISTS (FROM sqlbatch.job_status j WHERE j.job_id = $job_id AND j.paused_until = TIMESTAMP '9999-12-31')
+  AND NOT EXISTS (FROM sqlbatch.jobs j WHERE j.job_id = $job_id AND j.paused_until = TIMESTAMP '9999-12-31')
 RETURNING requests, bytes, input_file_id;
 
 -- extent: the range of request numbers in a manifest, its call's endpoint, and whether it has every number of the range

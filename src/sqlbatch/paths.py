@@ -32,8 +32,8 @@ def file_of(database: Database) -> Path | None:
     if database.connection is None:
         return database.path
     with database.session(migrate=False) as session:
-        found = session.run("database.file", {"catalog": session.catalog})
-    return Path(found[0][0]) if found and found[0][0] else None
+        _, path = session.run("database.current")[0]
+    return Path(path) if path else None
 
 
 @contextlib.contextmanager

@@ -95,6 +95,7 @@ def test_a_price_holds_from_its_day_and_the_first_one_also_before(session: Sessi
 
 def test_a_row_of_ones_own_goes_before_sqlbatch_toml_and_that_before_the_shipped_list(session: Session) -> None:
     def price() -> tuple[float | None, str]:
+        session.prices_of = None  # as in the next session
         it = found(session, "gpt-6-luna")
         assert it is not None
         return it.input, it.origin

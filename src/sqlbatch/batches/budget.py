@@ -41,7 +41,8 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
     limited = max_cost is not None or month is not None
     if limited:
         session.run("database.planner_lock")
-    own = _weighed(session, limits, batch_id, prices.MONTH if max_cost is None else "--max-cost")
+    name = "--max-cost" if max_cost is not None else prices.MONTH if limited else None
+    own = _weighed(session, limits, batch_id, name)
     if not limited:
         # Where no sum is to be kept, what cannot be told holds nothing up.
         return Reservation(own.dollars)
@@ -84,7 +85,7 @@ def _what(dollars: float, whole: float) -> str:
     return "stage" if whole > dollars else "batch"
 
 
-def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str, name: str) -> Reservation:
+def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str, name: str | None) -> Reservation:
     """Return what a batch may cost at most, or why that cannot be told; `name` is the budget that it has to keep."""
     slope, intercept, margin, job_cap = limits[2:]
     base_url, model, factor, known, own_cap, writes = session.run("budget.batch", {"batch_id": batch_id})[0]
@@ -92,6 +93,8 @@ def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str, name: str
     cap = own_cap if known else job_cap
     if base_url == "local" or factor == 0:
         return Reservation(0.0)
+    if cap is None and name is None:
+        return Reservation()
     price = prices.find(session, base_url, model, clock.now().date(), tier="batch", batch_factor=factor)
     if price is None or price.input is None or (price.output is None and cap != 0):
         held = f"{BUDGET}: no price is known for {model}, so its cost cannot be kept under {name}"

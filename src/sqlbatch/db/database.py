@@ -162,6 +162,7 @@ class Database:
                 self._migrated = True
             elif not self._migrated:
                 schema.refuse_newer(session, self.name)
+            session.migrated = migrate
             if scratch is not None:
                 # Another transaction of this process may still see it, and what is seen cannot be attached anew.
                 session.sql(f"ATTACH IF NOT EXISTS {quote_literal(str(scratch))} AS {scratch_name(scratch)}")
@@ -237,9 +238,7 @@ class Database:
         owned = opened.alone if opened else True
         session = Session(con, "", owned=owned, close=opened.close if opened else None)
         try:
-            session.catalog = (opened.catalog if opened else "") or session.sql("SELECT current_catalog()")[0][0]
-            if not in_memory and not (opened and opened.catalog):
-                self._refuse_other_files(session)
+            session.catalog = (opened.catalog if opened else "") or self._catalog(session, in_memory=in_memory)
             if opened:
                 opened.note(session.catalog)
             session.sql("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
@@ -281,14 +280,16 @@ class Database:
             # Jitter keeps two waiting processes from meeting again and again.
             time.sleep(0.01 + random.random() * 0.05)  # noqa: S311
 
-    def _refuse_other_files(self, session: Session) -> None:
-        """Raise DatabaseError for what DuckDB opens as something else: a CSV file becomes a view in memory.
+    def _catalog(self, session: Session, *, in_memory: bool) -> str:
+        """Return the catalog of what was opened.
 
-        DuckDB is asked, for to open and close the file by hand would end the lock that this process has on it (POSIX).
+        Raises DatabaseError for what DuckDB opens as something else: a CSV file becomes a view in memory. DuckDB is
+        asked, for to open and close the file by hand would end the lock that this process has on it (POSIX).
         """
-        found = session.run("database.file", {"catalog": session.catalog})
-        if not found or found[0][0] is None:
+        catalog, path = session.run("database.current")[0]
+        if path is None and not in_memory:
             raise DatabaseError(f"{self.name} is not a DuckDB database: name another file with --db")
+        return str(catalog)
 
 
 def _standing(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:

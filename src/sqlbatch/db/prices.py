@@ -126,9 +126,7 @@ def find(
     `batch_factor` is the provider's part of the ordinary price for a batch, where the price itself says none. Raises
     InvalidSettings where sqlbatch.toml has a price that is none.
     """
-    _know(session, {(base_url, model)})
-    if session.run("prices.has_table", {"catalog": session.catalog}):
-        session.run("prices.own")
+    _know(session, {(base_url, model)}, own=True)
     asked = {"base_url": base_url, "model": model, "day": day, "tier": tier, "batch_factor": batch_factor}
     found = session.run("prices.find", asked)
     if not found:
@@ -140,9 +138,7 @@ def find(
 
 def named_models(session: Session, base_url: str) -> list[str]:
     """Return the models that the user's own rows and sqlbatch.toml name a price for; writes nothing."""
-    _know(session, set())
-    if session.run("prices.has_table", {"catalog": session.catalog}):
-        session.run("prices.own")
+    _know(session, set(), own=True)
     return [row[0] for row in session.run("prices.named", {"base_url": base_url})]
 
 
@@ -204,7 +200,7 @@ def month(session: Session, kept: float | None = None, batch_id: str | None = No
         return None
     first = clock.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     end = (first + timedelta(days=32)).replace(day=1)
-    if not session.run("prices.has_table", {"catalog": session.catalog}):
+    if not session.migrated and not session.run("prices.has_table", {"catalog": session.catalog}):
         return Month(budget, 0.0, 0.0, 0, end)
     asked = {"first": first, "batch_id": batch_id}
     spent, reserved, unpriced = session.run("prices.month", asked)[0]
@@ -236,7 +232,8 @@ def refresh(session: Session, *models: tuple[str, str]) -> None:
 
     A price that sqlbatch.toml no longer names is removed: it is in force no more, also for what was spent.
     """
-    _know(session, {*models, *((base_url, model) for base_url, model in session.run("prices.called"))})
+    called = {*models, *((base_url, model) for base_url, model in session.run("prices.called"))}
+    _know(session, called)
     if session.run("prices.differ")[0][0]:
         session.run("prices.forget")
         session.run("prices.note")
@@ -250,13 +247,21 @@ def fold(session: Session, which: str) -> None:
     session.run("prices.fold", which=which)
 
 
-def _know(session: Session, models: set[tuple[str, str]]) -> None:
-    """Put the rows of sqlbatch.toml and of the library into a temporary table; the library is read only if needed."""
+def _know(session: Session, models: set[tuple[str, str]], *, own: bool = False) -> None:
+    """Put the rows of sqlbatch.toml and of the library into a temporary table; the library is read only if needed.
+
+    With `own`, the user's own rows of sqlbatch.prices are there as well. What a session has put there holds for it.
+    """
     entries = {entry.name: _checked(entry) for entry in config.entries("prices")}
     given = json.dumps([{"model": model} | values for model, values in entries.items()])
+    asked = (frozenset(models), given, own)
+    if session.prices_of == asked:
+        return
     kept: set[tuple[str, str]] = set()
-    if session.run("prices.has_table", {"catalog": session.catalog}):
-        kept = set(session.run("prices.shipped", {"source": price_library.release()}))
+    there = session.migrated or session.run("prices.has_table", {"catalog": session.catalog})
+    source = price_library.release()
+    if there:
+        kept = set(session.run("prices.shipped", {"source": source}))
     rows = [
         row
         for base_url, model in sorted(models - kept)
@@ -264,8 +269,9 @@ def _know(session: Session, models: set[tuple[str, str]]) -> None:
         for row in price_library.rows_of(base_url, model)
     ]
     session.run("prices.known", {"given": given, "shipped": json.dumps(rows)})
-    if kept:
-        session.run("prices.kept", {"source": price_library.release()})
+    if kept or (there and own):
+        session.run("prices.kept", {"source": source, "own": own})
+    session.prices_of = asked
 
 
 def _checked(entry: config.Entry) -> dict[str, float]:

@@ -25,6 +25,10 @@ class Session:
         self.catalog = catalog
         self.owned = owned
         self.close = close or con.close
+        # Whether its schema is known to be there and up to date, which spares asking.
+        self.migrated = False
+        # What its temporary table of prices has: of which models, of sqlbatch.toml, and whether the user's own rows.
+        self.prices_of: tuple[frozenset[tuple[str, str]], str, bool] | None = None
 
     def run(self, name: str, params: Mapping[str, object] | None = None, /, **places: str) -> list[tuple[Any, ...]]:
         """Run the block `file.block` and return its rows; raise DatabaseError for what DuckDB cannot do."""
@@ -81,4 +85,4 @@ class Session:
 
     def has_schema(self) -> bool:
         """Return whether the schema `sqlbatch` is in this database."""
-        return bool(self.run("database.has_schema", {"catalog": self.catalog}))
+        return self.migrated or bool(self.run("database.has_schema", {"catalog": self.catalog}))
