@@ -7,16 +7,18 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pytest
 
 from sqlbatch import connection, leases, paths, prepare, run
-from sqlbatch.batches.events import Waiting
+from sqlbatch.batches.events import Loaded, Packed, Progress, Waiting
 from sqlbatch.batches.providers import KNOWN, Provider
 from sqlbatch.cli import main
 from sqlbatch.clock import Backoff
 from sqlbatch.db.database import Database
+from sqlbatch.display.progress import Counts
 from sqlbatch.errors import DatabaseLocked, InvalidSettings
 from sqlbatch.query.enrichment import CHAT, Enrichment
 
@@ -84,6 +86,18 @@ def test_a_step_of_its_own_tells_of_the_lock(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(Database, "read", locked)
     with pytest.raises(DatabaseLocked, match="4711"):
         list(run.run_job(Database(tmp_path / "a.duckdb"), job_id, once=True))
+
+
+def test_what_is_sent_again_is_counted_beside_what_is_done() -> None:
+    job = SimpleNamespace(requests=950, max_attempts=3, answered=0, failed=0)
+    counts = Counts(job)  # type: ignore[arg-type]
+    at_work = Progress(1, 44, 0, 0, (("in_progress", 1),))
+    counts.take(Loaded("ours", "theirs", "completed", answered=900, failed=6, retryable=44, released=0))
+    counts.take(Packed(1, 44))
+    assert counts.in_words(at_work) == "906/950 done, 44 retrying (attempt 2 of 3)"
+    counts.take(Loaded("ours", "theirs", "completed", answered=40, failed=0, retryable=4, released=0))
+    counts.take(Packed(1, 4))
+    assert counts.in_words(Progress(0, 0, 0, 0, ())) == "946/950 done, 4 retrying (attempt 3 of 3)"
 
 
 def test_pauses_grow_to_the_slowest_and_begin_anew() -> None:

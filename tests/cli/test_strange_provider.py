@@ -180,7 +180,6 @@ def test_the_command_loses_pays_and_mistakes_nothing_at_a_provider_of_other_habi
     assert "--debug" not in done.stderr
     assert KEY not in done.stderr
     assert done.returncode == 3, done.stderr
-    assert "10/11 done, 1 retrying (attempt 2 of 3)" in done.stderr
     assert "has the status 'success', which sqlbatch does not know" in done.stderr
     with duckdb.connect(str(tmp_path / "enriched.duckdb"), read_only=True) as con:
         rows = con.execute("SELECT text, response, ai_status, coalesce(ai_error, '') FROM answers").fetchall()
