@@ -333,6 +333,17 @@ def test_what_is_loaded_in_the_middle_of_a_plan_is_pending_and_a_cancelled_one_g
     assert [status for *_, status in rows(db, state)] == ["answered"] * 3
 
 
+def test_prune_leaves_a_plan_alone_that_is_not_at_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    db = database(setup=SETUP)
+    job_id = begun(db)
+    answer(db, job_id, reply)
+    assert main(["prune", "--results", "--db", str(db.path)]) == 0
+    assert main(["prune", "--job", str(job_id), "--db", str(db.path)]) != 0
+    assert "prune deletes only data of finished jobs" in capsys.readouterr().err
+    run_through(db, job_id)
+    assert rows(db, "SELECT count(*), (SELECT count(*) FROM sqlbatch.results) FROM answers") == [(3, 7)]
+
+
 def test_a_group_is_pending_while_answers_that_make_it_are_not_there() -> None:
     db = database(setup=SETUP)
     job_id = begun(db, "SELECT ai_filter(overview, 'war?') AS war, count(*) AS films FROM movies GROUP BY war")

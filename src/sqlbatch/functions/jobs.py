@@ -263,7 +263,9 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target.Join
     calls = calls_of(session, job.job_id)
     session.run("functions.decided", {"job_id": job.job_id})
     failures = bool(session.run("functions.has_failures", {"job_id": job.job_id}))
-    unfinished = {number for (number,) in session.run("functions.unfinished", {"job_id": job.job_id})}
+    unfinished: set[int] = set()
+    if job.pending or needs_collecting(session, job.job_id):
+        unfinished = {number for (number,) in session.run("functions.unfinished", {"job_id": job.job_id})}
     define(session, calls, names_of_calls(query), failures=failures or bool(unfinished), unfinished=bool(unfinished))
     # An answer that is no row's own (a condition, an aggregate) decides which rows there are, and what they have.
     own = names_of_reasons(query) - {call.number for call in calls if call.type == PIECES}
