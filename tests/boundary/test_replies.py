@@ -33,6 +33,6 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return Scene(tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("group", one_of(4, groups(changes()[::EVERY])), ids=_named)
+@pytest.mark.parametrize("group", one_of(8, groups(changes()[::EVERY])), ids=_named)
 def test_whatever_a_reply_has_become_nothing_is_paid_twice_lost_or_mistaken(scene: Scene, group: list[Change]) -> None:
     assert scene.play(group) == {}

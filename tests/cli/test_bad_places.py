@@ -351,12 +351,12 @@ def test_a_wrong_variable_is_told_before_anything_is_made(
 
 
 def test_what_nobody_expected_is_one_line_too(here: Command, monkeypatch: pytest.MonkeyPatch, theirs: Path) -> None:
-    from sqlbatch import run  # noqa: PLC0415 (only here it is broken)
+    from sqlbatch import prepare  # noqa: PLC0415 (only here it is broken)
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("one\ntwo")
 
-    monkeypatch.setattr(run, "prepared", broken)
+    monkeypatch.setattr(prepare, "prepared", broken)
     ran = here("plan", MOVIES, *FREE)
     assert ran.code == 1
     assert ran.error.startswith("ZeroDivisionError: one two (")

@@ -39,12 +39,12 @@ def check(rows: list[Row]) -> None:
     assert [row for row in rows if not row.right] == []
 
 
-@pytest.mark.parametrize("scenario", one_of(2, crashes.SCENARIOS), ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", one_of(4, crashes.SCENARIOS), ids=lambda scenario: scenario.name)
 def test_killed_at_a_point_and_started_again(here: Ground, scenario: crashes.Scenario) -> None:
     check(list(crashes.crashes(here, scenario, every=EVERY_POINT)))
 
 
-@pytest.mark.parametrize("first", one_of(4, range(DEALT)))
+@pytest.mark.parametrize("first", one_of(8, range(DEALT)))
 def test_the_provider_fails(here: Ground, first: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     cases = [*failures.MODES, *failures.OUTCOMES][first::DEALT]

@@ -13,6 +13,7 @@ import pytest
 from sqlbatch.functions.conditions import Policy
 from tests.functions.generate import generated
 from tests.functions.oracle import Direct, Model, connect, plan_of, plans_of, run_plan
+from tests.long import one_of
 
 if TYPE_CHECKING:
     from sqlbatch.functions.plan import Plan
@@ -53,7 +54,7 @@ def con() -> duckdb.DuckDBPyConnection:
     return connect()
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("name", one_of(2, QUERIES))
 def test_a_plan_gives_the_table_that_direct_calls_give(
     name: str, direct: Direct, con: duckdb.DuckDBPyConnection
 ) -> None:
@@ -82,7 +83,7 @@ def distinct(plans: list[Plan]) -> list[tuple[Plan, list[Policy]]]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", one_of(3, range(30)))
 def test_a_generated_query_gives_the_table_that_direct_calls_give(
     seed: int, direct: Direct, con: duckdb.DuckDBPyConnection
 ) -> None:

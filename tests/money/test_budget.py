@@ -137,6 +137,7 @@ def test_threads_that_send_at_once_cannot_pass_it_together(bench: Bench) -> None
     assert budget * 0.4 < spent(tight, job_id) <= budget
 
 
+@pytest.mark.long
 def test_two_processes_cannot_pass_it_together(cold_bench: Bench) -> None:
     bench = unhurried(cold_bench)
     budget = most(bench, 30) * 0.5
