@@ -145,3 +145,14 @@ def test_a_price_that_is_none_is_refused_with_its_place(value: str, session: Ses
     Path("sqlbatch.toml").write_text(f'[prices."mine"]\ninput = {value}\noutput = 1\n')
     with pytest.raises(InvalidSettings, match=r"sqlbatch\.toml, line 1: input = .* is not a price"):
         found(session, "mine")
+
+
+def test_a_price_is_found_also_after_a_transaction_that_looked_for_it_was_rolled_back(session: Session) -> None:
+    def fail() -> None:
+        with session.transaction():
+            assert found(session, "gpt-6-luna") is not None
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert found(session, "gpt-6-luna") is not None

@@ -59,6 +59,8 @@ class Session:
             yield
             self.sql("COMMIT")
         except BaseException:
+            # A temporary table that the transaction made is gone with it.
+            self.prices_of = None
             # Where DuckDB has rolled back by itself, what went wrong first is what is raised.
             with suppress(duckdb.Error):
                 self.con.execute("ROLLBACK")
