@@ -24,7 +24,7 @@ from sqlbatch.errors import (
     ProviderUnreachable,
 )
 from sqlbatch.job import Db, Job, Quote, existing, speaking_python
-from sqlbatch.lake import kept_rows as lake
+from sqlbatch.lake import engine_target, kept_rows
 from sqlbatch.lake.mirror import Mirror, mirror_of
 from sqlbatch.lake.spark import Spark
 from sqlbatch.previews import sample_size
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sqlbatch.batches.events import Event
     from sqlbatch.db.database import Database
     from sqlbatch.db.jobs import JobRow
-    from sqlbatch.lake.kept_rows import Publication
+    from sqlbatch.lake.engine_target import Publication
     from sqlbatch.options import EnrichOptions
     from sqlbatch.previews import Preview
     from sqlbatch.query.enrichment import Enrichment
@@ -88,7 +88,7 @@ class SparkJob(Job):
         """
         with _held(self._mirror):
             noted = _noted(self._mirror)
-            return lake.publish(self._database, self._engine, self.job_id, replacing=replace, noted=noted)
+            return engine_target.publish(self._database, self._engine, self.job_id, replacing=replace, noted=noted)
 
     def load(self, *, replace: bool = False, judge_again: bool = False, structured: str | None = None) -> SparkJob:
         """Write the target from what is there so far, what is missing as `pending`, and return the job itself."""
@@ -111,7 +111,7 @@ class SparkJob(Job):
 
     def table(self) -> Any:
         """Return the target as a Spark DataFrame; raise JobError where it is not written yet."""
-        found = lake.find(self._database, self.job_id)
+        found = engine_target.find(self._database, self.job_id)
         if found is None or found.rows is None:
             raise JobError(f"job {self.job_id} is not written yet: job.wait() first, or job.load() for what is there")
         return self._engine.table(found.target)
@@ -156,12 +156,12 @@ def enrich(
         into = _into(asked)
         refuse_memory(database, asked)
         max_cost = config.max_cost(max_cost)
-        lake.check_target(database, engine, into, replacing=replace)
+        engine_target.check_target(database, engine, into, replacing=replace)
         rows = engine.read(_of(query, asked.enrichment))
         more = {"max_attempts": asked.max_attempts, "max_cost": max_cost, "fresh": bool(given.get("fresh"))}
         with (
-            lake.kept(engine, rows, asked.enrichment, os.fspath(shared), database) as keep,
-            lake.prepared(
+            kept_rows.kept(engine, rows, asked.enrichment, os.fspath(shared), database) as keep,
+            kept_rows.prepared(
                 database, rows, keep, asked.enrichment, asked.provider, into, replacing=replace, **more
             ) as ask,
         ):
@@ -172,7 +172,7 @@ def enrich(
             if ask.quote.to_send:
                 check_cost(ask.quote, ask.over(), yes=yes or max_cost is not None)
                 connection.check_provider(database, asked.provider)
-            job_id = lake.start(database, engine, ask, keep, into, noted=_noted(mirror))
+            job_id = kept_rows.start(database, engine, ask, keep, into, noted=_noted(mirror))
             job = SparkJob(database, job_id, engine, mirror)
         if not asked.provider.embedded:
             # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
@@ -204,8 +204,8 @@ def plan(
         rows = engine.read(_of(query, asked.enrichment))
         more = {"replacing": replace, "fresh": bool(given.get("fresh"))}
         with (
-            lake.kept(engine, rows, asked.enrichment, os.fspath(shared), None) as keep,
-            lake.prepared(database, rows, keep, asked.enrichment, asked.provider, into, **more) as ask,
+            kept_rows.kept(engine, rows, asked.enrichment, os.fspath(shared), None) as keep,
+            kept_rows.prepared(database, rows, keep, asked.enrichment, asked.provider, into, **more) as ask,
         ):
             return Quote.of(dataclasses.replace(ask.quote, target=into))
 
@@ -240,7 +240,7 @@ def preview(
         read = engine.read(_of(query, few))
         more = {"rows": rows, "sample": sample, "fresh": bool(given.get("fresh"))}
         with (
-            lake.kept(engine, read, few, os.fspath(shared), None, sample=sample) as keep,
+            kept_rows.kept(engine, read, few, os.fspath(shared), None, sample=sample) as keep,
             previews.prepared(database, few, asked.provider, handed_over=keep.rows, **more) as ready,  # type: ignore[arg-type]
         ):
             if ready.known.to_send:
@@ -277,7 +277,7 @@ def find(
         database = existing(named["db"])
         _guarded(database, mirror)
         row = database.read(lambda session: state_of_jobs.find(session, None if job is None else str(job)))
-        if lake.find(database, row.job_id) is None:
+        if engine_target.find(database, row.job_id) is None:
             raise JobError(f"the target of job {row.job_id}, {row.target}, is in {database.name}: sqlbatch.find has it")
         return SparkJob(database, row.job_id, Spark(spark, table_format=table_format), mirror)
 

@@ -73,7 +73,7 @@ def _watch(kill_at: str) -> None:
     from sqlbatch import clock, prepare  # noqa: PLC0415
     from sqlbatch.batches import results, submit  # noqa: PLC0415
     from sqlbatch.batches.client import BatchAPI  # noqa: PLC0415
-    from sqlbatch.lake import kept_rows, mirror  # noqa: PLC0415
+    from sqlbatch.lake import engine_target, mirror  # noqa: PLC0415
     from sqlbatch.lake.spark import Spark  # noqa: PLC0415
 
     # However fast the clock, a busy machine must not lose a lease between two calls.
@@ -84,9 +84,9 @@ def _watch(kill_at: str) -> None:
         "upload": (BatchAPI, "upload"),
         "create": (BatchAPI, "create"),
         "load": (results, "load_ended"),
-        "share": (kept_rows, "_share"),
+        "share": (engine_target, "share"),
         "publish": (Spark, "publish"),
-        "drop": (kept_rows, "_drop_spent"),
+        "drop": (engine_target, "_drop_spent"),
     }
     assert tuple(places) == CALLS
     places["push"] = (mirror.Mirror, "push")

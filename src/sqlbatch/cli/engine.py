@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import display, prepare, previews
 from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.lake import kept_rows
+from sqlbatch.lake import engine_target, kept_rows
 from sqlbatch.lake.places import arrivals
 from sqlbatch.previews import sample_size
 
@@ -59,7 +59,7 @@ def prepared(
     if into is None:
         raise InvalidSettings("--engine needs --into: the engine's table, as catalog.schema.table")
     if starting:
-        kept_rows.check_target(database, engine, into, replacing=asking.replace)
+        engine_target.check_target(database, engine, into, replacing=asking.replace)
     rows = engine.read(asked.enrichment.query)
     owner = database if starting else None
     with (
@@ -94,7 +94,7 @@ def previewed(
 
 def publish(database: Database, address: str | None, job_id: int) -> None:
     """Have the engine write a job's target, or say how, where its target is the engine's and all is here."""
-    found = kept_rows.find(database, job_id)
+    found = engine_target.find(database, job_id)
     job = database.read(lambda session: jobs.find(session, str(job_id)))
     if found is None or found.published or job.status != "done" or job.error:
         return
@@ -103,7 +103,7 @@ def publish(database: Database, address: str | None, job_id: int) -> None:
         display.info(f"{found.target} is not written yet: sqlbatch wait {job_id} --engine sc://host:port writes it")
         return
     with display.working(f"writing {found.target}", elsewhere=False):
-        done = kept_rows.publish(database, engine, job_id)
+        done = engine_target.publish(database, engine, job_id)
     display.info(f"published {done.target}: {done.rows:,} rows")
 
 

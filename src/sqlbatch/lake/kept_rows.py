@@ -11,33 +11,22 @@ What was kept is what is asked about and what is joined, however often a step is
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import shutil
 import uuid
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows, where nothing keeps two publishers apart
-    fcntl = None  # type: ignore[assignment]
-
 from sqlbatch import clock, prepare
-from sqlbatch.db import jobs
 from sqlbatch.db.sql import quote_identifier, quote_literal
-from sqlbatch.errors import EngineError, InvalidQuery, InvalidSettings, InvalidTarget, JobError, SqlbatchError
-from sqlbatch.lake.exchange import Kind, carried, select_list
+from sqlbatch.errors import EngineError, InvalidQuery, InvalidSettings, JobError, SqlbatchError
+from sqlbatch.lake.shared_folder import files_of, first_line, local_path, remove, root_of
 from sqlbatch.leases import is_gone, new_owner
-from sqlbatch.paths import scratch_folder, state_dir
 from sqlbatch.query.compile import REF, check_names
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.prompt import build_prompt
 from sqlbatch.query.rows import KeptRows
-from sqlbatch.query.target import parse_target
 from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
@@ -104,25 +93,6 @@ class Kept:
     needed: bool = False
 
 
-@dataclass(frozen=True)
-class Publication:
-    """A job's rows at the engine, and its target there; `published` says whether that has the job's last answers."""
-
-    run_id: str
-    engine: str
-    folder: str
-    sent: tuple[str, ...]
-    kept: int
-    dropped: bool
-    target: str
-    published: bool
-    rows: int | None
-    error: str | None
-
-
-# ---- Keep: the engine runs the query once and writes its rows.
-
-
 @contextlib.contextmanager
 def kept(
     engine: Engine,
@@ -143,7 +113,7 @@ def kept(
     if database is not None:
         _sweep(database, shared, state)
     run_id = str(uuid.uuid4())
-    folder = f"{_root(shared)}/runs/{run_id}"
+    folder = f"{root_of(shared)}/runs/{run_id}"
     local = local_path(folder)
     if local is not None:
         try:
@@ -192,7 +162,7 @@ def _check_types(folder: str, rows: EngineRows, sent: Sequence[str]) -> None:
         except duckdb.Error as error:
             if "No files found" in str(error):
                 raise JobError("the query has no rows to send") from None
-            raise EngineError(f"DuckDB cannot read the rows that were kept in {folder}: {_first(error)}") from error
+            raise EngineError(f"DuckDB cannot read the rows that were kept in {folder}: {first_line(error)}") from error
         for name in sent:
             if kinds[name] != con.sql(f"SELECT CAST(NULL AS {expected[name]})").types[0]:
                 raise InvalidQuery(
@@ -210,18 +180,6 @@ def prepared(
         sent = set(keep.sent)
         others = tuple(column.name for column in rows.columns if column.name not in sent)
         yield replace(ask, quote=replace(ask.quote, rides_along=others))
-
-
-def check_target(database: Database, engine: Engine, into: str, *, replacing: bool) -> None:
-    """Raise InvalidTarget where the engine has a table of that name that this database's jobs did not write."""
-    if not engine.exists(into) or replacing:
-        return
-    asked = {"engine": engine.name, "target": into}
-    if not (database.exists() and database.read(lambda session: session.run("kept_rows.ours", asked))):
-        raise InvalidTarget(
-            f"{into} is a table that sqlbatch did not make, as far as {database.name} knows: choose another name with "
-            "--into, or put the result in its place with --replace"
-        )
 
 
 def start(
@@ -264,188 +222,9 @@ def _state_id(database: Database) -> str:
     return str(database.read(lambda session: session.run("kept_rows.identity"))[0][0])
 
 
-# ---- Publish: the answers to where the engine finds them, its table replaced, that noted.
-
-
-def find(database: Database, job_id: int) -> Publication | None:
-    """Return where a job's rows and target are at another engine, None where it has none."""
-    found = database.read(lambda session: session.run("kept_rows.find", {"job_id": job_id}))
-    if not found:
-        return None
-    run_id, name, folder, sent, *more = found[0]
-    return Publication(run_id, name, folder, tuple(sent), *more)
-
-
-def publish(
-    database: Database,
-    engine: Engine,
-    job_id: int,
-    *,
-    replacing: bool = False,
-    noted: Callable[[], object] | None = None,
-) -> Publication:
-    """Write a job's target at the engine from what is built here, and note it; again, it does no harm.
-
-    Of a job that is not done what is there so far is written. Raises JobError where a newer job has the target, or the
-    job has nothing built; EngineError where the engine cannot write, which is noted. `noted` is called when that is
-    noted on which the next act relies: before the target is written, and before anything is deleted.
-    """
-    with _one_publisher(database):
-        return _publish(database, engine, job_id, replacing=replacing, noted=noted)
-
-
-def _publish(
-    database: Database, engine: Engine, job_id: int, *, replacing: bool, noted: Callable[[], object] | None
-) -> Publication:
-    found = find(database, job_id)
-    job = database.read(lambda session: jobs.find(session, str(job_id)))
-    if found is None:
-        raise JobError(f"job {job_id} has no rows of {engine.name}: its target is {job.target} in {database.name}")
-    if job.error:
-        raise JobError(job.error)
-    if job.successor != job_id:
-        newer = f"job {job.successor} is the newest for {found.target}" if job.successor else "it was cancelled"
-        raise JobError(f"{newer}: job {job_id} leaves the table alone")
-    if found.dropped and found.published:
-        return found
-    if found.dropped:
-        raise JobError(f"the rows of job {job_id} are no longer kept: run its enrich again")
-    try:
-        check_target(database, engine, found.target, replacing=replacing or job.replacing)
-        _stop_others(database, found, job_id)
-        answers, columns = _export(database, job.target, found)
-        _note(database, "kept_rows.exported", found, now=clock.now())
-        if noted is not None:
-            # By this the target is known as ours, whoever is killed while it is written.
-            noted()
-        own = [name for name in engine.columns(f"{found.folder}/rows") if name != REF]
-        rows = engine.publish(f"{found.folder}/rows", answers, [*own, *columns], found.target)
-        _check_count(found, rows)
-    except (EngineError, InvalidTarget) as error:
-        _note(database, "kept_rows.failed", found, error=str(error))
-        raise
-    done = job.status == "done"
-    _note(database, "kept_rows.published", found, now=clock.now(), rows=rows, done=done)
-    if noted is not None:
-        noted()
-    remove(answers)
-    _drop_spent(database, found.target, job_id, whole=done and not job.failed)
-    return find(database, job_id) or found
-
-
-def _stop_others(database: Database, found: Publication, job_id: int) -> None:
-    """Have what a killed publisher still has the engine write fail: without its answers it commits nothing.
-
-    Over Spark Connect the server goes on with a write for minutes after its client is gone.
-    """
-    asked = {"target": found.target, "job_id": job_id, "whole": True}
-    for _, folder in database.read(lambda session: session.run("kept_rows.spent", asked)):
-        remove(f"{folder}/answers")
-
-
-def _check_count(found: Publication, rows: int) -> None:
-    if rows != found.kept:
-        raise EngineError(
-            f"{found.target} has {rows:,} rows after it was written, not the {found.kept:,} that were kept"
-        )
-
-
-@contextlib.contextmanager
-def _one_publisher(database: Database) -> Iterator[None]:
-    """Have one process at a time publish what a database holds, so that no older job replaces a newer one's rows."""
-    folder = state_dir(database)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "publishing.lock").open("w") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _export(database: Database, target: str, found: Publication) -> tuple[str, list[str]]:
-    """Write the answers of a job's rows as a Parquet file; return its folder, and its columns but those of the rows."""
-    work = scratch_folder(database)
-    answers = f"{found.folder}/answers/{uuid.uuid4().hex[:8]}"
-    try:
-        written = work / "answers.parquet"
-        with database.session() as session:
-            table = parse_target(target, session.catalog)
-            relation = table.qualified(session.catalog)
-            try:
-                every = carried(session.con, relation, Kind.SPARK)
-            except duckdb.CatalogException:
-                raise JobError(f"{table.sql} is not written yet: there is nothing to publish") from None
-            sent = {name.casefold() for name in found.sent}
-            columns = [each for each in every if each.name.casefold() not in sent]
-            answered = f"SELECT {select_list(columns)} FROM {relation}"
-            copied = session.sql(f"COPY ({answered}) TO {quote_literal(str(written))} (FORMAT parquet)")
-        if copied[0][0] != found.kept:
-            raise JobError(f"{table.sql} has {copied[0][0]:,} rows, not the {found.kept:,} of its job: was it changed?")
-        _share(written, answers)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return answers, [each.name for each in columns if each.name != REF]
-
-
-def _share(file: Path, folder: str) -> None:
-    """Put a file into a shared folder, whole or not at all."""
-    local = local_path(folder)
-    try:
-        if local is None:
-            # Outside of the user's database, which is not open while the network is waited for.
-            with duckdb.connect() as con:
-                source, place = quote_literal(str(file)), quote_literal(f"{folder}/part-0.parquet")
-                con.execute(f"COPY (FROM read_parquet({source})) TO {place} (FORMAT parquet)")
-            return
-        local.mkdir(parents=True)
-        shutil.copyfile(file, local / "part-0.copy")
-        (local / "part-0.copy").replace(local / "part-0.parquet")
-    except duckdb.Error as error:
-        raise EngineError(f"the answers cannot be written to {folder}: {_first(error)}") from error
-    except OSError as error:
-        raise EngineError(f"the answers cannot be written to {folder}: {error.strerror}") from error
-
-
-def _note(database: Database, statement: str, found: Publication, **facts: object) -> None:
-    database.write(lambda session: session.run(statement, {"run_id": found.run_id, **facts}))
-
-
-def _drop_spent(database: Database, target: str, job_id: int, *, whole: bool) -> None:
-    asked = {"target": target, "job_id": job_id, "whole": whole}
-    for run_id, folder in database.read(lambda session: session.run("kept_rows.spent", asked)):
-        fact = {"run_id": run_id, "now": clock.now()}
-        database.write(lambda session, fact=fact: session.run("kept_rows.drop", fact))  # type: ignore[misc]
-        remove(folder)
-
-
-# ---- The shared folder: a path that both see, or an address of an object store.
-
-
-def local_path(folder: str) -> Path | None:
-    """Return a folder as a path of this computer, None where it is an address."""
-    if folder.startswith("file:"):
-        return Path(re.sub(r"^file:(//)?", "", folder))
-    return None if re.match(r"[a-zA-Z][\w+.-]*://|dbfs:", folder) else Path(folder)
-
-
-def files_of(folder: str) -> str:
-    """Return the pattern by which DuckDB finds the Parquet files of a folder."""
-    local = local_path(folder)
-    return f"{_escaped(str(local)) if local is not None else folder}/*.parquet"
-
-
-def remove(folder: str) -> None:
-    """Delete a run's files; those at an address stay, for the rules of its store to delete."""
-    local = local_path(folder)
-    if local is not None:
-        shutil.rmtree(local, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            # Only where it is empty.
-            local.parent.rmdir()
-
-
 def _sweep(database: Database, shared: str, state: str) -> None:
     """Delete what killed processes of this computer kept for no job: of this state, or for a plan or a preview."""
-    root = local_path(f"{_root(shared)}/runs")
+    root = local_path(f"{root_of(shared)}/runs")
     for marker in root.glob(f"*/{_OWNER}") if root is not None else ():
         with contextlib.suppress(OSError):
             whose, _, owner = marker.read_text().partition(" ")
@@ -454,20 +233,3 @@ def _sweep(database: Database, shared: str, state: str) -> None:
                 continue
             if not database.read(lambda session, run_id=run_id: session.run("kept_rows.needed", {"run_id": run_id})):  # type: ignore[misc]
                 shutil.rmtree(marker.parent, ignore_errors=True)
-
-
-def _root(shared: str) -> str:
-    if not shared or not shared.strip():
-        raise InvalidSettings("--shared is empty: name a folder that both this process and the engine see")
-    if local_path(shared) is not None and not shared.startswith("file:"):
-        return os.path.abspath(shared).rstrip("/")  # noqa: PTH100 (a path that is not resolved: the engine may see no more)
-    return shared.rstrip("/")
-
-
-def _escaped(path: str) -> str:
-    """Return a path for a pattern, with what would match more than itself in brackets."""
-    return re.sub(r"([*?\[])", r"[\1]", path)
-
-
-def _first(error: Exception) -> str:
-    return masked(str(error).strip().partition("\n")[0])

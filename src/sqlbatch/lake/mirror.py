@@ -32,7 +32,7 @@ from sqlbatch.batches.events import Event, Packed, Progress
 from sqlbatch.db.database import Database
 from sqlbatch.db.open_file import is_open_here
 from sqlbatch.errors import DatabaseLocked, InvalidSettings, JobError, SqlbatchError
-from sqlbatch.lake.kept_rows import local_path
+from sqlbatch.lake.shared_folder import local_path
 from sqlbatch.leases import is_gone, name_of, new_owner
 from sqlbatch.paths import state_dir
 

@@ -16,7 +16,7 @@ from sqlbatch.db import jobs, publications
 from sqlbatch.db.attached import Attached
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import DatabaseError, InvalidTarget, JobError, NotPublished
-from sqlbatch.lake import exchange, kept_rows, places
+from sqlbatch.lake import engine_target, exchange, places
 from sqlbatch.paths import scratch_folder
 from sqlbatch.query.target import built_by, target_of
 
@@ -54,7 +54,7 @@ def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iter
     job = database.read(lambda session: jobs.find(session, str(job_id)))
     target = target_of(job)
     if target.catalog is None:
-        if (found := kept_rows.find(database, job_id)) is not None:
+        if (found := engine_target.find(database, job_id)) is not None:
             raise JobError(
                 f"{found.target} is {found.engine}'s: sqlbatch wait {job_id} --engine sc://host:port writes it"
             )
