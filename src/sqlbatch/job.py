@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import signal
-import threading
 from collections import deque
 from dataclasses import fields
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -27,7 +25,6 @@ from sqlbatch.query.target import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import FrameType
 
     from sqlbatch.batches.events import Event
     from sqlbatch.db.jobs import JobRow
@@ -247,7 +244,7 @@ class Job:
         self, events: Iterable[Event], *, progress: bool | None, on_event: Callable[[Event], object] | None = None
     ) -> None:
         """Consume events, shown as it was asked for."""
-        heard = _interruptible(events if on_event is None else _heard(events, on_event))
+        heard = notebook.interruptible(events if on_event is None else _heard(events, on_event))
         show = notebook.cell() if progress is not False else None
         try:
             if show is not None:
@@ -316,34 +313,6 @@ def database_of(db: Db, attach: str | Sequence[str] | None = None) -> Database:
     if first == second:
         raise InvalidSettings("the connection has an open transaction, which a job would not see: commit it first")
     return Database(connection=db, attach=options.attached(attached))
-
-
-def _interruptible(events: Iterable[Event]) -> Iterator[Event]:
-    """Pass events on, and raise a KeyboardInterrupt that was lost on its way.
-
-    In a kernel DuckDB looks for widgets at every connect, and drops an interrupt that comes while it does (measured:
-    one in four).
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield from events
-        return
-    seen: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        for event in events:
-            if seen:
-                raise KeyboardInterrupt
-            yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if seen:
-        raise KeyboardInterrupt
 
 
 def _heard(events: Iterable[Event], on_event: Callable[[Event], object]) -> Iterator[Event]:

@@ -15,7 +15,7 @@ from sqlbatch.db import jobs
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidOption, InvalidSettings, JobError, ProviderError, did_you_mean
 from sqlbatch.paths import state_dir
-from sqlbatch.query import target
+from sqlbatch.query import target_rows
 from sqlbatch.query.cost import NO_COST, Cost, Requests, add_costs, estimate_cost, find_price
 from sqlbatch.query.endpoints import check_of, reading_of
 from sqlbatch.query.enrichment import Enrichment
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 
-def load(database: Database, job_id: int, *, replacing: bool = False) -> target.Joined:
+def load(database: Database, job_id: int, *, replacing: bool = False) -> target_rows.Joined:
     """Write a job's target from what is there so far; what is missing is `pending`.
 
     Raises JobError where a newer job has the target or the job's rows are no longer kept.
     """
 
-    def write(session: Session) -> target.Joined:
+    def write(session: Session) -> target_rows.Joined:
         job = jobs.find(session, str(job_id))
         _check_newest(session, job, "load")
-        if not target.has_snapshot(session, job_id):
-            there = target.as_it_is(session, job)
+        if not target_rows.has_snapshot(session, job_id):
+            there = target_rows.as_it_is(session, job)
             if there is None:
                 raise JobError(
                     f"{job.target} is gone, and the rows of job {job_id} are no longer kept: run its enrich again, "
@@ -54,7 +54,7 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> target.
         if job.status == "done" and not joined.pending:
             jobs.finish(session, job_id)
             if not joined.failed:
-                target.drop_snapshot(session, job_id)
+                target_rows.drop_snapshot(session, job_id)
         return joined
 
     return database.write(write)
@@ -69,7 +69,7 @@ def _check_newest(session: Session, job: JobRow, command: str) -> None:
 
 def import_files(
     database: Database, job_id: int, files: Sequence[Path], *, replacing: bool = False, as_whole: bool = False
-) -> tuple[Imported, target.Joined]:
+) -> tuple[Imported, target_rows.Joined]:
     """Load result files that were fetched by hand, and write the target; a job that has all it wants is done by it.
 
     With `as_whole` a file stands for its batch's, which could not be read: what it lacks may be sent again.
@@ -98,7 +98,7 @@ def import_files(
 
 def judge_again(
     database: Database, job_id: int, structured: str | None = None, *, replacing: bool = False
-) -> tuple[JudgedAgain, target.Joined]:
+) -> tuple[JudgedAgain, target_rows.Joined]:
     """Judge the stored answers of a job's failed requests again, without paying, and write the target.
 
     `structured`, json_object or prompt, accepts text around their JSON. Raises InvalidOption where it is neither,
@@ -135,7 +135,7 @@ def retry(database: Database, job_id: int, code: str | None = None) -> int:
             known = ", ".join(f"{name} ({count:,})" for name, count, _ in jobs.failures(session, job_id))
             none = f"no request of job {job_id} failed"
             raise JobError(f"{none} with the code {code}; it has {known}" if code and known else none)
-        if not target.has_snapshot(session, job_id):
+        if not target_rows.has_snapshot(session, job_id):
             raise JobError(f"the rows of job {job_id} are no longer kept: run its enrich again with --fresh")
         session.run("cancel.reopen", {"job_id": job_id})
         return len(asked)

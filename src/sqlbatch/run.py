@@ -33,7 +33,7 @@ from sqlbatch.functions.jobs import collect_ready, held, is_planned, needs_colle
 from sqlbatch.functions.jobs import write_target as write_planned_target
 from sqlbatch.leases import hold_leases, new_owner
 from sqlbatch.paths import state_dir, sweep
-from sqlbatch.query import incremental, pictures, target
+from sqlbatch.query import incremental, pictures, target, target_rows
 from sqlbatch.query.endpoints import check_of, read_returns
 from sqlbatch.query.enrichment import Enrichment
 
@@ -236,14 +236,14 @@ def _failing(job: JobRow) -> JobError:
 # ---- Write the target: join the rows to their answers and end the job, in one transaction.
 
 
-def finish(database: Database, job_id: int) -> target.Joined | None:
+def finish(database: Database, job_id: int) -> target_rows.Joined | None:
     """Write the target of a job whose requests are all settled, and end the job, in one transaction.
 
     Returns None where another process has done it, or has asked for requests again. Raises JobError where a newer job
     has the target, or a table that is not ours is in its place: the job has ended then.
     """
 
-    def write(session: Session) -> target.Joined | str | None:
+    def write(session: Session) -> target_rows.Joined | str | None:
         job = jobs.find(session, str(job_id))
         if job.status in {"done", "cancelled"}:
             return None
@@ -258,7 +258,7 @@ def finish(database: Database, job_id: int) -> target.Joined | None:
             return problem
         joined = write_target(session, job, replacing=job.replacing)
         if not joined.failed and not job.failed:
-            target.drop_snapshot(session, job_id)
+            target_rows.drop_snapshot(session, job_id)
         jobs.finish(session, job_id)
         if Enrichment.from_json(job.enrichment).images or plan_pictures.has(session, job_id):
             pictures.forget(session)
@@ -275,14 +275,14 @@ def finish(database: Database, job_id: int) -> target.Joined | None:
     return done
 
 
-def write_target(session: Session, job: JobRow, *, replacing: bool) -> target.Joined:
+def write_target(session: Session, job: JobRow, *, replacing: bool) -> target_rows.Joined:
     """Write a job's target within the caller's transaction, from the answers that are there."""
     enrichment = Enrichment.from_json(job.enrichment)
     if is_planned(session, job.job_id):
         joined = write_planned_target(session, job, replace=replacing)
     else:
         returns = read_returns(enrichment.endpoint, enrichment.returns)
-        joined = target.write_target(session, job, returns, replace=replacing)
+        joined = target_rows.write_target(session, job, returns, replace=replacing)
     if target.target_of(job).catalog is not None:
         publications.built(session, job.job_id)
     elif enrichment.incremental:

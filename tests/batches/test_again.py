@@ -14,7 +14,7 @@ from .bench import numbered
 
 if TYPE_CHECKING:
     from sqlbatch.db.database import Database
-    from sqlbatch.query.target import Joined
+    from sqlbatch.query.target_rows import Joined
 
     from .bench import Bench
 

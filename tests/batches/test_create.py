@@ -13,8 +13,8 @@ import pytest
 
 from sqlbatch import clock, paths
 from sqlbatch.batches import replies, submit
+from sqlbatch.batches.adopt import _look_through
 from sqlbatch.batches.client import BatchAPI
-from sqlbatch.batches.poll import _look_through
 from sqlbatch.batches.providers import KNOWN
 from sqlbatch.db import jobs
 from sqlbatch.db.session import Session

@@ -155,7 +155,7 @@ def test_the_failures_are_settled_for_a_later_job(done: Bench) -> None:
 def test_a_target_written_part_by_part_has_every_row_once_in_the_querys_order(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
-    monkeypatch.setattr("sqlbatch.query.target.PART", part)
+    monkeypatch.setattr("sqlbatch.query.target_rows.PART", part)
     bench.control.faults({"name": "refusal", "count": 1})
     bench = bench.within(max_requests=3)
     # Equal texts are one request, and a row without a text is skipped.

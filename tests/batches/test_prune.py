@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlbatch import connection, job_actions, maintenance, paths
+from sqlbatch import connection, job_actions, paths, prune
 from sqlbatch.errors import JobError
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ COSTS = "SELECT count(*), sum(tokens_in), sum(tokens_out), sum(dollars) FROM sql
 def test_a_pruned_query_reuses_its_answers_and_keeps_its_costs(bench: Bench) -> None:
     bench.enrich(6)
     costs, target = bench.sql(COSTS), bench.target()
-    found = maintenance.prunable(bench.database)
+    found = prune.prunable(bench.database)
     assert (found.jobs, found.snapshots, found.inputs, found.provider_files) == (1, 0, 6, 2)
-    done = maintenance.prune(bench.database)
+    done = prune.prune(bench.database)
     assert (done.inputs, done.input_bytes, done.provider_files) == (6, found.input_bytes, 2)
-    assert maintenance.prune(bench.database).nothing
+    assert prune.prune(bench.database).nothing
     assert bench.control.files() == bench.control.files("batch_output") == []
     assert bench.sql("SELECT count(*) FROM sqlbatch.requests") == [(0,)]
     assert (bench.sql(COSTS), bench.target()) == (costs, target)
@@ -38,7 +38,7 @@ def test_a_pruned_query_reuses_its_answers_and_keeps_its_costs(bench: Bench) -> 
 
 def test_a_pruned_request_can_be_asked_afresh(bench: Bench) -> None:
     bench.enrich(3)
-    maintenance.prune(bench.database)
+    prune.prune(bench.database)
     bench.enrich(3, fresh=True)
     bench.check(3, once=False)
     assert len(bench.control.ledger()) == 6
@@ -48,12 +48,12 @@ def test_what_is_on_its_way_is_not_touched(bench: Bench) -> None:
     bench.enrich(3)
     open_job = bench.begin(5, "others")
     bench.sync(open_job)
-    found = maintenance.prune(bench.database)
+    found = prune.prune(bench.database)
     assert found.inputs == 0, "the open job wants the same three"
     assert bench.sql("SELECT count(*) FROM sqlbatch.requests") == [(5,)]
     assert len(bench.control.files()) == 1
     with pytest.raises(JobError, match="is running, or has batches on their way"):
-        maintenance.prunable(bench.database, open_job)
+        prune.prunable(bench.database, open_job)
     bench.wait(open_job)
     bench.check(5, name="others")
 
@@ -62,9 +62,9 @@ def test_rows_of_failed_jobs_go_and_retry_says_so(bench: Bench) -> None:
     bench.control.faults({"name": "refusal", "count": 2})
     job_id = bench.enrich(4)
     other = bench.enrich("SELECT 'else' AS text, 9 AS n", "others")
-    assert maintenance.prunable(bench.database, other).inputs == 1
-    assert maintenance.prunable(bench.database, job_id).rows == 4
-    assert maintenance.prune(bench.database, job_id).snapshots == 1
+    assert prune.prunable(bench.database, other).inputs == 1
+    assert prune.prunable(bench.database, job_id).rows == 4
+    assert prune.prune(bench.database, job_id).snapshots == 1
     with pytest.raises(JobError, match="the rows of job 1 are no longer kept"):
         job_actions.retry(bench.database, job_id)
     assert bench.sql("SELECT count(*) FROM sqlbatch.requests") == [(1,)]
@@ -73,11 +73,11 @@ def test_rows_of_failed_jobs_go_and_retry_says_so(bench: Bench) -> None:
 def test_a_provider_that_does_not_delete_is_told_and_asked_again(bench: Bench) -> None:
     bench.enrich(2)
     bench.control.faults({"name": "error", "on": "DELETE /v1/files/*", "status": 403})
-    done = maintenance.prune(bench.database)
+    done = prune.prune(bench.database)
     assert done.inputs == 2
     assert "2 files at the provider stay for now" in done.problems[0]
     bench.control.faults()
-    assert maintenance.prune(bench.database).provider_files == 2
+    assert prune.prune(bench.database).provider_files == 2
 
 
 def test_results_of_earlier_prompts_go_for_the_asking_and_their_costs_stay(bench: Bench) -> None:
@@ -86,14 +86,14 @@ def test_results_of_earlier_prompts_go_for_the_asking_and_their_costs_stay(bench
     bench.enrich(8)
     bench.enrich(3, "others", instructions="Another.")
     costs, target, audit = bench.sql(BY_JOB), bench.target(), "SELECT count(*) FROM sqlbatch.audit"
-    assert maintenance.prunable(bench.database).results == 0
-    assert maintenance.prunable(bench.database, results=True).results == 6
-    assert maintenance.prune(bench.database).results == 0
+    assert prune.prunable(bench.database).results == 0
+    assert prune.prunable(bench.database, results=True).results == 6
+    assert prune.prune(bench.database).results == 0
     assert bench.sql("SELECT count(*) FROM sqlbatch.results") == [(17,)]
-    assert maintenance.prune(bench.database, results=True).results == 6
+    assert prune.prune(bench.database, results=True).results == 6
     assert bench.sql("SELECT count(*) FROM sqlbatch.results") == [(11,)]
     assert (bench.sql(BY_JOB), bench.target(), bench.sql(audit)) == (costs, target, [(2,)])
-    assert maintenance.prune(bench.database, results=True).nothing
+    assert prune.prune(bench.database, results=True).nothing
     bench.enrich(8)
     assert len(bench.control.ledger()) == 17, "what the target shows is still known"
     bench.enrich(8, instructions="An earlier prompt.")
@@ -105,17 +105,17 @@ def test_results_stay_whose_files_are_at_the_provider_whose_job_is_open_or_whose
     bench.control.faults({"name": "error", "on": "DELETE /v1/files/*", "status": 403})
     bench.enrich(3, instructions="An earlier prompt.")
     bench.enrich(3)
-    done = maintenance.prune(bench.database, results=True)
+    done = prune.prune(bench.database, results=True)
     assert (done.results, len(done.problems)) == (0, 1)
     bench.control.faults()
     open_job = bench.begin(5, "others", instructions="An earlier prompt.")
-    assert maintenance.prune(bench.database, results=True).results == 0
+    assert prune.prune(bench.database, results=True).results == 0
     job_actions.cancel(bench.database, open_job)
     job_actions.load(bench.database, open_job)
-    assert maintenance.prune(bench.database, results=True).results == 0
+    assert prune.prune(bench.database, results=True).results == 0
     assert bench.sql("SELECT count(*) FROM others WHERE ai_status = 'answered'") == [(3,)]
     job_actions.cancel(bench.database, bench.begin("SELECT 'x' AS text, 1 AS n", "others", replacing=True))
-    assert maintenance.prune(bench.database, results=True).results == 0, "the table is still the first one's"
+    assert prune.prune(bench.database, results=True).results == 0, "the table is still the first one's"
 
 
 def test_the_spool_is_emptied_of_what_nobody_needs(bench: Bench) -> None:
@@ -124,8 +124,8 @@ def test_the_spool_is_emptied_of_what_nobody_needs(bench: Bench) -> None:
     batch_id = bench.sql("SELECT batch_id::VARCHAR FROM sqlbatch.batches")[0][0]
     (spool / f"sqlbatch-{batch_id}.jsonl").write_text("left behind")
     (spool / "mine.txt").write_text("not ours")
-    assert maintenance.prunable(bench.database, job_id).spool_bytes == 11
-    maintenance.prune(bench.database)
+    assert prune.prunable(bench.database, job_id).spool_bytes == 11
+    prune.prune(bench.database)
     assert bench.leftovers() == ["mine.txt"]
 
 
@@ -136,5 +136,5 @@ def test_without_a_key_everything_but_the_providers_files_goes(bench: Bench, mon
         raise JobError("no API key")
 
     monkeypatch.setattr(connection, "key_of", no_key)
-    done = maintenance.prune(bench.database)
+    done = prune.prune(bench.database)
     assert (done.inputs, done.provider_files, len(done.problems)) == (2, 0, 1)

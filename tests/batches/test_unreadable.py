@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from sqlbatch import clock, job_actions, maintenance
+from sqlbatch import clock, job_actions, prune
 from sqlbatch.batches.download import GONE_AFTER, Ended, Fetched
 from sqlbatch.batches.parse_results import LONGEST_LINE, as_text, parse_results
 from sqlbatch.batches.results import load_files
@@ -434,7 +434,7 @@ def test_a_job_blocked_by_what_cannot_be_read_goes_on_with_the_mended_file(
     ]
     assert bench.job(job_id).status == "blocked"
     mended = tmp_path / "mended"
-    assert maintenance.prunable(bench.database).nothing, "what a job waits to have read stays, also at the provider"
+    assert prune.prunable(bench.database).nothing, "what a job waits to have read stays, also at the provider"
     if kind == "html":
         mended.write_text(HTML)
         with pytest.raises(JobError, match="no line is a result of the Batch API"):
@@ -444,9 +444,9 @@ def test_a_job_blocked_by_what_cannot_be_read_goes_on_with_the_mended_file(
         assert len(bench.control.ledger()) == 10
         kept = bench.path.with_name("a.duckdb.sqlbatch") / "unreadable"
         other = bench.enrich("SELECT 'row 0' AS text, 1 AS n", into="others")
-        assert maintenance.prune(bench.database, other).spool_files == 0, "job 1 could still be loaded from it"
-        assert maintenance.prunable(bench.database).spool_bytes == len(HTML) + 1
-        maintenance.prune(bench.database)
+        assert prune.prune(bench.database, other).spool_files == 0, "job 1 could still be loaded from it"
+        assert prune.prunable(bench.database).spool_bytes == len(HTML) + 1
+        prune.prune(bench.database)
         assert list(kept.iterdir()) == []
         return
     if kind == "zip":

@@ -114,7 +114,18 @@ def test_tab_offers_what_fits(
             ["--help"],
             {"duckdb", "sqlglot", "openai", "starlette", "sqlbatch.run", "sqlbatch.prepare", "sqlbatch.options"},
         ),
-        (["jobs"], {"sqlglot", "openai", "starlette", "sqlbatch.run", "sqlbatch.maintenance", "rich.progress"}),
+        (
+            ["jobs"],
+            {
+                "sqlglot",
+                "openai",
+                "starlette",
+                "sqlbatch.run",
+                "sqlbatch.inspection",
+                "sqlbatch.prune",
+                "rich.progress",
+            },
+        ),
     ],
     ids=["help", "jobs"],
 )

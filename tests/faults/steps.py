@@ -84,7 +84,7 @@ ELSEWHERE_IN = {
     "lake": "test_places.py breaks off the publishing at any statement",
     "kept_rows": "tests/spark/test_kill.py kills a job at each of them",
     "preview": "batches/test_preview.py kills a preview",
-    "maintenance": "batches/test_prune.py",
+    "prune": "batches/test_prune.py",
 }
 # What belongs to the connection or to a scratch file is gone with the process; the server is another program.
 _PASSING = re.compile(

@@ -19,7 +19,7 @@ from sqlbatch.source import Source
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlbatch.query.target import Joined
+    from sqlbatch.query.target_rows import Joined
 
 
 @dataclass(frozen=True)

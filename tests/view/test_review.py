@@ -13,7 +13,7 @@ from sqlbatch import run
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.query import reviewed
 from sqlbatch.returns import parse_returns
-from sqlbatch.view.review import as_json
+from sqlbatch.view.editor import as_json
 from tests.query.support import Failure, answer, begin, content, database, enrich, rows
 
 if TYPE_CHECKING:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
 
 
+# Pages of the provider's list of batches, of 100 each, that are read beyond what is looked for.
+SPARE_PAGES = 5
+
+
 @dataclass(frozen=True)
 class StepContext:
     """What a step works with, the same for all steps of one run of one job.
@@ -44,6 +48,13 @@ class StepContext:
             return False
         self.told.add(what)
         return True
+
+    def give_up_hint(self, job_id: int | None) -> str:
+        """Return how the user frees requests that are not sent again; None stands for the job of this run."""
+        return (
+            f"sqlbatch cancel {self.job_id if job_id is None else job_id} --give-up lets them be sent again (it asks "
+            "first); results that appear later are still loaded"
+        )
 
 
 class OpenBatch(NamedTuple):

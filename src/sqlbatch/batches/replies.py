@@ -36,16 +36,8 @@ _SPELLINGS = {
 _WRAPPERS = ("data", "job", "batch", "file", "result", "response")
 # An error's words and code, by the names that providers give them.
 _MESSAGES = (
-    "message",
-    "detail",
-    "msg",
-    "error",
-    "error_message",
-    "error_description",
-    "reason",
-    "description",
-    "title",
-)
+    "message", "detail", "msg", "error", "error_message", "error_description", "reason", "description", "title",
+)  # fmt: skip
 _LONGEST_MESSAGE, _START = 2_000, 200
 # Whole numbers beyond this do not fit into the database; dates in milliseconds are above the second one.
 _LARGEST, _MILLISECONDS = 2**62, 10**11

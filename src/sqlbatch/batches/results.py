@@ -8,23 +8,22 @@ and reported.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from sqlbatch import clock
 from sqlbatch.batches import download
 from sqlbatch.batches.download import Ended, Fetched
 from sqlbatch.batches.events import Activity, Loaded, Transferring
-from sqlbatch.batches.parse_results import LONGEST_LINE, UNREADABLE, as_text, lines_sql, parse_results
+from sqlbatch.batches.evidence import Check, Doubtful, doubt_of, keep_files, read_files, too_early
+from sqlbatch.batches.parse_results import LONGEST_LINE, UNREADABLE, lines_sql, parse_results
 from sqlbatch.batches.providers import BLOCKING_CODES
 from sqlbatch.batches.transfer import input_name, transfers
-from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, ProviderUnreachable
+from sqlbatch.errors import DatabaseError, DatabaseLocked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
     from sqlbatch.batches.replies import BatchError, ProviderBatch
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
-
-# Makes, from an endpoint and the canonical returned columns, SQL over an answer's `content` and `vector` that is NULL
-# where it has the asked-for shape, and says what is wrong otherwise.
-Check: TypeAlias = "Callable[[str, str], str]"
 
 # The files of so many batches are downloaded before they are loaded: DuckDB compresses results 122,880 at a time, so
 # loading a few batches together is half the work of loading them one by one, and takes little of the disk.
@@ -50,7 +45,6 @@ _GONE = {
 }
 # Codes of a failed batch that say: not now, and nothing is wrong with the requests.
 _RELEASING = BLOCKING_CODES | {"token_limit_exceeded", "rate_limit_exceeded"}
-_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -61,23 +55,6 @@ class LoadedBatch:
     notices: tuple[str, ...]
     waits_for: str | None
     code: str | None
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """What the lines of a batch's files tell: how many of its requests have one that can be read.
-
-    `strange` counts lines that cannot be read or belong to no request of the batch, `first` is the first of them.
-    """
-
-    read: int = 0
-    spare: int = 0
-    strange: int = 0
-    first: str | None = None
-
-
-class _Doubtful(ProviderUnreachable):
-    """The result files do not tell what became of every request; they are fetched again."""
 
 
 def load_ended(
@@ -169,11 +146,11 @@ def load_files(
         if not claimed:
             return None
         with contextlib.ExitStack() as copies:
-            found, files, longest = _read(session, batch, fetched.files, check, copies)
+            found, files, longest = read_files(session, batch, fetched.files, check, copies)
             missing = batch.requests - found.read
-            doubt = _doubt(batch, fetched, found)
-            if doubt is None and not batch.looks and _too_early(batch, fetched, found):
-                raise _Doubtful(
+            doubt = doubt_of(batch, fetched, found)
+            if doubt is None and not batch.looks and too_early(batch, fetched, found):
+                raise Doubtful(
                     f"batch {batch.provider_id}: {missing:,} of its requests have no line; before any is sent again, "
                     "its result files are fetched again"
                 )
@@ -182,7 +159,7 @@ def load_files(
             final = few or (batch.overdue and not fetched.late)
             looked = batch.looks >= (download.CUT_AT_MOST if fetched.cut else 1)
             if doubt is not None and not (looked and final):
-                raise _Doubtful(f"batch {batch.provider_id}: {doubt}; its result files are fetched again")
+                raise Doubtful(f"batch {batch.provider_id}: {doubt}; its result files are fetched again")
             fact = _fact(batch, claimed[0][0]) | (_GONE if fetched.gone else _MISSING)
             if doubt is not None:
                 fact |= {"outcome": "failed", "code": UNREADABLE, "message": doubt}
@@ -195,7 +172,7 @@ def load_files(
                 nothing = {} if fetched.gone or doubt else {"message": "the batch brought no result file"}
                 session.append_results("results.same_for_all", fact | nothing)
         if doubt is not None and not few:
-            _keep(fetched.files, batch, unreadable)
+            keep_files(fetched.files, batch, unreadable)
             kept = f"; its files are kept in {unreadable}" if fetched.files else ""
             reason = f"unreadable results: batch {batch.provider_id}: {doubt}{kept}"
             session.run("results.block", {"batch_id": batch.batch_id, "reason": reason, "code": UNREADABLE})
@@ -203,7 +180,7 @@ def load_files(
 
     try:
         return database.write(write)
-    except _Doubtful:
+    except Doubtful:
         looked = {
             "batch_id": batch.batch_id,
             "output_file_id": batch.output_file_id,
@@ -212,63 +189,6 @@ def load_files(
         }
         database.write(lambda session: session.run("results.looked", looked))
         raise
-
-
-def _read(
-    session: Session, batch: Ended, files: tuple[Path, ...], check: Check, copies: contextlib.ExitStack
-) -> tuple[_Evidence, tuple[Path, ...], int]:
-    """Read the lines of result files; return what they tell, and the files and line length with which all were read."""
-    if not files:
-        return _Evidence(), (), LONGEST_LINE
-
-    def parse(files: tuple[Path, ...], longest: int) -> _Evidence:
-        parse_results(session, files, batch.endpoint, check(batch.endpoint, batch.returns), longest=longest)
-        session.run("results.chosen")
-        return _Evidence(*session.run("results.evidence", {"batch_id": batch.batch_id})[0])
-
-    found = parse(files, LONGEST_LINE)
-    if found.read < batch.requests:
-        # DuckDB skips lines that are not UTF-8 or too long: they are not lines that never came.
-        with contextlib.suppress(InvalidSettings):
-            readable, longest = copies.enter_context(as_text(files))
-            if readable != files or longest > LONGEST_LINE:
-                return parse(readable, longest), readable, longest
-    return found, files, LONGEST_LINE
-
-
-def _doubt(batch: Ended, fetched: Fetched, found: _Evidence) -> str | None:
-    """Return why it cannot be said that the requests without a result were not answered; None where it can."""
-    missing = batch.requests - found.read
-    if not missing or (fetched.gone and not fetched.cut):
-        return None
-    if fetched.cut or fetched.late:
-        given = download.GONE_AFTER // timedelta(minutes=1)
-        return fetched.cut or f"the provider does not have its result file yet (it is given {given} minutes)"
-    if found.strange:
-        first = " ".join((found.first or "").split())[:_SHOWN]
-        return (
-            f"{found.strange:,} of its result lines cannot be read or name no request of it; the first begins: {first}"
-        )
-    if batch.status == "completed" and not found.read:
-        return "it is completed, and has no result line"
-    if batch.completed > found.read and (missing > max(3, batch.requests // 20) or not found.read):
-        return f"the provider counts {batch.completed:,} answers, and its files have {found.read:,} lines"
-    return None
-
-
-def _too_early(batch: Ended, fetched: Fetched, found: _Evidence) -> bool:
-    """Whether the files may only not be complete yet: they lack what the counts have, or there are neither."""
-    if batch.requests == found.read or fetched.gone:
-        return False
-    return batch.completed > found.read or (not fetched.files and not batch.counted)
-
-
-def _keep(files: Sequence[Path], batch: Ended, folder: Path) -> None:
-    """Keep result files under names that tell their batch; before the transaction ends, so that no crash loses them."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in files:
-        kind = path.name.split(".")[-2]
-        shutil.copyfile(path, folder / f"{batch.batch_id}.{kind}.jsonl")
 
 
 def _lacks_some(fetched: Fetched) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlbatch.batches import budget, plan, poll, results, submit
+from sqlbatch.batches import adopt, budget, plan, poll, results, submit
 from sqlbatch.batches.events import Activity, Event, Notice, Packed, Submitted, Transferring, Waiting
 from sqlbatch.batches.transfer import batch_of, input_name, transfers
 from sqlbatch.errors import ProviderError
@@ -34,7 +34,7 @@ def step(context: StepContext, *, sending: bool = True) -> Iterator[Event]:
     provider's in one stage holds up no other: the first one is raised at the end.
     """
     problem: ProviderError | None = None
-    stages: list[Callable[[StepContext], Iterator[Event]]] = [poll.adopt, poll_open, poll.stop_unwanted, load_ended]
+    stages: list[Callable[[StepContext], Iterator[Event]]] = [adopt.adopt, poll_open, poll.stop_unwanted, load_ended]
     stages += [check_failure_rate, pack_due, send_ready] if sending else []
     while stages:
         sent = 0
@@ -139,7 +139,7 @@ def send_ready(context: StepContext) -> Iterator[Event]:  # noqa: PLR0912 (a cas
         if sent.held is not None:
             held = sent
         elif sent.late is not None:
-            yield from poll.recover(context, sent.batch_id, "abandoned", sent.late)
+            yield from adopt.recover(context, sent.batch_id, "abandoned", sent.late)
         elif sent.provider_id is not None:
             taken = True
             yield Submitted(sent.batch_id, sent.provider_id, sent.requests)

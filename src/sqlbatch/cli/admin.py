@@ -13,7 +13,8 @@ import duckdb
 import typer
 
 from sqlbatch import config as settings
-from sqlbatch import display, maintenance
+from sqlbatch import display
+from sqlbatch import prune as pruning
 from sqlbatch.batches.providers import find_provider, known
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
@@ -93,7 +94,7 @@ def prune(
     if job is not None:
         with database.session() as session:
             job_id = state.find(session, job).job_id
-    found = maintenance.prunable(database, job_id, results=results)
+    found = pruning.prunable(database, job_id, results=results)
     if dry_run or found.nothing:
         if as_json:
             display.print_json(asdict(found))
@@ -112,7 +113,7 @@ def prune(
         if not display.confirm("Delete it?"):
             display.info("nothing deleted")
             return display.Exit.ERROR
-    done = maintenance.prune(database, job_id, results=results)
+    done = pruning.prune(database, job_id, results=results)
     if as_json:
         display.print_json(asdict(done))
     display.info("deleted: " + display.prunable(done))

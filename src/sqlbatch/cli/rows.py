@@ -19,7 +19,8 @@ from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.query.target import label_column, rows_of
+from sqlbatch.query.target import rows_of
+from sqlbatch.query.target_rows import label_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

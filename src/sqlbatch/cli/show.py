@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sqlbatch import display, maintenance
+from sqlbatch import display, inspection
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.follow import at, existing
@@ -62,14 +62,14 @@ def show(
     with database.session() as session:
         found = state.find(session, job)
         if request is not None:
-            display.print_json(maintenance.show_request(session, found, request))
+            display.print_json(inspection.show_request(session, found, request))
             return display.Exit.DONE
         if failures:
             if as_json:
-                listed = maintenance.failed_requests(session, found, limit)
+                listed = inspection.failed_requests(session, found, limit)
                 display.print_json([each.as_dict() for each in listed])
             else:
-                display.show_failures(found, maintenance.failure_reasons(session, found), limit)
+                display.show_failures(found, inspection.failure_reasons(session, found), limit)
             return display.Exit.DONE
     if request_files is not None:
         return _write_files(database, found, request_files, as_json=as_json)
@@ -78,7 +78,7 @@ def show(
 
 
 def _write_files(database: Database, job: JobRow, folder: Path, *, as_json: bool) -> int:
-    paths = maintenance.write_request_files(database, job, folder)
+    paths = inspection.write_request_files(database, job, folder)
     if as_json:
         display.print_json([str(path) for path in paths])
     else:

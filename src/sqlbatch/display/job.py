@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from sqlbatch.batches.import_files import Imported
     from sqlbatch.db.jobs import Again, BatchRow, Billed, JobRow
-    from sqlbatch.maintenance import Prunable, Reason
-    from sqlbatch.query.target import Joined
+    from sqlbatch.inspection import Reason
+    from sqlbatch.prune import Prunable
+    from sqlbatch.query.target_rows import Joined
 
 
 # Characters of a provider's message in a line of ours.

@@ -15,7 +15,7 @@ from sqlbatch.functions.conditions import ASK
 from sqlbatch.functions.inputs import VALUE
 from sqlbatch.functions.lookups import TEXT, answer_sql, asked_sql, custom_id
 from sqlbatch.functions.plan import names_of_calls, names_of_reasons, with_sources
-from sqlbatch.query import target
+from sqlbatch.query import target, target_rows
 from sqlbatch.query.compile import ENVELOPE, send_as
 from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
 from sqlbatch.query.request import Call
@@ -252,13 +252,13 @@ def define(
         session.sql(f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{call.number}(sqlbatch_x) AS {why}")
 
 
-def write_target(session: Session, job: JobRow, *, replace: bool) -> target.Joined:
+def write_target(session: Session, job: JobRow, *, replace: bool) -> target_rows.Joined:
     """Write the target of a job with a plan anew from what is there, within the caller's transaction.
 
-    Raises InvalidTarget as target.claim does.
+    Raises InvalidTarget as target_rows.claim does.
     """
     named = target.written_by(job)
-    target.check_ours(session, named, job.job_id, replace=replace)
+    target_rows.check_ours(session, named, job.job_id, replace=replace)
     _, _, query = session.run("functions.plan", {"job_id": job.job_id})[0]
     calls = calls_of(session, job.job_id)
     session.run("functions.decided", {"job_id": job.job_id})
@@ -277,7 +277,7 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target.Join
         session.run("functions.write", pending, target=qualified, query=sql, columns="* EXCLUDE (sqlbatch_failed)")
     if failures and not unfinished:
         _mark_uncertain(session, calls, query, sql, qualified)
-    joined = target.claim(session, named, job.job_id)
+    joined = target_rows.claim(session, named, job.job_id)
     session.run("functions.count_rows", {"job_id": job.job_id, "rows": joined.rows})
     return joined
 

@@ -11,7 +11,8 @@ from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidTarget, JobError, did_you_mean
 from sqlbatch.query.confidence import answer_columns
 from sqlbatch.query.enrichment import Enrichment
-from sqlbatch.query.target import built_by, check_ours, claim, look_up, target_of
+from sqlbatch.query.target import built_by, look_up, target_of
+from sqlbatch.query.target_rows import check_ours, claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
     from sqlbatch.query.select import QueryColumn
-    from sqlbatch.query.target import Joined, Target
+    from sqlbatch.query.target import Target
+    from sqlbatch.query.target_rows import Joined
     from sqlbatch.returns import Returns
 
     # The columns of a relation with the types as which they arrive in the attached database of that name.

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from sqlbatch.db.sql import quote_identifier, quote_literal
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidTarget
-from sqlbatch.query import reviewed
-from sqlbatch.query.confidence import answer_columns
 from sqlbatch.query.enrichment import Enrichment
 
 if TYPE_CHECKING:
@@ -20,14 +18,11 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
-    from sqlbatch.returns import Returns
 
 _PART = r'(?:"(?:[^"]|"")+"|[^\W\d]\w*)'
 _PATH = re.compile(rf"\s*{_PART}(?:\s*\.\s*{_PART}){{0,2}}\s*")
 # DuckDB does not tell capitals apart, so a name with some needs no quotes.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Rows that are looked at for a column to call rows by, and the characters that its values have at most.
-_LABEL_ROWS, _LABEL_LENGTH = 1_000, 60
 _COMMENT = re.compile(r"made by sqlbatch, job (\d+)\b")
 
 
@@ -211,7 +206,7 @@ def changed(session: Session, target: Target, existing: Existing) -> str | None:
     if kept is None:
         return None
     release, columns, rows, values = kept.split("|", 3) if kept.count("|") == 3 else (*kept.split("|"), "")
-    now = _state(session, target).split("|")
+    now = state_of(session, target).split("|")
     if now[1] != columns:
         return "its columns are others"
     if now[2] != rows:
@@ -220,7 +215,8 @@ def changed(session: Session, target: Target, existing: Existing) -> str | None:
     return None if same else "some of its values are others"
 
 
-def _state(session: Session, target: Target) -> str:
+def state_of(session: Session, target: Target) -> str:
+    """Return the state of a target by which later changes are known: release, columns, rows and a sum of the values."""
     where = {"catalog": session.catalog, "schema": target.schema, "name": target.name}
     return str(session.run("target.state", where, target=target.qualified(session.catalog))[0][0])
 
@@ -252,113 +248,3 @@ WRITABLE = ("duckdb", "motherduck", "ducklake", "postgres")
 MARKER = "sqlbatch_published"
 # The migration from which on the state of a target is kept.
 STATE_VERSION = 14
-# Rows of a target that are written at once: a row group of DuckDB, which is as much as it compresses together. To join
-# and sort all at once takes memory, or the disk in its place, that grows with them.
-PART = 122_880
-
-
-@dataclass(frozen=True)
-class Joined:
-    """What became of the rows of a target."""
-
-    target: str
-    rows: int
-    answered: int
-    failed: int
-    pending: int
-    skipped: int
-
-
-def has_snapshot(session: Session, job_id: int) -> bool:
-    """Return whether the job's rows are still kept."""
-    return bool(session.run("target.has_snapshot", {"catalog": session.catalog, "rows": f"rows_{job_id}"}))
-
-
-def as_it_is(session: Session, job: JobRow) -> Joined | None:
-    """Return what the rows of the job's target are, None where its table is not there or another's."""
-    target = rows_of(job)
-    existing = look_up(session, target)
-    if existing is None or (existing.job_id != job.job_id and target != built_by(job.job_id)):
-        return None
-    rows, answered, failed, pending, skipped = session.run("target.counts", target=target.qualified(session.catalog))[0]
-    return Joined(job.target, rows, answered, failed, pending, skipped)
-
-
-def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bool) -> Joined:
-    """Write a job's rows anew from what is there, within the caller's transaction.
-
-    Raises InvalidTarget where, without `replace`, the table of that name is not sqlbatch's or was changed by hand.
-    """
-    target, job_id = written_by(job), job.job_id
-    check_ours(session, target, job_id, replace=replace)
-    confident = Enrichment.from_json(job.enrichment).confidence
-    columns = answer_columns(
-        returns, "sqlbatch_content", "sqlbatch_vector", "sqlbatch_confidence" if confident else None
-    )
-    typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
-    qualified = target.qualified(session.catalog)
-    places = {"job": str(job_id), "typed": typed}
-    begin = f"CREATE OR REPLACE TABLE {qualified} AS"
-    with session.keeping_row_order(keep=True):
-        session.run("target.found", {"job_id": job_id}, job=str(job_id))
-        for low in range(1, max(job.rows, 1) + 1, PART):
-            session.run("target.write", {"low": low, "high": low + PART - 1}, begin=begin, **places)
-            begin = f"INSERT INTO {qualified}"
-    if session.run("reviewed.any", {"target": target.sql}):
-        # It names the columns that were there when the last review was kept.
-        described = [(name, str(kind)) for name, kind, *_ in session.sql(f"DESCRIBE {qualified}")]
-        reviewed.define(session, target, returns, described)
-    return claim(session, target, job_id)
-
-
-def check_ours(session: Session, target: Target, job_id: int, *, replace: bool) -> None:
-    """Raise InvalidTarget where, without `replace`, the target's table is not ours or was changed by hand."""
-    if target == built_by(job_id):
-        return
-    existing = look_up(session, target)
-    if existing is not None and existing.job_id is None and not (replace and existing.kind == "table"):
-        raise InvalidTarget(
-            f"{target.sql} is a {existing.kind} that sqlbatch did not make: rename or drop it, then run "
-            f"sqlbatch load {job_id}"
-            + (" (or sqlbatch load --replace to overwrite it)" if existing.kind == "table" else "")
-        )
-    if existing is not None and not replace and (what := changed(session, target, existing)):
-        raise InvalidTarget(
-            f"{target.sql} was changed since job {existing.job_id} wrote it: {what}. Rename it to keep the changes and "
-            f"run sqlbatch load {job_id}, or run sqlbatch load {job_id} --replace to overwrite them"
-        )
-
-
-def claim(session: Session, target: Target, job_id: int) -> Joined:
-    """Say on a target which job wrote it, and count what became of its rows."""
-    qualified = target.qualified(session.catalog)
-    session.run("target.comment", target=qualified, comment=quote_literal(comment_of(job_id)))
-    session.run("target.keep_state", {"job_id": job_id, "state": _state(session, target)})
-    rows, answered, failed, pending, skipped = session.run("target.counts", target=qualified)[0]
-    return Joined(target.sql, rows, answered, failed, pending, skipped)
-
-
-def drop_snapshot(session: Session, job_id: int) -> None:
-    """Drop the job's rows and asks, which nothing needs once every row is answered or skipped."""
-    session.run("target.drop_rows", job=str(job_id))
-    session.run("target.drop_asks", job=str(job_id))
-    for (source,) in session.run("target.sources", {"catalog": session.catalog, "prefix": f"src_{job_id}_"}):
-        session.run("target.drop_source", source=source)
-
-
-def label_column(session: Session, table: str, columns: Sequence[str]) -> str | None:
-    """Return the first of some columns that tells a table's rows apart by a short value, such as a title; None if none.
-
-    `table` is SQL. Only its first rows are looked at.
-    """
-    texts = [f"{quote_identifier(column)}::VARCHAR" for column in columns]
-    facts = ", ".join(f"(count(DISTINCT {text}), max(length({text})))" for text in texts)
-    if not facts:
-        return None
-    count, *found = session.sql(f"SELECT count(*), {facts} FROM (FROM {table} LIMIT {_LABEL_ROWS})")[0]
-    fitting = (
-        column
-        for column, (distinct, longest) in zip(columns, found, strict=True)
-        if distinct >= 0.9 * count and (longest or 0) <= _LABEL_LENGTH
-    )
-    return next(fitting, None)

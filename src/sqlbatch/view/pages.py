@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch import clock, display, maintenance
+from sqlbatch import clock, display, inspection
 from sqlbatch.batches import render
 from sqlbatch.batches.providers import label
 from sqlbatch.db import jobs as state
 from sqlbatch.db.prices import in_dollars
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.display.job import job_facts
-from sqlbatch.query import target
+from sqlbatch.query import target, target_rows
 from sqlbatch.view.site import NotFound, address, number, part
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def job(site: Site, request: Request) -> Response:
             "facts": {name: facts[name] for name in facts if name not in {"job", "next", "status"}},
             "asked": {name: asked.get(name) for name in ("instructions", "prompt", "returns") if asked.get(name)},
             "batches": [_batch(found, each) for each in state.batches(session, found.job_id)],
-            "failures": maintenance.failure_reasons(session, found) if found.failed else [],
+            "failures": inspection.failure_reasons(session, found) if found.failed else [],
             "live": found.open,
         }
 
@@ -197,7 +197,7 @@ def failures(site: Site, request: Request) -> Response:
 
 def _asking(session: Session, job: JobRow, ids: list[str]) -> dict[str, tuple[int, list[tuple[int, Any]]]]:
     """Return how many rows ask for some requests, and the first few of each, where the job's rows are kept."""
-    if not ids or not target.has_snapshot(session, job.job_id):
+    if not ids or not target_rows.has_snapshot(session, job.job_id):
         return {}
     table = f"{quote_identifier(session.catalog)}.sqlbatch.rows_{job.job_id}"
     columns = [(name, kind) for name, kind, *_ in session.sql(f"DESCRIBE {table}") if name != "sqlbatch_row"]
@@ -222,7 +222,7 @@ def one_request(site: Site, request: Request) -> Response:
 
     def read(session: Session) -> dict[str, Any]:
         found = _find(session, request)
-        shown = maintenance.show_request(session, found, request.path_params["custom_id"])
+        shown = inspection.show_request(session, found, request.path_params["custom_id"])
         return {"job": found, "rows": _asking(session, found, [str(shown["custom_id"])]), "request": _shortened(shown)}
 
     return site.render(request, "request.html", site.database.read(read))

@@ -14,8 +14,7 @@ from sqlbatch.query import reviewed
 from sqlbatch.query.confidence import COLUMN
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.target import Target
-from sqlbatch.returns.types import Column as Returned
-from sqlbatch.returns.types import Decimal, Enum, Json, List, Scalar, Struct
+from sqlbatch.view.editor import as_json, editor_of, value_in_words
 from sqlbatch.view.relation import find_table, reading
 from sqlbatch.view.site import NotFound, address, number, part
 from sqlbatch.view.values import cell, shown_sql
@@ -39,7 +38,6 @@ SIZES, MOST = (20, 50, 100, 200, 500), 10_000
 DRAWN = {"random": "at random", "value": "as many of each value", "status": "as many of each status"}
 # This is possible where the table says how sure the model was.
 LEAST_SURE = {"confidence": "least sure first"}
-_NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL")
 # The header by which our script asks for the next row in the reply to a verdict, and the one that has its address.
 NEXT, ADDRESS = "sqlbatch-next", "sqlbatch-address"
 # Characters of a note.
@@ -212,9 +210,9 @@ def _item(session: Session, found: Reviewable, sample: Sample, at: Drawn) -> dic
         "others": [cells[name] for name in found.answers if name != sample.column],
         "why": cells.get("ai_error"),
         "sure": _sure(cells.get(COLUMN), sample.column),
-        "edit": _editor(returned, now),
+        "edit": editor_of(returned, now),
         "verdict": said
-        and {"verdict": said[0], "value": _words(said[1]), "note": said[2], "by": said[3], "at": said[4]},
+        and {"verdict": said[0], "value": value_in_words(said[1]), "note": said[2], "by": said[3], "at": said[4]},
         "stale": said is not None and at.verdict is None,
         "earlier": [_in_words(verdict, value, None, by, at) for verdict, value, by, at in earlier],
         "same_as_earlier": bool(earlier) and json.loads(earlier[0][1]) == json.loads(value),
@@ -229,85 +227,7 @@ def _sure(cell: Cell | None, column: str) -> float | None:
 
 def _in_words(verdict: str, value: str, note: str | None, by: str, at: object) -> dict[str, object]:
     """Return a review as a page tells it."""
-    return {"verdict": verdict, "value": _words(value), "note": note, "by": by, "at": at}
-
-
-@dataclass(frozen=True)
-class Editor:
-    """How a value is typed: `kind` is line, text, lines (an element each), choice or json; `text` what stands there."""
-
-    kind: str
-    text: str
-    choices: tuple[str, ...] = ()
-    nullable: bool = True
-
-
-def _editor(returned: Returned, value: str) -> Editor:
-    """Return the field for a value, which is JSON text."""
-    held, nullable = json.loads(value), not returned.not_null
-    match returned.type:
-        case Enum(values):
-            return Editor("choice", "" if held is None else str(held), values, nullable)
-        case Scalar("BOOLEAN"):
-            return Editor(
-                "choice", json.dumps(held) if held is not None else "", ("true", "false"), not returned.not_null
-            )
-        case Scalar("VARCHAR"):
-            return Editor("text", held or "")
-        case Scalar() | Decimal():
-            return Editor("line", "" if held is None else held if isinstance(held, str) else json.dumps(held))
-        case List(Scalar() | Enum()):
-            return Editor("lines", "\n".join(_plain(each) for each in held or ()))
-        case _:
-            return Editor("json", json.dumps(held, indent=2, ensure_ascii=False))
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _words(value: str) -> str:
-    held = json.loads(value)
-    if isinstance(held, list) and all(not isinstance(each, list | dict) for each in held):
-        return ", ".join(map(_plain, held))
-    return _plain(held)
-
-
-def as_json(returned: Returned, text: str) -> str:
-    """Return what was typed as JSON text of a column's value; raise InvalidSettings where it cannot be read."""
-    text = text.replace("\r\n", "\n")
-    match returned.type:
-        case Scalar("VARCHAR"):
-            return json.dumps(text if text.strip() or returned.not_null else None, ensure_ascii=False)
-        case List(Scalar() | Enum() | Decimal()) as kind:
-            lines = [line.strip() for line in text.split("\n") if line.strip()]
-            return json.dumps([_one(returned.name, kind.element, line) for line in lines], ensure_ascii=False)
-        case Struct() | Json() | List():
-            try:
-                return json.dumps(json.loads(text), ensure_ascii=False)
-            except ValueError as error:
-                raise InvalidSettings(f"{returned.name}: this is not JSON: {error}") from None
-        case _:
-            return json.dumps(_one(returned.name, returned.type, text.strip()) if text.strip() else None)
-
-
-def _one(name: str, kind: object, text: str) -> Any:
-    """Return one value as JSON has it: of a number a number, of all else its text."""
-    if isinstance(kind, Decimal) and kind.is_text:
-        return text
-    if isinstance(kind, Decimal) or (isinstance(kind, Scalar) and any(word in kind.name for word in _NUMBERS)):
-        try:
-            held = json.loads(text)
-        except ValueError:
-            held = None
-        if isinstance(held, bool) or not isinstance(held, int | float):
-            raise InvalidSettings(f"{name}: {text[:60]} is not a number")
-        return held
-    if kind == Scalar("BOOLEAN"):
-        if text not in {"true", "false"}:
-            raise InvalidSettings(f"{name}: it must be true or false")
-        return text == "true"
-    return text
+    return {"verdict": verdict, "value": value_in_words(value), "note": note, "by": by, "at": at}
 
 
 def judge(site: Site, request: Request, form: Mapping[str, str]) -> Response:
