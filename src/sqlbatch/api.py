@@ -13,7 +13,7 @@ from sqlbatch import compare as comparisons
 from sqlbatch import config, connection, options, paths, plan_previews, prepare, previews, side_by_side
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
 from sqlbatch.functions.find import mentions_calls
-from sqlbatch.job import Db, Job, Quote, database_of, speaking_python
+from sqlbatch.job import Db, Job, Quote, check_cost, database_of, speaking_python
 from sqlbatch.lake.places import arrivals
 from sqlbatch.query.rows import described
 from sqlbatch.source import Source, read_source
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from sqlbatch.batches.providers import Provider
     from sqlbatch.compare import Comparison
     from sqlbatch.db.database import Database
     from sqlbatch.options import EnrichOptions
     from sqlbatch.prepare import Prepared
-    from sqlbatch.previews import Preview
+    from sqlbatch.previews import PreparedPreview, Preview
     from sqlbatch.query import quote as quotes
 
 Given = ParamSpec("Given")
@@ -119,18 +120,9 @@ def enrich(
     refuse_memory(database, asked)
     max_cost = config.max_cost(max_cost)
     with _prepared(database, query, asked, given, replace=replace, max_cost=max_cost) as ask:
-        if ask.quote.rows == ask.quote.skipped:
-            raise JobError(
-                "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
-            )
-        if ask.quote.to_send:
-            check_cost(ask.quote, ask.over(), yes=yes or max_cost is not None)
-            connection.check_provider(database, asked.provider)
+        check_ask(database, ask, yes=yes or max_cost is not None)
         job = Job(database, prepare.start(database, ask))
-    if not asked.provider.embedded:
-        # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
-        with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
-            job.step()
+    take_first_step(job, asked.provider)
     return job
 
 
@@ -171,37 +163,53 @@ def preview(
             database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh
         ) as planned:
             if planned is not None:
-                check_cost(planned.quote, planned.over(), yes=yes)
+                check_quote(planned.quote, planned.over(), yes=yes)
                 for _ in plan_previews.ask(database, planned):
                     pass
                 return plan_previews.result(database, planned)
     with previews.prepared(
         database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, handed_over=_rows(query)
     ) as ready:
-        if ready.known.to_send:
-            over = ready.over()
-            if over is not None:
-                raise InvalidSettings(over)
-            if ready.cost.must_be_agreed and not yes:
-                raise InvalidSettings(
-                    f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent to "
-                    f"{asked.provider.name} now, {ready.cost.in_words()}: pass yes=True to spend it"
-                )
-            for _ in previews.ask(database, ready):
-                pass
-        return previews.result(database, ready)
+        return ask_preview(database, ready, yes=yes)
 
 
-def check_cost(quote: quotes.Quote, over: str | None, *, yes: bool) -> None:
-    """Raise InvalidSettings where something may cost more than was agreed to; `over` says why a budget forbids it."""
-    cost = quote.cost
-    if over is not None:
-        raise InvalidSettings(over)
-    if cost.must_be_agreed and not yes:
-        raise InvalidSettings(
-            f"{quote.to_send:,} requests (about {quote.tokens:,} tokens of input) would be sent to {quote.provider}, "
-            f"{cost.in_words()}: pass max_cost, in dollars, or yes=True to spend it"
+def ask_preview(database: Database, ready: PreparedPreview, *, yes: bool) -> Preview:
+    """Send the requests of a preview and return it; raise InvalidSettings where its cost must be agreed to first."""
+    if ready.known.to_send:
+        sent = f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent"
+        check_cost(ready.cost, ready.over(), f"{sent} to {ready.provider.name} now", yes=yes)
+        for _ in previews.ask(database, ready):
+            pass
+    return previews.result(database, ready)
+
+
+def check_ask(database: Database, ask: Prepared, *, yes: bool) -> None:
+    """Check that a job can start: it has rows to send, its cost was agreed to, its provider can be reached.
+
+    Raises JobError where no row is to be sent, InvalidSettings where it may cost more than was agreed to, ProviderError
+    where the provider cannot be reached.
+    """
+    if ask.quote.rows == ask.quote.skipped:
+        raise JobError(
+            "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
         )
+    if ask.quote.to_send:
+        check_quote(ask.quote, ask.over(), yes=yes)
+        connection.check_provider(database, ask.provider)
+
+
+def take_first_step(job: Job, provider: Provider) -> None:
+    """Submit what a job that has just started may send; the local server works only while somebody waits."""
+    if not provider.embedded:
+        # The job has started, so errors that pass are left to wait(): raised here, they would hide the job.
+        with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
+            job.step()
+
+
+def check_quote(quote: quotes.Quote, over: str | None, *, yes: bool) -> None:
+    """Raise InvalidSettings where an enrichment may cost more than was agreed to; `over` is as for `check_cost`."""
+    sent = f"{quote.to_send:,} requests (about {quote.tokens:,} tokens of input) would be sent to {quote.provider}"
+    check_cost(quote.cost, over, sent, yes=yes, agree="max_cost, in dollars, or yes=True")
 
 
 def refuse_memory(database: Database, asked: EnrichOptions) -> None:
@@ -283,14 +291,8 @@ def compare_asks(
     limit, fresh = config.max_cost(None), bool(given.get("fresh"))
     with side_by_side.prepared(database, asked, stems, sample=sample, max_cost=limit, fresh=fresh) as both:
         if both.paid:
-            over = both.over()
-            if over is not None:
-                raise InvalidSettings(over)
-            if both.cost.must_be_agreed and not yes:
-                raise InvalidSettings(
-                    f"{both.to_send:,} requests (about {both.cost.tokens:,} tokens of input) would be sent, "
-                    f"{both.cost.in_words()}: pass yes=True to spend it"
-                )
+            sent = f"{both.to_send:,} requests (about {both.cost.tokens:,} tokens of input) would be sent"
+            check_cost(both.cost, both.over(), sent, yes=yes)
             for each in asked:
                 connection.check_provider(database, each.provider)
         jobs = [Job(database, job_id) for job_id in side_by_side.start(database, both)]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.batches.events import Event
     from sqlbatch.db.jobs import JobRow
+    from sqlbatch.query.cost import Cost
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
@@ -61,6 +62,18 @@ def in_python(message: str) -> str:
         part = re.sub(r"--(fresh|replace|yes)\b", r"\1=True", part)
         parts[number] = _OPTION.sub(lambda found: found[1].replace("-", "_") + "=" * (found[2] != ":"), part)
     return "".join(parts)
+
+
+def check_cost(cost: Cost, over: str | None, sent: str, *, yes: bool, agree: str = "yes=True") -> None:
+    """Raise InvalidSettings where money would be spent that was not agreed to.
+
+    `over` says why a budget forbids it, None where none does; `sent` is what would be sent, as the message says it, and
+    `agree` how one agrees.
+    """
+    if over is not None:
+        raise InvalidSettings(over)
+    if cost.must_be_agreed and not yes:
+        raise InvalidSettings(f"{sent}, {cost.in_words()}: pass {agree} to spend it")
 
 
 class Job:
@@ -147,14 +160,8 @@ class Job:
             quoted = remainders.remainder(self._database, self.job_id)
             if not quoted.requests:
                 return
-            over = quoted.over()
-            if over is not None:
-                raise InvalidSettings(over)
-            if quoted.cost.must_be_agreed and not yes:
-                raise InvalidSettings(
-                    f"{quoted.requests:,} requests would go to {provider.name} now, {quoted.cost.in_words()}: pass "
-                    "yes=True to spend it"
-                )
+            sent = f"{quoted.requests:,} requests would be sent to {provider.name} now"
+            check_cost(quoted.cost, quoted.over(), sent, yes=yes)
             self._follow(remainders.ask(self._database, quoted), progress=progress, on_event=on_event)
 
     @speaking_python
@@ -221,10 +228,7 @@ class Job:
         if not yes:
             with self._database.session() as session:
                 failed, cost = job_actions.retry_cost(session, row, provider, only)
-            if cost.must_be_agreed:
-                raise InvalidSettings(
-                    f"{failed:,} failed requests would go to {provider.name} again, {cost.in_words()}: pass yes=True"
-                )
+            check_cost(cost, None, f"{failed:,} failed requests would be sent to {provider.name} again", yes=False)
         job_actions.retry(self._database, self.job_id, only)
         return self
 

@@ -12,16 +12,21 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlbatch import config, connection, prepare, previews
-from sqlbatch.api import AskOptions, check_cost, read_ask, refuse_memory, with_options
+from sqlbatch import config, prepare, previews
+from sqlbatch.api import (
+    AskOptions,
+    ask_preview,
+    check_ask,
+    read_ask,
+    refuse_memory,
+    take_first_step,
+    with_options,
+)
 from sqlbatch.db import jobs as state_of_jobs
 from sqlbatch.errors import (
-    DatabaseConflict,
-    DatabaseLocked,
     InvalidSettings,
     InvalidTarget,
     JobError,
-    ProviderUnreachable,
 )
 from sqlbatch.job import Db, Job, Quote, existing, speaking_python
 from sqlbatch.lake import engine_target, kept_rows
@@ -165,19 +170,10 @@ def enrich(
                 database, rows, keep, asked.enrichment, asked.provider, into, replacing=replace, **more
             ) as ask,
         ):
-            if ask.quote.rows == ask.quote.skipped:
-                raise JobError(
-                    "the query has no rows to send" if not ask.quote.rows else "every row is skipped: nothing to send"
-                )
-            if ask.quote.to_send:
-                check_cost(ask.quote, ask.over(), yes=yes or max_cost is not None)
-                connection.check_provider(database, asked.provider)
+            check_ask(database, ask, yes=yes or max_cost is not None)
             job_id = kept_rows.start(database, engine, ask, keep, into, noted=_noted(mirror))
             job = SparkJob(database, job_id, engine, mirror)
-        if not asked.provider.embedded:
-            # The job is begun: what passes by itself is for wait() to get over, and must not hide the job.
-            with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
-                job.step()
+        take_first_step(job, asked.provider)
         return job
 
 
@@ -243,18 +239,7 @@ def preview(
             kept_rows.kept(engine, read, few, os.fspath(shared), None, sample=sample) as keep,
             previews.prepared(database, few, asked.provider, handed_over=keep.rows, **more) as ready,  # type: ignore[arg-type]
         ):
-            if ready.known.to_send:
-                over = ready.over()
-                if over is not None:
-                    raise InvalidSettings(over)
-                if ready.cost.must_be_agreed and not yes:
-                    raise InvalidSettings(
-                        f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent "
-                        f"to {asked.provider.name} now, {ready.cost.in_words()}: pass yes=True to spend it"
-                    )
-                for _ in previews.ask(database, ready):
-                    pass
-            return previews.result(database, ready)
+            return ask_preview(database, ready, yes=yes)
 
 
 @speaking_python

@@ -12,7 +12,7 @@ from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.enrich import compiling
-from sqlbatch.cli.follow import at, confirmed, existing, follow, patiently, seen
+from sqlbatch.cli.follow import agreed, at, existing, follow, patiently, seen
 from sqlbatch.db import jobs as state
 from sqlbatch.errors import InvalidOption, JobError
 from sqlbatch.source import read_source
@@ -152,7 +152,7 @@ def _ask(
     with compiling(
         side_by_side.prepared(database, asked, stems, sample=sample, max_cost=config.max_cost(None), fresh=fresh)
     ) as sides:
-        if not _agreed(sides, yes=yes):
+        if not _may_spend(sides, yes=yes):
             return None, False
         for each in asked:
             if sides.paid:
@@ -174,10 +174,9 @@ def _ask(
     return targets, any(job.failed for job in ends)
 
 
-def _agreed(sides: Sides, *, yes: bool) -> bool:
+def _may_spend(sides: Sides, *, yes: bool) -> bool:
     """Show what both sides would cost, and return whether it may be spent."""
-    must_ask = sides.paid and not yes and sides.cost.must_be_agreed
-    with seen(always=must_ask):
+    with seen(always=sides.paid and not yes and sides.cost.must_be_agreed):
         for ask in sides.asks:
             display.show_quote(ask.quote)
         if sides.paid:
@@ -185,11 +184,4 @@ def _agreed(sides: Sides, *, yes: bool) -> bool:
     if not any(ask.quote.rows > ask.quote.skipped for ask in sides.asks):
         display.error("no row can be sent: nothing to compare")
         return False
-    over = sides.over() if sides.paid else None
-    if over is not None:
-        display.error(f"{over}; nothing sent, nothing changed")
-        return False
-    if must_ask and not confirmed(sides.cost):
-        display.info("nothing sent, nothing changed")
-        return False
-    return True
+    return not sides.paid or agreed(sides.cost, sides.over(), yes=yes)

@@ -11,7 +11,7 @@ from sqlbatch import config, connection, display, options, plan_previews, prepar
 from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
-from sqlbatch.cli.follow import confirmed, ending, follow, seen
+from sqlbatch.cli.follow import agreed, ending, follow, seen
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.source import read_source
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlbatch.db.database import Database
+    from sqlbatch.options import EnrichOptions
     from sqlbatch.plan_previews import PreparedPlanPreview
     from sqlbatch.previews import PreparedPreview
 
@@ -42,9 +43,7 @@ def enrich(
     Example: sqlbatch enrich "SELECT title, overview FROM 'movies.csv'" --input overview --returns "genres VARCHAR[]"
     --instructions "Name the genres." --model gpt-6-luna --into tags
     """
-    source = read_source(asking.query)
-    database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
-    asked = options.enrich_options(source, asking.given())
+    database, asked = _read(asking)
     max_cost = config.max_cost(max_cost)
     pause = config.poll(poll)
     enqueued = config.max_enqueued_tokens(max_enqueued_tokens)
@@ -65,12 +64,7 @@ def enrich(
             display.error("every row is skipped, so nothing can be sent: nothing changed")
             return display.Exit.ERROR
         if spends:
-            over = ask.over()
-            if over is not None:
-                display.error(f"{over}; nothing sent, nothing changed")
-                return display.Exit.ERROR
-            if not yes and ask.quote.cost.must_be_agreed and not confirmed(ask.quote.cost):
-                display.info("nothing sent, nothing changed")
+            if not agreed(ask.quote.cost, ask.over(), yes=yes):
                 return display.Exit.ERROR
             # Only now, for whoever answers at this address is handed the key.
             connection.check_provider(database, asked.provider)
@@ -93,9 +87,7 @@ def plan(
 
     Example: sqlbatch plan films.sql --model gpt-6-luna --json
     """
-    source = read_source(asking.query)
-    database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
-    asked = options.enrich_options(source, asking.given())
+    database, asked = _read(asking)
     max_cost = config.max_cost(max_cost)
     with compiling(engine.prepared(database, asking, asked, max_cost, starting=False)) as (ask, _):
         over = ask.over()
@@ -107,6 +99,13 @@ def plan(
             display.error(over)
             return display.Exit.ERROR
     return display.Exit.DONE
+
+
+def _read(asking: opt.Asking) -> tuple[Database, EnrichOptions]:
+    """Return the database that is named, and what is asked for."""
+    source = read_source(asking.query)
+    database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
+    return database, options.enrich_options(source, asking.given())
 
 
 class compiling(Generic[Ready]):  # noqa: N801 (used as a function)
@@ -151,9 +150,8 @@ def preview(
 
     Example: sqlbatch preview films.sql --sample 5 --model gpt-6-luna
     """
-    source = read_source(asking.query)
-    database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
-    asked = options.at_tier(options.enrich_options(source, asking.given()), tier)
+    database, asked = _read(asking)
+    asked = options.at_tier(asked, tier)
     if asked.provider.paid:
         connection.key_of(asked.provider)
     taken = prepare.recover_interrupted(database)
@@ -169,34 +167,22 @@ def preview(
             if ready_plan is not None:
                 return _look_at_plan(database, ready_plan, yes=yes, as_json=as_json)
     with compiling(engine.previewed(database, asking, asked, rows, sample)) as ready:
-        must_ask = ready.cost.must_be_agreed and not yes
-        with seen(always=must_ask):
+        with seen(always=ready.cost.must_be_agreed and not yes):
             display.show_preview_quote(ready)
         if not ready.compiled.rows:
             display.info("the query has no rows: nothing to do")
             if as_json:
                 display.print_json(previews.result(database, ready).as_dict())
             return display.Exit.DONE
-        over = ready.over()
-        if over is not None:
-            display.error(f"{over}; nothing sent, nothing changed")
-            return display.Exit.ERROR
-        if must_ask and not confirmed(ready.cost):
-            display.info("nothing sent, nothing changed")
+        if not agreed(ready.cost, ready.over(), yes=yes):
             return display.Exit.ERROR
         return _look(database, ready, as_json=as_json)
 
 
 def _look_at_plan(database: Database, ready: PreparedPlanPreview, *, yes: bool, as_json: bool) -> int:
-    must_ask = ready.quote.cost.must_be_agreed and not yes
-    with seen(always=must_ask):
+    with seen(always=ready.quote.cost.must_be_agreed and not yes):
         display.show_quote(replace(ready.quote, target="none: a preview, at the ordinary price"))
-    over = ready.over()
-    if over is not None:
-        display.error(f"{over}; nothing sent, nothing changed")
-        return display.Exit.ERROR
-    if must_ask and not confirmed(ready.quote.cost):
-        display.info("nothing sent, nothing changed")
+    if not agreed(ready.quote.cost, ready.over(), yes=yes):
         return display.Exit.ERROR
     display.follow(plan_previews.ask(database, ready))
     found = plan_previews.result(database, ready)

@@ -72,6 +72,21 @@ def confirmed(cost: Cost) -> bool:
     return display.confirm(f"Send it, {cost.in_words()}?")
 
 
+def agreed(cost: Cost, over: str | None, *, yes: bool) -> bool:
+    """Return whether money may be spent: no budget forbids it (`over` says why one does), and the user agrees.
+
+    The user is asked where the cost must be agreed to and was not yet (`yes`); a no is told. Raises InvalidSettings
+    where there is nobody to ask.
+    """
+    if over is not None:
+        display.error(f"{over}; nothing sent, nothing changed")
+        return False
+    if cost.must_be_agreed and not yes and not confirmed(cost):
+        display.info("nothing sent, nothing changed")
+        return False
+    return True
+
+
 def follow(
     database: Database,
     job_id: int,

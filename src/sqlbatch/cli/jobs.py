@@ -14,7 +14,7 @@ from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
-from sqlbatch.cli.follow import at, confirmed, ending, existing, follow, patiently, seen
+from sqlbatch.cli.follow import agreed, at, ending, existing, follow, patiently, seen
 from sqlbatch.db import jobs as state
 from sqlbatch.display.status import GOING_ON
 from sqlbatch.errors import InvalidOption, InvalidSettings
@@ -158,14 +158,12 @@ def retry(
         failed, cost = job_actions.retry_cost(session, found, provider, only)
     if provider.paid and failed:
         where = label(provider.name, provider.base_url)
-        must_ask = cost.must_be_agreed and not yes
-        with seen(always=must_ask):
+        with seen(always=cost.must_be_agreed and not yes):
             display.info(
                 f"job {found.job_id}: {display.counted(failed, 'failed request')} would go to {where} again; cost: "
                 + display.cost(cost)
             )
-        if must_ask and not confirmed(cost):
-            display.info("nothing sent, nothing changed")
+        if not agreed(cost, None, yes=yes):
             return display.Exit.ERROR
         connection.check_provider(database, provider)
     again = job_actions.retry(database, found.job_id, only)

@@ -11,7 +11,7 @@ from sqlbatch.batches.budget import allow
 from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
-from sqlbatch.cli.follow import at, confirmed, ending, existing, failed_rows, failed_why, follow, patiently, seen
+from sqlbatch.cli.follow import agreed, at, ending, existing, failed_rows, failed_why, follow, patiently, seen
 from sqlbatch.db import jobs as state
 from sqlbatch.db import publications
 from sqlbatch.errors import JobError, SqlbatchError
@@ -134,15 +134,9 @@ def _finish_now(database: Database, job: JobRow, *, keep_going: bool, yes: bool)
             elif not asked_before:
                 display.info(f"nothing to ask now: {quoted.elsewhere:,} requests are in batches")
             return True
-        must_ask = quoted.cost.must_be_agreed and not yes
-        with seen(always=must_ask):
+        with seen(always=quoted.cost.must_be_agreed and not yes):
             display.show_remainder(quoted)
-        over = quoted.over()
-        if over is not None:
-            display.error(f"{over}; nothing sent, nothing changed")
-            return False
-        if must_ask and not confirmed(quoted.cost):
-            display.info("nothing sent, nothing changed")
+        if not agreed(quoted.cost, quoted.over(), yes=yes):
             return False
         if provider.paid:
             connection.check_provider(database, provider)
