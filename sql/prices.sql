@@ -32,12 +32,10 @@ FROM sqlbatch.prices WHERE (origin = 'shipped' AND source = $source) OR (origin 
 -- find: the rates of the price that holds for a model on a day in a tier, by length of prompt, as the view costs has them
 WITH candidates AS (
   SELECT p.*, p.rowid AS place, p.tier = $tier AS same,
-    dense_rank() OVER (ORDER BY p."input" IS NULL AND p.origin = 'shipped', p.valid_from <= $day::DATE DESC, lower(p.model) = lower($model) DESC,
-      array_position(['own', 'toml', 'shipped'], p.origin), p.tier = $tier DESC,
-      abs(date_diff('day', p.valid_from, $day::DATE))) AS rank
+    dense_rank() OVER (
+      ORDER BY sqlbatch_price_rank(p."input", p.origin, p.valid_from, p.model, p.tier, $model, $tier, $day::DATE)) AS rank
   FROM sqlbatch_known_prices p
-  WHERE (p.base_url IS NULL OR p.base_url = $base_url) AND p.tier IN ($tier, 'default')
-    AND lower(p.model) IN (lower($model), regexp_replace(lower($model), '-\d{4}-\d{2}-\d{2}$', ''))
+  WHERE sqlbatch_is_price_of(p.base_url, p.model, p.tier, $base_url, $model, $tier)
 ), held AS (
   SELECT *, CASE WHEN same OR $tier <> 'batch' THEN 1 ELSE coalesce(batch_factor, $batch_factor::DOUBLE, 1) END AS factor
   FROM candidates WHERE rank = 1

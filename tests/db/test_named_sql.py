@@ -12,6 +12,7 @@ import pytest
 
 from sqlbatch import options, prepare, run
 from sqlbatch.batches.parse_results import places_of
+from sqlbatch.db import prices
 from sqlbatch.db.database import Database, scratch_name
 from sqlbatch.db.sql import quote_identifier, quote_literal, statement
 from sqlbatch.named_sql import blocks, read_sql, sql_folder
@@ -119,6 +120,7 @@ def _session() -> Iterator[Session]:
         rows = f"{scratch_name(ask.scratch)}.main.rows"
         for column in ("name VARCHAR", "ai_image VARCHAR", '"ai_image (BLOB)" BLOB'):
             opened.sql(f"ALTER TABLE {rows} ADD COLUMN {column}")
+        opened.sql(prices.rules())
         for name in FIRST:
             if name in NEED_DUCKDB_2 and duckdb.__version__ < "2":
                 continue

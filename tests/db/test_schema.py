@@ -161,6 +161,10 @@ def _described(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
         ),
         "SELECT 'view', view_name, sql FROM duckdb_views() WHERE NOT internal",
         "SELECT 'constraint', table_name, constraint_type, constraint_text FROM duckdb_constraints()",
+        (
+            "SELECT 'macro', function_name, parameters, macro_definition FROM duckdb_functions() "
+            "WHERE schema_name = 'sqlbatch'"
+        ),
         "SELECT 'sequence', sequence_name, start_value, increment_by FROM duckdb_sequences()",
         "SELECT 'index', index_name, sql FROM duckdb_indexes()",
     )

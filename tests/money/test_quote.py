@@ -161,7 +161,7 @@ def test_a_retry_is_asked_about_above_a_dollar_or_at_an_unknown_price(
     bench.control.faults()
     again = ("retry", str(job_id), "--db", str(bench.path))
     assert here(*again, "--quiet").error.startswith("this costs money, at an unknown price: add --yes")
-    with pytest.raises(InvalidSettings, match=r"2 failed requests would go to .* again, at an unknown price"):
+    with pytest.raises(InvalidSettings, match=r"2 failed requests would be sent to .* again, at an unknown price"):
         sqlbatch.find(job_id, db=bench.path).retry()
     bench.sql(OWN.replace("2, 10", "2000, 10000"))
     asked = here(*again, "--quiet")

@@ -1,12 +1,15 @@
 """What models cost: the user's own rows, sqlbatch.toml and the library; and sums of costs whose results are gone.
 
 Rows of `sqlbatch.prices` are dollars per million tokens. For one request the row is chosen by its address, model, day,
-tier (default, batch, flex) and length of prompt; the block `prices.find` and the view `sqlbatch.costs` choose alike.
+tier (default, batch, flex) and length of prompt, by the macros `is_price_of` and `price_rank` of schema.sql: both in
+the block `prices.find` and in the view `sqlbatch.costs`.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock, config
 from sqlbatch.db import price_library
 from sqlbatch.errors import InvalidSettings
+from sqlbatch.named_sql import read_sql
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 HOW_TO_PRICE = 'give it in sqlbatch.toml, [prices."MODEL"] with input and output in dollars per million tokens'
+# The macros of schema.sql, whole and up to their names.
+_MACRO = re.compile(r"^CREATE MACRO .*?;$", re.MULTILINE | re.DOTALL)
+_MACRO_NAME = re.compile(r"^CREATE MACRO (\w+)", re.MULTILINE)
 # How messages call the budget of a month.
 MONTH = "[budget] month"
 
@@ -268,10 +275,18 @@ def _know(session: Session, models: set[tuple[str, str]], *, own: bool = False) 
         if base_url != "local"
         for row in price_library.rows_of(base_url, model)
     ]
+    session.sql(rules())
     session.run("prices.known", {"given": given, "shipped": json.dumps(rows)})
     if kept or (there and own):
         session.run("prices.kept", {"source": source, "own": own})
     session.prices_of = asked
+
+
+@functools.cache
+def rules() -> str:
+    """Return SQL that makes temporary macros of those in schema.sql, for a session that may not have the schema."""
+    macros = "\n".join(_MACRO.findall(read_sql("schema.sql")))
+    return _MACRO_NAME.sub(r"CREATE OR REPLACE TEMP MACRO sqlbatch_\1", macros)
 
 
 def _checked(entry: config.Entry) -> dict[str, float]:
