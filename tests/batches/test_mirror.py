@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,6 +21,8 @@ from .test_given_up import later
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.conftest import Command, Ran
 
     from .bench import Bench
 
@@ -90,6 +94,43 @@ def test_a_state_that_was_put_back_is_certain_and_one_of_an_interrupted_call_is_
         with following.held():
             states.append(replace(bench, path=following.path).sql("SELECT state FROM sqlbatch.batches"))
     assert states == [[("planned",)], [("creating",)]]
+
+
+def test_commands_work_on_a_shared_state_and_put_back_what_they_changed(
+    bench: Bench, here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each on a driver of its own: what one has sent, the next one loads."""
+
+    def command(*arguments: str) -> Ran:
+        monkeypatch.setattr(mirror, "_MIRRORS", {})
+        return here(*arguments, "--state", "shared")
+
+    asked = ["--instructions", "Repeat the text.", "--model", "offline", "--into", "answers", "--yes"]
+    enrich = ["enrich", "SELECT unnest(['a', 'b']) AS text", *asked]
+    begun = command(*enrich, "--base-url", bench.base_url, "--no-wait")
+    assert begun.code == 0, begun.err
+    assert f"sqlbatch wait 1 --state {tmp_path / 'shared'} follows it to its end" in begun.err
+    copies = sorted((tmp_path / "shared").glob("copy-*"))
+    listed = command("jobs", "--json")
+    assert ('"status": "running"' in listed.out, sorted((tmp_path / "shared").glob("copy-*"))) == (True, copies)
+    waited = command("wait", "--poll", "60")
+    assert (waited.code, len(bench.control.ledger())) == (0, 2), waited.err
+    assert "answers in" in waited.err
+    with Mirror(tmp_path / "shared").held():
+        assert "is used by process" in command(*enrich, "--base-url", bench.base_url).error
+    assert command("jobs", "--db", "mine.duckdb").error.startswith("--state is where the database lies")
+    assert "does not go with --provider local" in command(*enrich, "--provider", "local").error
+    assert command("jobs").code == 0
+    assert len(bench.control.ledger()) == 2
+
+
+def test_the_copy_of_a_killed_driver_is_swept_from_its_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed, alive = Mirror(tmp_path / "state"), Mirror(tmp_path / "state")
+    assert killed._in_use is not None
+    fcntl.flock(killed._in_use, fcntl.LOCK_UN)
+    following = Mirror(tmp_path / "state")
+    assert [one.path.parent.exists() for one in (killed, alive, following)] == [False, True, True]
 
 
 def test_a_lease_that_ended_while_the_computer_slept_is_renewed_where_nobody_took_it(

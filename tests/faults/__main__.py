@@ -1,4 +1,7 @@
-"""The matrix of crashes and faults, one command: `python -m tests.faults [PART ...]` (how names of parts begin)."""
+"""The matrix of crashes and faults, one command: `python -m tests.faults [--mirror] [PART ...]` (as parts begin).
+
+With --mirror processes are killed whose state is mirrored in a shared folder, with their disk lost and with it kept.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,19 @@ def main() -> int:
         return matrix.play(sys.argv[2])
     from . import matrix  # noqa: PLC0415
 
-    parts = [name for name in matrix.parts() if not sys.argv[1:] or name.startswith(tuple(sys.argv[1:]))]
+    mirrored = "--mirror" in sys.argv
+    named = tuple(each for each in sys.argv[1:] if each != "--mirror")
+    known = matrix.mirrored_parts() if mirrored else matrix.parts()
+    parts = [name for name in known if not named or matrix.plain(name).startswith(named)]
     began = time.monotonic()
     _line("point or fault", "what was done", "executed", "paid twice", "lost")
     _line("-" * _WIDTHS[0], "-" * _WIDTHS[1], "--------", "----------", "----")
     rows: list[dict[str, Any]] = []
-    for row in _rows(parts):
+    # A copy of the state at each step takes its time: one part after the other leaves a machine to others.
+    for row in _rows(parts, 1 if mirrored else _AT_ONCE):
         rows.append(row)
         _line(row["point"], row["done"], row["executed"], row["twice"], row["lost"], row["problem"])
-    whole = len(parts) == len(matrix.parts())
+    whole = not mirrored and len(parts) == len(known)
     if whole:
         rows.append(_recorded([row["point"] for row in rows if not row["problem"]]))
         _line(rows[-1]["point"], rows[-1]["done"], 0, 0, 0, rows[-1]["problem"])
@@ -53,8 +60,8 @@ def _recorded(points: list[str]) -> dict[str, Any]:
     return {"point": "the steps of the code", "done": done, "executed": 0, "twice": 0, "lost": 0, "problem": problem}
 
 
-def _rows(parts: list[str]) -> Any:
-    """Run the parts in processes of their own, some at a time; yield their rows as they come."""
+def _rows(parts: list[str], at_once: int) -> Any:
+    """Run the parts in processes of their own, so many at a time; yield their rows as they come."""
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     told: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     for part in parts:
@@ -75,9 +82,9 @@ def _rows(parts: list[str]) -> Any:
                 problem = f"exit code {process.returncode}"
                 told.put({"point": part, "done": "", "executed": 0, "twice": 0, "lost": 0, "problem": problem})
 
-    for _ in range(_AT_ONCE):
+    for _ in range(at_once):
         threading.Thread(target=work, daemon=True).start()
-    left = _AT_ONCE
+    left = at_once
     while left:
         row = told.get()
         if row is None:

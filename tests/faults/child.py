@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 from collections import Counter
@@ -31,8 +32,8 @@ _PRELOAD = [
     "duckdb",
     "openai",
 ]
-# Seconds after which a process that neither ends nor dies is a mistake.
-_PATIENCE = 60
+# Seconds after which a process that neither ends nor dies is a mistake; one that copies its state may take longer.
+_PATIENCE, _PATIENCE_MIRRORED = 60, 300
 # Real seconds that a lease lasts at least, however fast the clock.
 _LEASE = 60.0
 # A point that comes again and again (a look at a batch) is a point of its own so many times.
@@ -90,15 +91,16 @@ def run(
     kill_at: int | str | None = None,
     limits: dict[str, Any] | None = None,
     keep_open: str | None = None,
+    host: str | None = None,
 ) -> Ended:
     """Run `sqlbatch ARGUMENTS` in a process of its own, killed at the point of that number or name.
 
     `limits` are the provider's, in the place of OpenAI's own; besides them `first_results`, by how many a job is
     judged, `patience`, for how many seconds a lock is tried again at once, and `sleeps`, how often the computer sleeps
     past its lease right after it is committed. A database file that is `keep_open` is opened once and not for each
-    step, which takes a fifth of the time.
+    step, which takes a fifth of the time. `host` is the name of the computer that it takes itself to be on.
     """
-    return start(arguments, environment, folder, kill_at=kill_at, limits=limits, keep_open=keep_open)()
+    return start(arguments, environment, folder, kill_at=kill_at, limits=limits, keep_open=keep_open, host=host)()
 
 
 def start(
@@ -110,6 +112,7 @@ def start(
     limits: dict[str, Any] | None = None,
     kill_after: float | None = None,
     keep_open: str | None = None,
+    host: str | None = None,
 ) -> Callable[[], Ended]:
     """Start such a process; return what waits for its end. With `kill_after` it is killed after so many seconds."""
     context = multiprocessing.get_context("forkserver")
@@ -117,12 +120,13 @@ def start(
     name = os.urandom(4).hex()
     trace, said = folder / f"{name}.point", folder / f"{name}.said"
     process = context.Process(
-        target=_main, args=(arguments, environment, kill_at, trace, said, limits or {}, keep_open)
+        target=_main, args=(arguments, environment, kill_at, trace, said, limits or {}, keep_open, host)
     )
     process.start()
 
     def end() -> Ended:
-        process.join(_PATIENCE if kill_after is None else kill_after)
+        patience = _PATIENCE if host is None else _PATIENCE_MIRRORED
+        process.join(patience if kill_after is None else kill_after)
         if process.exitcode is None:
             process.kill()
             process.join()
@@ -149,6 +153,7 @@ def _main(
     said: Path,
     limits: dict[str, Any],
     keep_open: str | None,
+    host: str | None,
 ) -> None:
     for name in [name for name in os.environ if name.startswith(("OPENAI_", "SQLBATCH_"))]:
         del os.environ[name]
@@ -157,7 +162,12 @@ def _main(
     with said.open("w", buffering=1) as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
-    _watch(Points(kill_at, trace))
+    points = Points(kill_at, trace)
+    _watch(points)
+    if "--state" in arguments:
+        _watch_mirror(points)
+    if host is not None:
+        socket.gethostname = lambda: host
     import duckdb  # noqa: PLC0415
 
     from sqlbatch.batches import providers  # noqa: PLC0415
@@ -265,6 +275,35 @@ def _watch_network(points: Points) -> None:
         return reply
 
     httpx2.HTTPTransport.handle_request = handling  # type: ignore[method-assign, assignment]
+
+
+def _watch_mirror(points: Points) -> None:
+    """Make points of the mirror's own steps: a lease, a copy that is put into the shared folder or taken from it."""
+    import duckdb  # noqa: PLC0415
+
+    from sqlbatch import clock  # noqa: PLC0415
+    from sqlbatch.lake import mirror  # noqa: PLC0415
+
+    mirror.LEASE = max(mirror.LEASE, _LEASE * clock.speed())
+    made, restore = mirror._made, mirror.Mirror._restore
+    kept: list[duckdb.DuckDBPyConnection] = []
+
+    def making(passing: Any, path: Any) -> bool:
+        kind = path.name.partition("-")[0]
+        points.passed(f"before the {kind} is made")
+        done = made(passing, path)
+        points.passed(f"after the {kind} is made")
+        return done
+
+    def restoring(one: Any, number: int, *, clean: bool) -> None:
+        restore(one, number, clean=clean)
+        points.passed("after the state is restored")
+        # Opened once and not for each step, as a database file is.
+        kept.append(duckdb.connect(str(one.path)))
+        kept[-1].execute("SET threads = 1")
+
+    mirror._made = making
+    mirror.Mirror._restore = restoring  # type: ignore[method-assign]
 
 
 def _watch_files(points: Points) -> None:

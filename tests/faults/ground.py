@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
 
-from sqlbatch import paths
+from sqlbatch import clock, paths
 from sqlbatch.batches.providers import Provider
+from sqlbatch.lake.mirror import SLACK
 from sqlbatch.server import EmbeddedServer, ServerConfig
-from tests.batches.bench import HTTP, KEY, Bench, hurry
+from tests.batches.bench import HTTP, KEY, Bench, empty, hurry
 
 from . import child
 
@@ -44,9 +49,20 @@ class Row:
         return not (self.twice or self.lost or self.problem)
 
 
+class Disk(Enum):
+    """What becomes of a killed process's disk, where the state is mirrored."""
+
+    KEPT = "disk kept"
+    LOST = "disk lost"
+
+
 @dataclass
 class Ground:
-    """A server that can be told to fail, and folders for jobs; every job has rows, and so requests, of its own."""
+    """A server that can be told to fail, and folders for jobs; every job has rows, and so requests, of its own.
+
+    Where it is mirrored, each command has a state in a shared folder in the place of a database: where the disk is
+    lost, each works on another computer, and comes once the lease of the one before has ended.
+    """
 
     base_url: str
     folder: Path
@@ -54,6 +70,7 @@ class Ground:
     variables: dict[str, str]
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     undisturbed: list[str] = field(default_factory=list)
+    mirrored: Disk | None = None
 
     def bench(self) -> Bench:
         """Return a bench with a new database at the common server."""
@@ -63,13 +80,42 @@ class Ground:
         return Bench(self.base_url, folder / "a.duckdb", provider, self.monkeypatch)
 
     def run(self, bench: Bench, arguments: list[str], **how: Any) -> child.Ended:
-        """Run a command on a bench's database in a process of its own."""
-        path = str(bench.path)
-        return child.run([*arguments, "--db", path], self.variables, self.folder, keep_open=path, **how)
+        """Run a command on a bench's database in a process of its own; mirrored, the bench has its last copy then.
+
+        `how` is what `child.start` takes besides, and `variables` in the place of the ground's.
+        """
+        path, variables = str(bench.path), how.pop("variables", self.variables)
+        if self.mirrored is None:
+            return child.start([*arguments, "--db", path], variables, self.folder, keep_open=path, **how)()
+        state, disk = bench.path.with_name("state"), bench.path.with_name(f"disk-{next(self.numbers)}")
+        disk.mkdir()
+        if not state.exists():
+            # As an earlier driver has left it; how a state is made is in the matrix without a mirror.
+            state.mkdir()
+            (state / "copy-00000001.duckdb").write_bytes(empty())
+        host = disk.name if self.mirrored is Disk.LOST else "driver"
+        variables = variables | {"TMPDIR": str(disk)}
+        ended = child.start([*arguments, "--state", str(state)], variables, self.folder, host=host, **how)()
+        if self.mirrored is Disk.LOST:
+            shutil.rmtree(disk)
+            _lease_ends(state)
+        for copy in sorted(state.glob("copy-*"))[-1:]:
+            bench.path.with_name(bench.path.name + ".wal").unlink(missing_ok=True)
+            shutil.copyfile(copy, bench.path)
+        return ended
+
+
+def _lease_ends(state: Path) -> None:
+    """Have the lease of a computer that is gone end now: what is waited for in the meantime is the same for all."""
+    for path in sorted(state.glob("lease-*"))[-1:]:
+        lease = json.loads(path.read_text())
+        until = datetime.fromisoformat(lease["until"])
+        ended = min(until, clock.now() - timedelta(seconds=2 * SLACK))
+        path.write_text(json.dumps(lease | {"until": ended.isoformat()}))
 
 
 @contextlib.contextmanager
-def ground(folder: Path) -> Iterator[Ground]:
+def ground(folder: Path, mirrored: Disk | None = None) -> Iterator[Ground]:
     """Run a provider that goes on whoever is killed, and a clock that all processes share."""
     folder.mkdir(exist_ok=True)
     (folder / "faults.toml").write_text("")
@@ -82,7 +128,7 @@ def ground(folder: Path) -> Iterator[Ground]:
         hurry(monkeypatch)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        yield Ground(server.base_url, folder, monkeypatch, variables)
+        yield Ground(server.base_url, folder, monkeypatch, variables, mirrored=mirrored)
 
 
 def account(

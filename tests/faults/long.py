@@ -8,9 +8,8 @@ import random
 import subprocess
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import child
 from .crashes import begun, right
 from .ground import Row, account
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from . import child
     from .ground import Ground
 
 KILLS, BATCHES, PER_BATCH = 50, 20, 5
@@ -49,14 +49,18 @@ def killed_at_random(
         query, asked = f"SELECT text, {call} AS response FROM ({query})", []
     first = [
         "enrich", query, *asked, "--model", "offline", "--base-url", bench.base_url, "--into", "answers", "--yes",
-        "--poll", "60", "--db", str(bench.path),
+        "--poll", "60",
     ]  # fmt: skip
-    again = ["wait", "--poll", "60", "--db", str(bench.path)]
+    again = ["wait", "--poll", "60"]
     chance = random.Random(4)  # noqa: S311 (repeatable on purpose)
     limits = {"max_requests": PER_BATCH}
+
+    def run(arguments: list[str], **how: Any) -> child.Ended:
+        return ground.run(bench, arguments, variables=variables, limits=limits, **how)
+
     if stages:
         # On a slow machine every kill might fall before there is a job.
-        right(child.run([*first, "--no-wait"], variables, bench.path.parent, limits=limits, keep_open=str(bench.path)))
+        right(run([*first, "--no-wait"]))
     killed, began = 0, time.monotonic()
     for _ in range(4 * kills):
         if killed == kills:
@@ -64,22 +68,14 @@ def killed_at_random(
         # Half of the kills fall while something is done, half while the provider is waited for.
         at = chance.randint(1, 40) if chance.random() < 0.5 else None
         after = chance.uniform(0.2, 0.5) if at is None else 1.0
-        ended = child.start(
-            again if begun(bench) else first,
-            variables,
-            bench.path.parent,
-            kill_at=at,
-            kill_after=after,
-            limits=limits,
-            keep_open=str(bench.path),
-        )()
+        ended = run(again if begun(bench) else first, kill_at=at, kill_after=after)
         if ended.code != -9:
             break
         killed += 1
     took = (time.monotonic() - began) * float(LONG_SPEED) / 60
     # On a slow machine every kill may fall before there is a job.
     last = again if begun(bench) else first
-    right(child.run(last, variables, bench.path.parent, limits=limits, keep_open=str(bench.path)))
+    right(run(last))
     minutes = (time.monotonic() - began) * float(LONG_SPEED) / 60
     executed, twice, lost, problem = account(bench, rows)
     made = bench.sql("SELECT count(*) FROM sqlbatch.batches")[0][0]

@@ -7,12 +7,12 @@ import logging
 import os
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import crashes, failures, long
-from .ground import Ground, Row, ground
+from .ground import Disk, Ground, Row, ground
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +21,34 @@ if TYPE_CHECKING:
 _MEMORY = Path("/dev/shm")  # noqa: S108
 _MODES, _OUTCOMES, _LONG, _DISK = "failure modes", "outcomes", "a job of 20 batches", "disk full"
 _PLAN = "a plan of 3 stages"
+# How the names of parts begin whose processes have a mirrored state, by what becomes of a killed one's disk. Where no
+# process is killed there is nothing to go on from: the failures of the provider and the full disk are the same there.
+_MIRRORED = {f"mirror, {disk.value}: ": disk for disk in (Disk.LOST, Disk.KEPT)}
+
+# Of the points of each with its disk kept so many-th are taken: the next process goes on from the same shared copy as
+# with the disk lost, where each is taken; only the lease is free at once.
+_POINTS_KEPT = 4
+# A job that was only committed on the killed process's own disk is not there for the next one: enrich is run again.
+_NEVER_SHARED = frozenset({"sync, a job just begun"})
 
 
 def parts() -> list[str]:
     """Return the parts by their names, the longest first where two run at a time."""
-    return [*(scenario.name for scenario in crashes.SCENARIOS), _LONG, _PLAN, _DISK, _MODES, _OUTCOMES]
+    return [*_killed(), _DISK, _MODES, _OUTCOMES]
+
+
+def mirrored_parts() -> list[str]:
+    """Return the parts whose processes have a mirrored state."""
+    return [f"{begin}{part}" for begin in _MIRRORED for part in _killed() if part not in _NEVER_SHARED]
+
+
+def plain(part: str) -> str:
+    """Return a part's name without what says that it is mirrored."""
+    return next((part.removeprefix(begin) for begin in _MIRRORED if part.startswith(begin)), part)
+
+
+def _killed() -> list[str]:
+    return [*(scenario.name for scenario in crashes.SCENARIOS), _LONG, _PLAN]
 
 
 def play(part: str) -> int:
@@ -33,9 +56,13 @@ def play(part: str) -> int:
     # What the server says of the connections that it was told to drop is no news.
     logging.disable()
     memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory) as folder, ground(Path(folder) / "ground") as here:
-        for row in _rows(here, part):
-            sys.stdout.write(json.dumps(asdict(row)) + "\n")
+    begin = next((each for each in _MIRRORED if part.startswith(each)), "")
+    with (
+        tempfile.TemporaryDirectory(dir=memory) as folder,
+        ground(Path(folder) / "ground", _MIRRORED.get(begin)) as here,
+    ):
+        for row in _rows(here, plain(part)):
+            sys.stdout.write(json.dumps(asdict(replace(row, point=begin + row.point))) + "\n")
             sys.stdout.flush()
     return 0
 
@@ -52,7 +79,8 @@ def _rows(here: Ground, part: str) -> Iterator[Row]:
     elif part == _DISK:
         yield from _disks(here)
     else:
-        yield from crashes.crashes(here, next(one for one in crashes.SCENARIOS if one.name == part))
+        every = _POINTS_KEPT if here.mirrored is Disk.KEPT else 1
+        yield from crashes.crashes(here, next(one for one in crashes.SCENARIOS if one.name == part), every)
 
 
 def _disks(here: Ground) -> Iterator[Row]:

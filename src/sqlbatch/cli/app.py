@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sqlbatch import config, display
+from sqlbatch.cli import state
 from sqlbatch.cli.help import Command, Group, of_command, overview, pasted
 from sqlbatch.display import verbosity
 from sqlbatch.errors import InvalidOption, InvalidSettings, SqlbatchError, nearest
@@ -123,12 +124,15 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
     def spoken(**given: Any) -> int:
         given.pop("help_all")
         speak(**{name: given.pop(name) for name in _NAMES})
-        return function(**given)
+        with state.held(given.pop("state", None), given):
+            return function(**given)
 
     more = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
         for name, kind in (_NAMES | {"help_all": HelpAll}).items()
     ]
+    if any(each.name == "db" for each in own):
+        more.append(inspect.Parameter("state", inspect.Parameter.KEYWORD_ONLY, annotation=state.State, default=None))
     spoken.__signature__ = inspect.Signature([*own, *more], return_annotation=int)  # type: ignore[attr-defined]
     spoken.__annotations__ = {each.name: each.annotation for each in (*own, *more)} | {"return": int}
     del spoken.__wrapped__

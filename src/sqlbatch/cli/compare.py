@@ -13,6 +13,7 @@ from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.enrich import compiling
 from sqlbatch.cli.follow import agreed, at, existing, follow, patiently, seen
+from sqlbatch.cli.state import noted, opened
 from sqlbatch.db import jobs as state
 from sqlbatch.errors import InvalidOption, JobError
 from sqlbatch.source import read_source
@@ -107,6 +108,7 @@ def compare(
         for source, (_, name) in zip(sources, pairs, strict=True)
     ]
     database = options.database(db, None, None, None, sources[0])
+    opened(database, *(each.provider for each in asked))
     targets, failed = _ask(
         database, asked, [source.stem for source in sources], sample, fresh=fresh, yes=yes, poll=poll
     )
@@ -159,6 +161,7 @@ def _ask(
                 connection.check_provider(database, each.provider)
         with display.working("keeping the rows", elsewhere=False):
             jobs = side_by_side.start(database, sides)
+            noted(database)()
         targets = sides.targets
     display.info(f"jobs {jobs[0]} and {jobs[1]} started; to go on after an interrupt, run the same command again")
     # Both are sent before either is waited for: a batch may take a day.

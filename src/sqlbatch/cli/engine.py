@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from sqlbatch import display, prepare, previews
+from sqlbatch.cli.state import noted
 from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.lake import engine_target, kept_rows
@@ -66,7 +67,7 @@ def prepared(
         kept_rows.kept(engine, rows, asked.enrichment, _shared(asking), owner) as keep,
         kept_rows.prepared(database, rows, keep, asked.enrichment, asked.provider, into, **more) as ask,
     ):
-        yield ask, lambda: kept_rows.start(database, engine, ask, keep, into)
+        yield ask, lambda: kept_rows.start(database, engine, ask, keep, into, noted=noted(database))
 
 
 @contextlib.contextmanager
@@ -103,7 +104,7 @@ def publish(database: Database, address: str | None, job_id: int) -> None:
         display.info(f"{found.target} is not written yet: sqlbatch wait {job_id} --engine sc://host:port writes it")
         return
     with display.working(f"writing {found.target}", elsewhere=False):
-        done = engine_target.publish(database, engine, job_id)
+        done = engine_target.publish(database, engine, job_id, noted=noted(database))
     display.info(f"published {done.target}: {done.rows:,} rows")
 
 

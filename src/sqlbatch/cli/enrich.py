@@ -12,6 +12,7 @@ from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.follow import agreed, ending, follow, seen
+from sqlbatch.cli.state import noted, opened
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.source import read_source
 
@@ -70,6 +71,7 @@ def enrich(
             connection.check_provider(database, asked.provider)
         with display.working("keeping the rows", elsewhere=False):
             job_id = start()
+            noted(database)()
     display.info(f"job {job_id} started")
     follow(database, job_id, asked.provider, once=no_wait, poll=pause, max_enqueued_tokens=enqueued)
     engine.publish(database, asking.engine, job_id)
@@ -105,7 +107,8 @@ def _read(asking: opt.Asking) -> tuple[Database, EnrichOptions]:
     """Return the database that is named, and what is asked for."""
     source = read_source(asking.query)
     database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
-    return database, options.enrich_options(source, asking.given())
+    asked = options.enrich_options(source, asking.given())
+    return opened(database, asked.provider), asked
 
 
 class compiling(Generic[Ready]):  # noqa: N801 (used as a function)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlbatch import clock, config, connection, display, options
 from sqlbatch.batches.providers import label
 from sqlbatch.cli.app import Interrupted
+from sqlbatch.cli.state import following, opened
 from sqlbatch.db import jobs as state
 from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, JobError
 
@@ -33,7 +34,7 @@ def existing(
     attach: Sequence[str] | None = None,
 ) -> Database:
     """Return the database that a command about jobs reads; raise JobError where there is none."""
-    database = options.database(db, attach, memory_limit, threads)
+    database = opened(options.database(db, attach, memory_limit, threads))
     if not database.exists():
         raise JobError(
             f"there is no database {database.name} yet: sqlbatch enrich creates it, or name another with --db"
@@ -43,6 +44,8 @@ def existing(
 
 def at(database: Database) -> str:
     """Return the option that a command needs to find a database: none for the one that it finds by itself."""
+    if database.shared is not None:
+        return f" --state {shlex.quote(str(database.shared))}"
     usual = config.configured("db") or options.DEFAULT_DB
     return f" --db {shlex.quote(str(database.path))}" if database.path and str(database.path) != usual else ""
 
@@ -107,7 +110,7 @@ def follow(
         steps = publishing.run_job(
             database, job_id, once=once, poll=poll, keep_going=keep_going, max_enqueued_tokens=max_enqueued_tokens
         )
-        display.follow(steps, job)
+        display.follow(following(database, steps), job)
     except DatabaseLocked as error:
         # The job has started, and nothing of it is lost.
         again = f"sqlbatch {back} {job_id}{at(database)} goes on with job {job_id}"

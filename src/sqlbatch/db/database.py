@@ -69,6 +69,8 @@ class Database:
         self.attach = tuple(attach)
         # Called before money is spent; raises where this process may not, for the state is somebody else's by now.
         self.guard: Callable[[], None] | None = None
+        # The folder that drivers share, where the file is a copy of a state that lies there.
+        self.shared: Path | None = None
         self._memory_limit = memory_limit
         self._threads = threads
         self._spool = spool
@@ -82,7 +84,7 @@ class Database:
     @property
     def name(self) -> str:
         """What to call the database in messages."""
-        return str(self.path) if self.path else "the connection's database"
+        return str(self.shared or self.path) if self.path else "the connection's database"
 
     def exists(self) -> bool:
         """Return whether there is anything to read: a file, or a connection."""

@@ -11,7 +11,6 @@ unknown outcome: it is looked up at the provider, and sent again only after the 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -19,6 +18,7 @@ import shutil
 import tempfile
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,6 +36,11 @@ from sqlbatch.lake.shared_folder import local_path
 from sqlbatch.leases import is_gone, name_of, new_owner
 from sqlbatch.paths import state_dir
 
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows, where a killed process's copy stays
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -47,6 +52,8 @@ LEASE, SLACK = 600.0, 60.0
 EVERY = 180.0
 # How many copies and leases are kept; where a DuckDB file's headers are, which a checkpoint writes last.
 _KEPT, _HEADERS = 2, 12_288
+# How the folder of a process's own copy begins, and what its lock is called.
+_HOME, _IN_USE = "sqlbatch-state-", "in-use"
 # How often a copy is tried, a tenth of a second apart, while others write.
 _TRIES = 50
 
@@ -66,8 +73,8 @@ class Mirror:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._home = Path(tempfile.mkdtemp(prefix="sqlbatch-state-"))
-        atexit.register(shutil.rmtree, self._home, ignore_errors=True)
+        self._home, self._in_use = _new_home()
+        weakref.finalize(self, _leave, self._home, self._in_use)
         self.path = self._home / "state.duckdb"
         self._turn = threading.RLock()
         self._users = 0
@@ -78,6 +85,8 @@ class Mirror:
         # Our own leases so far: after the last of them our copy has all, however its block ended.
         self._own: set[str] = set()
         self._copied_at: datetime | None = None
+        # The headers of our own file as it is in that copy, None where it is not known to be.
+        self._copied: bytes | None = None
         self._stop = threading.Event()
 
     @contextlib.contextmanager
@@ -112,7 +121,9 @@ class Mirror:
         try:
             newest = _newest_lease(self.folder)
         except OSError as error:
-            raise JobError(f"state={self.folder} cannot be read ({error.strerror}): nothing more is sent") from error
+            raise JobError(
+                f"the state in {self.folder} cannot be read ({error.strerror}): nothing more is sent"
+            ) from error
         ours = lease is not None and newest is not None and newest.owner == lease.owner
         if not ours or (newest is not None and clock.now() >= newest.until and not self._renewed(newest)):
             raise JobError(f"another driver has taken over the state in {self.folder}: this one sends nothing more")
@@ -125,7 +136,7 @@ class Mirror:
             yield event
 
     def push(self) -> None:
-        """Put a whole copy of our state into the shared folder, under the next number.
+        """Put a whole copy of our state into the shared folder, under the next number, unless it is there as it is.
 
         Raises JobError where somebody else has the state by now.
         """
@@ -133,19 +144,21 @@ class Mirror:
             if not self.path.exists():
                 return
             self.guard()
+            if self._copied is not None and self._copied == _settled(self.path):
+                return
             passing = self.folder / f".copy-{os.getpid()}-{threading.get_ident()}"
             try:
-                _copy_whole(self.path, passing)
+                copied = _copy_whole(self.path, passing)
                 if not _made(passing, _named(self.folder, "copy", self._copy + 1, "duckdb")):
                     raise JobError(
                         f"another driver has written the state in {self.folder}: this one sends nothing more"
                     )
             except OSError as error:
-                raise InvalidSettings(f"state={self.folder}: {error.strerror}") from error
+                raise InvalidSettings(f"the state in {self.folder}: {error.strerror}") from error
             finally:
                 passing.unlink(missing_ok=True)
             self._copy += 1
-            self._copied_at = clock.now()
+            self._copied, self._copied_at = copied, clock.now()
             _forget(self.folder, "copy", self._copy)
 
     def _is_due(self) -> bool:
@@ -156,7 +169,7 @@ class Mirror:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InvalidSettings(f"state={self.folder}: {error.strerror}") from error
+            raise InvalidSettings(f"the state in {self.folder}: {error.strerror}") from error
         before = _newest_lease(self.folder)
         if before is not None and _is_held(before):
             raise DatabaseLocked(
@@ -195,10 +208,11 @@ class Mirror:
             left.unlink(missing_ok=True)
         shutil.rmtree(state_dir(database), ignore_errors=True)
         self._copy = number
-        self._copied_at = None
+        self._copied, self._copied_at = None, None
         if not number:
             return
         shutil.copyfile(_named(self.folder, "copy", number, "duckdb"), self.path)
+        self._copied = _headers(self.path)
         if not clean:
             database.write(_make_unsure)
 
@@ -246,7 +260,7 @@ def mirror_of(state: str | os.PathLike[str]) -> Mirror:
     folder = local_path(os.fspath(state))
     if folder is None or not str(state).strip():
         raise InvalidSettings(
-            f"state={os.fspath(state)}: name a folder of a file system that the drivers share (NFS, EFS, a volume)"
+            f"state {os.fspath(state)}: name a folder of a file system that the drivers share (NFS, EFS, a volume)"
         )
     folder = folder.absolute()
     with _TURN:
@@ -268,22 +282,55 @@ def _is_held(lease: Lease) -> bool:
     return not is_gone(lease.owner) and clock.now() < lease.until + timedelta(seconds=SLACK)
 
 
-def _copy_whole(source: Path, target: Path) -> None:
-    """Copy a database as it was at one moment; what another thread writes meanwhile makes it be copied again."""
+def _copy_whole(source: Path, target: Path) -> bytes:
+    """Copy a database as it was at one moment, and return its headers.
+
+    What another thread writes meanwhile makes it be copied again.
+    """
     database = Database(source)
-    wal = source.with_name(source.name + ".wal")
     for _ in range(_TRIES):
         with contextlib.suppress(duckdb.Error), database.session(migrate=False) as session:
             session.sql("CHECKPOINT")
         database.let_go()
         before = _headers(source)
         shutil.copyfile(source, target)
-        if _headers(source) == before and not (wal.exists() and wal.stat().st_size):
+        if _settled(source) == before:
             with target.open("rb") as file:
                 os.fsync(file.fileno())
-            return
+            return before
         time.sleep(0.1)
     raise DatabaseLocked(f"{source} is written to all the while, and cannot be copied: close it elsewhere")
+
+
+def _settled(path: Path) -> bytes | None:
+    """Return a database's headers, None where a part of it is in its WAL still: a checkpoint writes other headers."""
+    wal = path.with_name(path.name + ".wal")
+    return None if wal.exists() and wal.stat().st_size else _headers(path)
+
+
+def _new_home() -> tuple[Path, int | None]:
+    """Make a folder for this process's copy, with a lock for as long as the process lives; sweep those of killed ones.
+
+    A copy may be gigabytes, and the next driver on the same disk makes one of its own.
+    """
+    home = Path(tempfile.mkdtemp(prefix=_HOME))
+    if fcntl is None:
+        return home, None
+    # It has its name once it is locked, so that nobody takes it for a dead process's.
+    in_use = os.open(home / "coming", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(in_use, fcntl.LOCK_EX)
+    (home / "coming").rename(home / _IN_USE)
+    for lock in home.parent.glob(f"{_HOME}*/{_IN_USE}"):
+        with contextlib.suppress(OSError), lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
+    return home, in_use
+
+
+def _leave(home: Path, in_use: int | None) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    if in_use is not None:
+        os.close(in_use)
 
 
 def _headers(path: Path) -> bytes:
@@ -310,8 +357,8 @@ def _made(passing: Path, path: Path) -> bool:
         return False
     except OSError as error:
         raise InvalidSettings(
-            f"state={path.parent}: its file system makes no hard links ({error.strerror}), which keep two drivers "
-            "apart: name a folder on NFS, EFS or a disk"
+            f"the state in {path.parent}: its file system makes no hard links ({error.strerror}), which keep two "
+            "drivers apart: name a folder on NFS, EFS or a disk"
         ) from error
     return True
 

@@ -1,0 +1,83 @@
+"""`--state FOLDER`: a command works on a copy of a state that drivers share, while it has the lease on it.
+
+The copy is the command's database: what is opened here is checked against the lease before money is spent, and put
+back before anything is sent that the shared copy does not have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+from sqlbatch.cli.options import option
+from sqlbatch.errors import InvalidOption, InvalidSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sqlbatch.batches.events import Event
+    from sqlbatch.batches.providers import Provider
+    from sqlbatch.db.database import Database
+    from sqlbatch.lake.mirror import Mirror
+
+State = Annotated[
+    str | None,
+    option("--state", "FOLDER", "In place of --db: a folder that lasts, where this disk does not.", rare=True),
+]
+# What the command that runs has; a process runs one at a time.
+_held: list[Mirror] = []
+
+
+@contextlib.contextmanager
+def held(folder: str | None, given: dict[str, Any]) -> Iterator[None]:
+    """Have the shared state for the block, its copy as `db` among a command's options; without a folder do nothing.
+
+    Raises InvalidOption where a database is named besides, DatabaseLocked where another driver has the state.
+    """
+    if folder is None:
+        yield
+        return
+    if given.get("db") is not None:
+        raise InvalidOption("--state is where the database lies: leave --db out")
+    # Commands on a file need nothing of it.
+    from sqlbatch.lake.mirror import mirror_of  # noqa: PLC0415
+
+    mirror = mirror_of(folder)
+    with mirror.held():
+        given["db"] = str(mirror.path)
+        _held.append(mirror)
+        try:
+            yield
+        finally:
+            _held.remove(mirror)
+
+
+def opened(database: Database, *providers: Provider) -> Database:
+    """Return the database of a command, which sends nothing once the lease on its state is lost.
+
+    Raises InvalidSettings where the local provider is to be asked, whose batches end with the driver.
+    """
+    mirror = _mirror(database)
+    if mirror is not None:
+        if any(provider.embedded for provider in providers):
+            raise InvalidSettings(
+                "--state does not go with --provider local, whose batches end with the driver: use --db"
+            )
+        database.guard, database.shared = mirror.guard, mirror.folder
+    return database
+
+
+def following(database: Database, events: Iterable[Event]) -> Iterable[Event]:
+    """Pass on what a job's steps tell; the state is put back while they wait, before anything new is sent."""
+    mirror = _mirror(database)
+    return events if mirror is None else mirror.following(events)
+
+
+def noted(database: Database) -> Callable[[], object]:
+    """Return what puts the state back, once something is committed that must not be lost with the disk."""
+    mirror = _mirror(database)
+    return (lambda: None) if mirror is None else mirror.push
+
+
+def _mirror(database: Database) -> Mirror | None:
+    return next((each for each in _held if each.path == database.path), None)
