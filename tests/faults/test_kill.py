@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -106,6 +107,30 @@ def test_two_processes_with_shared_requests_send_each_once(
     for name, rows in (("one", 30), ("two", 30), ("three", 20)):
         bench.check(rows, name=name)
     assert len(bench.control.ledger()) == 40
+
+
+@pytest.mark.long
+def test_of_two_commands_with_one_state_one_asks_and_the_other_is_told_who_does(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, in two processes; again once the first is done, the other sends nothing that was sent."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    bench = Bench(
+        server.base_url, tmp_path / "a.duckdb", Provider("openai", server.base_url, "OPENAI_API_KEY"), monkeypatch
+    )
+    bench.control.faults({"name": "stuck_in_progress", "seconds": 3.0})
+    arguments = enrich(bench, numbered(ROWS), "answers", ROWS)
+    shared = tmp_path / "state"
+    arguments = [each for each in arguments if each not in {"--db", str(bench.path)}] + ["--state", str(shared)]
+    ends = [start(arguments, environment(), tmp_path) for _ in range(2)]
+    ended = sorted((end() for end in ends), key=lambda one: one.code)
+    assert [one.code for one in ended] == [0, 1], ended
+    assert re.search("error: .* (is used by process|has just taken the state)", ended[1].said)
+    assert "Traceback" not in ended[1].said
+    again = run(arguments, environment(), tmp_path)
+    assert again.code == 0, again
+    assert len(bench.control.ledger()) == ROWS
+    assert bench.control.executed_twice() == []
 
 
 def test_a_database_that_another_process_holds_for_hours_is_a_pause_that_names_it(

@@ -12,7 +12,7 @@ import pytest
 from tests.long import one_of
 
 from . import crashes, failures, long
-from .ground import Ground, Row, ground
+from .ground import Disk, Ground, Row, ground
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,15 @@ def check(rows: list[Row]) -> None:
 @pytest.mark.parametrize("scenario", one_of(4, crashes.SCENARIOS), ids=lambda scenario: scenario.name)
 def test_killed_at_a_point_and_started_again(here: Ground, scenario: crashes.Scenario) -> None:
     check(list(crashes.crashes(here, scenario, every=EVERY_POINT)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("disk", Disk)
+def test_killed_with_its_state_in_a_shared_folder(disk: Disk, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A point of each of three commands; `python -m tests.faults --mirror` kills at all."""
+    with ground(tmp_path_factory.mktemp("mirrored"), disk) as there:
+        for scenario in (one for one in crashes.SCENARIOS if one.name in {"enrich", "retry", "the final join"}):
+            check(list(crashes.crashes(there, scenario, every=EVERY_POINT)))
 
 
 @pytest.mark.parametrize("first", one_of(8, range(DEALT)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -13,7 +14,7 @@ from sqlbatch.errors import DatabaseLocked, InvalidSettings, JobError
 from sqlbatch.lake import mirror
 from tests.batches.bench import LEASE
 
-from .child import STATE_POINTS, run
+from .child import STATE_POINTS, run, start
 from .conftest import QUERY
 
 if TYPE_CHECKING:
@@ -63,6 +64,27 @@ def test_a_driver_that_is_killed_with_its_disk_loses_no_answer(point: str, bench
     assert bench.runs() == []
     # Who comes last in the folder leaves it free, and again sends nothing.
     assert bench.enrich(rows=ROWS, db=None, state=state).wait(poll=60).job_id > job.job_id
+    assert len(bench.control.ledger()) == ROWS
+
+
+def test_of_two_processes_with_one_state_one_asks_and_the_other_is_told_who_does(
+    bench: SparkBench, state: Path, tmp_path: Path
+) -> None:
+    """Both are asked for the same at the same time; the other one's call works once the first is done."""
+    asked = bench.asked(query=QUERY.format(rows=ROWS), db=None, state=state)
+    bench.control.faults({"name": "stuck_in_progress", "seconds": 2.0})
+    first = start(bench.address, asked, tmp_path / "first")
+    until = time.monotonic() + 60
+    while not list(state.glob("lease-*")):
+        assert time.monotonic() < until, "no lease is taken"
+        time.sleep(0.05)
+    second = run(bench.address, asked, tmp_path / "second")
+    assert second.code == 1
+    assert f"DatabaseLocked: the state in {state} is used by process" in second.said.splitlines()[-1]
+    assert first().code == 0
+    bench.check(ROWS)
+    assert len(bench.control.ledger()) == ROWS
+    assert run(bench.address, asked, tmp_path / "third").code == 0
     assert len(bench.control.ledger()) == ROWS
 
 

@@ -119,6 +119,9 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
         each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for each in inspect.signature(function, eval_str=True).parameters.values()
     ]
+    # Wherever a database may be named, a shared state may.
+    for place in [place for place, each in enumerate(own) if each.name == "db"]:
+        own.insert(place + 1, own[place].replace(name="state", annotation=state.State))
 
     @wraps(function)
     def spoken(**given: Any) -> int:
@@ -131,8 +134,6 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
         for name, kind in (_NAMES | {"help_all": HelpAll}).items()
     ]
-    if any(each.name == "db" for each in own):
-        more.append(inspect.Parameter("state", inspect.Parameter.KEYWORD_ONLY, annotation=state.State, default=None))
     spoken.__signature__ = inspect.Signature([*own, *more], return_annotation=int)  # type: ignore[attr-defined]
     spoken.__annotations__ = {each.name: each.annotation for each in (*own, *more)} | {"return": int}
     del spoken.__wrapped__

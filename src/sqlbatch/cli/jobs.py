@@ -33,7 +33,7 @@ def load(
         list[str] | None,
         typer.Argument(
             metavar="[JOB] [FILE…]",
-            help="A job (the newest if left out), and result files to load for it.",
+            help="A job (the newest if left out), and result files.",
             show_default=False,
             autocompletion=complete.jobs_and_files,
         ),

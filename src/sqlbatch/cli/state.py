@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Annotated, Any
 
-from sqlbatch.cli.options import option
+import typer
+
+from sqlbatch.cli.help import RARELY
 from sqlbatch.errors import InvalidOption, InvalidSettings
 
 if TYPE_CHECKING:
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 
 State = Annotated[
     str | None,
-    option("--state", "FOLDER", "In place of --db: a folder that lasts, where this disk does not.", rare=True),
+    typer.Option(
+        "--state",
+        metavar="FOLDER",
+        help="A shared folder with copies of it, in place of --db.",
+        rich_help_panel=RARELY,
+    ),
 ]
 # What the command that runs has; a process runs one at a time.
 _held: list[Mirror] = []
