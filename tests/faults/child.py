@@ -303,7 +303,7 @@ def _watch_mirror(points: Points) -> None:
         kept[-1].execute("SET threads = 1")
 
     mirror._made = making
-    mirror.Mirror._restore = restoring  # type: ignore[method-assign]
+    mirror.Mirror._restore = restoring  # type: ignore[method-assign, assignment]
 
 
 def _watch_files(points: Points) -> None:

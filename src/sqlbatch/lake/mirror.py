@@ -314,16 +314,16 @@ def _new_home() -> tuple[Path, int | None]:
     A copy may be gigabytes, and the next driver on the same disk makes one of its own.
     """
     home = Path(tempfile.mkdtemp(prefix=_HOME))
-    if fcntl is None:
-        return home, None
-    # It has its name once it is locked, so that nobody takes it for a dead process's.
-    in_use = os.open(home / "coming", os.O_CREAT | os.O_RDWR)
-    fcntl.flock(in_use, fcntl.LOCK_EX)
-    (home / "coming").rename(home / _IN_USE)
-    for lock in home.parent.glob(f"{_HOME}*/{_IN_USE}"):
-        with contextlib.suppress(OSError), lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.parent, ignore_errors=True)
+    in_use = None
+    if fcntl is not None:
+        # It has its name once it is locked, so that nobody takes it for a dead process's.
+        in_use = os.open(home / "coming", os.O_CREAT | os.O_RDWR)
+        fcntl.flock(in_use, fcntl.LOCK_EX)
+        (home / "coming").rename(home / _IN_USE)
+        for lock in home.parent.glob(f"{_HOME}*/{_IN_USE}"):
+            with contextlib.suppress(OSError), lock.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent, ignore_errors=True)
     return home, in_use
 
 
