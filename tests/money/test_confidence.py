@@ -15,7 +15,7 @@ from sqlbatch.batches.plan import pack
 from sqlbatch.errors import InvalidPrompt, InvalidSettings
 from sqlbatch.options import enrich_options
 from sqlbatch.query.endpoints import check_of
-from sqlbatch.server.offline import model
+from sqlbatch.server import endpoints
 from sqlbatch.source import Source
 from tests.query.support import database, lines
 
@@ -134,7 +134,7 @@ def test_the_target_has_a_number_for_each_returned_column(bench: Bench, endpoint
     found = dict(bench.sql("SELECT custom_id, ai_confidence FROM answers"))
     expected = []
     for body in sent:
-        _, reply = model.answer(endpoint, body)
+        _, reply = endpoints.answer(endpoint, body)
         if endpoint.endswith("responses"):
             text, told = (reply["output"][0]["content"][0][key] for key in ("text", "logprobs"))
         else:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sqlbatch.server.offline.model import answer
+from sqlbatch.server.endpoints import answer
 from sqlbatch.server.offline.patterns import Pattern
 
 CASABLANCA = (
@@ -303,7 +303,7 @@ def test_every_answer_is_valid_against_its_schema(schema: dict[str, Any], text: 
 
 def test_answers_depend_on_the_text_alone_not_on_the_process() -> None:
     code = (
-        "import json, sys; from sqlbatch.server.offline.model import answer; "
+        "import json, sys; from sqlbatch.server.endpoints import answer; "
         "print(answer('/v1/chat/completions', json.loads(sys.argv[1]))[1]['choices'][0]['message']['content'])"
     )
     form = {

@@ -20,8 +20,8 @@ from starlette.routing import Match, Route
 
 from sqlbatch.batch_limits import OFFLINE, OFFLINE_ENDPOINTS
 from sqlbatch.server import batches, files
+from sqlbatch.server.endpoints import answer, stream
 from sqlbatch.server.http import ApiError, Json, as_object, missing_parameter, read_bytes
-from sqlbatch.server.offline.model import answer, stream
 from sqlbatch.server.testing import control
 from sqlbatch.server.testing.replies import FaultyHttp
 from sqlbatch.server.validation import MAX_LINE

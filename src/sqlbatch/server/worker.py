@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sqlbatch.batch_limits import OFFLINE
+from sqlbatch.server.endpoints import answer
 from sqlbatch.server.execution import BatchWork
-from sqlbatch.server.offline.model import answer
 from sqlbatch.server.results import Reply, failed_line
 from sqlbatch.server.storage import State
 from sqlbatch.server.upstream import Upstreams

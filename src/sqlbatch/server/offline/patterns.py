@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rstr
 
-from sqlbatch.server.offline.strict import InvalidSchema
+from sqlbatch.server.strict_schema import InvalidSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,10 +11,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.server.offline.lexicon import UNDECIDED, indicators
-from sqlbatch.server.offline.messages import count_schema_tokens
 from sqlbatch.server.offline.patterns import read_pattern
-from sqlbatch.server.offline.strict import InvalidSchema, check_strict
 from sqlbatch.server.offline.text import FORMATS, Text, read_name
+from sqlbatch.server.offline.tokens import count_schema_tokens
+from sqlbatch.server.strict_schema import InvalidSchema, check_strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

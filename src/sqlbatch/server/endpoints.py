@@ -1,27 +1,25 @@
-"""The offline model: deterministic answers from the request's text alone. It is no language model, and says so.
+"""The three endpoints of a model: what a request may say, and how its reply looks. The offline model makes the answer.
 
-What it makes is always valid for the asked-for schema: first sentences, keywords, best-matching labels, numbers and
-dates found in the text. It is for trying things out, for tests and for load. Its replies carry `system_fingerprint`
-(or, in the Responses API, `metadata.answered_by`) `offline`.
+Replies carry `system_fingerprint` (or, in the Responses API, `metadata.answered_by`) `offline`, so that nobody takes
+them for a language model's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
 import re
 import time
-import zlib
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.batch_limits import OFFLINE, OFFLINE_DIMENSIONS
 from sqlbatch.server.http import ApiError, invalid_type, invalid_value, missing_parameter, new_id
+from sqlbatch.server.messages import Asked, read_messages
 from sqlbatch.server.offline.embeddings import MAX_DIMENSIONS, as_base64, embed
-from sqlbatch.server.offline.messages import Asked, count_tokens, cut, pieces, read_messages
 from sqlbatch.server.offline.schema import make_value
-from sqlbatch.server.offline.strict import InvalidSchema
 from sqlbatch.server.offline.text import Text
+from sqlbatch.server.offline.tokens import count_tokens, cut, log_probabilities
+from sqlbatch.server.strict_schema import InvalidSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +94,7 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
     limit = _limit(body, "max_completion_tokens") or _limit(body, "max_tokens")
     content, tokens, finish = _within(content, limit)
     choices = min(_limit(body, "n") or 1, 128)
-    told = {"content": _logprobs(asked.text, content), "refusal": None} if _flag(body, "logprobs") else None
+    told = {"content": log_probabilities(asked.text, content), "refusal": None} if _flag(body, "logprobs") else None
     used, made = asked.tokens, tokens * choices
     return {
         "id": new_id("chatcmpl-"),
@@ -143,7 +141,7 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
     included = body.get("include") or []
     if not isinstance(included, list):
         raise invalid_type("include", "an array", included)
-    told = _logprobs(asked.text, content) if "message.output_text.logprobs" in included else []
+    told = log_probabilities(asked.text, content) if "message.output_text.logprobs" in included else []
     used = asked.tokens
     return {
         "id": new_id("resp_"),
@@ -262,18 +260,6 @@ def _schema_in_words(asked: Asked) -> dict[str, Any] | None:
             with contextlib.suppress(ValueError, RecursionError):
                 return dict(json.loads(described[1]))
     return None
-
-
-def _logprobs(asked: str, content: str) -> list[dict[str, Any]]:
-    """Return log probabilities of an answer's tokens: of words by a hash of the request's text and theirs, else 0."""
-    told = []
-    for piece in pieces(content):
-        word = re.sub(r"[\W_]", "", piece)
-        share = zlib.crc32(f"{asked}{word}".encode("utf-8", "surrogatepass")) % 1_000 / 1_000
-        logprob = math.log(0.5 + share / 2) if word else 0.0
-        encoded = list(piece.encode("utf-8", "surrogatepass"))
-        told.append({"token": piece, "logprob": round(logprob, 6), "bytes": encoded, "top_logprobs": []})
-    return told
 
 
 def _flag(body: dict[str, Any], name: str) -> bool:

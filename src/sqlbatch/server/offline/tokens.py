@@ -1,0 +1,70 @@
+"""The offline model's tokens: how many a text has, where they end, and how probable each was."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import string
+import zlib
+from typing import Any
+
+# What stands around a schema in OpenAI's published prompt format: `# Response Formats`, `## name`.
+_SCHEMA_HEADER = 8
+# JSON in pieces as tokenizers make them: marks that follow each other, as in `":{"`, are one token, up to four of them.
+_JSON_PIECE = re.compile(r"[^\W\d_]{1,7}|\d{1,3}|[^\w\s]{1,4}|_")
+_PIECE_AND_SPACE = re.compile(r"\s*(?:[^\W\d_]{1,7}|\d{1,3}|[^\w\s]|_)")
+
+
+def _kind(byte: int) -> str:
+    char = chr(byte)
+    if byte >= 0x80 or char in string.ascii_letters:
+        return "a"
+    return "0" if char in string.digits else " " if char.isspace() else "."
+
+
+_KINDS = "".join(map(_kind, range(256))).encode()
+
+
+def count_tokens(text: str) -> int:
+    """Return how many tokens a text has: words in pieces of 7 letters, numbers of 3 digits, single other characters.
+
+    A letter beyond ASCII counts by its bytes in UTF-8.
+    """
+    # Counting in bytes is 10 times as fast as a regular expression, and each prompt is counted whole.
+    kinds = text.encode("utf-8", "surrogatepass").translate(_KINDS) + b" "
+    kinds = kinds.replace(b"aaaaaaa", b"A").replace(b"000", b"D")
+    ends = sum(map(kinds.count, (b"a ", b"a.", b"a0", b"aD", b"0 ", b"0.", b"0a", b"0A")))
+    return ends + kinds.count(b".") + kinds.count(b"A") + kinds.count(b"D")
+
+
+def count_schema_tokens(schema: object) -> int:
+    """Return how many tokens the JSON Schema of an answer takes in the prompt."""
+    return _SCHEMA_HEADER + len(_JSON_PIECE.findall(json.dumps(schema, ensure_ascii=False, separators=(",", ":"))))
+
+
+def _pieces(text: str) -> list[str]:
+    """Return a text in pieces as tokenizers make them; together they are the text."""
+    found = _PIECE_AND_SPACE.findall(text)
+    rest = text[sum(map(len, found)) :]
+    return [*found, rest] if rest else found
+
+
+def cut(text: str, limit: int) -> str:
+    """Return the beginning of a text that has `limit` tokens."""
+    end = 0
+    for _, match in zip(range(limit), _PIECE_AND_SPACE.finditer(text), strict=False):
+        end = match.end()
+    return text[:end]
+
+
+def log_probabilities(asked: str, content: str) -> list[dict[str, Any]]:
+    """Return log probabilities of an answer's tokens: of words by a hash of the request's text and theirs, else 0."""
+    told = []
+    for piece in _pieces(content):
+        word = re.sub(r"[\W_]", "", piece)
+        share = zlib.crc32(f"{asked}{word}".encode("utf-8", "surrogatepass")) % 1_000 / 1_000
+        logprob = math.log(0.5 + share / 2) if word else 0.0
+        encoded = list(piece.encode("utf-8", "surrogatepass"))
+        told.append({"token": piece, "logprob": round(logprob, 6), "bytes": encoded, "top_logprobs": []})
+    return told
