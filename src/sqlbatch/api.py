@@ -1,4 +1,4 @@
-"""What Python users call: enrich, plan, preview and compare_asks."""
+"""The functions of the Python API: enrich, plan, preview and compare_asks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Query = Any
 
 
 class AskOptions(TypedDict, total=False):
-    """The options that enrich, plan and preview share, as the command line has them; None: not given."""
+    """The options shared by enrich, plan and preview, named as on the command line. None: not given."""
 
     db: Db
     into: str | None
@@ -67,7 +67,7 @@ class AskOptions(TypedDict, total=False):
 
 
 def with_options(call: Callable[Given, Returned]) -> Callable[Given, Returned]:
-    """Show the options of AskOptions in a function's signature, so that help and editors list them, and check names."""
+    """Add the options of AskOptions to a function's signature, for help and editors, and check the names given."""
     *named, _ = inspect.signature(call).parameters.values()
     first = [each for each in named if each.kind is not inspect.Parameter.KEYWORD_ONLY]
     own = [each for each in named if each.kind is inspect.Parameter.KEYWORD_ONLY]
@@ -102,19 +102,20 @@ def enrich(
     yes: bool = False,
     **given: Unpack[AskOptions],
 ) -> Job:
-    """Submit an enrichment and return its Job; `.wait()` follows it until its table is written.
+    """Submit an enrichment and return its Job; call `.wait()` to follow it until its table is written.
 
     `query` is one SELECT, the Path of a .sql file, or rows: a DuckDB relation, a DataFrame (pandas, polars), an Arrow
-    table or RecordBatchReader, a list of dicts. `db` is a path, or a connection of yours, which is not closed; the
-    query then finds its temporary tables and registered DataFrames. You are never prompted: what may cost more than a
-    dollar, or has no known price, needs `max_cost`, the dollars that the job may cost at most with its retries, or
-    `yes=True`. Of a query that calls AI functions, `policy` is balanced, lean or fuse; `dialect` is the query's SQL:
-    duckdb, snowflake, bigquery or databricks. `attach` names other databases as `--attach` does, to be read, or for a
-    target: `into="pg.marts.tags"`. With `incremental` the rows update those of the target that have the same
-    `unique_key`, or are added; `where` takes only those of the query's rows that fulfil it. With `confidence` a
-    column of the target says how sure the model was of each returned value. Raises InvalidSettings
-    where it needs them or may cost more, InvalidEnrichment where the ask is wrong, ProviderError where the provider
-    cannot be reached.
+    table or RecordBatchReader, or a list of dicts. `db` is a path, or your own connection, which stays open; the query
+    can then use its temporary tables and registered DataFrames. You are never prompted: if the job may cost more than a
+    dollar, or the price is unknown, pass `max_cost` (the most the job may cost in dollars, retries included) or
+    `yes=True`. For a query that calls AI functions, `policy` is balanced, lean or fuse, and `dialect` is the query's
+    SQL: duckdb, snowflake, bigquery or databricks. `attach` names other databases, as `--attach` does, to read from or
+    for the target: `into="pg.marts.tags"`. With `incremental`, the rows update or extend the target by `unique_key`;
+    `where` selects some of the query's rows. With `confidence`, a column of the target says how sure the model was of
+    each value.
+
+    Raises InvalidSettings if the cost must be agreed to first or exceeds a budget, InvalidEnrichment if an option is
+    wrong, ProviderError if the provider cannot be reached.
     """
     database, asked = read_ask(query, given, max_attempts)
     refuse_memory(database, asked)
@@ -129,7 +130,7 @@ def enrich(
 @with_options
 @speaking_python
 def plan(query: Query, *, replace: bool = False, **given: Unpack[AskOptions]) -> Quote:
-    """Return the quote of an enrichment; sends nothing, writes nothing. Arguments and errors as for `enrich`."""
+    """Return the quote of an enrichment; nothing is sent or written. Arguments and errors are those of `enrich`."""
     database, asked = read_ask(query, given)
     with _prepared(database, query, asked, given, replace=replace) as ask:
         return Quote.of(ask.quote)
@@ -146,12 +147,12 @@ def preview(
     yes: bool = False,
     **given: Unpack[AskOptions],
 ) -> Preview:
-    """Ask for a few rows now, through the ordinary endpoint at its full price, and return them beside their answers.
+    """Ask about a few rows now, at the ordinary endpoint's full price, and return them with their answers.
 
-    `rows` is how many of the query's first rows (5), `sample` how many at random instead. The answers are kept: neither
-    another preview nor `enrich` pays for them again. `tier="flex"` asks at the flex price, where the model has one; it
-    costs what a batch does, and may take minutes. `into` changes nothing here, so that the same arguments go for all
-    three. Arguments and errors else as for `enrich`.
+    `rows` is the number of first rows (default 5); `sample` takes that many at random instead. The answers are kept, so
+    neither another preview nor `enrich` pays for them again. `tier="flex"` uses the flex price, if the model has one:
+    as cheap as a batch, but it may take minutes. `into` is accepted and ignored, so that the same arguments work for
+    enrich, plan and preview. Other arguments and errors are those of `enrich`.
     """
     database, asked = read_ask(query, given)
     asked = options.at_tier(asked, tier)
@@ -174,7 +175,7 @@ def preview(
 
 
 def ask_preview(database: Database, ready: PreparedPreview, *, yes: bool) -> Preview:
-    """Send the requests of a preview and return it; raise InvalidSettings where its cost must be agreed to first."""
+    """Send the requests of a preview and return it; raise InvalidSettings if its cost must be agreed to first."""
     if ready.known.to_send:
         sent = f"{ready.known.to_send:,} requests (about {ready.cost.tokens:,} tokens of input) would be sent"
         check_cost(ready.cost, ready.over(), f"{sent} to {ready.provider.name} now", yes=yes)
@@ -184,10 +185,10 @@ def ask_preview(database: Database, ready: PreparedPreview, *, yes: bool) -> Pre
 
 
 def check_ask(database: Database, ask: Prepared, *, yes: bool) -> None:
-    """Check that a job can start: it has rows to send, its cost was agreed to, its provider can be reached.
+    """Check that a job can start: it has rows to send, its cost is agreed to, its provider can be reached.
 
-    Raises JobError where no row is to be sent, InvalidSettings where it may cost more than was agreed to, ProviderError
-    where the provider cannot be reached.
+    Raises JobError if there is no row to send, InvalidSettings if the cost must be agreed to first or exceeds a budget,
+    ProviderError if the provider cannot be reached.
     """
     if ask.quote.rows == ask.quote.skipped:
         raise JobError(
@@ -199,27 +200,31 @@ def check_ask(database: Database, ask: Prepared, *, yes: bool) -> None:
 
 
 def take_first_step(job: Job, provider: Provider) -> None:
-    """Submit what a job that has just started may send; the local server works only while somebody waits."""
+    """Submit the first batches of a job that has just started. The local server works only during `wait()`."""
     if not provider.embedded:
-        # The job has started, so errors that pass are left to wait(): raised here, they would hide the job.
+        # The job has started. An error that passes is left to wait(): raised here, it would hide the job from the
+        # caller.
         with contextlib.suppress(DatabaseLocked, DatabaseConflict, ProviderUnreachable):
             job.step()
 
 
 def check_quote(quote: quotes.Quote, over: str | None, *, yes: bool) -> None:
-    """Raise InvalidSettings where an enrichment may cost more than was agreed to; `over` is as for `check_cost`."""
+    """Raise InvalidSettings unless an enrichment's cost is within the budgets and agreed to (`over`.
+
+    As for `check_cost`).
+    """
     sent = f"{quote.to_send:,} requests (about {quote.tokens:,} tokens of input) would be sent to {quote.provider}"
     check_cost(quote.cost, over, sent, yes=yes, agree="max_cost, in dollars, or yes=True")
 
 
 def refuse_memory(database: Database, asked: EnrichOptions) -> None:
-    """Raise InvalidSettings where what is paid for would be in memory only."""
+    """Raise InvalidSettings if paid answers would be stored in memory only."""
     if asked.provider.paid and paths.file_of(database) is None:
         raise InvalidSettings("an in-memory database forgets what was paid for: connect to a file for a paid provider")
 
 
 def read_ask(query: Query, given: AskOptions, max_attempts: int | None = None) -> tuple[Database, EnrichOptions]:
-    """Return the database that is named, and what is asked for."""
+    """Return the database that is named, and the options of the enrichment."""
     asked: dict[str, Any] = {**given, "max_attempts": max_attempts}
     for name in ("input", "image", "unique_key"):
         columns = asked.get(name)
@@ -232,7 +237,7 @@ def read_ask(query: Query, given: AskOptions, max_attempts: int | None = None) -
 
 
 def _rows(query: Query) -> object:
-    """Return the rows that are handed over in a query's place, None where it is a query."""
+    """Return the rows that were passed instead of a query, None for a query."""
     return None if isinstance(query, str | os.PathLike) else query
 
 
@@ -273,12 +278,12 @@ def compare_asks(
     yes: bool = False,
     **given: Unpack[AskOptions],
 ) -> Comparison:
-    """Ask two prompts, or one of two `models`, about the same rows, wait for both, and return how they compare.
+    """Ask two prompts, or one prompt of two `models`, about the same rows; wait for both; return the comparison.
 
-    `a` and `b` are Paths of .sql files or queries; without `b`, `models` are two. `sample` is how many rows are asked
-    about, all unless given: the same ones each time. `gold` is a table with the right values, `keys` name its rows.
-    Both are quoted together, and begun only then; called again after a kill, it goes on with both. Options and errors
-    else as for `enrich`.
+    `a` and `b` are Paths of .sql files or queries; without `b`, give two `models`. `sample` is the number of rows to
+    ask about (default: all), the same rows on each call. `gold` is a table with the right values, and `keys` are the
+    columns that identify its rows. Both sides are quoted together before either starts; if the process is killed, call
+    it again to continue both. Other options and errors are those of `enrich`.
     """
     if (b is None) != (len(models) == 2) or len(models) not in {0, 2}:
         raise TypeError("compare_asks() takes two queries, or one with two models: models=('a', 'b')")

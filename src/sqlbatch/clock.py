@@ -1,4 +1,4 @@
-"""The one clock that leases, graces and pauses run on; SQLBATCH_CLOCK_SPEED=60 makes an hour pass in a minute."""
+"""The clock of leases, grace periods and pauses. With SQLBATCH_CLOCK_SPEED=60 an hour passes in a minute."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from sqlbatch.errors import InvalidSettings
 
 _STARTED = time.time()
-# The pause before the second look at a batch, in seconds, and how much longer each further pause is.
+# Seconds before the second status check of a batch, and the factor by which each further pause is longer.
 FIRST_POLL, POLL_GROWTH = 0.1, 1.6
 
 
 def speed() -> float:
-    """Return how many seconds of this clock pass in one real second (1.0 unless SQLBATCH_CLOCK_SPEED says more).
+    """Return how many seconds of this clock pass in one real second: 1.0, or SQLBATCH_CLOCK_SPEED.
 
-    Raises InvalidSettings where it says something else than a number above 0.
+    Raises InvalidSettings if that is not a number above 0.
     """
     text = os.environ.get("SQLBATCH_CLOCK_SPEED") or "1"
     with contextlib.suppress(ValueError):
@@ -27,20 +27,20 @@ def speed() -> float:
 
 
 def now() -> datetime:
-    """Return the time in UTC, without a zone, as every TIMESTAMP of the schema holds it."""
+    """Return the time in UTC, without a zone, as the TIMESTAMP columns of the schema store it."""
     factor = speed()
     seconds = time.time() if factor == 1.0 else sped_up(time.time(), factor)
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
 def sped_up(seconds: float, factor: float) -> float:
-    """Return the clock's reading at a real time: fast from a fixed origin, so that all processes read the same."""
+    """Return the clock's time at a real time. It runs fast from a fixed origin, so all processes read the same time."""
     origin = float(os.environ.get("SQLBATCH_CLOCK_ORIGIN", str(_STARTED)))
     return origin + (seconds - origin) * factor
 
 
 def after(seconds: float) -> datetime:
-    """Return the moment `seconds` of this clock from now."""
+    """Return the time `seconds` of this clock from now."""
     return now() + timedelta(seconds=seconds)
 
 
@@ -50,7 +50,7 @@ def sleep(seconds: float) -> None:
 
 
 class Backoff:
-    """Seconds between two looks: short at first, growing to the provider's slowest, or what the user fixed."""
+    """The seconds between two status checks: growing to the provider's slowest pause, or fixed by the user."""
 
     def __init__(self, first: float, slowest: float, poll: float | None) -> None:
         self._fixed = poll
@@ -59,7 +59,7 @@ class Backoff:
         self._seconds = first
 
     def restart(self) -> None:
-        """Go back to the short pauses."""
+        """Start over with short pauses."""
         self._seconds = self._first
 
     def next(self) -> float:
@@ -70,7 +70,7 @@ class Backoff:
         return seconds
 
     def early(self) -> float:
-        """Return the seconds until a look before the first pause: a batch of a few rows may have ended by then."""
+        """Return the seconds until an extra, early status check: a batch of a few rows may have ended by then."""
         if self._fixed is not None or self._first == self._slowest:
             return self.next()
         return min(self._first, FIRST_POLL)

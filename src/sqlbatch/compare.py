@@ -1,7 +1,7 @@
-"""Two tables on the same rows, side by side: where they agree, how far beyond chance, and which is right.
+"""Compare two tables on the same rows: where they agree, how far beyond chance, and which one is right.
 
-All is SQL: `compare` lays the values down in `sqlbatch.compared`, and the views `sqlbatch.agreement`,
-`sqlbatch.confusion` and `sqlbatch.differences` say the rest, here and to anybody who queries them.
+All of it is SQL: `compare` writes the values to `sqlbatch.compared`, and the views `sqlbatch.agreement`,
+`sqlbatch.confusion` and `sqlbatch.differences` compute the rest, for this module and for anybody who queries them.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.query.target import Target
 
-# Columns that sqlbatch adds to a target; they are compared with nothing.
+# Columns that sqlbatch adds to a target; they are not compared.
 ADDED = frozenset({"custom_id", "ai_status", "ai_error", "ai_model", "ai_confidence"})
-# Values of a column that is shown as a confusion table.
+# The most values of a column that has a confusion table.
 LABELS = 12
-# Rows that are drawn anew for the interval of kappa; of more, the cells of the confusion table are.
+# The most rows that are resampled for the interval of kappa; beyond it, the cells of the confusion table are resampled.
 ROWS_DRAWN = 20_000
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What two tables agree on in one column: of `rows`, `agreed` have the same value; NULL is a value like others.
+    """How two tables agree in one column: of `rows`, `agreed` have the same value; two NULLs count as the same.
 
-    `kappa` is Cohen's, with its bootstrap interval of 95 %; None where the column has more than 50 values, or chance
-    alone explains all. `accuracy_a` and `accuracy_b` are parts of the rows that gold or reviews tell about.
+    `kappa` is Cohen's kappa with its 95 % bootstrap interval; None if the column has more than 50 values, or if chance
+    alone explains all agreement. `accuracy_a` and `accuracy_b` are fractions of the rows that have a gold value or a
+    review.
     """
 
     column: str
@@ -56,7 +57,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Cell:
-    """How many rows have one value in one table and another in the other."""
+    """How many rows have one value in the first table and another in the second."""
 
     column: str
     a: str | None
@@ -66,7 +67,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Difference:
-    """A row and column where the tables differ; `key` is JSON of the columns that name the row."""
+    """A row and column in which the tables differ; `key` is a JSON object of the columns that identify the row."""
 
     row: int
     column: str
@@ -78,9 +79,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two tables on the same rows. `dollars_a` and `dollars_b` are for 1,000 rows; None where a price is not known.
+    """Two tables on the same rows. `dollars_a` and `dollars_b` are per 1,000 rows; None if a price is unknown.
 
-    `rows` are compared; `only_a` and `only_b` are in one table only, `unanswered` in both but not answered in both.
+    `rows` are compared; `only_a` and `only_b` are in one table only; `unanswered` are in both, but not answered in
+    both.
     """
 
     comparison_id: int
@@ -99,7 +101,7 @@ class Comparison:
     differences: tuple[Difference, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the comparison as one JSON object."""
+        """Return the comparison as a JSON object."""
         return asdict(self)
 
 
@@ -111,7 +113,7 @@ COMPARISON = (
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two tables: its columns with their types, and of a target of ours those that came back."""
+    """One of the two tables: its columns with their types and, if sqlbatch made it, its returned columns."""
 
     target: Target
     table: str
@@ -129,12 +131,11 @@ def compare(
     sample: int | None = None,
     differences: int = 20,
 ) -> Comparison:
-    """Compare two tables of a database on the rows that both have, and keep the comparison in its views.
+    """Compare two tables of a database on the rows that both have, and store the comparison for its views.
 
-    Rows are matched by `keys`, by default the columns of both that did not come back from a model. With `sample` no
-    more rows than that are compared, chosen by a hash of their keys. `gold` is a table with the same keys and the right
-    values; without it reviews tell what is right, where there are any. Raises InvalidOption for what cannot be
-    compared.
+    Rows are matched by `keys`, by default the columns of both tables that a model did not return. `sample` limits the
+    rows compared, chosen by a hash of their keys. `gold` is a table with the same keys and the right values; without
+    it, reviews say what is right, if there are any. Raises InvalidOption for tables that cannot be compared.
     """
     if sample is not None and sample < 1:
         raise InvalidOption(f"--sample {sample}: it must be 1 or more")
@@ -188,7 +189,7 @@ def compare(
 
 
 def result(session: Session, comparison_id: int, *, differences: int = 20, labels: int = LABELS) -> Comparison:
-    """Return a comparison that was made, with so many rows that differ, and confusion tables of so many values."""
+    """Return a stored comparison, with some of its differing rows and confusion tables of columns with few values."""
     found = session.run("compare.one", {"comparison_id": comparison_id})[0]
     asked = {"comparison_id": comparison_id}
     return Comparison(
@@ -202,7 +203,7 @@ def result(session: Session, comparison_id: int, *, differences: int = 20, label
 
 
 def _side(session: Session, name: str) -> _Side:
-    """Return a table by its name, or by the number of the job that made it."""
+    """Return a table by its name, or by the number of the job that wrote it."""
     if name.isascii() and name.isdigit():
         name = jobs.find(session, name).target
     target = parse_target(name, session.catalog)
@@ -279,7 +280,7 @@ def _value_places(
     *,
     reviewed: bool,
 ) -> dict[str, str]:
-    """Return SQL of a column's texts in both tables and in gold, and of whether each is right."""
+    """Return SQL for a column's text in both tables and in gold, and for whether each is right."""
     name, kind = quote_identifier(column), sides[0].columns[column]
     texts = [_text(f"p.{letter}.{name}", side.columns[column]) for letter, side in zip("ab", sides, strict=True)]
     places = {"a_text": texts[0], "b_text": texts[1], "gold_text": "NULL", "gold_join": ""}
@@ -299,7 +300,7 @@ def _value_places(
         literal = "'" + column.replace("'", "''") + "'"
         joins = []
         for letter in "ab":
-            # A text of JSON loses its quotes, a list or an object is read as JSON.
+            # A JSON text loses its quotes; a list or an object is parsed as JSON.
             nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "JSON"))
             given = '"value"' if nested else "(\"value\"->>'$')"
             value = _text(f"TRY_CAST({given} AS {kind})", kind)
@@ -318,7 +319,10 @@ def _value_places(
 
 
 def _text(value: str, kind: str) -> str:
-    """Return SQL of a value as text: a list in one order, for none is asked of a model."""
+    """Return SQL for a value as text.
+
+    Lists are sorted, because the model is not asked for an order.
+    """
     if kind.endswith("]"):
         return f"to_json(list_sort({value}))::VARCHAR"
     if kind.startswith(("STRUCT", "MAP", "UNION")) or kind in {"JSON", "BLOB"}:

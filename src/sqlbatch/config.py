@@ -1,7 +1,7 @@
-"""What `sqlbatch.toml` and the variables SQLBATCH_* say: where they are found, what they may set, which value wins.
+"""Read `sqlbatch.toml` and the variables SQLBATCH_*: where they are found, what they may set, which value wins.
 
 A project's file is found by walking up from the working directory; the user's own is `~/.config/sqlbatch.toml`. The
-nearer one wins, option by option. Anybody may have written a project's file, so it is `shared`: it may not send a key
+nearer one wins, option by option. A project's file is `shared`: anybody may have written it, so it may not send a key
 to a host without naming that key itself (`sqlbatch.batches.providers`).
 """
 
@@ -32,7 +32,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """A file that was read and found right; `shared` where it is a project's, which anybody may have written."""
+    """A configuration file that was read and checked. `shared`: it is a project's, which anybody may have written."""
 
     path: Path
     shared: bool
@@ -40,14 +40,14 @@ class ConfigFile:
     text: str = field(repr=False)
 
     def where(self, table: tuple[str, ...], key: str | None = None) -> str:
-        """Return the file's name and, where it can be told, the line of a key or of a table's heading."""
+        """Return the file's name and, if it can be found, the line of a key or of a table's heading."""
         line = _line_of(self.text, table, key)
         return f"{shown(self.path)}{f', line {line}' if line else ''}"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A value, and in words where it comes from."""
+    """A value, and in words where it comes from; `folder` is that of the file."""
 
     value: Any
     origin: str
@@ -56,7 +56,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Entry:
-    """One file's `[table.NAME]`."""
+    """One `[table.NAME]` of one file."""
 
     name: str
     values: dict[str, Any]
@@ -65,7 +65,7 @@ class Entry:
 
 
 def lookup(name: str) -> Setting | None:
-    """Return what the environment or a file says of an option, and where; None where neither does.
+    """Return the value of an option in the environment or a file, and its place; None if neither sets it.
 
     Raises InvalidSettings for a wrong value, or for a file that is wrong anywhere.
     """
@@ -78,14 +78,17 @@ def lookup(name: str) -> Setting | None:
         if name in file.values:
             value = file.values[name]
             if option.is_path and file.path.parent != Path.cwd():
-                # A path is meant from where it is written.
+                # A path in a file is relative to that file.
                 value = str(file.path.parent / value)
             return Setting(value, file.where((), name), file.path.parent)
     return None
 
 
 def entries(table: str) -> list[Entry]:
-    """Return what the files have in a table of tables, the user's own file first, so that a later one goes over it."""
+    """Return the entries of a table of tables in all files.
+
+    The user's own file comes first, so that a project's file overrides it.
+    """
     return [
         Entry(name, values, file.shared, file.where((table, name)))
         for file in reversed(files())
@@ -94,7 +97,7 @@ def entries(table: str) -> list[Entry]:
 
 
 def files() -> list[ConfigFile]:
-    """Return the project's file and the user's own, of those that are there."""
+    """Return the project's file and the user's own, those that exist."""
     found = []
     own = own_file()
     for folder in (Path.cwd(), *Path.cwd().parents):
@@ -108,12 +111,12 @@ def files() -> list[ConfigFile]:
 
 
 def own_file() -> Path:
-    """Return where the user's own file is, or would be."""
+    """Return the path of the user's own file, which need not exist."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / FILE
 
 
 def shown(path: Path) -> str:
-    """Return a path as short as it can be told: from the working directory, from home, or whole."""
+    """Return a path in its shortest form: relative to the working directory, to home (`~/`), or whole."""
     for start, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
         if path.is_relative_to(start):
             return prefix + str(path.relative_to(start))
@@ -152,7 +155,7 @@ def _parsed(path: Path, changed: int, size: int, shared: bool) -> ConfigFile:  #
         else:
             _check_kind(file, (), name, value, OPTIONS[name].kind)
             if OPTIONS[name].counted:
-                # A wrong number is an error even where the command line gives another, or the command needs none.
+                # A wrong number is an error even if the command line gives another, or if the command does not need it.
                 _check_above_zero(file, (), name, value)
     return file
 
@@ -212,7 +215,7 @@ def _from_text(kind: type, text: str, variable: str) -> object:
 
 
 def _line_of(text: str, table: tuple[str, ...], key: str | None) -> int | None:
-    """Return the line of a key, or of a table's heading, where the file writes it plainly."""
+    """Return the line of a key, or of a table's heading, if the file writes it in the usual form."""
     here: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("["):
@@ -237,7 +240,7 @@ def _heading(line: str) -> tuple[str, ...]:
 
 
 def configured(name: str, given: Any = None) -> Any:
-    """Return what was given of an option, or else what SQLBATCH_* or sqlbatch.toml says; None where none does.
+    """Return the value given for an option, or else that of SQLBATCH_* or sqlbatch.toml; None if none sets it.
 
     The option is one of `OPTIONS`. Raises InvalidSettings for a wrong value.
     """
@@ -248,7 +251,7 @@ def configured(name: str, given: Any = None) -> Any:
 
 
 def named(name: str, given: Any = None) -> str:
-    """Return how a message calls an option's value: by the option where it was given, else by where it stands."""
+    """Return the name of an option's value for a message: the option if it was given, else the place that sets it."""
     held = lookup(name) if given is None else None
     if held is None:
         return f"--{name.replace('_', '-')}"
@@ -256,7 +259,7 @@ def named(name: str, given: Any = None) -> str:
 
 
 def max_cost(given: float | None) -> float | None:
-    """Return the most a job may cost, in dollars; None where nothing says so."""
+    """Return the most a job may cost, in dollars; None for no limit."""
     dollars = configured("max_cost", given)
     if dollars is not None and not 0 < dollars < float("inf"):
         raise InvalidOption(f"{named('max_cost', given)} {dollars:g}: it must be a number of dollars above 0")
@@ -264,9 +267,9 @@ def max_cost(given: float | None) -> float | None:
 
 
 def month_budget() -> Setting | None:
-    """Return the dollars that a database may spend in a calendar month, by `[budget] month`; None without one.
+    """Return the dollars that a database may spend in a calendar month (`[budget] month`); None for no budget.
 
-    Where both files say so, the smaller sum holds: a project's file, which anybody may have written, raises nothing.
+    If both files set it, the smaller sum wins: a project's file, which anybody may have written, cannot raise it.
     """
     said = [
         Setting(float(file.values["budget"]["month"]), file.where(("budget",), "month"))
@@ -277,9 +280,9 @@ def month_budget() -> Setting | None:
 
 
 def max_enqueued_tokens(given: int | None) -> int | None:
-    """Return the most tokens of a model that were said to wait at the provider; None where the provider's limit holds.
+    """Return the limit of a model's tokens queued at the provider; None for the provider's own limit.
 
-    What SQLBATCH_MAX_ENQUEUED_TOKENS says is the provider's own by then (`sqlbatch.batches.providers`).
+    SQLBATCH_MAX_ENQUEUED_TOKENS has already replaced the provider's own limit (`sqlbatch.batches.providers`).
     """
     if given is not None and given < 1:
         raise InvalidOption(f"--max-enqueued-tokens {given}: it must be 1 or more")
@@ -287,7 +290,7 @@ def max_enqueued_tokens(given: int | None) -> int | None:
 
 
 def poll(given: float | None) -> float | None:
-    """Return the pause between two looks, in seconds; None where nothing fixes it."""
+    """Return the seconds between two status checks; None if nothing sets them."""
     seconds = configured("poll", given)
     if seconds is not None and not 0 < seconds < float("inf"):
         raise InvalidOption(f"{named('poll', given)} {seconds:g}: it must be a number of seconds above 0")

@@ -1,4 +1,4 @@
-"""The way to a provider: its key, its address, and the embedded server where it is the local one."""
+"""Connect to a provider: its key, its address, and the embedded server for the local provider."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.db.jobs import JobRow
 
-# Addresses that were given to this process by whoever runs it.
+# Addresses that the user of this process gave.
 _given: set[str] = set()
 
 
 def trust(provider: Provider) -> None:
-    """Note that who runs this process gave the provider's address, so that its key may go there."""
+    """Note that the user of this process gave the provider's address, so its key may be sent there."""
     _given.add(provider.base_url)
 
 
 @contextlib.contextmanager
 def connect(database: Database, provider: Provider) -> Iterator[BatchAPI]:
-    """Reach a provider for the block; the local one is started in this process, or joined where it runs already.
+    """Connect to a provider for the block; the local server is started in this process, or joined if it already runs.
 
-    Raises InvalidSettings where a key is needed and there is none, or where only the database says where to send it.
+    Raises InvalidSettings if a key is needed and missing, or if only the database names the address.
     """
     from sqlbatch.batches.client import BatchAPI  # noqa: PLC0415 (openai takes a second to import)
 
@@ -56,7 +56,7 @@ def connect(database: Database, provider: Provider) -> Iterator[BatchAPI]:
 
 
 def key_of(provider: Provider) -> str | None:
-    """Return the provider's key from the environment; raise InvalidSettings where it needs one and there is none."""
+    """Return the provider's key from the environment; raise InvalidSettings if it needs one and none is set."""
     key = os.environ.get(provider.key_variable, "").strip() if provider.key_variable else ""
     if not key and provider.key_variable and known()[provider.name].base_url in {provider.base_url, ""}:
         raise InvalidSettings(
@@ -71,31 +71,31 @@ def key_of(provider: Provider) -> str | None:
 
 
 def coming_back(provider: Provider) -> str:
-    """Return what stands before a command of another process that shall reach a provider too: its address, or nothing.
+    """Return the environment variable that another process's command needs to reach the provider, or an empty text.
 
-    It is needed where a key would go to an address that only the command line has named.
+    It is needed if a key would go to an address that only this command line named.
     """
     named = is_here(provider.base_url) or _is_configured(provider) or key_of(provider) is None
     return "" if named else f"SQLBATCH_BASE_URL={shlex.quote(provider.base_url)} "
 
 
 def _is_named_here(provider: Provider) -> bool:
-    """Whether an address stands elsewhere than in the database, which may be anybody's: no key follows it."""
+    """Whether an address is named outside the database. A database may come from anybody, so it cannot direct a key."""
     return provider.base_url in _given or _is_configured(provider)
 
 
 def _is_configured(provider: Provider) -> bool:
-    """Whether an address is the provider's own, or stands in the environment or a file."""
+    """Whether an address is the provider's own, or is named in the environment or a file."""
     held = config.lookup("base_url")
     with contextlib.suppress(InvalidSettings):
-        # Some have no address but what a variable says.
+        # Some providers have no address unless a variable names one.
         if find_provider(provider.name).base_url == provider.base_url:
             return True
     return held is not None and find_provider(provider.name, held.value).base_url == provider.base_url
 
 
 def check_provider(database: Database, provider: Provider) -> None:
-    """Raise ProviderError or InvalidSettings where the provider cannot be reached or refuses the key."""
+    """Raise ProviderError or InvalidSettings if the provider cannot be reached or refuses the key."""
     with connect(database, provider) as api:
         api.check()
 

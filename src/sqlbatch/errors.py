@@ -133,12 +133,15 @@ class ViewError(SqlbatchError):
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the known name that is most like an unknown one, None where none is; a higher cutoff is stricter."""
+    """Return the known name most like an unknown one, None if none is alike; a higher cutoff is stricter."""
     return next(iter(get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6, otherwise: str | None = None) -> str:
-    """Return the end of a message about an unknown name: the nearest known one, else `otherwise`, else all of them."""
+    """Return the end of a message about an unknown name.
+
+    The nearest known name, else `otherwise`, else all known names.
+    """
     known = list(known)
     near = nearest(name, known, cutoff)
     return f"did you mean {near}?" if near else otherwise or f"known are: {', '.join(known)}"

@@ -1,7 +1,7 @@
-"""The remainder of a job at once, through the ordinary endpoint: at the flex price where the model has one.
+"""Send a job's remaining requests now, through the ordinary endpoint: at the flex price if the model has one.
 
-The requests are held as a batch in the state `asking` before the first is sent, so that no batch and no other run sends
-them meanwhile, and their cost counts in every budget. What brings no answer is due again.
+Before the first is sent, the requests are reserved as a batch in the state `asking`, so that no other batch or process
+sends them, and their cost counts in every budget. Requests without an answer are due again.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
 
-# Requests that one run sends at most: more of them belong in a batch.
+# The most requests that one run sends; more of them belong in a batch.
 AT_MOST = 1_000
 
 
 @dataclass(frozen=True)
 class CallNow:
-    """The requests of one call that would be asked: how many, between which head and tail, and what they may cost."""
+    """The requests of one call that would be sent: how many, the head and tail of their bodies, their cost."""
 
     call_id: str
     model: str
@@ -54,9 +54,9 @@ class CallNow:
 
 @dataclass(frozen=True)
 class Remainder:
-    """What of a job would be asked now. `elsewhere` counts its requests that are in batches and stay there.
+    """A job's requests that would be sent now. `elsewhere` counts its requests in batches, which stay there.
 
-    `told` fills with what comes back.
+    `told` fills with the results.
     """
 
     job: JobRow
@@ -71,21 +71,21 @@ class Remainder:
 
     @property
     def requests(self) -> int:
-        """How many requests would be asked."""
+        """The number of requests that would be sent."""
         return sum(call.requests for call in self.calls)
 
     @property
     def cost(self) -> Cost:
-        """What they may cost."""
+        """Their cost."""
         return add_costs([call.cost for call in self.calls]) if self.calls else NO_COST
 
     @property
     def flex(self) -> bool:
-        """Whether all of them are asked at the flex price."""
+        """Whether all of them are sent at the flex price."""
         return all(call.flex for call in self.calls)
 
     def over(self) -> str | None:
-        """Return why they cannot be asked now, and what to do about it; None where they can."""
+        """Return why they cannot be sent now, and what to do; None if they can."""
         if self.requests > AT_MOST:
             return (
                 f"{self.requests:,} requests of job {self.job.job_id} are not answered, and --finish-now asks "
@@ -96,9 +96,9 @@ class Remainder:
 
 
 def remainder(database: Database, job_id: int) -> Remainder:
-    """Return what `ask` would ask for a job now, and what it may cost; writes nothing.
+    """Return the requests that `ask` would send for a job now, and their cost; nothing is written.
 
-    Raises JobError for a job that is not open.
+    Raises JobError if the job is not open.
     """
 
     def look(session: Session) -> Remainder:
@@ -120,9 +120,9 @@ def remainder(database: Database, job_id: int) -> Remainder:
 
 
 def ask(database: Database, quoted: Remainder) -> Iterator[Event]:
-    """Ask what was quoted, a few requests at a time; answers are kept as they come. At its end nothing is held.
+    """Send the quoted requests, a few at a time; each answer is stored as it arrives. At the end, none is reserved.
 
-    Raises JobError where more would be asked than was quoted, or a budget has no room for it any more.
+    Raises JobError if more would be sent than was quoted, or if a budget no longer allows it.
     """
     held = database.write(lambda session: _hold(session, quoted))
     spool = state_dir(database) / "spool"
@@ -175,7 +175,7 @@ def _call(
 
 
 def _at_flex(sent_tail: str, tail: str) -> str:
-    """Return the end of a body as it is sent, with the tier flex among the parameters that are no part of its call."""
+    """Return the tail of a request body with the flex tier, which is not part of the stored call."""
     extras = json.loads("{" + sent_tail[len(tail) :][:-1] + "}") if len(sent_tail) > len(tail) else {}
     extras["service_tier"] = "flex"
     return tail[:-1] + "".join(f",{_json(name)}:{_json(value)}" for name, value in extras.items()) + "}"
@@ -186,7 +186,10 @@ def _json(value: object) -> str:
 
 
 def _hold(session: Session, quoted: Remainder) -> dict[str, tuple[str, list[str]]]:
-    """Hold the requests, in one transaction that takes its turn first; return batch and custom_ids by call."""
+    """Reserve the requests in one transaction, in turn with other processes.
+
+    Return the batch and the custom_ids by call.
+    """
     session.run("database.planner_lock")
     job_id, now = quoted.job.job_id, clock.now()
     session.run("preview.remainder", {"job_id": job_id, "now": now})
@@ -200,7 +203,7 @@ def _hold(session: Session, quoted: Remainder) -> dict[str, tuple[str, list[str]
     held = {}
     for call in quoted.calls:
         if call.call_id not in there:
-            # Another run has asked it since.
+            # Another process has sent it since.
             continue
         session.run("preview.of_call", {"call_id": call.call_id})
         batch_id = str(uuid.uuid4())
@@ -223,7 +226,7 @@ def _hold(session: Session, quoted: Remainder) -> dict[str, tuple[str, list[str]
 
 
 def _check_budgets(session: Session, quoted: Remainder) -> None:
-    """Raise JobError where what was quoted has no room any more: another process may have taken it."""
+    """Raise JobError if a budget no longer allows the quoted cost, because another process has used it up."""
     job_id = quoted.job.job_id
     max_cost, kept, *_ = session.run("budget.of_job", {"job_id": job_id})[0]
     spent = session.run("budget.used", {"job_id": job_id, "batch_id": None})[0][0] if max_cost is not None else 0.0

@@ -30,7 +30,7 @@ _RESULT = (
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed request: why, the line as it came, and the rows that ask for it (at most five), where they are kept."""
+    """A failed request: the reason, its result line, and at most five of the rows that ask for it, if they are kept."""
 
     custom_id: str
     code: str
@@ -40,12 +40,12 @@ class Failure:
     raw: str | None
 
     def as_dict(self) -> dict[str, object]:
-        """Return the failure as one JSON object, its line as JSON where it is."""
+        """Return the failure as a JSON object, with its result line as JSON if it is JSON."""
         return asdict(self) | {"raw": _parsed(self.raw)}
 
 
 def failed_requests(session: Session, job: JobRow, most: int) -> list[Failure]:
-    """Return a job's failed requests in the order of their rows, so many at most."""
+    """Return a job's failed requests in the order of their rows, at most `most`."""
     found = session.run("inspection.failed", {"job_id": job.job_id, "most": most})
     asking: dict[str, tuple[tuple[int, ...] | None, int | None]] = {}
     if found and target_rows.has_snapshot(session, job.job_id):
@@ -57,9 +57,9 @@ def failed_requests(session: Session, job: JobRow, most: int) -> list[Failure]:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why requests failed: how many, one of them, and the rows that ask for them where those are kept.
+    """Why requests failed: how many, one of them, and the rows that ask for them if they are kept.
 
-    `named` are the first few rows by the value of `column`, a column that tells them apart (`row`: by their number).
+    `named` are the first few rows by the value of `column`, which tells them apart (`row`: their numbers).
     """
 
     code: str
@@ -72,7 +72,7 @@ class Reason:
 
 
 def failure_reasons(session: Session, job: JobRow) -> list[Reason]:
-    """Return why a job's requests failed, the most common reason first."""
+    """Return the reasons why a job's requests failed, the most common one first."""
     column, rows = "row", {}
     if target_rows.has_snapshot(session, job.job_id):
         table = f"{quote_identifier(session.catalog)}.sqlbatch.rows_{job.job_id}"
@@ -90,9 +90,9 @@ def failure_reasons(session: Session, job: JobRow) -> list[Reason]:
 
 
 def show_request(session: Session, job: JobRow, beginning: str) -> dict[str, object]:
-    """Return a job's request of this custom_id, or of one that begins so, with its body and all that came back.
+    """Return one request of a job by its custom_id, or the start of it, with its body and all its results.
 
-    Raises JobError where the job has none, or several.
+    Raises JobError if no request matches, or several do.
     """
     if not beginning.strip():
         raise JobError("--request is empty: give a custom_id, or how one begins")
@@ -108,7 +108,7 @@ def show_request(session: Session, job: JobRow, beginning: str) -> dict[str, obj
     bodies, unreadable = render.bodies(session, [custom_id], job_id=job.job_id)
     if unreadable:
         raise JobError(f"the request {custom_id} cannot be written: {unreadable[custom_id]}")
-    # prune deletes the input of a request that no job can send again; what came back for it stays.
+    # prune deletes the input of a request that no job can send again, but keeps its results.
     sent: dict[str, object] = {"body": None, "note": "prune deleted the input of this request"}
     if bodies:
         _, endpoint, body = bodies[0]
@@ -121,9 +121,10 @@ def show_request(session: Session, job: JobRow, beginning: str) -> dict[str, obj
 
 
 def write_request_files(database: Database, job: JobRow, folder: Path) -> list[Path]:
-    """Write the files of a job's batches as they are sent, and return their paths; what is due is laid out first.
+    """Write the request files of a job's batches as they are sent, and return their paths.
 
-    Raises JobError where there is none, or a file of that name in the folder.
+    Due requests are first packed into batches. Raises JobError if there is nothing to write, or if the folder already
+    has a file of that name.
     """
     provider = provider_of(job)
     if job.open:
@@ -151,7 +152,7 @@ def write_request_files(database: Database, job: JobRow, folder: Path) -> list[P
 
 
 def _result(row: tuple[Any, ...]) -> dict[str, object]:
-    """Return a result as a JSON object: what it does not have is left out, what is JSON inside is JSON."""
+    """Return a result as a JSON object: empty fields are left out, and fields that contain JSON are parsed."""
     values = {name: value for name, value in zip(_RESULT, row, strict=True) if value is not None}
     for name in ("asked_at", "received_at"):
         values[name] = values[name].isoformat(timespec="seconds") + "Z"
@@ -159,12 +160,9 @@ def _result(row: tuple[Any, ...]) -> dict[str, object]:
 
 
 def _parsed(text: str | None) -> object:
-    """Return the object that a JSON text holds, or the text."""
+    """Return the object or list that a JSON text holds, or else the text."""
     try:
         found = json.loads(text or "")
     except ValueError:
         return text
     return found if isinstance(found, dict | list) else text
-
-
-# ---- Prune: delete data that finished jobs no longer need; what was spent is kept.

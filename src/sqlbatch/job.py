@@ -1,4 +1,4 @@
-"""What Python users hold: a Job to wait for, read and ask again, found anew by its number or its target's name."""
+"""The Python API's Job: wait for it, read its table, retry or cancel it; find it again by number or target name."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
-# A command that a message tells to type in a terminal, and an option that a message names.
+# A command in a message (left alone), and an option in a message (turned into an argument).
 _COMMAND = re.compile(r"(sqlbatch [a-z]+(?: (?:\d+|'[^']*'|--?[a-z][a-z-]*))*)")
 _OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)(?: (?=[\d'\"]|[a-z]+-|[A-Z]+\b|[^\s:]+:))?(?=(:)?)")
 
-# A database of the user's: a path, a connection, or None for the one that is configured.
+# The user's database: a path, a connection, or None for the configured one.
 Db = str | os.PathLike[str] | duckdb.DuckDBPyConnection | None
 
 
 def speaking_python(call: Callable[Given, Returned]) -> Callable[Given, Returned]:
-    """Have the errors of a function name its arguments (`input=`), not the options of the command (`--input`)."""
+    """Make the errors of a function name its arguments (`input=`) instead of the command's options (`--input`)."""
 
     @functools.wraps(call)
     def called(*given: Given.args, **named: Given.kwargs) -> Returned:
@@ -55,7 +55,7 @@ def speaking_python(call: Callable[Given, Returned]) -> Callable[Given, Returned
 
 
 def in_python(message: str) -> str:
-    """Return a message with the command's options as Python's arguments; commands to type are left as they are."""
+    """Return a message with the command's options written as Python arguments; whole commands are left as they are."""
     parts = _COMMAND.split(message)
     for number in range(0, len(parts), 2):
         part = re.sub(r"--param (\w+)", r'params["\1"]', parts[number])
@@ -65,10 +65,10 @@ def in_python(message: str) -> str:
 
 
 def check_cost(cost: Cost, over: str | None, sent: str, *, yes: bool, agree: str = "yes=True") -> None:
-    """Raise InvalidSettings where money would be spent that was not agreed to.
+    """Raise InvalidSettings unless the cost is within the budgets and agreed to.
 
-    `over` says why a budget forbids it, None where none does; `sent` is what would be sent, as the message says it, and
-    `agree` how one agrees.
+    `over` says why a budget forbids it (None: none does), `sent` what would be sent, and `agree` which argument agrees
+    to it.
     """
     if over is not None:
         raise InvalidSettings(over)
@@ -77,7 +77,7 @@ def check_cost(cost: Cost, over: str | None, sent: str, *, yes: bool, agree: str
 
 
 class Job:
-    """One run of an enrichment: wait for it, ask how it stands, read its table."""
+    """One run of an enrichment: wait for it, check its status, read its table."""
 
     def __init__(self, database: Database, job_id: int) -> None:
         self._database = database
@@ -85,7 +85,7 @@ class Job:
 
     @property
     def database(self) -> Database:
-        """The database that has the job."""
+        """The database that holds the job."""
         return self._database
 
     def __repr__(self) -> str:
@@ -96,7 +96,7 @@ class Job:
         return f"<Job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests answered>"
 
     def _repr_html_(self) -> str:
-        """Return the job as a notebook shows it: where it is, its counts, its failures by reason."""
+        """Return the job as a notebook shows it: its status, its counts, its failures by reason."""
         try:
             with self._database.session() as session:
                 job = state.find(session, str(self.job_id))
@@ -107,12 +107,15 @@ class Job:
             return layout.html_facts(f"job {self.job_id}", {"status": str(error)})
 
     def status(self) -> JobRow:
-        """Return the job as it stands now, with its counts of requests."""
+        """Return the job's current status and its counts of requests."""
         return self._database.read(lambda session: state.find(session, str(self.job_id)))
 
     @speaking_python
     def step(self, *, progress: bool | None = None) -> JobRow:
-        """Do one step (submit what is due, look at what is open, load what ended) and return how the job stands."""
+        """Run one step (submit what is due, check open batches, load finished ones) and return the job's status.
+
+        `progress` is as for `wait`. Raises DatabaseLocked and ProviderError.
+        """
         self._follow(publishing.run_job(self._database, self.job_id, once=True), progress=progress)
         return self.status()
 
@@ -127,17 +130,17 @@ class Job:
         finish_now: bool = False,
         yes: bool = False,
     ) -> Job:
-        """Do steps until the target is written, and return the job itself.
+        """Run steps until the target is written, and return this job.
 
-        `poll` is the pause between two looks in seconds (default: short at first, growing to a minute); `on_event` is
-        called with all that happens (`sqlbatch.batches.events`). `progress` shows it: in the cell of a notebook,
-        elsewhere on stderr; by default in a notebook only. An interrupt leaves the job going at the provider.
-        A job of whose first thousand results under half could be used is blocked and sends nothing more, until you wait
-        with `keep_going=True`. Raises JobError where it is, and where the job ends without its target.
+        `poll` is the seconds between two status checks (default: short at first, growing to 60). `on_event` is called
+        with every event (`sqlbatch.batches.events`). `progress` shows progress, in the notebook cell or else on stderr;
+        by default only in a notebook. If you interrupt, the job continues at the provider. If fewer than half of a
+        job's first thousand results can be used, it is blocked and sends nothing more until you call
+        `wait(keep_going=True)`. Raises JobError if it is blocked, or ends without its target.
 
-        `finish_now` first asks what is in no batch yet through the ordinary endpoint: 1,000 requests at most, at the
-        flex price where the model has one; what may cost more than a dollar, or has no known price, needs `yes=True`,
-        and raises InvalidSettings without it.
+        `finish_now` first sends the requests that are in no batch yet to the ordinary endpoint: at most 1,000, at the
+        flex price if the model has one. If that may cost more than a dollar, or the price is unknown, pass `yes=True`;
+        otherwise InvalidSettings is raised.
         """
         if finish_now:
             self._finish_now(yes=yes, on_event=on_event, progress=progress)
@@ -151,7 +154,7 @@ class Job:
         return self
 
     def _finish_now(self, *, yes: bool, on_event: Callable[[Event], object] | None, progress: bool | None) -> None:
-        """Ask what is in no batch yet, and what its answers ask for in later stages."""
+        """Send the requests that are in no batch yet, and those that their answers lead to in later stages."""
         provider = connection.provider_of(self.status())
         prepare.recover_interrupted(self._database)
         first = True
@@ -166,9 +169,9 @@ class Job:
 
     @speaking_python
     def table(self) -> duckdb.DuckDBPyRelation:
-        """Return the target as a DuckDB relation: `.df()`, `.fetchall()`, `.filter(…)` and the like.
+        """Return the target as a DuckDB relation, for `.df()`, `.fetchall()`, `.filter(…)` and the like.
 
-        On a database given by its path the relation holds the file open for as long as it lives. Raises JobError where
+        If the database was given as a path, the relation keeps the file open as long as it lives. Raises JobError if
         the target is not written yet.
         """
         job = self.status()
@@ -190,11 +193,11 @@ class Job:
 
     @speaking_python
     def load(self, *, replace: bool = False, judge_again: bool = False, structured: str | None = None) -> Job:
-        """Write the target from what is there so far, what is missing as `pending`, and return the job itself.
+        """Write partial results to the target, with missing rows as `pending`, and return this job.
 
-        `replace` allows it to take the place of a table that sqlbatch did not make. `judge_again` judges stored answers
-        that were refused again, without paying; with `structured="prompt"` text around their JSON is accepted. Raises
-        JobError where a newer job has the target, the job's rows are no longer kept, or nothing is to be judged.
+        `replace` allows it to replace a table that sqlbatch did not make. `judge_again` checks stored answers that were
+        refused again, without paying; `structured="prompt"` accepts text around their JSON. Raises JobError if a newer
+        job owns the target, the job's rows are no longer kept, or there is nothing to check.
         """
         if judge_again:
             job_actions.judge_again(self._database, self.job_id, structured, replacing=replace)
@@ -205,11 +208,11 @@ class Job:
         return self
 
     def publish(self, *, replace: bool = False, attach: str | None = None, progress: bool | None = None) -> Job:
-        """Bring the rows that are built here to their target in another database, and return the job itself.
+        """Copy the finished rows to their target in another database, and return this job.
 
-        `wait()` does it by itself; this does it later, where the database was not reached, or again. `replace` allows
-        the rows to take the place of a table that sqlbatch did not make; `attach` says anew how the database is
-        reached. Raises NotPublished where it does not take them: they are kept.
+        `wait()` already does this; call it later if that database was unreachable, or to publish again. `replace`
+        allows it to replace a table that sqlbatch did not make. `attach` says how to reach the database now, if that
+        has changed. Raises NotPublished if the database does not take the rows; they are kept here.
         """
         if attach is not None:
             self._database.attach = tuple(options.attached([attach]))
@@ -218,10 +221,10 @@ class Job:
 
     @speaking_python
     def retry(self, *, only: str | None = None, yes: bool = False) -> Job:
-        """Make the failed requests due again, all or those that failed with the code `only`; `wait()` then asks them.
+        """Make the failed requests due again, all or only those with the failure code `only`; then call `wait()`.
 
-        What may cost more than a dollar, or has no known price, needs `yes=True`. Raises JobError where none failed or
-        a newer job has the target.
+        If they may cost more than a dollar, or the price is unknown, pass `yes=True`. Raises JobError if no request
+        failed or a newer job owns the target.
         """
         row = self.status()
         provider = connection.provider_of(row)
@@ -234,10 +237,11 @@ class Job:
 
     @speaking_python
     def cancel(self, *, give_up: bool = False, progress: bool | None = None) -> Job:
-        """Cancel the job, stop its batches unless another job needs them, and return the job itself.
+        """Cancel the job, stop its batches unless another job needs them, and return this job.
 
-        What was answered is kept and loaded. With `give_up`, batches that do not end, or that the provider no longer
-        knows, are not waited for: their requests can be sent, and paid, again. Raises JobError where the job is done.
+        Answers received so far are kept and loaded. With `give_up`, it does not wait for batches that never end or that
+        the provider has forgotten: their requests can then be sent, and billed, again. Raises JobError if the job is
+        done.
         """
         job_actions.cancel(self._database, self.job_id)
         steps = job_actions.give_up if give_up else run.run_job
@@ -247,7 +251,7 @@ class Job:
     def _follow(
         self, events: Iterable[Event], *, progress: bool | None, on_event: Callable[[Event], object] | None = None
     ) -> None:
-        """Consume events, shown as it was asked for."""
+        """Consume events, and show progress if asked to."""
         heard = notebook.interruptible(events if on_event is None else _heard(events, on_event))
         show = notebook.cell() if progress is not False else None
         try:
@@ -258,18 +262,18 @@ class Job:
             else:
                 deque(heard, maxlen=0)
         except RuntimeError as error:
-            # So DuckDB tells of an interrupt that came while it was at work; what it did then is rolled back.
+            # DuckDB raises this when it is interrupted in the middle of a statement, which it rolls back.
             if "Query interrupted" in str(error):
                 raise KeyboardInterrupt from error
             raise
 
 
 class Quote(quote.Quote):
-    """The quote of an enrichment, which a notebook shows as HTML, and `print` and a prompt as the command line does."""
+    """The quote of an enrichment. A notebook shows it as HTML; `print` shows it as the command line does."""
 
     @classmethod
     def of(cls, plain: quote.Quote) -> Quote:
-        """Return the same quote, able to show itself."""
+        """Return the same quote with the methods that show it."""
         return cls(**{field.name: getattr(plain, field.name) for field in fields(plain)})
 
     def __repr__(self) -> str:
@@ -281,7 +285,7 @@ class Quote(quote.Quote):
 
 @speaking_python
 def find(job: str | int | None = None, *, db: Db = None) -> Job:
-    """Return a job by its number or its target's name, by default the newest; raise JobError where there is none."""
+    """Return a job by its number or its target's name, by default the newest; raise JobError if there is none."""
     database = existing(db)
     row = database.read(lambda session: state.find(session, None if job is None else str(job)))
     return Job(database, row.job_id)
@@ -289,13 +293,13 @@ def find(job: str | int | None = None, *, db: Db = None) -> Job:
 
 @speaking_python
 def jobs(*, db: Db = None) -> list[Job]:
-    """Return all jobs of a database, the newest first."""
+    """Return all jobs of a database, newest first."""
     database = existing(db)
     return [Job(database, row.job_id) for row in database.read(state.rows)]
 
 
 def existing(db: Db) -> Database:
-    """Return a database that is there; raise JobError where it is not."""
+    """Return an existing database; raise JobError if it does not exist."""
     database = database_of(db)
     if not database.exists():
         raise JobError(
@@ -305,12 +309,13 @@ def existing(db: Db) -> Database:
 
 
 def database_of(db: Db, attach: str | Sequence[str] | None = None) -> Database:
-    """Return the database of a path or connection; raise SqlbatchError for a connection that cannot be used."""
+    """Return the database of a path or connection; raise SqlbatchError if the connection cannot be used."""
     attached = [attach] if isinstance(attach, str) else list(attach or ())
     if not isinstance(db, duckdb.DuckDBPyConnection):
         return options.database(os.fspath(db) if db is not None else None, attached)
     try:
-        # Outside of a transaction each statement is one of its own; trying BEGIN would undo the user's.
+        # Outside a transaction, each statement gets an id of its own. Trying BEGIN instead would break the user's
+        # transaction.
         first, second = (db.execute("SELECT txid_current()").fetchall() for _ in range(2))
     except duckdb.Error as error:
         raise SqlbatchError(f"the connection cannot be used: {error}") from error

@@ -1,4 +1,4 @@
-"""What a user does to a job that exists: load what has come so far, import files, ask again for failures, cancel it."""
+"""Actions on an existing job: write partial results, import result files, retry failed requests, cancel."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 
 def load(database: Database, job_id: int, *, replacing: bool = False) -> target_rows.Joined:
-    """Write a job's target from what is there so far; what is missing is `pending`.
+    """Write a job's target from the answers so far; rows without an answer have the status `pending`.
 
-    Raises JobError where a newer job has the target or the job's rows are no longer kept.
+    Raises JobError if a newer job owns the target or the job's rows are no longer kept.
     """
 
     def write(session: Session) -> target_rows.Joined:
@@ -61,7 +61,7 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> target_
 
 
 def _check_newest(session: Session, job: JobRow, command: str) -> None:
-    """Raise JobError where a newer job has the target, which only the newest may write."""
+    """Raise JobError if a newer job owns the target: only the newest job may write it."""
     newest = jobs.find(session, job.target).job_id
     if newest != job.job_id:
         raise JobError(f"job {newest} is the newest job for {job.target}: run sqlbatch {command} {newest}")
@@ -70,10 +70,10 @@ def _check_newest(session: Session, job: JobRow, command: str) -> None:
 def import_files(
     database: Database, job_id: int, files: Sequence[Path], *, replacing: bool = False, as_whole: bool = False
 ) -> tuple[Imported, target_rows.Joined]:
-    """Load result files that were fetched by hand, and write the target; a job that has all it wants is done by it.
+    """Load result files that the user downloaded, and write the target; end the job if nothing is missing then.
 
-    With `as_whole` a file stands for its batch's, which could not be read: what it lacks may be sent again.
-    Raises JobError where a newer job has the target, or no line of the files is a result of it.
+    With `as_whole`, each file replaces its batch's unreadable result file, and requests without a line in it may be
+    sent again. Raises JobError if a newer job owns the target, or no line of the files is a result of this job.
     """
     readable(files)
 
@@ -82,7 +82,7 @@ def import_files(
         _check_newest(session, job, "load")
         imported = read_files(session, job_id, job.created_at, files, check_of, as_whole=as_whole)
         if as_whole:
-            # What the files lack is sent again: a job that had ended without it is open again.
+            # Requests without a line in the files are sent again, so a finished job opens again.
             session.run("submit.resume", {"job_id": job_id})
             session.run("cancel.reopen", {"job_id": job_id})
         return imported
@@ -99,10 +99,10 @@ def import_files(
 def judge_again(
     database: Database, job_id: int, structured: str | None = None, *, replacing: bool = False
 ) -> tuple[JudgedAgain, target_rows.Joined]:
-    """Judge the stored answers of a job's failed requests again, without paying, and write the target.
+    """Check the stored answers of a job's failed requests again, without paying, and write the target.
 
-    `structured`, json_object or prompt, accepts text around their JSON. Raises InvalidOption where it is neither,
-    JobError where no answer was kept or a newer job has the target.
+    `structured`, json_object or prompt, accepts text around the JSON. Raises InvalidOption if it is neither, JobError
+    if no answer was stored or a newer job owns the target.
     """
     if structured is not None and structured not in list(Structured):
         raise InvalidOption(f"--structured {structured}: {did_you_mean(structured, Structured)}")
@@ -120,9 +120,10 @@ def judge_again(
 
 
 def retry(database: Database, job_id: int, code: str | None = None) -> int:
-    """Make a job's failed requests due again, all or those of one code, and return how many; the job is open again.
+    """Make a job's failed requests due again (only those with a failure code, if given), and return how many.
 
-    Raises JobError where it has none, where a newer job has the target, or where its rows are no longer kept.
+    The job opens again. Raises JobError if no request failed, if a newer job owns the target, or if the job's rows are
+    no longer kept.
     """
 
     def write(session: Session) -> int:
@@ -144,9 +145,9 @@ def retry(database: Database, job_id: int, code: str | None = None) -> int:
 
 
 def retry_cost(session: Session, job: JobRow, provider: Provider, code: str | None = None) -> tuple[int, Cost]:
-    """Return how many requests `retry` would send, and what they may cost.
+    """Return how many requests `retry` would send, and their cost.
 
-    Raises InvalidSettings where their model is shut down.
+    Raises InvalidSettings if their model has been shut down.
     """
     session.run("cancel.failed", {"job_id": job.job_id, "code": code})
     count, call_id = session.run("cancel.failed_call")[0]
@@ -160,10 +161,10 @@ def retry_cost(session: Session, job: JobRow, provider: Provider, code: str | No
 
 @dataclass(frozen=True)
 class Stuck:
-    """What a job has at the provider that has not come back: batches, requests, estimated input tokens.
+    """A job's requests at the provider that have not come back: batches, requests, estimated input tokens.
 
-    `waiting` are the other open jobs that want some of it; `paid` says whether it may be billed, and `cost` what it may
-    cost to send all of it again.
+    `waiting` are the numbers of the other open jobs that want some of them. `paid` says whether the provider bills
+    them, and `cost` is the cost of sending them all again.
     """
 
     batches: int
@@ -175,7 +176,7 @@ class Stuck:
 
 
 def stuck(session: Session, job: JobRow, provider: Provider) -> Stuck:
-    """Return what `give_up` would free."""
+    """Return the requests that `give_up` would release."""
     found = session.run("cancel.stuck", {"job_id": job.job_id})
     waiting = session.run("cancel.also_waiting", {"job_id": job.job_id})
     paid = any(row[5] for row in found)
@@ -190,7 +191,7 @@ def stuck(session: Session, job: JobRow, provider: Provider) -> Stuck:
 
 
 def _cost_again(session: Session, job: JobRow, provider: Provider, batches: list[str]) -> Cost:
-    """Return what it may cost to send the requests of some batches again; at an unknown price for a model shut down."""
+    """Return the cost of sending the requests of some batches again; a model that was shut down has no known price."""
     session.run("cancel.stuck_requests", {"batches": batches})
     costs = []
     for call_id, endpoint, model in session.run("cancel.stuck_calls"):
@@ -204,7 +205,7 @@ def _cost_again(session: Session, job: JobRow, provider: Provider, batches: list
 
 
 def cancel(database: Database, job_id: int) -> bool:
-    """Note a job as cancelled; False where it was already. Raises JobError where it is done."""
+    """Mark a job as cancelled; return False if it was already. Raises JobError if the job is done."""
 
     def write(session: Session) -> bool:
         job = jobs.find(session, str(job_id))
@@ -216,9 +217,9 @@ def cancel(database: Database, job_id: int) -> bool:
 
 
 def give_up(database: Database, job_id: int) -> Iterator[Event]:
-    """Look once more at what a cancelled job has at the provider, then free the requests of all that has not ended.
+    """Check a cancelled job's batches once more, then release the requests of those that have not ended.
 
-    The provider need not answer. Results that appear later are loaded by any later step of a job there.
+    The provider need not answer. Results that appear later are loaded by the next step of any job at that provider.
     """
     job = database.read(lambda session: jobs.find(session, str(job_id)))
     with step_context(database, job_id, provider_of(job)) as context:

@@ -1,4 +1,4 @@
-"""Text and HTML laid out to be read: tables, records, facts, a progress bar."""
+"""Lay out text and HTML for people: tables, records, facts, a progress bar."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
-# C0 and C1 controls but tab and line feed, each as its escape: an answer may hold what clears a screen.
+# Control characters (C0 and C1) except tab and line feed, each as its escape: an answer could clear the screen.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in {9, 10}}
-# A column is not squeezed below this many characters, or below its longest text where that is shorter.
+# A column is never narrower than this, or than its longest text if that is shorter.
 _READABLE = 16
-# Nor below its longest word, an id for example, up to this length.
+# Nor narrower than its longest word, such as an id, up to this length.
 _WORD = 40
 # A row is not wrapped to more lines than this.
 _LINES = 8
-# The name of a field stands beside its value up to this length.
+# A field's name stands beside its value up to this length.
 _NAME = 24
 
 
@@ -31,7 +31,7 @@ def harmless(text: str) -> str:
 
 
 def widths(columns: Sequence[str], rows: Sequence[Sequence[str | None]], available: int) -> list[int] | None:
-    """Return a width for each column of a table that can be read within `available` characters; None: none can."""
+    """Return a width for each column of a table within `available` characters; None if it cannot be read so narrow."""
     natural = [max([cell_len(name), *(_longest(row[i]) for row in rows)]) for i, name in enumerate(columns)]
     words = [max([0, *(_longest_word(row[i]) for row in rows)]) for i in range(len(columns))]
     least = [
@@ -42,7 +42,7 @@ def widths(columns: Sequence[str], rows: Sequence[Sequence[str | None]], availab
     if spare < 0:
         return None
     given = list(least)
-    # What one column does not need goes to the others, so that the longest texts get most of the room.
+    # Space that one column does not need goes to the others, so the longest texts get most of it.
     while spare:
         hungry = [i for i, size in enumerate(natural) if given[i] < size]
         if not hungry:
@@ -59,7 +59,7 @@ def widths(columns: Sequence[str], rows: Sequence[Sequence[str | None]], availab
 def records(
     columns: Sequence[str], rows: Sequence[Sequence[str | None]], width: int, titles: Sequence[str]
 ) -> Iterator[str]:
-    """Return the lines of one block a row: its title, and below it a `field: value` each, long ones wrapped."""
+    """Return the lines of one block a row: its title, then one `field: value` each, long ones wrapped."""
     for number, (title, row) in enumerate(zip(titles, rows, strict=True)):
         if number:
             yield ""
@@ -68,7 +68,7 @@ def records(
 
 
 def fields(columns: Sequence[str], row: Sequence[str | None], width: int) -> Iterator[str]:
-    """Return lines of `field: value`, the values in one column, long ones wrapped within `width` characters."""
+    """Return lines of `field: value`, with the values in one column, long ones wrapped to `width` characters."""
     beside = min(max((cell_len(name) for name in columns), default=0), _NAME)
     for name, value in zip(columns, row, strict=True):
         lines = wrapped("NULL" if value is None else value, max(width - beside - 3, _READABLE))
@@ -81,7 +81,7 @@ def fields(columns: Sequence[str], row: Sequence[str | None], width: int) -> Ite
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return a text's lines, the long ones wrapped; at least one."""
+    """Return a text's lines, long ones wrapped; at least one."""
     found: list[str] = []
     for line in text.splitlines() or [""]:
         found += textwrap.wrap(line, width, replace_whitespace=False, drop_whitespace=True) or [""]
@@ -89,7 +89,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> Iterator[str]:
-    """Return a heading and one line a row, columns apart by two spaces and nothing wrapped: for grep and awk."""
+    """Return a heading and one line a row, columns two spaces apart and nothing wrapped: for grep and awk."""
     table = [list(columns), *([" ".join(value.split()) for value in row] for row in rows)]
     size = [max(cell_len(row[i]) for row in table) for i in range(len(columns))]
     for row in table:
@@ -110,12 +110,12 @@ _CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
 
 
 def html_text(value: str) -> str:
-    """Return a text as HTML: nothing in it is markup, and line feeds stay."""
+    """Return a text as HTML: markup is escaped, and line feeds stay."""
     return html.escape(harmless(value)).replace("\n", "<br>")
 
 
 def html_facts(title: str, named: Mapping[str, str], notes: Iterable[str] = ()) -> str:
-    """Return facts below a title, one a line, their names in one column, and notes below them."""
+    """Return a title, facts below it, one a line with their names in one column, and then notes."""
     rows = "".join(
         f'<tr><td style="{_CELL};opacity:.6;white-space:nowrap">{html_text(name)}</td>'
         f'<td style="{_CELL}">{html_text(value)}</td></tr>'
@@ -126,7 +126,7 @@ def html_facts(title: str, named: Mapping[str, str], notes: Iterable[str] = ()) 
 
 
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> str:
-    """Return rows as a table; None is NULL."""
+    """Return rows as a table; None is shown as NULL."""
     null = '<span style="opacity:.5">NULL</span>'
     head = "".join(f'<th style="{_CELL}">{html_text(column)}</th>' for column in columns)
     body = "".join(
@@ -139,7 +139,7 @@ def html_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> 
 
 
 def html_bar(done: int, total: int | None) -> str:
-    """Return a bar that is `done` of `total` full; one that moves where the total is not known."""
+    """Return a bar that is `done` of `total` full, or a moving one if the total is unknown."""
     size = f' value="{done}" max="{total}"' if total else ""
     return f'<progress{size} style="width:24em;max-width:100%"></progress>'
 

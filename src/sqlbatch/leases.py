@@ -1,4 +1,4 @@
-"""Who holds a lease: a process by its computer and number, so that what a dead one held is free at once."""
+"""Owners of leases: a process is named by its computer and number, so that a dead process's leases are free at once."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TURN = threading.Lock()
-# Owners of this process: in how many blocks of `hold_leases` each is, and those that have left the last of theirs.
+# The owners of this process: how many blocks of `hold_leases` each is in, and the owners that have left all of theirs.
 _AT_WORK: Counter[str] = Counter()
 _ENDED: set[str] = set()
 
 
 def new_owner() -> str:
-    """Return a name for one run of steps in this process."""
+    """Return a new owner name for one run of steps in this process."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 @contextmanager
 def hold_leases(owner: str) -> Iterator[None]:
-    """Have an owner hold its leases for the block; once no thread of this process is in one, it is gone."""
+    """Keep an owner alive for the block; when no thread of this process is in such a block, its leases are free."""
     with _TURN:
         _AT_WORK[owner] += 1
         _ENDED.discard(owner)
@@ -42,13 +42,16 @@ def hold_leases(owner: str) -> Iterator[None]:
 
 
 def name_of(owner: str) -> str:
-    """Return an owner in words: its process, and its computer where that is another."""
+    """Return an owner in words: its process, and its computer if that is another one."""
     host, _, process = owner.rpartition(":")[0].rpartition(":")
     return f"process {process}" + (f" on {host}" if host != socket.gethostname() else "")
 
 
 def is_gone(owner: str) -> bool:
-    """Whether an owner was a process of this computer that has ended, or a run of this one; others are not known."""
+    """Whether an owner was a process of this computer that has ended, or a finished run of this process.
+
+    Owners on other computers are never taken for gone.
+    """
     host, _, rest = owner.rpartition(":")[0].rpartition(":")
     if host != socket.gethostname() or not rest.isdigit():
         return False
@@ -64,7 +67,7 @@ def is_gone(owner: str) -> bool:
 
 
 def _has_ended(process: int) -> bool:
-    """Whether a process has ended and only its parent has not asked how, as a container's first process never may."""
+    """Whether a process has ended, even if its parent never collects it (a container's first process may not)."""
     try:
         state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2]
     except OSError:

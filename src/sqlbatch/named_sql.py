@@ -1,4 +1,4 @@
-"""The SQL files of the project: blocks that begin with a line `-- name: description`."""
+"""The project's SQL files: blocks that begin with a line `-- name: description`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEADER = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*): (?P<description>\S.*)$", r
 
 @dataclass(frozen=True)
 class Block:
-    """One named statement (or a few, separated by `;`) of a SQL file, with the line that describes it."""
+    """One named statement (or a few, separated by `;`) of a SQL file, with its line of description."""
 
     name: str
     description: str
@@ -25,13 +25,13 @@ class Block:
 
 
 def sql_folder() -> Traversable:
-    """Return the folder of SQL files: `sqlbatch/sql` in an installed wheel, `sql/` of the checkout otherwise."""
+    """Return the folder of SQL files: `sqlbatch/sql` in an installed wheel, otherwise `sql/` of the checkout."""
     packaged = resources.files("sqlbatch") / "sql"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "sql"
 
 
 def read_sql(path: str) -> str:
-    """Return the text of a file below the SQL folder, for example `migrations/0001_initial.sql`."""
+    """Return the text of a file in the SQL folder, such as `migrations/0001_initial.sql`."""
     return sql_folder().joinpath(*path.split("/")).read_text(encoding="utf-8")
 
 
@@ -39,7 +39,7 @@ def read_sql(path: str) -> str:
 def blocks(file: str) -> dict[str, Block]:
     """Return the named blocks of one SQL file (`plan.sql`), by name.
 
-    Raises ValueError when a name occurs twice, for the file is ours.
+    Raises ValueError if a name occurs twice.
     """
     text = read_sql(file)
     headers = list(_HEADER.finditer(text))

@@ -1,6 +1,6 @@
-"""The options of one enrich, plan or preview, put together from every place that may set them.
+"""The options of one enrich, plan or preview, merged from every place that may set them.
 
-First the command line or Python, then the first comment of a `.sql` file, SQLBATCH_*, sqlbatch.toml, the defaults.
+In order: the command line or Python, the first comment of a `.sql` file, SQLBATCH_*, sqlbatch.toml, the defaults.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-# How a query that calls AI functions may be planned.
+# The ways to plan a query that calls AI functions.
 POLICIES = ("balanced", "lean", "fuse")
-# How a preview may be processed, and billed.
+# The tiers in which a preview may be processed and billed.
 TIERS = ("default", "flex")
 
 
 @dataclass(frozen=True)
 class EnrichOptions:
-    """All that one enrich, or plan, was asked for."""
+    """The merged options of one enrich or plan."""
 
     enrichment: Enrichment
     provider: Provider
@@ -55,9 +55,9 @@ class EnrichOptions:
 
 
 def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
-    """Return what was asked for: `given` are the command line's options (None: not given), over the file's.
+    """Return the merged options; `given` are those of the command line or Python (None: not given) and come first.
 
-    Raises InvalidEnrichment where an option is wrong, or none says which model.
+    Raises InvalidEnrichment if an option is wrong or no model is named.
     """
 
     def option(name: str, default: Any = None) -> Any:
@@ -67,7 +67,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         return default
 
     name = option("provider", "openai")
-    # An address in the environment is meant for where it costs money.
+    # An address in the environment is not used for the free local provider.
     base_url = given.get("base_url") if name == "local" else option("base_url")
     provider = find_provider(name, base_url)
     connection.trust(provider)
@@ -86,7 +86,7 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
         parse_param(f"{name}=")
 
     def text_of(name: str) -> str | None:
-        # A file names others from where it is; what is said here, from here.
+        # A .sql file names databases relative to itself, the command line relative to the working directory.
         folder = source.folder if given.get(name) is None and source.options.get(name) is not None else None
         return read_text_option(option(name), f"--{name}", folder)
 
@@ -156,10 +156,13 @@ def _shows(images: tuple[str, ...], query: str) -> bool:
 
 
 def _translated(query: str, dialect: str | None) -> tuple[str, tuple[str, ...]]:
-    """Return a query as DuckDB's SQL, which a job keeps whatever sqlglot makes of it later, and what to tell of it."""
+    """Return a query translated to DuckDB's SQL, and notes about it.
+
+    The job keeps the translation, so that it does not change with later versions of sqlglot.
+    """
     if dialect is None or dialect.casefold() == "duckdb":
         return query, ()
-    # Every command reads this module, and few need sqlglot.
+    # Every command imports this module, and few need sqlglot.
     from sqlbatch.functions.dialects import DIALECTS, translate  # noqa: PLC0415
 
     if dialect.casefold() not in DIALECTS:
@@ -169,9 +172,9 @@ def _translated(query: str, dialect: str | None) -> tuple[str, tuple[str, ...]]:
 
 
 def at_tier(asked: EnrichOptions, tier: str | None) -> EnrichOptions:
-    """Return what was asked for, to be processed in a tier (default, flex); None: as its parameters say.
+    """Return the options with a preview's tier (default or flex); None leaves the tier to the parameters.
 
-    Raises InvalidOption for another tier, and for an endpoint that has no flex.
+    Raises InvalidOption for another tier, or if the endpoint has no flex tier.
     """
     if tier is None:
         return asked
@@ -185,7 +188,7 @@ def at_tier(asked: EnrichOptions, tier: str | None) -> EnrichOptions:
 
 
 def _incremental(source: Source, given: Mapping[str, Any]) -> tuple[bool, tuple[str, ...], str | None]:
-    """Return whether rows update those of the target, by which columns, and which rows of the query those are."""
+    """Return whether rows update the target, by which columns, and which of the query's rows do."""
     incremental = bool(given.get("incremental") or source.options.get("incremental"))
     listed = given.get("unique_key") or source.options.get("unique_key") or ()
     key = tuple(name.strip() for each in listed for name in each.split(",") if name.strip())
@@ -202,7 +205,10 @@ def _incremental(source: Source, given: Mapping[str, Any]) -> tuple[bool, tuple[
 
 
 def _structured(provider: Provider, source: Source, given: Mapping[str, Any]) -> Structured:
-    """Return how the model is held to JSON; a provider's own line goes over the line of sqlbatch.toml for all."""
+    """Return how the model is made to return JSON.
+
+    A provider's own setting comes before the general one in sqlbatch.toml.
+    """
     option, setting = given.get("structured") or source.options.get("structured"), lookup("structured")
     if option is None and setting is not None and setting.origin.startswith("SQLBATCH_"):
         option = setting.value
@@ -219,8 +225,11 @@ def _structured(provider: Provider, source: Source, given: Mapping[str, Any]) ->
 
 
 def _returns(source: Source, given: Mapping[str, Any]) -> str | None:
-    """Return the column list that is asked for: as it is, or of a JSON Schema, or with one's parts for JSON columns."""
-    # What the command line says stands in the place of either in the file.
+    """Return the returned columns.
+
+    A column list, those of a JSON Schema, or a list whose JSON columns a schema details.
+    """
+    # Either option on the command line replaces both of the file's.
     said = {name: given.get(name) for name in ("returns", "json_schema")}
     folder = None
     if all(value is None for value in said.values()):
@@ -234,7 +243,7 @@ def _returns(source: Source, given: Mapping[str, Any]) -> str | None:
 
 def _model(provider: Provider, given: str | None, model: str | None) -> str:
     if provider.name == "local":
-        # A file's or the configuration's model is meant for where it costs money.
+        # A model named in a file or the configuration is not used for the free local provider.
         if given not in {None, "offline"}:
             raise InvalidSettings(f"--model {given}: the local provider has one model, offline; leave --model out")
         return "offline"
@@ -257,11 +266,11 @@ def database(
     threads: int | None = None,
     source: Source | None = None,
 ) -> Database:
-    """Return the database that `--db` names; `attach` are databases to read besides, as `path` or `path AS name`.
+    """Return the database that `--db` names; `attach` are other databases, each as `path` or `path AS name`.
 
-    Where none is given, those of the source's first comment, of SQLBATCH_ATTACH or of sqlbatch.toml are attached.
+    If none is given, those of the source's first comment, of SQLBATCH_ATTACH or of sqlbatch.toml are attached.
     """
-    # A clock that cannot run is told before anything is made.
+    # Report an unusable clock before anything is created.
     clock.speed()
     if db is not None and not db.strip():
         raise InvalidSettings("--db is empty: name a file, or leave the option out")
@@ -284,11 +293,11 @@ def database(
 
 
 def attached(given: Sequence[str] | None, source: Source | None = None) -> list[Attached]:
-    """Return the databases of --attach: those given, or else those of the query's file, or else those configured."""
+    """Return the databases of --attach, or else those of the query's file, or else the configured ones."""
     if given:
         return [Attached.parse(each, "--attach") for each in given]
     if source is not None and source.options.get("attach"):
         return [Attached.parse(each, "attach", source.folder) for each in source.options["attach"]]
     found = lookup("attach")
-    # A path is meant from where it is written.
+    # A path in a file is relative to that file.
     return [Attached.parse(each, f"{found.origin}: attach", found.folder) for each in found.value] if found else []

@@ -1,4 +1,4 @@
-"""Where files lie beside the database: on their way, of the local server, and of a query that is being read."""
+"""The files beside the database: transfers in progress, the local server's state, scratch files."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def state_dir(database: Database) -> Path:
-    """Return the folder beside the database file that holds files on their way, and the local server's state.
+    """Return the folder beside the database file for transfers in progress and the local server's state.
 
-    What is in memory only has a folder that goes with the process.
+    For an in-memory database it is a temporary folder, deleted when the process ends.
     """
     path = file_of(database)
     return path.with_name(path.name + ".sqlbatch") if path is not None else _passing_home()
 
 
 def file_of(database: Database) -> Path | None:
-    """Return the file of a database, also of a connection's; None where it is in memory."""
+    """Return the file of a database, also of a user's connection; None if it is in memory."""
     if database.connection is None:
         return database.path
     with database.session(migrate=False) as session:
@@ -38,7 +38,7 @@ def file_of(database: Database) -> Path | None:
 
 @contextlib.contextmanager
 def scratch_file(database: Database) -> Iterator[Path]:
-    """Give the block a scratch database, which is deleted at its end."""
+    """Create a scratch database for the block; it is deleted at the end of the block."""
     folder = scratch_folder(database)
     scratch = folder / "scratch.duckdb"
     try:
@@ -49,7 +49,7 @@ def scratch_file(database: Database) -> Iterator[Path]:
 
 
 def scratch_folder(database: Database) -> Path:
-    """Make a folder for a scratch file, beside the database where that can be written."""
+    """Create a folder for scratch files, beside the database if that place is writable."""
     beside = database.path.parent if database.path is not None else None
     sweep(database)
     with contextlib.suppress(OSError):
@@ -59,7 +59,7 @@ def scratch_folder(database: Database) -> Path:
 
 
 def sweep(database: Database) -> None:
-    """Delete the scratch folders that killed processes have left beside the database; they hold the user's rows."""
+    """Delete the scratch folders of killed processes beside the database; they contain the user's rows."""
     for folder in database.path.parent.glob(".sqlbatch-*-*") if database.path is not None else ():
         if is_gone(folder.name.removeprefix(".sqlbatch-").rpartition("-")[0]):
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A preview of a query with AI functions: all its stages at once, on a sample, through the ordinary endpoint."""
+"""A preview of a query with AI functions: run all its stages on a sample, through the ordinary endpoint."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PreparedPlanPreview:
-    """A planned preview: its sources, of which each has at most so many rows, lie in the scratch file.
+    """A planned preview. Its sources, limited to the sample's rows, are in the scratch file.
 
-    `quote` is that of the ordinary endpoint; `told` fills with what comes back.
+    `quote` is for the ordinary endpoint; `told` fills with the results.
     """
 
     planned: PlannedQuery
@@ -57,7 +57,7 @@ class PreparedPlanPreview:
     unsent: list[tuple[str, str, str]] = field(default_factory=list)
 
     def over(self) -> str | None:
-        """Return why it may cost more than is left of the month's budget, and what to do; None where it cannot."""
+        """Return why the cost may exceed the rest of the month's budget, and what to do; None if it cannot."""
         return self.quote.cost.over(None, self.month)
 
 
@@ -71,9 +71,9 @@ def prepared(
     sample: int | None = None,
     fresh: bool = False,
 ) -> Iterator[PreparedPlanPreview | None]:
-    """Plan a query on the first rows of its sources, for the block; None for a query without calls.
+    """Plan a query on the first rows of its sources, for the block; yield None for a query without AI functions.
 
-    Raises InvalidEnrichment for what cannot be planned.
+    Raises InvalidEnrichment if the query cannot be planned.
     """
     wanted = sample_size(rows, sample)
     with scratch_file(database) as scratch:
@@ -104,7 +104,7 @@ def prepared(
 
 
 def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
-    """Run the stages one after the other; what is paid for is kept as it comes."""
+    """Run the stages one after the other; each result is stored as it arrives."""
     spool = state_dir(database) / "spool"
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     calls = jobs.planned_calls(ready.planned.plan)
@@ -137,7 +137,7 @@ def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
 
 
 def result(database: Database, ready: PreparedPlanPreview) -> Preview:
-    """Return the rows that the query has for the sample."""
+    """Return the query's rows for the sample."""
     calls = jobs.planned_calls(ready.planned.plan)
     query = with_sources(ready.planned.plan.query, lambda number: _source(ready, number))
     with database.session(scratch=ready.scratch) as session:

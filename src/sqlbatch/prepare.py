@@ -1,4 +1,4 @@
-"""Compile, quote and start an enrichment: the first half of the way of a job. `run` does its steps."""
+"""Compile, quote and start an enrichment: the first half of a job. The second half, its steps, is in `run`."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from sqlbatch.returns import Returns
 
 
-# ---- Prepare: compile and quote. Nothing is sent, and nothing is written but a scratch file.
+# ---- Prepare: compile and quote. Nothing is sent, and only a scratch file is written.
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A compiled and quoted enrichment, ready to start; its rows are in the scratch file."""
+    """A compiled and quoted enrichment, ready to start. Its rows are in the scratch file."""
 
     enrichment: Enrichment
     returns: Returns
@@ -61,7 +61,7 @@ class Prepared:
     place: Attached | None = None
 
     def over(self) -> str | None:
-        """Return why it may cost more than the job or the month may, and what to do about it; None where it cannot."""
+        """Return why the cost may exceed the job's or the month's budget, and what to do; None if it cannot."""
         return self.quote.over(self.max_cost, self.month)
 
 
@@ -80,11 +80,11 @@ def prepared(
     notes: tuple[str, ...] = (),
     arrivals: Arrivals | None = None,
 ) -> Iterator[Prepared]:
-    """Compile and quote an enrichment for the block; the scratch file is deleted at its end.
+    """Compile and quote an enrichment for the block; the scratch file is deleted at the end of the block.
 
-    `notes` are told with the quote. `handed_over` are rows instead of the query's: a relation, a DataFrame and the like
-    (`sqlbatch.query.rows`); `arrivals` tells the types as which columns arrive in another database. Raises
-    InvalidEnrichment where the request is wrong, DatabaseError where the database cannot be read.
+    `notes` are shown with the quote. `handed_over` are rows used instead of the query's: a relation, a DataFrame and
+    the like (`sqlbatch.query.rows`). `arrivals` returns the types that columns will have in another database. Raises
+    InvalidEnrichment if the request is wrong, DatabaseError if the database cannot be read.
     """
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     with scratch_file(database) as scratch:
@@ -141,9 +141,9 @@ def prepared(
 
 
 def start(database: Database, ask: Prepared, note: Callable[[Session, int], object] | None = None) -> int:
-    """Commit a prepared enrichment as a job and return its number; `note` notes more of it in the same transaction.
+    """Commit a prepared enrichment as a job and return its number; `note` writes more facts in the same transaction.
 
-    Raises JobError where more would be sent than was quoted, because stored answers were deleted meanwhile.
+    Raises JobError if more requests would be sent than were quoted, because stored answers were deleted in between.
     """
     quote = ask.quote
     asked = replace(ask.enrichment, query=masked(ask.enrichment.query, sql=True))
@@ -197,6 +197,6 @@ def start(database: Database, ask: Prepared, note: Callable[[Session, int], obje
 
 
 def recover_interrupted(database: Database) -> int:
-    """Store answers that a killed preview received and could not store; return how many."""
+    """Store the answers that a killed preview received but could not store; return how many."""
     spool = state_dir(database) / "spool"
     return previewing.recover_interrupted(database, spool, check_of) if any(spool.glob("preview-*")) else 0

@@ -1,4 +1,4 @@
-"""A preview: the first rows through the ordinary endpoint, before there is a job; each row beside its answer."""
+"""A preview: send the first rows to the ordinary endpoint, before there is a job, and show each row with its answer."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.returns import Returns
 
-# Rows of a preview where nobody says how many, and the most there may be: more of them belong in a batch.
+# The default and the largest number of rows of a preview; more rows belong in a batch.
 ROWS, ROWS_AT_MOST = 5, 100
 
 
 @dataclass(frozen=True)
 class PreparedPreview:
-    """A compiled preview: its rows lie in the scratch file, nothing is sent yet.
+    """A compiled preview. Its rows are in the scratch file; nothing is sent yet.
 
-    `known` counts its requests, `cost` is that of sending them now; `told` fills with what comes back.
+    `known` counts its requests, `cost` is the cost of sending them now, and `told` fills with the results.
     """
 
     enrichment: Enrichment
@@ -65,11 +65,11 @@ class PreparedPreview:
 
     @property
     def flex(self) -> bool:
-        """Whether it is asked, and billed, at the flex price."""
+        """Whether it is sent, and billed, at the flex price."""
         return is_flex(self.enrichment)
 
     def over(self) -> str | None:
-        """Return why it may cost more than is left of the month's budget, and what to do; None where it cannot."""
+        """Return why the cost may exceed the rest of the month's budget, and what to do; None if it cannot."""
         return self.cost.over(None, self.month)
 
 
@@ -84,9 +84,9 @@ def prepared(
     fresh: bool = False,
     handed_over: object = None,
 ) -> Iterator[PreparedPreview]:
-    """Compile the first `rows` of a query, or a random `sample`; writes nothing but a scratch file, deleted at the end.
+    """Compile a query's first `rows`, or a random `sample`, for the block; only a scratch file is written.
 
-    Raises InvalidEnrichment where the ask is wrong, DatabaseError where the database cannot be read.
+    Raises InvalidEnrichment if an option is wrong, DatabaseError if the database cannot be read.
     """
     wanted = sample_size(rows, sample)
     if sample is None:
@@ -115,7 +115,10 @@ def prepared(
 
 
 def ask(database: Database, ready: PreparedPreview) -> Iterator[Event]:
-    """Send what is not known yet; what is paid for is kept as it comes. After an interrupt, `keep` stores the rest."""
+    """Send the requests without a stored answer; each result is stored as it arrives.
+
+    After an interrupt, `keep` stores the results that are not stored yet.
+    """
 
     def commit(session: Session) -> list[str]:
         session.run("database.planner_lock")
@@ -135,12 +138,12 @@ def ask(database: Database, ready: PreparedPreview) -> Iterator[Event]:
 
 
 def keep(database: Database, ready: PreparedPreview) -> Iterator[Event]:
-    """Store what came before an interrupt and is not stored yet."""
+    """Store the results that arrived before an interrupt and are not stored yet."""
     yield from requests.keep(_work(database, ready), ready.told)
 
 
 def result(database: Database, ready: PreparedPreview) -> Preview:
-    """Return the rows beside what came back for them."""
+    """Return the rows with their answers."""
     columns_shown = [each for each in ready.compiled.columns if each.name != REF]
     shown = ", ".join(f"{quote_identifier(c.name)} := {_shown(c.name, c.type)}" for c in columns_shown)
     came = "sqlbatch_answer.confidence" if ready.enrichment.confidence else None
@@ -212,7 +215,7 @@ def _shown(name: str, kind: str) -> str:
 
 
 def sample_size(rows: int | None, sample: int | None) -> int:
-    """Return how many rows a preview has; raise InvalidOption where there are too many, or two ways to say it."""
+    """Return the number of rows of a preview; raise InvalidOption if it is too large, or given in two ways."""
     if rows is not None and sample is not None:
         raise InvalidOption("--rows and --sample both choose rows: give one of them")
     name, wanted = ("--sample", sample) if sample is not None else ("--rows", ROWS if rows is None else rows)
@@ -236,15 +239,15 @@ def _work(database: Database, ready: PreparedPreview) -> requests.Asking:
     )
 
 
-# ---- What a preview brought.
+# ---- The result of a preview.
 
 
 @dataclass(frozen=True)
 class PreviewRow:
-    """One row of a preview: its number in the query, its columns, and the returned ones where it is answered.
+    """One row of a preview: its number in the query, its columns, and the returned columns if it is answered.
 
-    `status` is answered, failed, skipped or pending, `error` says why it is not answered; `kept` is true where the
-    answer was there before. Values are as JSON has them.
+    `status` is answered, failed, skipped or pending, and `error` says why it is not answered. `kept` is true if the
+    answer was stored before. Values are JSON values.
     """
 
     number: int
@@ -255,7 +258,7 @@ class PreviewRow:
     answer: dict[str, Any] | None
 
     def as_dict(self) -> dict[str, object]:
-        """Return the row as one JSON object."""
+        """Return the row as a JSON object."""
         return {
             "row": self.number, "status": self.status, "error": self.error, "kept": self.kept,
             "input": self.input, "answer": self.answer,
@@ -264,9 +267,9 @@ class PreviewRow:
 
 @dataclass(frozen=True, repr=False)
 class Preview:
-    """What a preview brought: its rows, how many requests were sent for them, the tokens that those took, and dollars.
+    """The result of a preview: rows, the number of requests sent, their tokens and their cost in dollars.
 
-    `dollars` are at the ordinary price, None where no price is known.
+    `dollars` are at the price of the tier that was used, None if the price is unknown.
     """
 
     rows: tuple[PreviewRow, ...]
@@ -283,7 +286,7 @@ class Preview:
         return sum(row.status == status for row in self.rows)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the preview as one JSON object."""
+        """Return the preview as a JSON object."""
         return {
             "rows": [row.as_dict() for row in self.rows],
             "requests_sent": self.sent,
@@ -302,7 +305,10 @@ class Preview:
         )
 
     def _repr_html_(self) -> str:
-        """Return the preview as a notebook shows it: a line a row, what came back behind what was sent."""
+        """Return the preview as a notebook shows it.
+
+        One line a row, the returned columns after the columns that were sent.
+        """
         sent = list(dict.fromkeys(name for row in self.rows for name in row.input))
         returned = list(dict.fromkeys(name for row in self.rows for name in row.answer or {}))
         return layout.html_table(
@@ -320,7 +326,7 @@ class Preview:
 
 
 def _named(row: PreviewRow) -> tuple[list[str], list[list[str | None]]]:
-    """Return names and texts of a row's fields, what came back behind an arrow."""
+    """Return the names and texts of a row's fields; returned columns are marked with an arrow."""
     came = row.answer if row.answer is not None else {row.status: row.error}
     names = [*row.input, *(f"-> {name}" for name in came)]
     return names, [[layout.text_of(value) for value in (*row.input.values(), *came.values())]]

@@ -1,4 +1,4 @@
-"""Prune: delete data that finished jobs no longer need, here and at the provider; what was spent is kept."""
+"""Prune: delete data that finished jobs no longer need, here and at the provider. What was spent is kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 
-# Results that no target shows any more: of batches that go whole, or of none (a preview, a file of another's).
+# Results that no target shows: of batches that are deleted whole, or of no batch (a preview, an imported file).
 _PAST = (
     "(r.batch_id IN (SELECT batch_id FROM sqlbatch_past_batches)"
     " OR (r.batch_id IS NULL AND r.custom_id IN (SELECT custom_id FROM sqlbatch_past)))"
@@ -32,9 +32,9 @@ _PAST = (
 
 @dataclass(frozen=True)
 class Prunable:
-    """What can be given up, or was: counts, and bytes where they are known; `problems` say what could not be.
+    """Data that can be deleted, or was: counts, and bytes if known. `problems` say what could not be deleted.
 
-    `built` are tables with the rows of jobs that are published to another database, `built_rows` the rows in them.
+    `built` are tables with the rows of jobs that were published to another database, `built_rows` the rows in them.
     """
 
     jobs: int
@@ -52,16 +52,16 @@ class Prunable:
 
     @property
     def nothing(self) -> bool:
-        """Whether there is nothing to give up."""
+        """Whether there is nothing to delete."""
         return not (
             self.snapshots or self.inputs or self.spool_files or self.provider_files or self.results or self.built
         )
 
 
 def prunable(database: Database, job_id: int | None = None, *, results: bool = False) -> Prunable:
-    """Return what `prune` would give up, of all jobs that are at their end, or of one.
+    """Return what `prune` would delete, for all finished jobs or for one job.
 
-    Raises JobError where that job is not at its end.
+    Raises JobError if that job is not finished.
     """
     with database.session() as session:
         found = _found(session, job_id)
@@ -72,10 +72,11 @@ def prunable(database: Database, job_id: int | None = None, *, results: bool = F
 
 
 def prune(database: Database, job_id: int | None = None, *, results: bool = False) -> Prunable:
-    """Give it up, and return what was; what is on its way and costs stay.
+    """Delete the data, and return what was deleted. Requests in flight and costs are kept.
 
-    So do results, unless `results` gives up those that no target shows any more: their sums are what is kept of them.
-    A file that the provider does not delete is told in `problems`, and tried again by the next call.
+    Results are kept too, unless `results` is true: then those that no target shows are deleted, and only the sums of
+    their cost stay. A file that the provider does not delete is reported in `problems`, and tried again by the next
+    call.
     """
 
     def write(session: Session) -> Prunable:
@@ -96,7 +97,7 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
     for path in spool:
         path.unlink(missing_ok=True)
     sweep(database)
-    # What is freed goes back to the disk; where somebody is at work in the file, it does at their next checkpoint.
+    # CHECKPOINT returns the space to the disk; while another process uses the file, that waits for its next checkpoint.
     with contextlib.suppress(DatabaseError), database.session() as session:
         session.sql("CHECKPOINT")
     return replace(
@@ -110,7 +111,7 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
 
 
 def _found(session: Session, job_id: int | None) -> Prunable:
-    """Count what can be given up in the database; the requests lie in `sqlbatch_idle`."""
+    """Count the data that can be deleted in the database; the requests are listed in `sqlbatch_idle`."""
     ended = _jobs(session, job_id)
     kept = dict(session.run("prune.snapshots", {"catalog": session.catalog}))
     rows = [kept.pop(job) for job in ended if job in kept]
@@ -121,12 +122,15 @@ def _found(session: Session, job_id: int | None) -> Prunable:
 
 
 def _built(session: Session, ended: list[int]) -> list[tuple[str, int]]:
-    """Return the tables of published jobs, which their target has, with their rows."""
+    """Return the tables with rows of published jobs, whose target has them too, with their numbers of rows."""
     return [(row[0], row[1]) for row in session.run("prune.built", {"catalog": session.catalog, "jobs": ended})]
 
 
 def _past(session: Session, job_id: int | None) -> int:
-    """Count the results that no target shows any more; their requests lie in `sqlbatch_past`, with their batches."""
+    """Count the results that no target shows.
+
+    `sqlbatch_past` lists their requests, `sqlbatch_past_batches` their batches.
+    """
     ended = _jobs(session, job_id)
     keeping = [job for job, _ in session.run("prune.snapshots", {"catalog": session.catalog}) if job not in ended]
     session.run("prune.past", {"jobs": ended, "keeping": keeping, "catalog": session.catalog})
@@ -135,7 +139,7 @@ def _past(session: Session, job_id: int | None) -> int:
 
 
 def _give_up(session: Session, job_id: int | None) -> int:
-    """Delete those results, with their batches; what they cost is added up before."""
+    """Delete those results, with their batches, after adding up what they cost."""
     session.run("database.planner_lock")
     _past(session, job_id)
     session.run("prune.keep_filed")
@@ -144,7 +148,7 @@ def _give_up(session: Session, job_id: int | None) -> int:
     session.run("prune.give_up", past=_PAST)
     session.run("prune.give_up_manifests")
     session.run("prune.give_up_batches")
-    # What was previewed was kept for its cost, which is known without its request now.
+    # A preview's request was kept only for its cost, which is stored without it now.
     _found(session, job_id)
     session.run("prune.forget")
     return past
@@ -164,16 +168,16 @@ def _jobs(session: Session, job_id: int | None) -> list[int]:
 
 
 def _spool(session: Session, database: Database) -> dict[Path, int]:
-    """Return the files in the spool of batches that need them no longer, with their bytes."""
+    """Return the spool files that no batch needs, with their bytes."""
     paths = sorted((state_dir(database) / "spool").glob("sqlbatch-*"))
     needed = {str(row[0]) for row in session.run("submit.needed")}
     idle = (path for path in paths if (batch_id := batch_of(path.name)) is not None and batch_id not in needed)
-    # Another process may delete one meanwhile.
+    # Another process may delete one at any time.
     return {path: size for path in idle if (size := size_of(str(path))[0]) is not None}
 
 
 def _unreadable(session: Session, database: Database, job_id: int | None) -> dict[Path, int]:
-    """Return the kept result files that no job but those to be pruned could still be loaded from, with their bytes."""
+    """Return the kept result files from which no job but those being pruned can still be loaded, with their bytes."""
     paths = sorted((state_dir(database) / "unreadable").glob("*.jsonl"))
     asked = {"jobs": _jobs(session, job_id)}
     needed = {str(row[0]) for row in session.run("prune.unreadable", asked)} if paths else set()
@@ -182,7 +186,7 @@ def _unreadable(session: Session, database: Database, job_id: int | None) -> dic
 
 
 def _delete_files(database: Database, job_id: int | None) -> tuple[int, list[str]]:
-    """Delete the provider's files of loaded batches; return how many, and what was in the way."""
+    """Delete the provider's files of loaded batches; return how many, and what went wrong."""
     deleted, problems = 0, []
     batches = database.read(lambda session: session.run("prune.files", {"job_id": job_id}))
     for _, same in groupby(batches, itemgetter(2, 3)):

@@ -1,6 +1,6 @@
-"""The way of a job from its start (`prepare`) to its end: steps, write the target. Both layers meet here.
+"""Run a job from its start (`prepare`) to its end: do its steps, write its target. Both layers meet here.
 
-What a user does to a job that exists already (load, retry, cancel) is in `job_actions`.
+Actions on an existing job (load, retry, cancel) are in `job_actions`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step came to: whether it was the last, whether anything moved, and after how many seconds more can."""
+    """The result of one step.
+
+    Whether it was the last, whether anything moved, and the seconds until the next makes sense.
+    """
 
     done: bool = False
     moved: bool = False
@@ -67,14 +70,14 @@ def run_job(
     keep_going: bool = False,
     max_enqueued_tokens: int | None = None,
 ) -> Iterator[Event]:
-    """Do a job's steps until its target is written (or one step, with `once`), and tell what happens.
+    """Run a job's steps until its target is written (or one step, with `once`), and yield what happens as events.
 
-    Locks, the network and the provider's errors pass by themselves: they are told as Waiting and waited for; with
-    `once` they are raised. For a job that was cancelled or superseded, batches still at the provider are waited for and
-    loaded, and nothing is sent; for one that is done, a step with `once` loads a batch that came late.
-    `max_enqueued_tokens` bounds the tokens of the job's model that wait at the provider. A job of whose first results
-    most cannot be used sends nothing more and raises JobError, unless `keep_going`. Raises JobError also where the job
-    ends without its target.
+    Database locks, network errors and provider errors are temporary: the job yields a Waiting event and tries again;
+    with `once` they are raised. A job that was cancelled or superseded sends nothing more, but waits for its batches at
+    the provider and loads them. For a finished job, a step with `once` loads a batch that arrived late. `poll` is the
+    seconds between two status checks, by default short at first and growing to 60. `max_enqueued_tokens` limits the
+    tokens of the job's model that may be queued at the provider. A job blocks, and raises JobError, if most of its
+    first results cannot be used, unless `keep_going`. JobError is also raised if the job ends without its target.
     """
     backoff = clock.Backoff(clock.FIRST_POLL, 60.0, poll)
     while True:
@@ -97,7 +100,10 @@ def run_job(
 
 
 def _keeping_open(database: Database, events: Generator[Event, None, None]) -> Iterator[Event]:
-    """Yield the events of steps that share one opening of the file, which is closed while whoever is told has them."""
+    """Yield the events of steps.
+
+    The steps share one opening of the database file, which is closed while the caller handles an event.
+    """
     with contextlib.closing(events):
         while True:
             with database.kept_open():
@@ -109,7 +115,7 @@ def _keeping_open(database: Database, events: Generator[Event, None, None]) -> I
 
 @contextlib.contextmanager
 def step_context(database: Database, job_id: int, provider: Provider) -> Iterator[StepContext]:
-    """Reach a job's provider for the block, and hold the leases that its steps take."""
+    """Connect to a job's provider for the block, and hold the leases that the job's steps take."""
     with connect(database, provider) as api:
         spool = state_dir(database) / "spool"
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,7 +128,7 @@ def _steps(
     context: StepContext, job: JobRow, *, once: bool, poll: float | None, keep_going: bool
 ) -> Generator[Event, None, None]:
     backoff = clock.Backoff(context.provider.first_poll, context.provider.slowest_poll, poll)
-    # Someone who waits wants to see at once whether what blocked the job has passed; `sync` comes again by itself.
+    # Retry at once whatever blocked the job, for the user is waiting. `sync` does not need this: it runs again anyway.
     resuming = job.open and not once
     while True:
         try:
@@ -134,14 +140,15 @@ def _steps(
                 return
             if result.moved:
                 backoff.restart()
-            # The local server shares this process: who looks at once only keeps it from its work.
+            # The local server shares this process, so polling it right away would only slow it down.
             early = result.moved and not context.provider.embedded
             seconds = backoff.early() if early else backoff.next()
             if result.seconds is not None:
                 seconds = min(seconds, result.seconds)
         except (DatabaseLocked, DatabaseConflict, ProviderUnreachable, ProviderRefused) as error:
             if isinstance(error, ProviderRefused):
-                # Another process that asks for the job must see why nothing happens.
+                # Note the refusal in the database, so that another process running this job can show why nothing
+                # happens.
                 with contextlib.suppress(DatabaseError):
                     submit.looks_refused(context.database, job.job_id, str(error))
             if once:
@@ -155,17 +162,17 @@ def _steps(
 
 
 def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
-    """Do one step of an open job, and write its target where nothing is left to do."""
+    """Run one step of an open job, and write its target when all its requests are settled."""
     moved = yield from collect(context.database, context.job_id, context.provider)
     for event in step.step(context):
         moved = moved or isinstance(event, Packed | Submitted | Loaded)
         yield event
     if (yield from collect(context.database, context.job_id, context.provider)):
-        # What the answers ask for now is sent by the next step.
+        # The next step sends the requests that these answers have led to.
         return StepResult(moved=True, seconds=0)
     unsettled, seconds = polling.left(context)
     now = context.database.read(lambda session: jobs.find(session, str(context.job_id)))
-    # Results that cannot be read do not count as failed before the user has seen them.
+    # Unreadable results do not count as failed until the user has seen them.
     if not unsettled and now.blocked_code != UNREADABLE:
         yield Activity("writing the target")
         ended = finish(context.database, context.job_id) is not None
@@ -185,10 +192,10 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
         raise _failing(now)
     if now.blocked_code == BUDGET and not once:
         raise JobError(f"job {now.job_id} is blocked by its {now.blocked}")
-    # The local server works only while this process does, so one step of it is all that it can do.
+    # The local server runs only while this process does, so with `once` one step is all it can do.
     ends = once and (bool(now.failing) or now.blocked_code == BUDGET or not context.provider.embedded)
     if now.refused:
-        # Batches at the provider were accepted before, and are followed to their end.
+        # The provider accepted these batches earlier, so they are followed to their end.
         under_way = any(status not in {"planned", "uploading"} for status, _ in progress.statuses)
         if not under_way and not once:
             raise JobError(f"job {now.job_id} is {submit.refusal_in_words(now)}")
@@ -198,7 +205,10 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
 
 
 def collect(database: Database, job_id: int, provider: Provider) -> Generator[Event, None, bool]:
-    """Collect what the calls of AI functions ask, where all that they wait for is answered; each in a transaction."""
+    """Collect the requests of each AI function call whose inputs are all answered, one transaction a call.
+
+    Returns whether any call was collected.
+    """
     collected = False
     while database.read(lambda session: needs_collecting(session, job_id)):
         call = database.write(lambda session: collect_ready(session, job_id, provider.max_bytes))
@@ -212,7 +222,7 @@ def collect(database: Database, job_id: int, provider: Provider) -> Generator[Ev
 
 
 def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
-    """Do one step of a job that was cancelled or superseded: load what is at the provider, send nothing."""
+    """Run one step of a job that was cancelled or superseded: load what is at the provider, send nothing."""
     yield from step.step(context, sending=False)
     progress = polling.progress(context.database, context.job_id)
     yield progress
@@ -221,7 +231,7 @@ def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, 
 
 
 def _recover_asking(context: StepContext, progress: Progress) -> None:
-    """Free what a killed run was asking for the job through the ordinary endpoint, once its answers are stored."""
+    """Store the answers of a killed process that used the ordinary endpoint, and release its other requests."""
     if any(status == "asking" for status, _ in progress.statuses):
         previewing.recover_interrupted(context.database, context.spool, context.check)
 
@@ -239,8 +249,8 @@ def _failing(job: JobRow) -> JobError:
 def finish(database: Database, job_id: int) -> target_rows.Joined | None:
     """Write the target of a job whose requests are all settled, and end the job, in one transaction.
 
-    Returns None where another process has done it, or has asked for requests again. Raises JobError where a newer job
-    has the target, or a table that is not ours is in its place: the job has ended then.
+    Returns None if another process has done it, or if more requests have become due. Raises JobError if a newer job
+    owns the target, or if a table that sqlbatch did not make has its name; the job ends in both cases.
     """
 
     def write(session: Session) -> target_rows.Joined | str | None:
@@ -250,7 +260,7 @@ def finish(database: Database, job_id: int) -> target_rows.Joined | None:
         if job.status == "superseded":
             return f"a newer job has the target {job.target}: job {job_id} leaves it alone"
         if job.pending or needs_collecting(session, job_id):
-            # A retry came since the last look, or the answers ask for more.
+            # A retry came in since the last check, or the answers lead to more requests.
             return None
         problem = held(session, job_id)
         if problem is not None:
@@ -276,7 +286,7 @@ def finish(database: Database, job_id: int) -> target_rows.Joined | None:
 
 
 def write_target(session: Session, job: JobRow, *, replacing: bool) -> target_rows.Joined:
-    """Write a job's target within the caller's transaction, from the answers that are there."""
+    """Write a job's target from the answers received so far, within the caller's transaction."""
     enrichment = Enrichment.from_json(job.enrichment)
     if is_planned(session, job.job_id):
         joined = write_planned_target(session, job, replace=replacing)
@@ -290,11 +300,11 @@ def write_target(session: Session, job: JobRow, *, replacing: bool) -> target_ro
     return replace(joined, target=job.target)
 
 
-# ---- What a killed run leaves beside the database.
+# ---- Clean up after a killed process.
 
 
 def tidy(database: Database) -> None:
-    """Delete what a process that was killed while it started or ended its job left beside the database."""
+    """Delete the files that a process killed while starting or finishing a job left beside the database."""
     sweep(database)
     spool = state_dir(database) / "spool"
     if any(spool.glob("sqlbatch-*")):

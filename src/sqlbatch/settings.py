@@ -1,4 +1,4 @@
-"""The settings that `sqlbatch.toml` and SQLBATCH_* may have: their names, kinds and defaults. `config` reads them."""
+"""The settings that `sqlbatch.toml` and SQLBATCH_* may have: names, types and defaults. `config` reads them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Option:
-    """An option that SQLBATCH_* may set, and a file unless `in_files` is false: its kind and what holds otherwise.
+    """An option that SQLBATCH_* may set, and also a file unless `in_files` is false: its type and its default.
 
-    One that `is_path` counts from the folder of the file that names it. A number of one that is `counted` is above 0.
+    A path (`is_path`) in a file is relative to that file. A number that is `counted` must be above 0.
     """
 
     kind: type
@@ -20,7 +20,7 @@ class Option:
     counted: bool = False
 
 
-# An option is configurable by being named here; `configured(name)` then finds it.
+# An option named here is configurable: `configured(name)` finds it.
 OPTIONS: dict[str, Option] = {
     "db": Option(str, "the DuckDB file", "enriched.duckdb", is_path=True),
     "provider": Option(str, "the provider", "openai"),
@@ -41,7 +41,7 @@ OPTIONS: dict[str, Option] = {
     "verbose": Option(bool, "print each SQL statement and HTTP call", "false"),
     "debug": Option(bool, "print the traceback of an error", "false"),
 }
-# Tables of tables, `[providers.NAME]`: what an entry may say.
+# Tables of tables, such as `[providers.NAME]`: the keys of an entry and their types.
 TABLES: dict[str, dict[str, type]] = {
     "providers": {
         "base_url": str,
@@ -69,5 +69,5 @@ TABLES: dict[str, dict[str, type]] = {
     "prices": {"input": float, "cached": float, "cache_write": float, "output": float, "batch_factor": float},
 }
 
-# Tables with settings of their own, `[budget]`.
+# Tables with settings of their own, such as `[budget]`.
 SECTIONS: dict[str, dict[str, type]] = {"budget": {"month": float}}

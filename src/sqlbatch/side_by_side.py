@@ -1,7 +1,7 @@
-"""Two prompts, or two models, on the same rows under one quote: both sides are quoted, begun and then compared.
+"""Two prompts, or two models, on the same rows under one quote: quote both, start both, compare them.
 
-Each side is an ordinary job with a target of its own, so that a killed run loses nothing: the same command finds both
-jobs again, and a later run over all rows reuses their answers.
+Each side is an ordinary job with its own target, so a killed process loses nothing: the same command finds both jobs
+again, and a later run over all rows reuses their answers.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sides:
-    """Two compiled and quoted enrichments; `running` are jobs that ask the same already, None where a side has none."""
+    """Two compiled and quoted enrichments; `running` are the open jobs that already ask the same, None for none."""
 
     asks: tuple[Prepared, Prepared]
     running: tuple[int | None, int | None]
 
     @property
     def targets(self) -> tuple[str, str]:
-        """The names of the two tables, as SQL."""
+        """The names of the two target tables, as SQL."""
         return self.asks[0].quote.target, self.asks[1].quote.target
 
     @property
     def to_send(self) -> int:
-        """How many requests would be sent for both."""
+        """The number of requests that would be sent for both sides."""
         return sum(ask.quote.to_send for ask in self.asks)
 
     @property
     def cost(self) -> Cost:
-        """The cost of both together."""
+        """The cost of both sides together."""
         return add_costs([ask.quote.cost for ask in self.asks if ask.quote.to_send])
 
     @property
     def paid(self) -> bool:
-        """Whether something is sent that may cost money."""
+        """Whether requests would be sent that cost money."""
         return any(ask.quote.to_send and ask.provider.paid for ask in self.asks)
 
     def over(self) -> str | None:
-        """Return why both together may cost more than a job or the month may, and what to do; None where they cannot.
+        """Return why both sides together may exceed the job's or the month's budget, and what to do.
 
-        The smaller of two limits holds, for it is of all that is spent.
+        None if they cannot. The smaller of two limits wins, because it limits all spending.
         """
         limits = [ask.max_cost for ask in self.asks if ask.max_cost is not None]
         months = [ask.month for ask in self.asks if ask.month is not None]
@@ -70,9 +70,9 @@ class Sides:
 
 
 def named(asked: Sequence[EnrichOptions], stems: Sequence[str | None]) -> tuple[str, str]:
-    """Return the names of both targets: by the models where the queries are one, else by the files.
+    """Return the names of both targets: from the models if the queries are the same, else from the files.
 
-    Raises InvalidOption where the two sides ask the same.
+    Raises InvalidOption if both sides ask the same.
     """
     first, second = (each.enrichment for each in asked)
     if replace(first, limit=None) == replace(second, limit=None):
@@ -94,10 +94,10 @@ def prepared(
     max_cost: float | None = None,
     fresh: bool = False,
 ) -> Iterator[Sides]:
-    """Compile and quote both sides for the block; with `sample` both ask about the same rows, so many at most.
+    """Compile and quote both sides for the block; with `sample`, both ask about the same rows, at most that many.
 
-    The rows of a sample are chosen by a hash of the columns that both queries have. Raises InvalidEnrichment for what
-    cannot be asked, InvalidOption for what cannot be compared in this way.
+    A sample is chosen by a hash of the columns that both queries have. Raises InvalidEnrichment if an option is wrong,
+    InvalidOption if the two sides cannot be compared.
     """
     for each in asked:
         if mentions_calls(each.enrichment.query):
@@ -133,7 +133,7 @@ def prepared(
 
 
 def start(database: Database, sides: Sides) -> tuple[int, int]:
-    """Begin the jobs of both sides, but for those that run already; return their numbers."""
+    """Start the jobs of both sides, except those already running; return their numbers."""
     first, second = (
         prepare.start(database, ask) if job_id is None else job_id
         for ask, job_id in zip(sides.asks, sides.running, strict=True)
@@ -142,7 +142,7 @@ def start(database: Database, sides: Sides) -> tuple[int, int]:
 
 
 def _sampled(database: Database, enrichments: Sequence[Enrichment], rows: int) -> list[Enrichment]:
-    """Return both enrichments for so many of their rows, the same ones."""
+    """Return both enrichments limited to the same sample of their rows."""
 
     def read(session: Session) -> list[list[str]]:
         return [[column.name for column in bind(session, one_select(session, each.query))] for each in enrichments]
@@ -156,7 +156,7 @@ def _sampled(database: Database, enrichments: Sequence[Enrichment], rows: int) -
 
 
 def _is_of_us(session: Session, name: str) -> bool:
-    """Whether a table was made by a comparison of a sample, and may be replaced by another's."""
+    """Whether a table was made by comparing a sample, so that another comparison may replace it."""
     existing = look_up(session, Target("main", name))
     if existing is None or existing.job_id is None:
         return False
@@ -164,7 +164,7 @@ def _is_of_us(session: Session, name: str) -> bool:
 
 
 def _running(session: Session, ask: Prepared) -> int | None:
-    """Return the open job that asks the same for the same table, None where there is none."""
+    """Return the open job that asks the same for the same target, None if there is none."""
     if not session.has_schema():
         return None
     wanted = replace(ask.enrichment, query=masked(ask.enrichment.query, sql=True))

@@ -1,4 +1,4 @@
-"""Where a query and its texts come from: an argument, a `.sql` file and its first comment, standard input."""
+"""Read a query and its texts: from an argument, a `.sql` file with options in its first comment, standard input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A query, the options of its file, the file's stem, which names the target by default, and its folder."""
+    """A query, the options in its file, the file's stem (the target's default name) and the file's folder."""
 
     query: str
     options: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Source:
 
 
 def read_source(argument: str | os.PathLike[str]) -> Source:
-    """Return the query of QUERY|FILE|-, or of a Path; raise InvalidQuery for a file that cannot be read."""
+    """Return the query of QUERY|FILE|- or of a Path; raise InvalidQuery if the file cannot be read."""
     if not isinstance(argument, str):
         argument = os.fspath(argument)
         if not argument.casefold().endswith(".sql"):
@@ -60,16 +60,16 @@ def read_source(argument: str | os.PathLike[str]) -> Source:
 
 
 def _refuse_rows(query: str) -> None:
-    """Raise InvalidQuery for a file of rows in a query's place: no SQL is one word that a file is called."""
+    """Raise InvalidQuery if a data file was given instead of a query: no SQL is a single word with a file's name."""
     with contextlib.suppress(OSError):
         if not re.search(r"\s", query) and Path(query).is_file():
             raise InvalidQuery(f"{query} is not a .sql file: to read its rows, give the query, \"FROM '{query}'\"")
 
 
 def read_json_schema(value: str | Mapping[str, Any], folder: Path | None, columns: str | None = None) -> Returns:
-    """Return the returned columns of a JSON Schema, in a file (relative to a folder) or as it is.
+    """Return the returned columns of a JSON Schema, given as text or as a file (relative to a folder).
 
-    Where a column list is given too, it says the columns, and the schema what is in those of type JSON.
+    If a column list is given too, it names the columns, and the schema details those of type JSON.
 
     Raises InvalidReturns, which names the file and the place in it.
     """
@@ -95,7 +95,7 @@ def read_json_schema(value: str | Mapping[str, Any], folder: Path | None, column
 
 
 def check_text(text: str, what: str) -> None:
-    """Raise InvalidSettings for a text that no database could hold: bytes that are not UTF-8, half characters."""
+    """Raise InvalidSettings for a text that no database can store: bytes that are not UTF-8, lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -103,9 +103,9 @@ def check_text(text: str, what: str) -> None:
 
 
 def read_text_option(value: str | None, name: str, folder: Path | None = None) -> str | None:
-    """Return a text option, read from a file where it is `@file`; `@@` is an @ that begins the text itself.
+    """Return a text option; `@file` is read from a file, and `@@` starts a text that begins with @.
 
-    A relative name is looked for in the folder, if one is given, then in the working directory.
+    A relative name is looked up in the folder, if given, then in the working directory.
     """
     if value is None or not value.startswith("@"):
         return value

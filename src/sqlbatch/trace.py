@@ -1,4 +1,4 @@
-"""What is done and how long it takes, for whoever listens: each SQL statement, each HTTP call; no key, no row value."""
+"""Report each SQL statement and each HTTP call with its duration to a listener; never a key or a row's value."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     Listener = Callable[[str, str, float], object]
 
-# What a password is called in connection strings (password=…), in named arguments, and in the signature of a URL.
+# Names of passwords in connection strings (password=…), in named arguments, and in the signature of a URL.
 _NAMES = r"\b[\w-]*(?:password|passwd|pwd|secret|token|signature|credential|account_?key|access_?key|api_?key)\w*"
 _VALUE = r"""(?:''.*?''|'(?:[^']|'')*'|"[^"]*"|[^\s;&,)'"]+)"""
 _ASSIGNED = re.compile(rf"(?is)({_NAMES}\s*=\s*){_VALUE}")
 _ARGUMENT = re.compile(rf"(?is)({_NAMES}\s*(?::=|=>)\s*)'(?:[^']|'')*'")
 _IN_URL = re.compile(r"""(\b[a-zA-Z][\w+.-]*://[^\s/@:'"]*:)[^\s/'"]+(?=@)|([?&](?:sig|key)=)[^&\s'"]+""")
-# Characters of a statement that are told.
+# The most characters of a statement that are reported.
 _LONGEST = 240
 _listeners: list[Listener] = []
 
@@ -25,7 +25,7 @@ _listeners: list[Listener] = []
 def masked(text: str, *, sql: bool = False) -> str:
     """Return a text without the passwords in its connection strings and URLs.
 
-    In `sql` only string literals and named arguments are masked: `WHERE token = 3` compares a column.
+    With `sql`, only string literals and named arguments are masked: `WHERE token = 3` compares a column.
     """
 
     def hide(part: str) -> str:
@@ -37,25 +37,26 @@ def masked(text: str, *, sql: bool = False) -> str:
 
 
 def listen(listener: Listener | None) -> None:
-    """Call `listener` with the kind (`sql`, `http`), the words and the seconds of all that is done; None ends it."""
+    """Call `listener` with the kind (`sql`, `http`), a text and the seconds of each action; None turns it off."""
     _listeners[:] = [listener] if listener is not None else []
 
 
 def now() -> float:
-    """Return the reading of the clock that times are taken with, in seconds."""
+    """Return the current reading of the timing clock, in seconds."""
     return time.perf_counter()
 
 
 def told(kind: str, what: str, began: float) -> None:
-    """Tell that something was done that began at a reading of `now`."""
+    """Report an action that began at a reading of `now`."""
     for listener in _listeners:
         listener(kind, what, time.perf_counter() - began)
 
 
 def sql_told(sql: str, began: float, name: str | None = None) -> None:
-    """Tell that a SQL statement was done, under the name of its block; parameters are never told.
+    """Report a SQL statement under the name of its block; parameters are never reported.
 
-    What attaches a database or makes a secret may hold a password: its texts are left out.
+    A statement that attaches a database or creates a secret may contain a password, so its string literals are left
+    out.
     """
     if not _listeners:
         return
@@ -73,7 +74,10 @@ def http_began(request: Any) -> None:
 
 
 def http_told(response: Any) -> None:
-    """Tell an HTTP call by its method, address and status; headers, bodies and signed addresses hold secrets."""
+    """Report an HTTP call by its method, address and status.
+
+    Headers, bodies and signed addresses are left out, because they contain secrets.
+    """
     request = response.request
     url = str(request.url) if "authorization" in request.headers else str(request.url).partition("?")[0]
     told("http", f"{request.method} {url} {response.status_code}", request.extensions["sqlbatch_began"])
