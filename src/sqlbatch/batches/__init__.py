@@ -1,1 +1,4 @@
-"""The answering layer: sees to it that each wanted request gets a final result, paid once. It knows no rows."""
+"""The answering layer: makes sure that each wanted request gets a final result and is paid for once.
+
+It knows no rows.
+"""

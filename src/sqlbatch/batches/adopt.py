@@ -1,4 +1,4 @@
-"""Batches whose create has an unknown outcome: looked up in the provider's list, then adopted, fenced or abandoned."""
+"""Settle creates with an unknown outcome: look the batch up in the provider's list, then adopt, fence or abandon it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 
-# Seconds that lists may be behind the files' own clock.
+# Seconds by which the provider's list may lag behind the creation time of its files.
 _SLACK = 300
 
 
 def adopt(context: StepContext) -> Iterator[Event]:
-    """Settle the batches whose create has an unknown outcome: adopted, fenced, or abandoned after the grace.
+    """Settle the batches whose create has an unknown outcome: adopt, fence, or abandon them after the grace period.
 
-    What our own state takes for not created is looked for too, once a run: the database may be a restored backup, and a
-    batch that was given up may have run after all.
+    Once a run, batches that the database says were never created, or were given up, are looked up too: the database may
+    be a restored backup, and a batch that was given up may have run after all.
     """
     database, api, provider = context.database, context.api, context.provider
     _void_leases(database, provider, context.owner)
@@ -77,8 +77,8 @@ def adopt(context: StepContext) -> Iterator[Event]:
         elif each.fenced_at is None:
             yield from _delete_input(context, each)
         elif asked["now"] >= each.fenced_at + timedelta(seconds=each.grace):
-            # The grace had ended before this list was asked for: one that was read earlier, before the computer slept
-            # or while its pages came slowly, is no evidence.
+            # Only a list requested after the grace period is evidence. One that was requested earlier, before the
+            # computer slept or while its pages came slowly, is not.
             fact = {"batch_id": each.batch_id, "now": clock.now(), "code": "never_made", "error": "not at the provider"}
             database.write(lambda session, fact=fact: session.run("submit.abandon", fact))  # type: ignore[misc]
             yield Notice(
@@ -87,7 +87,7 @@ def adopt(context: StepContext) -> Iterator[Event]:
 
 
 def recover(context: StepContext, batch_id: str, state: str, batch: ProviderBatch) -> Iterator[Event]:
-    """Note a batch that is at the provider although our state says otherwise; stop it where it was sent again since."""
+    """Note a batch found at the provider against our state; cancel it if its requests were sent again meanwhile."""
     opened = {"batch_id": batch_id, "provider_id": batch.provider_id, "status": batch.status, "now": clock.now()}
 
     def note(session: Session) -> tuple[int, int] | None:
@@ -104,13 +104,13 @@ def recover(context: StepContext, batch_id: str, state: str, batch: ProviderBatc
             f"batch {batch.provider_id} appeared after it was given up, when {doubled:,} of its requests had been sent "
             "again: it is being cancelled, and its answers are kept"
         )
-        # Where it cannot be stopped it has ended, and is loaded like any other.
+        # A batch that cannot be cancelled has ended, and is loaded like any other.
         with contextlib.suppress(ProviderError):
             context.api.cancel(batch.provider_id)
 
 
 def _void_leases(database: Database, provider: Provider, owner: str) -> None:
-    """End the leases of processes of this computer that were killed; their batches are looked up like any other."""
+    """End the leases of killed processes of this computer; their batches are looked up like any other."""
     asked = {"base_url": provider.base_url, "now": clock.now()}
     owners = database.read(lambda session: session.run("poll.owners", asked))
     gone = [name for (name,) in owners if name is not None and name != owner and is_gone(name)]
@@ -119,7 +119,7 @@ def _void_leases(database: Database, provider: Provider, owner: str) -> None:
 
 
 def _look_for_given_up(context: StepContext) -> Iterator[Event]:
-    """Look once a run whether batches that the user gave up have ended after all, and take them back then."""
+    """Check once a run whether batches that the user gave up have ended after all, and take those back."""
     asked = {"base_url": context.provider.base_url, "now": clock.now()}
     for batch_id, provider_id in context.database.read(lambda session: session.run("poll.given_up", asked)):
         if batch_id in context.looked:
@@ -127,7 +127,7 @@ def _look_for_given_up(context: StepContext) -> Iterator[Event]:
         context.looked.add(batch_id)
         with contextlib.suppress(ProviderError):
             batch = context.api.retrieve(provider_id)
-            # While it runs it stays given up: its requests must not be locked again.
+            # A batch that still runs stays given up, so that its requests are not locked again.
             if batch.ended:
                 yield from recover(context, batch_id, "abandoned", batch)
 
@@ -139,14 +139,14 @@ def _look_through(
     doubtful: dict[str, str | None],
     created_at: list[int],
 ) -> dict[str, ProviderBatch]:
-    """Find batches by our id in their metadata, or by their input file where a provider drops metadata.
+    """Find batches by our id in their metadata, or by their input file if a provider drops metadata.
 
-    What is lost and not found is absent: the list was read to its end, or past the time when the oldest input file was
-    made, where the list is seen to run from new to old. For what is only doubtful a few pages are read.
+    A lost batch that is not in the result is not at the provider: the list was read to its end, or, if it is sorted
+    newest first, to a time before the oldest input file. For doubtful batches only a few pages are read.
 
-    `known` batches are at the provider, as true where they are new. None of them is found by its file, for a provider
-    may give equal files one id. A whole list that has none of the new ones, as gateways have that always say there is
-    nothing, raises ProviderUnreachable: it is no evidence.
+    `known` maps batches that are at the provider to whether they are new. They are never found by their file, because a
+    provider may give equal files one id. If a whole list has none of the new batches, as with gateways whose list is
+    always empty, ProviderUnreachable is raised: such a list is no evidence.
     """
     wanted = doubtful | lost
     by_file = {file_id: batch_id for batch_id, file_id in wanted.items() if file_id is not None}
@@ -177,7 +177,7 @@ def _look_through(
 
 
 def _delete_input(context: StepContext, lost: Lost) -> Iterator[Event]:
-    """Delete the input file, so that a create still under way fails its validation, which costs nothing."""
+    """Delete the input file, so that a create that may still be running fails its validation, which costs nothing."""
     if lost.input_file_id is not None:
         context.api.delete_file(lost.input_file_id)
     fenced = {"batch_id": lost.batch_id, "now": clock.now()}
@@ -186,7 +186,7 @@ def _delete_input(context: StepContext, lost: Lost) -> Iterator[Event]:
 
 
 def _tell_uncertain(context: StepContext, lost: Sequence[Lost], error: NoList) -> Iterator[Event]:
-    """Tell what is and is not certain of creates whose reply was lost at a provider that has no list of batches."""
+    """Report what is certain about lost creates at a provider that has no list of batches."""
     for each in lost:
         yield Waiting(
             f"batch {each.batch_id}: the reply to its create was lost, and {context.api.name} has no list of "
@@ -196,7 +196,10 @@ def _tell_uncertain(context: StepContext, lost: Sequence[Lost], error: NoList) -
 
 
 def _list_needed(context: StepContext, lost: Sequence[Lost], error: ProviderUnreachable) -> ProviderUnreachable:
-    """Return the error of a list of batches with what it is needed for; and from the second on, what frees the job."""
+    """Return the error of an unreadable list, with why the list is needed.
+
+    The second time, also how to free the job.
+    """
     requests = sum(each.requests for each in lost)
     told = f"{str(error).rstrip('. ')}. Only the list can tell whether a create whose reply was lost made its batch; "
     told += f"until then its {requests:,} requests are not sent again"

@@ -1,4 +1,4 @@
-"""A job's budget: each batch reserves the most that it may cost, in the transaction that claims it."""
+"""Budgets: each batch reserves the most that it may cost, in the transaction that claims it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.session import Session
 
-# The code of a job that waits for a larger budget, and how its reason begins.
+# The code of a job that waits for a larger budget, and the beginning of its reason.
 BUDGET = "budget"
-# Seconds after which a job that the month's budget holds looks again, while other jobs have something reserved.
+# Seconds after which a job blocked by the month's budget checks again, while other jobs have something reserved.
 LOOK_AGAIN = 900.0
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """The most dollars that a batch may cost (None: not known), or why it is held, and until when at least."""
+    """The most dollars that a batch may cost (None: unknown), or why it is held back and until when at least."""
 
     dollars: float | None = None
     held: str | None = None
@@ -30,10 +30,10 @@ class Reservation:
 
 
 def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
-    """Return what a batch may cost at most, where that fits the job's budget and the month's.
+    """Return the most that a batch may cost, if that fits the job's and the month's budget.
 
-    Within the transaction that claims the batch: with a budget it takes its turn first, so that two claims do not both
-    see the room.
+    Call it in the transaction that claims the batch. With a budget, it first takes its turn among processes, so that
+    two claims cannot use the same room.
     """
     limits = session.run("budget.of_job", {"job_id": job_id})[0]
     max_cost, kept = limits[:2]
@@ -44,17 +44,17 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
     name = "--max-cost" if max_cost is not None else prices.MONTH if limited else None
     own = _weighed(session, limits, batch_id, name)
     if not limited:
-        # Where no sum is to be kept, what cannot be told holds nothing up.
+        # Without a budget, an unknown cost blocks nothing.
         return Reservation(own.dollars)
     if own.held is not None or not own.dollars:
         return own
-    # A stage of a query with AI functions is asked whole or not at all.
+    # A stage of a query with AI functions is sent whole or not at all.
     others = [row[0] for row in session.run("budget.rest_of_stage", {"job_id": job_id, "batch_id": batch_id})]
     whole = own.dollars + sum(_weighed(session, limits, other, "--max-cost").dollars or 0.0 for other in others)
     held = _over_job(session, job_id, batch_id, max_cost, own.dollars, whole)
     if held is None and month is not None and (month.unknown or whole > month.left):
         why = month.unknown or f"{month.in_words()}, and the next {_what(own.dollars, whole)} may cost ${whole:,.4f}"
-        # What others have under way may cost less than it reserves.
+        # Batches in flight may cost less than they have reserved.
         until = min(month.end, clock.after(LOOK_AGAIN)) if month.reserved else month.end
         return Reservation(held=f"{BUDGET}: {why}; sqlbatch wait {job_id} goes on once there is room", until=until)
     return own if held is None else Reservation(held=held)
@@ -63,7 +63,7 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
 def _over_job(
     session: Session, job_id: int, batch_id: str, max_cost: float | None, dollars: float, whole: float
 ) -> str | None:
-    """Return why a batch, or the stage that it begins, does not fit the job's own budget."""
+    """Return why a batch, or the stage that it starts, does not fit the job's own budget; None if it does."""
     if max_cost is None:
         return None
     used = session.run("budget.used", {"job_id": job_id, "batch_id": batch_id})[0][0]
@@ -86,10 +86,10 @@ def _what(dollars: float, whole: float) -> str:
 
 
 def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str, name: str | None) -> Reservation:
-    """Return what a batch may cost at most, or why that cannot be told; `name` is the budget that it has to keep."""
+    """Return the most that a batch may cost, or why that is unknown; `name` is the budget that it must fit."""
     slope, intercept, margin, job_cap = limits[2:]
     base_url, model, factor, known, own_cap, writes = session.run("budget.batch", {"batch_id": batch_id})[0]
-    # A batch that another job planned is sent with that job's limit of tokens.
+    # A batch planned by another job is sent with that job's limit of tokens.
     cap = own_cap if known else job_cap
     if base_url == "local" or factor == 0:
         return Reservation(0.0)
@@ -107,15 +107,15 @@ def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str, name: str
 
 
 def block(session: Session, job_id: int, reason: str, until: datetime | None = None) -> None:
-    """Send nothing more for a job until its user allows it, or a moment has come.
+    """Block the job until its user raises the budget, or until a moment has come.
 
-    Not where something under way may still give room.
+    Nothing is blocked while a batch in flight may still release part of its reservation.
     """
     session.run("budget.block", {"job_id": job_id, "reason": reason, "until": until})
 
 
 def allow(session: Session, job_id: int, max_cost: float, *, paid: bool = True) -> None:
-    """Set the the most a job may cost, in dollars; raise JobError where it is paid for and nothing keeps it to them."""
+    """Set the most that a job may cost, in dollars; raise JobError if it is paid and its cost cannot be limited."""
     session.run("budget.allow", {"job_id": job_id, "max_cost": max_cost})
     cap = session.run("budget.of_job", {"job_id": job_id})[0][5]
     if cap is None and paid:

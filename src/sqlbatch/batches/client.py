@@ -1,7 +1,7 @@
-"""The provider's Files and Batches API through the official SDK: the only importer of openai.
+"""The provider's Files and Batches API through the official SDK; the only module that imports openai.
 
-The SDK builds and sends requests; `replies` reads what comes back. What goes wrong becomes one of our errors, and
-nothing is sent twice behind our back.
+The SDK builds and sends requests; `replies` reads what comes back. Errors become ours, and the SDK resends nothing by
+itself that could be billed twice.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from sqlbatch.batches.replies import ProviderBatch, ProviderFile
 
 _PASSING = frozenset({408, 409, 425, 429})
-# Where a provider has no list of batches, it answers with one of these.
+# The replies of providers that have no list of batches.
 _NO_LIST = frozenset({404, 405, 501})
-# Seconds in which a provider that is there answers a first, small question.
+# Seconds in which a reachable provider answers a first, small request.
 CHECK_TIMEOUT = 20.0
 # Seconds in which a model answers one request; one that reasons takes minutes.
 ASK_TIMEOUT = 600.0
 _PAGE, _FILES_PAGE, _PAGES_AT_MOST = 100, 1_000, 1_000
-# A key shorter than this may be part of a word, so it is removed only where it stands alone.
+# A shorter key could be part of a word, so it is removed from texts only where it stands alone.
 _SHORT_KEY = 16
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply of an ordinary endpoint as it came; `final` where its error says: no money, or no right."""
+    """The reply of an ordinary endpoint, unchanged. `final`: its error says that there is no money or no permission."""
 
     status: int
     text: str
@@ -51,8 +51,9 @@ class Reply:
 class BatchAPI:
     """One provider's Files and Batches API.
 
-    Every method raises ProviderUnreachable where nothing is certain and ProviderRefused for a certain no, no other
-    error. `before` is called before each: the database file is not open while we wait for a reply.
+    Every method raises only ProviderUnreachable, if the outcome is unknown, or ProviderRefused, if it is certain that
+    nothing was done. `before` is called before each request: the database file must not be open while the network is
+    waited for.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class BatchAPI:
         self._before = before
         self._provider = provider
         self._key = key
-        # A proxy of the environment is no way to this machine itself.
+        # Requests to this machine itself never use a proxy from the environment.
         hooks: Any = {"request": [trace.http_began], "response": [trace.http_told]}
         self._http = openai.DefaultHttpxClient(
             verify=transfer.trusted_certificates(), trust_env=not loopback, event_hooks=hooks
@@ -77,7 +78,8 @@ class BatchAPI:
         self._client = openai.OpenAI(
             base_url=base_url, api_key=key or "none", http_client=self._http, default_headers=dict(provider.headers)
         )
-        # A POST whose reply was lost must be looked up, not repeated: the SDK resends it without an idempotency key.
+        # A POST whose reply was lost must be looked up, not repeated; the SDK would resend it without an idempotency
+        # key.
         self._once = self._client.with_options(max_retries=0)
 
     def close(self) -> None:
@@ -85,10 +87,9 @@ class BatchAPI:
         self._client.close()
 
     def check(self) -> None:
-        """Ask for one batch, to learn whether the provider is there and takes the key.
+        """Request one batch, to check that the provider is reachable and accepts the key.
 
-        Only a refused key and a connection that cannot be made are raised: all else passes by itself, or is no
-        evidence.
+        Only a refused key and a failed connection are raised: all else is temporary, or no evidence.
         """
         try:
             with self._errors("list batches"):
@@ -101,9 +102,9 @@ class BatchAPI:
                 raise
 
     def ask(self, endpoint: str, body: str, timeout: float | None = None) -> Reply:
-        """Post one request to its ordinary endpoint, once, and return the reply, whatever its status.
+        """Send one request to its ordinary endpoint, once, and return the reply, whatever its status.
 
-        It is waited for `timeout` seconds (ASK_TIMEOUT).
+        `timeout` is in seconds (ASK_TIMEOUT by default).
         """
         with self._errors("answer a request"):
             try:
@@ -123,8 +124,8 @@ class BatchAPI:
     def upload(self, path: Path, progress: Callable[[int], None]) -> str:
         """Upload a file as a stream and return its id; `progress` is called with the bytes read so far.
 
-        A reply without an id raises ProviderRefused where the file is not in the provider's list of files either: what
-        cannot be named cannot be run.
+        If the reply has no id and the provider's list of files does not have it either, ProviderRefused is raised: a
+        file without an id cannot be used.
         """
         fields = {"purpose": self._provider.purpose}
         fields |= {name: value.replace("{name}", path.name) for name, value in self._provider.upload_fields.items()}
@@ -148,7 +149,7 @@ class BatchAPI:
             raise ProviderRefused(words, reply.status_code, "no_file_id") from None
 
     def find_upload(self, name: str, size: int) -> str | None:
-        """Return the id of a whole upload of this name whose reply was lost, or None."""
+        """Return the id of a complete upload of this name whose reply was lost, or None."""
         for entries in self._pages("list files", self._files_page, _FILES_PAGE, needs_end=False):
             for file in map(replies.read_file, entries):
                 if file.name == name and file.bytes == size:
@@ -169,16 +170,16 @@ class BatchAPI:
             return replies.read_batch(replies.parsed(reply.content))
 
     def retrieve(self, provider_id: str) -> ProviderBatch:
-        """Return one batch as it is now."""
+        """Return the current state of one batch."""
         with self._errors(f"retrieve {provider_id}"):
             reply = self._client.batches.with_raw_response.retrieve(provider_id)
             return replies.read_batch(replies.parsed(reply.content))
 
     def batches(self, *, whole: bool = False) -> Iterator[list[ProviderBatch]]:
-        """Return the provider's batches page by page, mostly newest first, until a page brings nothing new.
+        """Yield the provider's batches page by page, usually newest first, until a page brings nothing new.
 
-        With `whole`, a list that cannot be read to its end, or has entries without an id, raises ProviderUnreachable:
-        it is no evidence of what it lacks. A provider that has no list raises NoList.
+        With `whole`, a list that cannot be read to its end, or has entries without an id, raises ProviderUnreachable,
+        because it cannot prove that a batch is missing. Raises NoList if the provider has no list.
         """
         for entries in self._pages("list batches", self._batches_page, _PAGE, needs_end=whole):
             yield [replies.read_batch(each) for each in entries]
@@ -189,9 +190,10 @@ class BatchAPI:
             self._once.batches.with_raw_response.cancel(provider_id)
 
     def file_created_at(self, file_id: str) -> int | None:
-        """Return when a file was made, in the provider's seconds; None where this key cannot see it, 0 where unknown.
+        """Return when a file was created, in the provider's seconds.
 
-        Some gateways have no metadata of a file whose content can be read: then its content says whether it is there.
+        None means that this key cannot see the file, 0 that the time is unknown. Some gateways have no metadata for a
+        file whose content can be read; then its content shows that it exists.
         """
         try:
             return self._file(file_id).created_at or 0
@@ -210,7 +212,7 @@ class BatchAPI:
             raise
 
     def delete_file(self, file_id: str) -> None:
-        """Delete a file; a file that is gone already is no error."""
+        """Delete a file; a file that is already gone is no error."""
         try:
             with self._errors(f"delete {file_id}"):
                 self._client.files.with_raw_response.delete(file_id)
@@ -221,8 +223,8 @@ class BatchAPI:
     def download(self, file_id: str, path: Path, progress: Callable[[int], None]) -> int:
         """Write a file's content to `path` as a stream and return its bytes.
 
-        An id that is an address, as SiliconFlow gives, is fetched from there without the key. Raises CutShort where
-        less came than the provider announced, and SqlbatchError where the disk does not take it.
+        An id that is an address, as at SiliconFlow, is downloaded from there without the key. Raises CutShort if less
+        came than the provider announced, and SqlbatchError if the disk does not take it.
         """
         short = file_id.partition("?")[0]
         with self._errors(f"download {short}"), self._content(file_id) as reply:
@@ -236,7 +238,7 @@ class BatchAPI:
                 # The connection was closed in the middle of the body.
                 size, broken = path.stat().st_size, True
         if expected is None and not broken and not transfer.is_address(file_id):
-            # Without a length a cut looks like an end, so the provider is asked how long the file is.
+            # Without a length, an interrupted download looks complete, so the provider is asked for the file's size.
             with contextlib.suppress(ProviderError):
                 expected = self._file(file_id).bytes
         if broken or (size < expected if expected is not None else not transfer.ends_whole(path)):
@@ -276,7 +278,7 @@ class BatchAPI:
     def _pages(
         self, doing: str, ask: Callable[[str | None, str | None], bytes], size: int, *, needs_end: bool
     ) -> Iterator[list[dict[str, Any]]]:
-        """Follow a list page by page, by `after` or by a cursor, as long as pages bring what was not seen before."""
+        """Yield a list page by page, by `after` or by a cursor, as long as a page has something new."""
         seen: set[str] = set()
         after: str | None = None
         cursor: str | None = None
@@ -294,7 +296,8 @@ class BatchAPI:
             if fresh:
                 yield fresh
             seen.update(each["id"] for each in fresh)
-            # A list that ignores `after` shows the same again: it is whole unless it stopped at just our limit.
+            # A list that ignores `after` repeats itself. It is complete unless it has exactly as many entries as we
+            # asked for.
             repeated = not fresh and page.more is None and len(page.entries) != size
             if page.more is False or not page.entries or repeated:
                 if needs_end and unread:
@@ -309,14 +312,14 @@ class BatchAPI:
 
     @contextlib.contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
-        """Turn what the SDK raises, and odd replies, into our errors; our own mistakes stay visible."""
+        """Turn the SDK's errors and odd replies into our errors; mistakes of our own are not caught."""
         if self._before is not None:
             self._before()
         began = trace.now()
         try:
             yield
         except replies.NotUnderstood as start:
-            # A proxy's page in the place of an answer: whatever was asked for may have been done.
+            # A proxy's page instead of the answer: the request may have been carried out.
             words = self._scrubbed(f"{self.name} answered something else than was asked for to {doing}: {start}")
             raise ProviderUnreachable(words, 200) from None
         except openai.APIStatusError as error:

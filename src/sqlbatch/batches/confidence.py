@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def measure(session: Session) -> None:
-    """Put a number for each returned value beside the result lines that were read; the log probabilities go."""
+    """Compute a number for each returned value of the result lines that were read, then drop the log probabilities."""
     if session.run("confidence.any"):
         session.run("confidence.measured")
         session.run("confidence.joined")

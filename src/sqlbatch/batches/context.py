@@ -1,4 +1,4 @@
-"""What every stage of a job's step works with: one frozen context, and the batches under way."""
+"""What every stage of a step works with: one frozen context, and the batches in flight."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
 
 
-# Pages of the provider's list of batches, of 100 each, that are read beyond what is looked for.
+# Pages of the provider's list of batches, of 100 each, that are read beyond those that are needed.
 SPARE_PAGES = 5
 
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a step works with, the same for all steps of one run of one job.
+    """What a step works with; the same for all steps of one run of one job.
 
-    `owner` names this run in leases. `spool` is the folder of files on their way. `check` makes, of an endpoint and the
-    returned columns, the SQL that says what is wrong with an answer. `started` is when this run started, `looked` has
-    the batches that it has looked up although they should not be at the provider, `told` what it has told its reader
-    once.
+    `owner` names this run in leases. `spool` is the folder of transfers in progress. `check` turns an endpoint and the
+    returned columns into SQL that says what is wrong with an answer. `started` is when this run started, `looked` holds
+    the batches that it has looked up although they should not be at the provider, and `told` the messages that it has
+    given once.
     """
 
     database: Database
@@ -43,14 +43,14 @@ class StepContext:
     told: set[str] = field(default_factory=set)
 
     def first_time(self, what: str) -> bool:
-        """Whether this run tells something for the first time; it counts as told from now on."""
+        """Return whether this run says something for the first time, and remember it."""
         if what in self.told:
             return False
         self.told.add(what)
         return True
 
     def give_up_hint(self, job_id: int | None) -> str:
-        """Return how the user frees requests that are not sent again; None stands for the job of this run."""
+        """Return how the user can free requests that are not sent again; None stands for this run's job."""
         return (
             f"sqlbatch cancel {self.job_id if job_id is None else job_id} --give-up lets them be sent again (it asks "
             "first); results that appear later are still loaded"
@@ -58,7 +58,7 @@ class StepContext:
 
 
 class OpenBatch(NamedTuple):
-    """A batch that the provider is at work on; `job_id` is the job that sent it."""
+    """A batch that the provider is working on; `job_id` is the job that sent it."""
 
     batch_id: str
     provider_id: str
@@ -70,7 +70,7 @@ class OpenBatch(NamedTuple):
 class Lost(NamedTuple):
     """A batch whose create has an unknown outcome; `grace` is how long, in seconds, it may still appear.
 
-    It has no `input_file_id` where the state is a copy from before its upload.
+    It has no `input_file_id` if the database was restored from a copy made before the upload.
     """
 
     batch_id: str

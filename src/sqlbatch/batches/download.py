@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 
-# How long after its end a batch's results may still be missing or unreadable at the provider: what was paid for is not
-# given up for one 404, or one proxy's page in the place of a file.
+# For this long after a batch has ended, its results may be missing or unreadable at the provider. Results that were
+# paid for are not given up because of one 404, or one proxy's page instead of a file.
 GONE_AFTER = timedelta(minutes=15)
-# Downloads of a file that all end too early, before what came of it is taken for all that can be had.
+# After this many downloads of a file that all end too early, the part that came is used.
 CUT_AT_MOST = 3
-# Bytes of result files that are loaded together: their contents, and DuckDB's work on them, fit in its memory.
+# Bytes of result files that are loaded together, so that DuckDB's work on them fits in its memory.
 TOGETHER = 500_000_000
-# A finished batch with its result files, or with what the provider says of one that failed.
+# A finished batch with its result files, or with the provider's description of one that failed.
 Brought: TypeAlias = "tuple[Ended, Fetched | ProviderBatch]"
 
 
@@ -37,9 +37,9 @@ Brought: TypeAlias = "tuple[Ended, Fetched | ProviderBatch]"
 class Ended:
     """A finished batch whose results are to be loaded.
 
-    `fenced` says that we deleted its input file, so that it could not run, `completed` how many requests the provider
-    counts as answered, `looks` how often its result files were fetched and could not be used, `counted` whether the
-    provider gives counts at all.
+    `fenced`: we deleted its input file, so that it could not run. `completed`: how many requests the provider counts as
+    answered. `looks`: how often its result files were downloaded and could not be used. `counted`: whether the provider
+    gives counts at all.
     """
 
     batch_id: str
@@ -58,7 +58,7 @@ class Ended:
 
     @property
     def never_ran(self) -> bool:
-        """Whether it failed before any of it ran: some providers call a batch failed that has answered a part."""
+        """Whether it failed before any of it ran: some providers call a partly answered batch failed."""
         return self.status == "failed" and self.output_file_id is None and not self.completed
 
     @property
@@ -68,7 +68,7 @@ class Ended:
 
     @property
     def overdue(self) -> bool:
-        """Whether its results should have come by now."""
+        """Whether its results should have arrived by now."""
         return clock.now() >= self.ended_at + GONE_AFTER
 
 
@@ -76,8 +76,8 @@ class Ended:
 class Fetched:
     """The downloaded result files of a batch.
 
-    `gone` says that the provider no longer has a file that it names, `late` that it does not have it yet, `cut` that
-    less of one came than was announced, and how much.
+    `gone`: the provider no longer has a file that it names. `late`: it does not have the file yet. `cut`: less of a
+    file came than was announced, and how much.
     """
 
     files: tuple[Path, ...]
@@ -87,7 +87,7 @@ class Fetched:
 
 
 def bring(api: BatchAPI, spool: Path, batch: Ended, progress: Callable[[int], None]) -> Brought:
-    """Download what a finished batch has, or what its errors name where it failed."""
+    """Download a finished batch's files, or, for a failed batch, the input file that its errors refer to."""
     if not batch.never_ran:
         if batch.looks:
             batch = look_again(api, batch)
@@ -98,11 +98,14 @@ def bring(api: BatchAPI, spool: Path, batch: Ended, progress: Callable[[int], No
 
 
 def groups(brought: list[tuple[Ended, Fetched]]) -> Iterator[list[tuple[Ended, Fetched]]]:
-    """Yield batches that can be loaded together: they ask the same way, and have at most TOGETHER bytes to read."""
+    """Yield groups of batches that can be loaded together.
+
+    Their lines are read alike, and have at most TOGETHER bytes.
+    """
     group: list[tuple[Ended, Fetched]] = []
     size = 0
     for each in sorted(brought, key=lambda each: each[0].kind):
-        # Files of a batch that another process has loaded meanwhile may be gone.
+        # Another process may have loaded a batch and deleted its files.
         own = sum(size_of(str(path))[0] or 0 for path in each[1].files)
         if group and (size + own > TOGETHER or each[0].kind != group[0][0].kind):
             yield group
@@ -119,7 +122,7 @@ def ended(session: Session, base_url: str) -> list[Ended]:
 
 
 def look_again(api: BatchAPI, batch: Ended) -> Ended:
-    """Return a batch whose files could not be used as the provider describes it now: it may name its files late."""
+    """Return a batch as the provider describes it now: its files could not be used, and others may be named by now."""
     try:
         told = api.retrieve(batch.provider_id)
     except ProviderRefused as error:
@@ -135,7 +138,7 @@ def look_again(api: BatchAPI, batch: Ended) -> Ended:
 
 
 def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> Fetched:
-    """Download a batch's output and error file to the spool, under names that no other download has."""
+    """Download a batch's output and error file to the spool, under unique names."""
     paths: list[Path] = []
     try:
         return _fetched(api, batch, spool, paths, progress)
@@ -156,33 +159,34 @@ def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progre
             done = before
             before += api.download(file_id, path, lambda size, done=done: progress(done + size))  # type: ignore[misc]
         except CutShort as error:
-            # What came of it may tell all; otherwise it is fetched again.
+            # The part that came may be complete; otherwise the file is downloaded again.
             cut = str(error)
         except ProviderRefused as error:
             if error.status not in {404, 410}:
                 raise
             paths.remove(path)
             if error.status == 404 and not (batch.looks and batch.overdue):
-                # Some gateways name an error file that never exists; it is not missed where the other file tells all.
+                # Some gateways name an error file that never exists; it is not needed if the other file has every
+                # request.
                 late = True
                 continue
-            # With the key of another project nothing of the batch can be seen, and nothing is known of its files.
+            # With the key of another project, nothing of the batch is visible, so nothing is known about its files.
             api.retrieve(batch.provider_id)
             gone = True
     return Fetched(tuple(paths), gone, late, cut)
 
 
 def fetch_input(api: BatchAPI, batch: Ended, told: ProviderBatch, spool: Path) -> Path:
-    """Return where the input file is whose lines a failed batch's errors name, fetched back where it is not kept.
+    """Return the path of the input file that a failed batch's errors refer to; download it if it is not kept.
 
-    Where the provider does not give it back either, nothing is there.
+    If the provider does not return it either, no file exists at the path.
     """
     kept = spool / input_name(batch.batch_id)
     named = any(error.line is not None for error in told.errors)
     if named and not batch.fenced and told.input_file_id is not None and not kept.exists():
         part = spool / result_name(batch.batch_id, "input")
         try:
-            # Nothing of a failed batch is paid for: a file that is always cut is done without.
+            # Nothing of a failed batch is billed, so a file that is always cut off is not needed.
             for _ in range(CUT_AT_MOST):
                 with contextlib.suppress(CutShort):
                     api.download(told.input_file_id, part, lambda _: None)

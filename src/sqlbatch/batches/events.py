@@ -1,4 +1,4 @@
-"""What a step tells while it works: frozen values, for whoever shows them."""
+"""The events of a step: frozen values, for whoever shows them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Packed:
-    """Due requests were laid into batches."""
+    """Due requests were packed into batches."""
 
     batches: int
     requests: int
@@ -15,7 +15,7 @@ class Packed:
 
 @dataclass(frozen=True)
 class Transferring:
-    """Files are on their way: bytes done of all bytes, where that is known."""
+    """Files are being transferred: bytes done of all bytes, if that is known."""
 
     doing: str
     done: int
@@ -34,7 +34,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the open batches are, by the provider's own counts."""
+    """The states of the open batches, by the provider's own counts."""
 
     batches: int
     total: int
@@ -58,7 +58,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Something passes by itself or by a person, and is waited for: why, and for how many seconds if known."""
+    """The job waits for something that passes by itself or needs a person: why, and for how many seconds if known."""
 
     reason: str
     seconds: float | None = None
@@ -66,14 +66,14 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something a reader should know that changes nothing in what happens next."""
+    """A message that changes nothing about what happens next."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Previewed:
-    """So many requests of a preview have come back, of all that were sent."""
+    """How many requests of a preview are answered, of all that were sent."""
 
     done: int
     total: int
@@ -81,7 +81,7 @@ class Previewed:
 
 @dataclass(frozen=True)
 class Collected:
-    """What a call of an AI function asks is known: so many requests, and so many of the whole job."""
+    """The requests of an AI function's call are known: how many, and how many the whole job has now."""
 
     stage: str
     call: str
@@ -91,7 +91,7 @@ class Collected:
 
 @dataclass(frozen=True)
 class Activity:
-    """What the database is at now, and may take a while with."""
+    """Work in the database that may take a while."""
 
     doing: str
 

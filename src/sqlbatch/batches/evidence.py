@@ -1,4 +1,4 @@
-"""What the result files of one batch tell of its requests, and what cannot be said from them."""
+"""The evidence in a batch's result files: which requests have a result, and which may still be unaccounted for."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 
-# Makes, from an endpoint and the canonical returned columns, SQL over an answer's `content` and `vector` that is NULL
-# where it has the asked-for shape, and says what is wrong otherwise.
+# Turns an endpoint and the canonical returned columns into SQL over an answer's `content` and `vector`: NULL if the
+# answer has the requested shape, otherwise what is wrong.
 Check: TypeAlias = "Callable[[str, str], str]"
 # Characters of a line that are shown.
 _SHOWN = 200
@@ -29,9 +29,10 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the lines of a batch's files tell: how many of its requests have one that can be read.
+    """What a batch's result lines show: `read` is how many of its requests have a readable line.
 
-    `strange` counts lines that cannot be read or belong to no request of the batch, `first` is the first of them.
+    `spare` counts lines that belong to no request of the batch, or are one too many for it. `strange` counts lines that
+    cannot be read or belong to no request of the batch; `first` is the first of them.
     """
 
     read: int = 0
@@ -41,13 +42,13 @@ class Evidence:
 
 
 class Doubtful(ProviderUnreachable):
-    """The result files do not tell what became of every request; they are fetched again."""
+    """The result files do not account for every request; they are downloaded again."""
 
 
 def read_files(
     session: Session, batch: Ended, files: tuple[Path, ...], check: Check, copies: contextlib.ExitStack
 ) -> tuple[Evidence, tuple[Path, ...], int]:
-    """Read the lines of result files; return what they tell, and the files and line length with which all were read."""
+    """Read the lines of result files; return the evidence, and the files and line length that were used."""
     if not files:
         return Evidence(), (), LONGEST_LINE
 
@@ -58,7 +59,7 @@ def read_files(
 
     found = parse(files, LONGEST_LINE)
     if found.read < batch.requests:
-        # DuckDB skips lines that are not UTF-8 or too long: they are not lines that never came.
+        # DuckDB skips lines that are too long or not UTF-8; such lines exist, and must not count as missing.
         with contextlib.suppress(InvalidSettings):
             readable, longest = copies.enter_context(as_text(files))
             if readable != files or longest > LONGEST_LINE:
@@ -67,7 +68,7 @@ def read_files(
 
 
 def doubt_of(batch: Ended, fetched: Fetched, found: Evidence) -> str | None:
-    """Return why it cannot be said that the requests without a result were not answered; None where it can."""
+    """Return why requests without a result may have been answered all the same; None if they certainly were not."""
     missing = batch.requests - found.read
     if not missing or (fetched.gone and not fetched.cut):
         return None
@@ -87,14 +88,17 @@ def doubt_of(batch: Ended, fetched: Fetched, found: Evidence) -> str | None:
 
 
 def too_early(batch: Ended, fetched: Fetched, found: Evidence) -> bool:
-    """Whether the files may only not be complete yet: they lack what the counts have, or there are neither."""
+    """Whether the files may still be incomplete: they have fewer lines than the provider counts, or neither exists."""
     if batch.requests == found.read or fetched.gone:
         return False
     return batch.completed > found.read or (not fetched.files and not batch.counted)
 
 
 def keep_files(files: Sequence[Path], batch: Ended, folder: Path) -> None:
-    """Keep result files under names that tell their batch; before the transaction ends, so that no crash loses them."""
+    """Keep result files under their batch's id.
+
+    Call it before the transaction ends, so that no crash loses them.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in files:
         kind = path.name.split(".")[-2]

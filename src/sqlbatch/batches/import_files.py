@@ -1,6 +1,6 @@
-"""Results that no batch brings: files that the user downloaded, and stored answers judged again.
+"""Results that do not come with a batch: files that the user downloaded, and stored answers checked again.
 
-Each line of a file goes to the batch that carried its request, once.
+Each line of a file is assigned to the batch that carried its request, once.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Imported:
-    """What result files brought for a job: results by outcome, what was known, and lines that are not the job's.
+    """What result files brought for a job: results by outcome, known results, and lines of other jobs.
 
-    `elsewhere` are lines of requests of other jobs, such as `other_job`; `foreign` lines of no request, and second
-    results of one, kept in `sqlbatch.quarantine`.
+    `elsewhere` counts lines of requests of other jobs, such as `other_job`; `foreign` counts lines of no known request,
+    and second results of a request, which are kept in `sqlbatch.quarantine`.
     """
 
     lines: int
@@ -50,11 +50,11 @@ def read_files(
     *,
     as_whole: bool = False,
 ) -> Imported:
-    """Load result files for a job, within the caller's transaction; what is loaded already changes nothing.
+    """Load result files for a job, within the caller's transaction; results that are already loaded change nothing.
 
-    The files may be compressed (gzip, zip) or in UTF-16. With `as_whole` they stand for what could not be read of their
-    batches: a request that they lack was not answered, and may be sent again. `check` is as for `results.load_files`.
-    Raises JobError where no line of the files is a result of the job, InvalidSettings where one cannot be unpacked.
+    The files may be compressed (gzip, zip) or in UTF-16. With `as_whole`, they replace their batches' unreadable files:
+    a request without a line in them was not answered, and may be sent again. `check` is as for `results.load_files`.
+    Raises JobError if no line of the files is a result of the job, InvalidSettings if a file cannot be unpacked.
     """
     with tempfile.TemporaryDirectory() as folder, as_text(files, Path(folder)) as (readable, longest):
         return _take(session, job_id, begun, files, readable, longest, check, as_whole=as_whole)
@@ -74,7 +74,8 @@ def _take(
     calls = session.run("import_files.calls", {"job_id": job_id})
     if not calls:
         raise JobError(f"job {job_id} no longer has any requests: there is nothing to load results for")
-    # A job asks one call so far; lines of another would be judged by the wrong columns, and are left alone.
+    # A job has one call so far. Lines of another call would be checked against the wrong columns, so they are left
+    # alone.
     call_id, endpoint, returns = calls[0]
     now = clock.now()
     session.run("database.planner_lock")
@@ -108,7 +109,7 @@ def _take(
 
 
 def forget_kept(session: Session, folder: Path) -> None:
-    """Delete the kept files of batches that have no result any more that could not be read."""
+    """Delete the kept files of batches whose results have all become readable."""
     needed = {batch_id for (batch_id,) in session.run("import_files.unreadable")}
     for path in folder.glob("*.jsonl"):
         if path.name.split(".")[0] not in needed:
@@ -116,7 +117,7 @@ def forget_kept(session: Session, folder: Path) -> None:
 
 
 def readable(files: Sequence[Path]) -> None:
-    """Raise InvalidSettings for a file that is not there, cannot be read, or has a name that stands for several."""
+    """Raise InvalidSettings for a file that does not exist, cannot be read, or has a name that matches several."""
     for path in files:
         if any(character in path.name for character in "*?["):
             raise InvalidSettings(f"{path}: a file with *, ? or [ in its name cannot be loaded: rename it")
@@ -129,18 +130,18 @@ def readable(files: Sequence[Path]) -> None:
 
 @dataclass(frozen=True)
 class JudgedAgain:
-    """How many stored results were judged again, and how many of them are answers now."""
+    """How many stored results were checked again, and how many of them count as answers now."""
 
     results: int
     answered: int
 
 
 def judge_stored(session: Session, job_id: int, reading: Callable[[str, str], tuple[str, str]]) -> JudgedAgain:
-    """Judge the kept lines of a job's failed results by the rules of today, within the caller's transaction.
+    """Check the kept lines of a job's failed results again by the current rules, within the caller's transaction.
 
-    Results are appended: a new one replaces the old one for the job, and costs nothing. `reading` makes, of an endpoint
-    and the canonical returned columns, SQL over `content` and `vector` that says what is wrong with an answer, and SQL
-    over `j.content` of what to keep of one. Raises JobError where no line is kept.
+    Results are only appended: a new one replaces the old one for the job, and costs nothing. `reading` turns an
+    endpoint and the canonical returned columns into SQL over `content` and `vector` that says what is wrong with an
+    answer, and SQL over `j.content` for the part of an answer to keep. Raises JobError if no line was kept.
     """
     calls = session.run("import_files.calls", {"job_id": job_id})
     session.run("database.planner_lock")

@@ -1,4 +1,4 @@
-"""Read result lines: where each endpoint's reply has its parts, what counts as an answer, odd files."""
+"""Read result lines: where each endpoint's reply has its parts, what counts as an answer, and odd files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.session import Session
 
-# The code of results that may be there and cannot be read; they are never sent again unasked.
+# The code of results that may exist but cannot be read; their requests are never sent again unless the user asks.
 UNREADABLE = "unreadable_results"
-# The reasons to stop, in lower case, with which an answer is whole. Any other fails under its own name: a reason that
-# nobody has seen before is never taken for a good one. NULL (no reason given) is good.
+# The finish reasons, in lower case, of a complete answer. Any other reason fails under its own name: an unknown reason
+# never counts as good. NULL (no reason given) is good.
 GOOD_FINISHES = ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed", "finished", "done")
-# Codes of errors that come again each time, where no HTTP status says so.
+# Error codes that recur on every try, for replies without an HTTP status that says so.
 FINAL_CODES = (
     "authentication_error",
     "context_length_exceeded",
@@ -37,10 +37,10 @@ FINAL_CODES = (
     "permission_error",
     "request_too_large",
 )
-# The reasons that say that the answer was cut at a limit of tokens.
+# The finish reasons of an answer that was cut off at a token limit.
 CUT_FINISHES = ("length", "max_tokens", "model_length", "max_output_tokens", "token_limit")
-# Bytes of the longest line that is read at first, and of the longest that is read at all: of a longer one only its
-# beginning is kept, which tells its request.
+# Bytes of the longest line that is read at first, and of the longest that is read at all. Of a longer line only the
+# beginning is kept, which shows its request.
 LONGEST_LINE, LONGEST_AT_ALL = 32 << 20, 256 << 20
 _CHUNK = 1 << 20
 
@@ -50,10 +50,11 @@ _NOWHERE = "$.response.body.sqlbatch_reads_nothing"
 
 @dataclass(frozen=True)
 class Reader:
-    """JSON paths of a result line; the `_sql` are over `line` and the texts found there, x[3] (content) to x[5].
+    """JSON paths of a result line.
 
-    `text_key` is the key under which an answer must be text (or a list of parts), where it must. `reply_key` is a key
-    that every reply of the endpoint has: where a line has no `response.body`, it tells which object is the reply.
+    The `_sql` fields are SQL over `line` and the texts found there, x[3] (content) to x[5]. `text_key` is the key under
+    which an answer must be text (or a list of parts), if it must be. `reply_key` is a key that every reply of the
+    endpoint has: if a line has no `response.body`, it shows which object is the reply.
     """
 
     content: str
@@ -89,12 +90,12 @@ _CHAT = Reader(
 
 
 def _parts(kind: str, key: str) -> str:
-    """Return SQL for the texts of one kind in a response's messages, joined in their order, without its reasoning."""
+    """Return SQL for the texts of one kind in a response's messages, joined in order, without its reasoning."""
     parts = f"json_extract(line, '{_BODY}.output[*].content[*]')"
     of_kind = f"list_filter({parts}, lambda part: part->>'$.type' = '{kind}')"
     text = f"CASE json_type(part, '$.{key}') WHEN 'VARCHAR' THEN part->>'$.{key}' END"
     texts = f"list_transform({of_kind}, lambda part: {text})"
-    # One text of another type spoils the whole: half an answer is none.
+    # One text of another type makes the whole invalid: half an answer is no answer.
     whole = f"len({of_kind}) > 0 AND len({texts}) = list_count({texts})"
     return f"CASE WHEN ok AND {whole} THEN array_to_string({texts}, '') END"
 
@@ -144,12 +145,12 @@ _READERS = {
 
 
 def reader_of(endpoint: str) -> Reader:
-    """Return how to read the replies of an endpoint; for one that is not listed, the whole body is the answer."""
+    """Return how to read an endpoint's replies; for an endpoint that is not listed, the whole body is the answer."""
     return _READERS.get(re.sub(r"^/(v\d+/)?", "", endpoint).rstrip("/"), _WHOLE)
 
 
 def places_of(endpoint: str) -> dict[str, str]:
-    """Return what fills the places of the SQL that reads an endpoint's lines, but for the files and the check."""
+    """Return the places of the SQL that reads an endpoint's lines, except the files and the check."""
     return asdict(reader_of(endpoint)) | {
         "blocking": _literals(sorted(BLOCKING_CODES)),
         "good_finishes": _literals(GOOD_FINISHES),
@@ -161,10 +162,10 @@ def places_of(endpoint: str) -> dict[str, str]:
 def parse_results(
     session: Session, files: Sequence[Path], endpoint: str, check: str, *, longest: int = LONGEST_LINE
 ) -> None:
-    """Read the lines of result files into the table `sqlbatch_parsed_results`, a row for each, in their order.
+    """Read the lines of result files into the table `sqlbatch_parsed_results`, one row each, in order.
 
-    `check` is SQL over an answer's text, `content`, or its `vector`: NULL where it has the asked-for shape, else what
-    is wrong with it. Lines longer than `longest` bytes, and lines that are not UTF-8, are left out: see `as_text`.
+    `check` is SQL over an answer's text, `content`, or its `vector`: NULL if it has the requested shape, otherwise what
+    is wrong. Lines longer than `longest` bytes, and lines that are not UTF-8, are left out: see `as_text`.
     """
     places = places_of(endpoint) | {"check": check, "lines": lines_sql(session, files, longest=longest)}
     with session.keeping_row_order(keep=True):
@@ -174,18 +175,18 @@ def parse_results(
 
 
 def lines_sql(session: Session, files: Sequence[Path], *, longest: int = LONGEST_LINE) -> str:
-    """Return the SQL that reads the lines of files, as texts; DuckDB skips those that are longer, or not UTF-8."""
+    """Return SQL that reads the lines of files as texts; DuckDB skips lines that are longer, or not UTF-8."""
     listed = "[" + ", ".join(quote_literal(str(path)) for path in files) + "]"
     return statement("results.lines", session.catalog, files=listed, longest=str(longest))
 
 
 @contextlib.contextmanager
 def as_text(files: Sequence[Path], folder: Path | None = None) -> Iterator[tuple[tuple[Path, ...], int]]:
-    """Return the files so that DuckDB reads every line of them, and the bytes of the longest line.
+    """Yield files of which DuckDB reads every line, and the bytes of the longest line.
 
-    A file that is compressed (gzip, zip), in UTF-16, not all UTF-8, or has a line beyond LONGEST_AT_ALL is replaced by
-    a copy that is text, in `folder` or beside it, deleted at the end. Wrong bytes become U+FFFD there. Memory stays
-    small at any size. Raises InvalidSettings for an archive that cannot be read.
+    A file that is compressed (gzip, zip), in UTF-16, partly not UTF-8, or has a line beyond LONGEST_AT_ALL is replaced
+    by a text copy, in `folder` or beside it, which is deleted at the end of the block. Invalid bytes become U+FFFD
+    there. Memory stays small at any file size. Raises InvalidSettings for an archive that cannot be read.
     """
     with contextlib.ExitStack() as copies:
         readable: list[Path] = []
@@ -205,7 +206,7 @@ def as_text(files: Sequence[Path], folder: Path | None = None) -> Iterator[tuple
 
 
 def _scan(path: Path) -> tuple[bool, int]:
-    """Return whether a file is UTF-8 with lines that can be read, and the bytes of its longest line."""
+    """Return whether a file is UTF-8 with readable lines, and the bytes of its longest line."""
     with path.open("rb") as source:
         if source.read(4).startswith((b"\x1f\x8b", b"PK\x03\x04", codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return False, 0
@@ -214,7 +215,7 @@ def _scan(path: Path) -> tuple[bool, int]:
         longest = length = 0
         try:
             while chunk := source.read(_CHUNK):
-                # A file in UTF-16 without a mark is full of NUL bytes, and is UTF-8 all the same.
+                # A UTF-16 file without a byte order mark is full of NUL bytes, yet valid UTF-8.
                 if chunk.count(0) * 3 > len(chunk):
                     return False, 0
                 strict.decode(chunk)
@@ -229,7 +230,10 @@ def _scan(path: Path) -> tuple[bool, int]:
 
 
 def _write_text(path: Path, copy: Path) -> int:
-    """Write a copy of a file that is UTF-8, unpacked, its longest lines cut; return the bytes of its longest line."""
+    """Write a copy of a file as UTF-8, unpacked and with its longest lines cut.
+
+    Return the bytes of the longest line.
+    """
     longest = length = 0
     with os.fdopen(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
         for text in _decoded(path):
@@ -244,7 +248,7 @@ def _write_text(path: Path, copy: Path) -> int:
 
 
 def _decoded(path: Path) -> Iterator[bytes]:
-    """Yield a file's text in UTF-8, unpacked, piece by piece; what is no text becomes U+FFFD."""
+    """Yield a file's text in UTF-8, unpacked, piece by piece; invalid bytes become U+FFFD."""
     try:
         for number, source in enumerate(_unpacked(path)):
             if number:

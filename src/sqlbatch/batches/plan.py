@@ -1,4 +1,4 @@
-"""Lay due requests into batches, within the provider's limits, in one transaction."""
+"""Pack due requests into batches, within the provider's limits, in one transaction."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
 
-# Where no limit on tokens is known, none binds.
+# The limit if none is known.
 NO_TOKEN_LIMIT = 2**62
 
 
 def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]:
-    """Plan batches for what a job has due; return how many batches and requests were planned.
+    """Plan batches for a job's due requests; return how many batches and requests were planned.
 
-    No batch alone exceeds the limit of enqueued tokens, as the provider has told it or as it is configured.
+    No single batch exceeds the limit of enqueued tokens that the provider has reported or the user has configured.
     """
 
     def plan(session: Session) -> tuple[int, int]:
@@ -41,14 +41,14 @@ def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]
         return batches, requests
 
     asked = {"job_id": job_id, "now": clock.now()}
-    # What is due is asked for first, for a step that has nothing to pack shall change nothing.
+    # A step with nothing to pack writes nothing: it first checks whether anything is due.
     if database.read(lambda session: session.run("plan.held", asked)) or not jobs.tally(database, job_id).due:
         return 0, 0
     return database.write(plan)
 
 
 def count_batches(session: Session, source: str, provider: Provider) -> int:
-    """Return how many batches the requests of a table (seq, bytes, tokens) would make."""
+    """Return how many batches the requests of a table (seq, bytes, tokens) would need."""
     return _lay_out(session, source, provider, provider.max_enqueued_tokens or NO_TOKEN_LIMIT)[0]
 
 

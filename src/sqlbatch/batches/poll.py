@@ -1,4 +1,4 @@
-"""Look at open batches, stop those that nobody wants, give up those that do not end."""
+"""Check the status of open batches, stop those that no job wants, give up those that do not end."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
 
-# Up to this many open batches are asked for one by one; more are read from the provider's list.
+# Up to this many open batches are checked one by one; more are read from the provider's list.
 ONE_BY_ONE = 3
-# Seconds that a batch may take beyond its window.
+# Seconds that a batch may take beyond its window before the user is told.
 _OVERTIME = 3_600.0
-# Replies to a list that hold for every other look as well: the key is refused, or all comes too fast.
+# Replies to a list that would repeat for every batch: the key is refused, or requests come too fast.
 _UNAUTHORIZED, _LATER = 401, frozenset({408, 425, 429, 503})
-# Seconds after which a batch that the provider does not know is told as forgotten: a list may lag for minutes.
+# Seconds before the user is told that the provider does not know a batch: a list may lag for minutes.
 _FORGOTTEN = 900.0
 
 
 def poll(context: StepContext) -> Iterator[Event]:
-    """Look at the open batches and note what the provider says of each."""
+    """Check the open batches and note their status."""
     asked = {"base_url": context.provider.base_url}
     opened = {
         batch.provider_id: batch
@@ -46,16 +46,16 @@ def poll(context: StepContext) -> Iterator[Event]:
             if batch.batch_id in {None, opened[provider_id].batch_id}:
                 seen[provider_id] = batch
             else:
-                # A cache on the way answers with what was asked for before: what it says is of another batch.
+                # A cache in between repeated an earlier reply: it describes another batch.
                 problem = ProviderUnreachable(f"{context.api.name} answered with another batch than {provider_id}", 200)
         except ProviderRefused as error:
             if error.status in {401, 403}:
-                # The key is refused, not the batch: nothing can be looked up with it.
+                # The provider refuses the key, not the batch: nothing can be looked up with it.
                 problem = error
             else:
                 yield from _tell_forgotten(context, opened[provider_id], error)
         except ProviderUnreachable as error:
-            # The others are noted first, so that one batch that cannot be asked for holds up none of them.
+            # The status of all other batches is noted first, so one failed check does not hold them up.
             problem = error
 
     def note(session: Session) -> None:
@@ -70,14 +70,14 @@ def poll(context: StepContext) -> Iterator[Event]:
 
 
 def progress(database: Database, job_id: int) -> Progress:
-    """Return where the batches are that a job needs."""
+    """Return the states of the batches that a job needs."""
     rows = database.read(lambda session: session.run("poll.progress", {"job_id": job_id}))
     totals = [sum(row[column] for row in rows) for column in (1, 2, 3, 4)]
     return Progress(totals[0], totals[1], totals[2], totals[3], tuple((row[0], row[1]) for row in rows))
 
 
 def left(context: StepContext) -> tuple[int, float | None]:
-    """Return how many requests of the job are not settled, and the seconds until our own clock allows the next act."""
+    """Return how many requests of the job are not settled, and the seconds until its own clock allows the next step."""
     unsettled = jobs.tally(context.database, context.job_id).unsettled
     now, provider = clock.now(), context.provider
     asked = {"job_id": context.job_id, "base_url": provider.base_url, "now": now, "grace": provider.silence_grace}
@@ -93,17 +93,17 @@ def stop_unwanted(context: StepContext) -> Iterator[Event]:
             fact = {"batch_id": batch_id, "now": clock.now()}
             context.database.write(lambda session, fact=fact: session.run("cancel.never_sent", fact))  # type: ignore[misc]
             continue
-        # A batch that has just ended refuses (409); the next look sees it.
+        # A batch that has just ended refuses (409); the next check sees that.
         with contextlib.suppress(ProviderError):
             context.api.cancel(provider_id)
             yield Notice(f"batch {provider_id}: cancellation requested; the answers it has by then are kept")
 
 
 def give_up(context: StepContext) -> Iterator[Event]:
-    """Free the requests of the job's batches that are still at the provider, whatever became of them there.
+    """Release the requests of the job's batches that are still at the provider, whatever became of them there.
 
-    Each is asked to stop, and its input file deleted, where the provider still takes that. Results that appear later
-    are loaded all the same, for given-up batches are looked up once a run.
+    Each batch is cancelled, or its input file deleted, if the provider still allows that. Results that appear later are
+    loaded all the same, because given-up batches are looked up once a run.
     """
     asked = {"job_id": context.job_id}
     for batch_id, provider_id, file_id, requests, _, _ in context.database.read(lambda s: s.run("cancel.stuck", asked)):
@@ -118,9 +118,9 @@ def give_up(context: StepContext) -> Iterator[Event]:
 
 
 def _listed(api: BatchAPI, wanted: Any) -> dict[str, ProviderBatch]:
-    """Return the wanted batches that the first pages of the provider's list have.
+    """Return the wanted batches that are on the first pages of the provider's list.
 
-    A provider without such a list, or with one that cannot be read, is no problem: each batch is then asked for alone.
+    If the provider has no such list, or it cannot be read, each batch is checked alone.
     """
     seen: dict[str, ProviderBatch] = {}
     pages = len(wanted) // 100 + SPARE_PAGES
@@ -149,7 +149,7 @@ def _tell_forgotten(context: StepContext, batch: OpenBatch, error: ProviderRefus
 
 
 def _tell_odd(context: StepContext, open_batch: OpenBatch, batch: ProviderBatch) -> Iterator[Event]:
-    """Tell once a run of a status that sqlbatch does not know, and of a batch that outlasts its window."""
+    """Report, once a run, a status that sqlbatch does not know, and a batch that is open beyond its window."""
     if not batch.known and context.first_time(f"status {batch.provider_id} {batch.status} {batch.ended}"):
         status = f"the status {batch.status!r}, which sqlbatch does not know" if batch.status else "no status"
         then = (

@@ -1,4 +1,4 @@
-"""A handful of requests through the ordinary endpoint, at once; what was paid for is kept as a batch's results are."""
+"""Send a few requests to the ordinary endpoint, at once; paid results are kept as a batch's results are."""
 
 from __future__ import annotations
 
@@ -26,26 +26,27 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
 
-# Requests under way at a time: a preview of five rows is one round, and no rate limit is run into by force.
+# Requests in flight at a time: a preview of five rows is one round, and stays within rate limits.
 AT_ONCE = 8
-# A request that was turned away as too many is asked again, so often and where the wait is not longer, in seconds.
+# How often a request that was refused for rate is repeated, and the longest wait before it, in seconds.
 TRIES, LONGEST_WAIT = 3, 30.0
-# Requests at the flex price are turned away while there is no room for them, which costs nothing: each is asked again
-# for so many seconds, with pauses that grow up to this.
+# Requests at the flex price are refused while the provider has no capacity, which costs nothing. Each is repeated for
+# this many seconds, with pauses that grow up to the second number.
 FLEX_PATIENCE, FLEX_PAUSE = 900.0, 60.0
-# Seconds in which such a request is answered, once there is room: what OpenAI's guide to flex processing advises.
+# Seconds for the answer to a flex request: what OpenAI's guide to flex processing advises.
 FLEX_TIMEOUT = 900.0
-# Seconds for which a run holds the requests that it asks for a job, renewed as answers come; a dead run holds nothing.
+# Seconds for which a run reserves the requests that it sends for a job. The reservation is renewed as answers come;
+# that of a dead run expires.
 LEASE = 3_600.0
-# Statuses of a request that was turned away and may go well later: OpenAI's, a busy server's, Groq's for flex.
+# Statuses of a refused request that may succeed later: OpenAI's, a busy server's, Groq's for flex.
 _NO_ROOM = frozenset({429, 503, 498})
-# Seconds between two looks at what came, so that an interrupt is seen.
+# Seconds between two checks for answers, so that an interrupt is noticed.
 _LOOK = 0.2
 
 
 @dataclass(frozen=True)
 class PreviewResult:
-    """What came back for a request; `kept` where it was paid for, and is in the results."""
+    """The result of a request; `kept` if it was paid for and is stored in the results."""
 
     custom_id: str
     outcome: str
@@ -60,10 +61,10 @@ class PreviewResult:
 
 @dataclass(frozen=True)
 class Asking:
-    """What a preview works with; `owner` names this run in the names of its files, `check` as in a step's work.
+    """What a preview works with; `owner` names this run in its files, `check` is as in StepContext.
 
-    `around` are the head and tail of a body as it is sent, `cap` the most tokens that an answer may have then, and
-    `logprobs` whether log probabilities are requested. With `flex` a request that finds no room is waited for.
+    `around` are the head and tail of a body as it is sent, `cap` the most tokens of an answer, and `logprobs` whether
+    log probabilities are requested. With `flex`, a request waits for capacity.
     """
 
     database: Database
@@ -78,10 +79,11 @@ class Asking:
 
 
 def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[PreviewResult]) -> Iterator[Event]:
-    """Ask for requests that the database has, a few at a time; add to `told` what came, as it comes.
+    """Send stored requests, a few at a time; append each result to `told` as it arrives.
 
-    An answer lies in a file before anything else is done with it, and is in the database before the next look. Raises
-    nothing of the provider's: that is told of the request. After an interrupt, `keep` stores what came meanwhile.
+    An answer is written to a file before anything else is done with it, and is in the database before the next check.
+    Provider errors are not raised but become the request's result. After an interrupt, `keep` stores what arrived in
+    between.
     """
     bodies, unreadable = work.database.read(lambda session: render.bodies(session, custom_ids, around=work.around))
     told += [PreviewResult(each, "failed", render.UNREADABLE, why, False) for each, why in unreadable.items()]
@@ -124,7 +126,7 @@ def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[Previ
 
 
 def keep(work: Asking, told: list[PreviewResult]) -> Iterator[Event]:
-    """Store what came for this run and is not stored yet; whoever holds the database is waited for."""
+    """Store the answers that have arrived for this run and are not stored yet, waiting for a locked database."""
     files = [path for path in work.spool.glob(f"preview-{work.call_id}-*.jsonl") if _owner(path) == work.owner]
     while files:
         try:
@@ -137,9 +139,9 @@ def keep(work: Asking, told: list[PreviewResult]) -> Iterator[Event]:
 
 
 def recover_interrupted(database: Database, spool: Path, check: Callable[[str, str], str]) -> int:
-    """Store what came for previews that were killed before they could; return how many answers there were.
+    """Store the answers of previews that were killed before they could; return how many there were.
 
-    What such a run asked for a job and has no answer for is due again.
+    Requests that such a run had reserved for a job and that have no answer are due again.
     """
     left: dict[str, list[Path]] = {}
     for path in spool.glob("preview-*"):
@@ -157,7 +159,7 @@ def recover_interrupted(database: Database, spool: Path, check: Callable[[str, s
 
 
 def release(database: Database, batch_id: str) -> None:
-    """End the hold on requests that were asked for a job: those without an answer are due again."""
+    """End the reservation of requests that were sent for a job: those without an answer are due again."""
 
     def write(session: Session) -> None:
         session.run("preview.unanswered", {"batch_id": batch_id})
@@ -175,11 +177,11 @@ def store(
     *,
     logprobs: bool = False,
 ) -> list[PreviewResult]:
-    """Store the answers in files of one call, in one transaction, then delete the files; return what they say."""
+    """Store the answers in files of one call, in one transaction, then delete the files; return the results."""
 
     def write(session: Session) -> list[PreviewResult]:
         session.run("database.planner_lock")
-        # Another process may have stored them, and deleted the files.
+        # Another process may have stored the answers, and deleted the files.
         there = [path for path in files if path.exists()]
         if not there:
             return []
@@ -202,7 +204,7 @@ def store(
 def _asked(
     api: BatchAPI, custom_id: str, endpoint: str, body: str, tell: Callable[[Event], None], *, flex: bool
 ) -> str:
-    """Return what came back for a request as the line of a result file."""
+    """Return the reply to a request as the line of a result file."""
     asked_at = clock.now()
     line = partial(_line, custom_id, asked_at.isoformat())
     patient_until = clock.after(FLEX_PATIENCE)
@@ -232,19 +234,19 @@ def _line_of(reply: Reply, line: Callable[[str | None, dict[str, str] | None], s
         message = f"the provider answered {reply.status} with something else than JSON: {start}"
         body = json.dumps({"error": {"code": None if reply.status >= 300 else "not_json", "message": message}})
         return line(f'{{"status_code":{reply.status},"body":{body}}}', None)
-    # A line break can stand in JSON only where any space can.
+    # In JSON, a line break can stand only where any space can.
     body = reply.text.replace("\r", " ").replace("\n", " ")
     return line(f'{{"status_code":{reply.status},"body":{body}}}', None)
 
 
 def _line(custom_id: str, asked_at: str, response: str | None, error: dict[str, str] | None) -> str:
-    """Return the line of a result file; the reply stands in it as it came."""
+    """Return the line of a result file, with the reply unchanged."""
     told = json.dumps(error)
     return f'{{"custom_id":"{custom_id}","asked_at":"{asked_at}","response":{response or "null"},"error":{told}}}'
 
 
 def _write(work: Asking, number: int, line: str) -> None:
-    """Write an answer's file whole or not at all, for it may be the only trace of what was paid."""
+    """Write an answer's file whole or not at all, because it may be the only trace of a paid answer."""
     path = work.spool / f"preview-{work.call_id}-{work.owner}-{number}.jsonl"
     part = path.with_suffix(".part")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:

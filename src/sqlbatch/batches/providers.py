@@ -1,4 +1,4 @@
-"""Services that speak the OpenAI Files and Batches API: providers.toml, and the user's own `[providers.NAME]`."""
+"""Services with the OpenAI Files and Batches API: providers.toml, and the user's own `[providers.NAME]`."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from sqlbatch.errors import InvalidOption, InvalidSettings, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Codes that mean: no money, or no right, now and on the next try (contract, section 7, number 26).
+# Codes that mean: no money or no permission, now and on the next try (contract, section 7, number 26).
 BLOCKING_CODES = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated", "invalid_api_key"}
 )
-# Headers that the SDK sets itself, or that would carry a key out of a file.
+# Headers that the SDK sets itself, or that would put a key into a file.
 _OWN_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "content-type", "content-length", "host"})
-# What the endpoints of an enrichment begin with, whatever a provider calls them.
+# The start of an endpoint's name in an enrichment, whatever the provider calls it.
 _PREFIX = "/v1"
 _HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider: where it is, what it takes, how long its silence means nothing.
+    """A provider: its address, what it accepts, and for how long its silence means nothing.
 
-    `max_requests` and `max_bytes` bound one input file, `max_enqueued_tokens` what may wait there at a time (None: not
-    known), `batches_per_hour` how many batches may be made. `batch_factor` is the part of the ordinary price that a
-    batch costs (None: not known). `endpoint_prefix` is how it spells the `/v1` of an endpoint, `line_prefix` how in the
-    lines of a file. `completion_window` is what a create asks for and `create_query` and `create_fields` are what else
-    it says; `upload_path` and `upload_fields` do the same for an upload, where `{name}` stands for the file's name;
-    `cache_options` says that it takes the parameter prompt_cache_options, `logprobs` that its replies can tell the log
-    probabilities of tokens as OpenAI's do;
-    `headers` go with every request. Graces are in seconds: how long a batch may still appear in the list after a create
-    without a reply, or after one with an error reply. Polls: seconds between status checks, at first and at most.
+    `max_requests` and `max_bytes` limit one input file, `max_enqueued_tokens` the tokens queued at a time (None:
+    unknown), `batches_per_hour` the batches created. `batch_factor` is the fraction of the ordinary price that a batch
+    costs (None: unknown). `endpoint_prefix` is the provider's spelling of `/v1` in an endpoint, `line_prefix` its
+    spelling in the lines of a file. `completion_window` is sent with a create, and `create_query` and `create_fields`
+    are added to it; `upload_path` and `upload_fields` do the same for an upload, with `{name}` for the file's name.
+    `cache_options`: it accepts the parameter prompt_cache_options. `logprobs`: its replies can contain the log
+    probabilities of tokens as OpenAI's do. `headers` are sent with every request. Graces are in seconds: how long a
+    batch may still appear in the list after a create without a reply, or after one with an error reply. Polls are the
+    seconds between status checks, at first and at most.
     """
 
     name: str
@@ -71,11 +71,11 @@ class Provider:
     error_grace: float = 60.0
     first_poll: float = 2.0
     slowest_poll: float = 60.0
-    # Where it was defined, in words; None for what comes with sqlbatch.
+    # The place of its definition, in words; None for a provider that comes with sqlbatch.
     defined: str | None = None
 
     def endpoint(self, endpoint: str) -> str:
-        """Return how the provider spells an endpoint where a batch is made."""
+        """Return the provider's spelling of an endpoint in a create."""
         return self.endpoint_prefix + endpoint.removeprefix(_PREFIX)
 
     @property
@@ -85,12 +85,12 @@ class Provider:
 
     @property
     def window(self) -> float | None:
-        """Seconds in which a batch ends one way or another; None where the window is not in hours or days."""
+        """The seconds in which a batch ends one way or another; None if the window is not in hours or days."""
         found = re.fullmatch(r"(\d+)([hd])", self.completion_window)
         return None if found is None else int(found[1]) * (3_600.0 if found[2] == "h" else 86_400.0)
 
     def line_url(self, endpoint: str) -> str:
-        """Return how the provider spells an endpoint in the lines of an input file."""
+        """Return the provider's spelling of an endpoint in the lines of an input file."""
         prefix = self.endpoint_prefix if self.line_prefix is None else self.line_prefix
         return prefix + endpoint.removeprefix(_PREFIX)
 
@@ -104,9 +104,9 @@ KNOWN = _built_in()
 
 
 def known() -> dict[str, Provider]:
-    """Return all providers by name: those that come with sqlbatch, and over them what sqlbatch.toml says.
+    """Return all providers by name: those that come with sqlbatch, overridden by sqlbatch.toml.
 
-    Raises InvalidSettings for a definition that is wrong, and for a file's `provider` that there is none of.
+    Raises InvalidSettings for a wrong definition, or a file's `provider` that does not exist.
     """
     found = dict(KNOWN)
     for entry in config.entries("providers"):
@@ -120,9 +120,9 @@ def known() -> dict[str, Provider]:
 
 
 def find_provider(name: str, base_url: str | None = None) -> Provider:
-    """Return the provider of a name, at another base URL where one is given, within the limit that SQLBATCH_* sets.
+    """Return the provider of a name, at another base URL if given, with the token limit that SQLBATCH_* sets.
 
-    Raises InvalidSettings for a wrong one.
+    Raises InvalidSettings for an unknown name or a wrong URL.
     """
     return _within(_found(name, base_url))
 
@@ -147,7 +147,7 @@ def _found(name: str, base_url: str | None) -> Provider:
 
 
 def _within(provider: Provider) -> Provider:
-    """Return a provider with the limit of enqueued tokens that the environment sets, for any of them."""
+    """Return a provider with the limit of enqueued tokens from the environment, if one is set."""
     held = config.lookup("max_enqueued_tokens")
     if held is None:
         return provider
@@ -157,13 +157,13 @@ def _within(provider: Provider) -> Provider:
 
 
 def label(name: str, base_url: str) -> str:
-    """Return what to call a provider: its name, or the host it is reached at where that is another's."""
+    """Return the name of a provider for messages: its own, or the host of another address."""
     built_in = KNOWN.get(name)
     return name if built_in is not None and built_in.base_url == base_url else urlsplit(base_url).netloc or name
 
 
 def canonical(base_url: str, option: str = "--base-url") -> str:
-    """Return a base URL in the one form that ids are made from; raise InvalidSettings where it is none."""
+    """Return a base URL in the one form that ids are made from; raise InvalidSettings if it is not a URL."""
     try:
         parts = urlsplit(base_url.strip())
     except ValueError as error:
@@ -181,7 +181,7 @@ def is_here(base_url: str) -> bool:
 
 
 def _from_variable(provider: Provider) -> str | None:
-    """Return the address that the provider's own variable names, unless sqlbatch.toml has named one."""
+    """Return the address in the provider's own variable, unless sqlbatch.toml has one."""
     variable = provider.base_url_variable if provider.base_url == KNOWN.get(provider.name, provider).base_url else None
     address = os.environ.get(variable, "").strip() if variable else ""
     if address and not urlsplit(address).path.strip("/"):
@@ -209,7 +209,7 @@ def _check_tables(name: str, where: str, values: Mapping[str, Any]) -> None:
 
 
 def _defined(entry: config.Entry, before: Provider | None) -> Provider:
-    """Return a provider as an entry defines or changes it."""
+    """Return the provider that an entry defines or changes."""
     name, where, values = entry.name, entry.where, dict(entry.values)
     if name == "local" or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         reason = "the local provider is sqlbatch's own" if name == "local" else "use letters, digits, - and _"
@@ -223,7 +223,7 @@ def _defined(entry: config.Entry, before: Provider | None) -> Provider:
     if "base_url" in values:
         values["base_url"] = canonical(values["base_url"], f"{where}: base_url")
         if entry.shared and "key_variable" not in values:
-            # The key that belongs to the provider's own address must not follow it to another.
+            # The key for the provider's own address must not follow it to another address.
             if not is_here(values["base_url"]):
                 raise InvalidSettings(
                     f"{where}: [providers.{name}] sends to {urlsplit(values['base_url']).netloc}: say which key it may "

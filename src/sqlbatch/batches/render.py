@@ -1,4 +1,4 @@
-"""The bodies of requests as the provider gets them, with their pictures, for whoever writes or shows them."""
+"""Render the bodies of requests as the provider gets them, with their pictures."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ UNREADABLE = "image_unreadable"
 
 @dataclass(frozen=True)
 class Rendering:
-    """How to write inputs in a query over `sqlbatch.requests r`: `input` is SQL of one, `joined` a join it needs.
+    """How to render inputs in a query over `sqlbatch.requests r`.
 
-    `unreadable` are custom_ids of requests with a picture that is not there any more, each with what is wrong.
+    `input` is SQL for one, `joined` a join that it needs. `unreadable` maps custom_ids of requests with an unreadable
+    picture to the problem.
     """
 
     input: str = "r.input"
@@ -38,10 +39,10 @@ def has_pictures(session: Session, chosen: str) -> bool:
 
 @contextlib.contextmanager
 def rendering(session: Session, chosen: str) -> Iterator[Rendering]:
-    """Make the inputs of requests ready for the block; `chosen` as in `has_pictures`.
+    """Prepare the inputs of requests for the block; `chosen` is as in `has_pictures`.
 
-    Each picture's sha256 is checked as it is read. The bytes lie in temporary tables, so `chosen` should name no more
-    than one batch's requests at a time.
+    Each picture's sha256 is checked as it is read. The bytes are in temporary tables, so `chosen` should select at most
+    one batch's requests at a time.
     """
     if not has_pictures(session, chosen):
         yield PLAIN
@@ -52,7 +53,7 @@ def rendering(session: Session, chosen: str) -> Iterator[Rendering]:
     for sha256, path, size in session.run("render.places"):
         places.setdefault(sha256, []).append((path, size))
     while places:
-        # The same bytes may lie at several places; the next is tried only where the one before has changed.
+        # The same bytes may be at several places; the next place is tried only if the one before has changed.
         first = {files[0][0]: files[0][1] for files in places.values()}
         for part in in_parts({path: size for path, size in first.items() if size_of(path)[0] == size}):
             read_with(session, "render.read", part)
@@ -64,7 +65,7 @@ def rendering(session: Session, chosen: str) -> Iterator[Rendering]:
         unreadable = tuple((custom_id, _because(path)) for custom_id, path, _ in missing)
         yield Rendering("coalesce(i.input, r.input)", "LEFT JOIN sqlbatch_inputs i ON i.seq = r.seq", unreadable)
     finally:
-        # After an error the transaction takes no statement; what went wrong first is what is raised.
+        # After an error, the transaction accepts no statement; the first error is the one to raise.
         with contextlib.suppress(Exception):
             session.run("render.done")
 
@@ -72,9 +73,9 @@ def rendering(session: Session, chosen: str) -> Iterator[Rendering]:
 def bodies(
     session: Session, custom_ids: Sequence[str], *, job_id: int | None = None, around: tuple[str, str] | None = None
 ) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
-    """Return custom_id, endpoint and body of requests in their order, and why some have none, by custom_id.
+    """Return custom_id, endpoint and body of requests in order, and the problems of those without a body, by custom_id.
 
-    They are as a job sends them, or, where there is none yet, with the head and tail `around`.
+    The bodies are as a job sends them or, without a job, with the head and tail `around`.
     """
     if not custom_ids:
         return [], {}
@@ -89,7 +90,7 @@ def bodies(
 
 
 def _because(path: str | None) -> str:
-    """Return what is wrong with a picture that was there when its job began."""
+    """Return what is wrong with a picture that was readable when its job started."""
     if path is None:
         return "the database does not keep the picture's bytes any more; run its enrich again"
     reason = size_of(path)[1] or "it is another picture than when the job began"

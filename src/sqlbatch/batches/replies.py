@@ -1,7 +1,7 @@
-"""What a provider's replies mean: JSON of any shape becomes records, an error body becomes the provider's words.
+"""Read a provider's replies: JSON of any shape becomes records, an error body becomes the provider's words.
 
 Any field may be missing, null, of another type, wrapped or renamed. `text`, `number`, `moment` and `listing` read one
-field each and never raise; only a reply without the id or the list that was asked for is NotUnderstood.
+field each and never raise; only a reply without the requested id or list raises NotUnderstood.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from sqlbatch.errors import ProviderRefused
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What we put into a batch's metadata, to know it again.
+# Our key in a batch's metadata, to recognize it.
 OUR_ID = "sqlbatch_batch_id"
-# Statuses of a batch that the provider does nothing more with, and those it is still at work in.
+# Statuses of a batch that has ended, and of one that the provider is still working on.
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 WORKING = frozenset(
     {"validating", "in_progress", "finalizing", "cancelling", "queued", "in_queue", "pending", "running"}
@@ -32,25 +32,25 @@ _SPELLINGS = {
     "inprogress": "in_progress",
     "progress": "in_progress",
 }
-# Where gateways put the object that was asked for.
+# Keys under which gateways wrap the requested object.
 _WRAPPERS = ("data", "job", "batch", "file", "result", "response")
-# An error's words and code, by the names that providers give them.
+# Keys of an error's message, by the names that providers use.
 _MESSAGES = (
     "message", "detail", "msg", "error", "error_message", "error_description", "reason", "description", "title",
 )  # fmt: skip
 _LONGEST_MESSAGE, _START = 2_000, 200
-# Whole numbers beyond this do not fit into the database; dates in milliseconds are above the second one.
+# Larger whole numbers do not fit into the database; a larger date is in milliseconds.
 _LARGEST, _MILLISECONDS = 2**62, 10**11
-# Seconds: a provider may ask us to wait for up to a day.
+# Seconds: the longest wait that a provider may ask for, one day.
 _LONGEST_WAIT = 86_400.0
 
 
 class NotUnderstood(ValueError):
-    """A reply is not what was asked for; the message is the start of what came instead."""
+    """A reply is not what was requested; the message is the start of the reply."""
 
 
 class NoList(ProviderRefused):
-    """The provider has no list of batches, so what was created cannot be looked up there."""
+    """The provider has no list of batches, so a lost create cannot be looked up there."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class BatchError:
 
 @dataclass(frozen=True)
 class ProviderBatch:
-    """The provider's batch as last seen: status in lower case, ids None where it has none, counts never null.
+    """The provider's batch as last seen: status in lower case, ids None if it has none, counts never null.
 
-    `created_at` is in seconds since 1970. `closed` says that the provider gives the time at which the batch ended.
+    `created_at` is in seconds since 1970. `closed`: the provider gives the time at which the batch ended.
     """
 
     provider_id: str
@@ -84,14 +84,15 @@ class ProviderBatch:
 
     @property
     def known(self) -> bool:
-        """Whether sqlbatch knows what the status means."""
+        """Whether sqlbatch knows the status."""
         return self.status in ENDED or self.status in WORKING
 
     @property
     def ended(self) -> bool:
-        """Whether the provider does nothing more with it.
+        """Whether the provider has finished with it.
 
-        Of a status that nobody knows, a result file beside full counts, or beside the time of the end, is the evidence.
+        For an unknown status, a result file together with complete counts, or with the time of the end, is the
+        evidence.
         """
         if self.known:
             return self.status in ENDED
@@ -99,18 +100,18 @@ class ProviderBatch:
         return (self.output_file_id or self.error_file_id) is not None and (full or self.closed)
 
     def facts(self) -> dict[str, object]:
-        """Return what is noted of it at each look."""
+        """Return the facts that are stored at each status check."""
         first = self.errors[0] if self.errors else None
         names = ("status", "completed", "failed", "output_file_id", "error_file_id", "ended")
         told = {"code": first.code if first else None, "error": first.message if first else None}
-        # Counts that are all 0 are those of a provider that gives none, or of a batch that never began.
+        # Counts of 0 come from a provider that gives no counts, or a batch that never started.
         unknown = {} if self.total or self.completed or self.failed else {"completed": None, "failed": None}
         return {name: getattr(self, name) for name in names} | unknown | told
 
 
 @dataclass(frozen=True)
 class ProviderFile:
-    """A file at the provider; what it does not say, or says oddly, is None. `created_at` is in seconds since 1970."""
+    """A file at the provider; missing or odd fields are None. `created_at` is in seconds since 1970."""
 
     file_id: str
     name: str | None
@@ -120,9 +121,9 @@ class ProviderFile:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list: its objects that have an id, how many have none, and whether and how more follow.
+    """One page of a list: its objects with an id, how many have none, and whether and how the list continues.
 
-    `more` is None where the provider does not say; `cursor` is what Groq asks the next page by.
+    `more` is None if the provider does not say; `cursor` is Groq's key of the next page.
     """
 
     entries: tuple[dict[str, Any], ...]
@@ -132,7 +133,7 @@ class Page:
 
 
 def text(value: object) -> str | None:
-    """Return a text or a whole number as text that UTF-8 has; None for anything else and for an empty text."""
+    """Return a text, or a whole number as text, in valid UTF-8; None for anything else and for an empty text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) < _LARGEST else None
     if not isinstance(value, str) or not value.strip():
@@ -141,7 +142,7 @@ def text(value: object) -> str | None:
 
 
 def number(value: object) -> int:
-    """Return a count that came as a number or as text; 0 for anything else."""
+    """Return a count given as a number or as text; 0 for anything else."""
     if isinstance(value, str):
         try:
             value = float(value.replace(",", ""))
@@ -153,7 +154,7 @@ def number(value: object) -> int:
 
 
 def moment(value: object) -> int | None:
-    """Return a time in seconds since 1970, from seconds, milliseconds, both as text too, or ISO text; else None."""
+    """Return a time in seconds since 1970, from seconds or milliseconds (also as text) or ISO text; None otherwise."""
     seconds = number(value)
     if not seconds and isinstance(value, str):
         try:
@@ -167,7 +168,7 @@ def moment(value: object) -> int | None:
 
 
 def listing(value: object) -> list[Any]:
-    """Return a list, or the list in `data`; a single text or object is a list of one, null is an empty one."""
+    """Return a list, or the list in `data`; a single text or object becomes a list of one, null an empty list."""
     if isinstance(value, list):
         return value
     if isinstance(value, dict) and isinstance(value.get("data"), list):
@@ -176,7 +177,7 @@ def listing(value: object) -> list[Any]:
 
 
 def parsed(content: bytes) -> Any:
-    """Return the JSON of a reply; raise NotUnderstood for what is none."""
+    """Return the JSON of a reply; raise NotUnderstood if it is not JSON."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
@@ -184,7 +185,7 @@ def parsed(content: bytes) -> Any:
 
 
 def read_batch(body: object) -> ProviderBatch:
-    """Return a batch; raise NotUnderstood for what has no id."""
+    """Return a batch; raise NotUnderstood if it has no id."""
     found = _unwrapped(body, "batch_id")
     counts, metadata = found.get("request_counts"), _fields(found.get("metadata"))
     counts = counts if isinstance(counts, dict) else {}
@@ -206,7 +207,7 @@ def read_batch(body: object) -> ProviderBatch:
 
 
 def read_file(body: object) -> ProviderFile:
-    """Return a file; raise NotUnderstood for what has no id, for nothing can be asked by a file without one."""
+    """Return a file; raise NotUnderstood if it has no id, because a file without one cannot be used."""
     found = _unwrapped(body, "file_id")
     size = found.get("bytes")
     return ProviderFile(
@@ -215,7 +216,7 @@ def read_file(body: object) -> ProviderFile:
 
 
 def read_page(body: object) -> Page:
-    """Return one page of a list, be it a bare array or in `value` or elsewhere; raise NotUnderstood for none."""
+    """Return one page of a list, be it a bare array, in `value` or elsewhere; raise NotUnderstood if there is none."""
     found = body if isinstance(body, list) else None
     fields: dict[str, Any] = body if isinstance(body, dict) else {}
     while found is None and fields:
@@ -243,7 +244,7 @@ def read_page(body: object) -> Page:
 
 
 def error_words(content: bytes) -> tuple[str, str | None]:
-    """Return what an error body says, whatever its shape, and its code; where it says nothing, how it begins."""
+    """Return the message of an error body of any shape, and its code; without a message, the start of the body."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
@@ -256,7 +257,7 @@ def error_words(content: bytes) -> tuple[str, str | None]:
 
 
 def start_of(content: bytes) -> str:
-    """Return how a body begins, on one line and without the tags of a page."""
+    """Return the start of a body, on one line and without HTML tags."""
     words = content[: 20 * _START].decode("utf-8", "replace")
     if "<" in words[:50]:
         words = re.sub(r"(?s)<(script|style)\b.*?(</\1>|$)|<[^>]*>", " ", words)
@@ -265,7 +266,7 @@ def start_of(content: bytes) -> str:
 
 
 def _words(value: object, depth: int = 0) -> str | None:
-    """Return the text of an error: itself, or what one of the usual names holds, joined where there are several."""
+    """Return the text of an error: itself, or the value of one of the usual names, several joined."""
     if isinstance(value, str):
         return (text(value) or "")[:_LONGEST_MESSAGE] or None
     if depth > 4:
@@ -274,14 +275,14 @@ def _words(value: object, depth: int = 0) -> str | None:
         found = [words for each in value[:5] if (words := _words(each, depth + 1))]
         return "; ".join(found) or None
     if isinstance(value, dict):
-        # The innermost error says most: {"error": {"message": …}} goes before {"message": "Bad Request"}.
+        # The innermost error is the most specific: {"error": {"message": …}} comes before {"message": "Bad Request"}.
         named = [value.get(name) for name in ("error", "errors", *_MESSAGES)]
         return next((words for each in named if (words := _words(each, depth + 1))), None)
     return None
 
 
 def _errors(batch: dict[str, Any]) -> tuple[BatchError, ...]:
-    """Return a batch's errors, be they objects, texts or one of them, or its reason in `error`."""
+    """Return a batch's errors: objects, texts, a single one, or the reason in `error`."""
     named = [batch.get(name) for name in ("errors", "error", "failure_reason", "error_message")]
     listed: list[Any] = next((found for each in named if (found := listing(each))), [])
     errors = []
@@ -298,7 +299,10 @@ def _errors(batch: dict[str, Any]) -> tuple[BatchError, ...]:
 
 
 def _unwrapped(body: object, other_name: str, depth: int = 0) -> dict[str, Any]:
-    """Return the object that has an id, the id as text; it may be in `data`, `job` and the like, or a list of one."""
+    """Return the object that has an id, with the id as text.
+
+    It may be wrapped in `data`, `job` and the like, or in a list of one.
+    """
     if isinstance(body, list) and len(body) == 1:
         body = body[0]
     if isinstance(body, dict):
@@ -314,7 +318,7 @@ def _unwrapped(body: object, other_name: str, depth: int = 0) -> dict[str, Any]:
 
 
 def _fields(value: object) -> dict[str, Any]:
-    """Return an object, also one that came as JSON text; an empty one for anything else."""
+    """Return an object, also one given as JSON text; an empty one for anything else."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -324,7 +328,7 @@ def _fields(value: object) -> dict[str, Any]:
 
 
 def _file_id(value: object) -> str | None:
-    """Return a file's id, also one that is in an object or in a list of one."""
+    """Return a file's id, also one inside an object or a list of one."""
     for _ in range(3):
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
@@ -335,7 +339,7 @@ def _file_id(value: object) -> str | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a reply asks to wait; None where it does not, or says it oddly."""
+    """Return the seconds that a reply asks to wait; None if it does not, or cannot be read."""
     try:
         seconds = float(headers.get("retry-after", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""A batch's input file, written by DuckDB from its manifest; with pictures a part at a time."""
+"""Write a batch's input file from its manifest with DuckDB; batches with pictures are written part by part."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ PART_BYTES = 32_000_000
 
 @dataclass(frozen=True)
 class _Requests:
-    """A batch's requests as SQL over `sqlbatch.requests r`: a range that is scanned, and in it those that are `named`.
+    """A batch's requests as SQL over `sqlbatch.requests r`.
 
-    `is_range` says that all of the range are the batch's.
+    A range to scan, and a condition for the batch's in it (`named`). `is_range`: every request of the range is the
+    batch's.
     """
 
     within: str
@@ -34,23 +35,23 @@ class _Requests:
 
 
 def make(database: Database, batch_id: str, path: Path, url: str) -> tuple[int, int] | None:
-    """Make a batch's file; where requests had to be left out, return how many and how many bytes there are now."""
+    """Write a batch's file; if requests had to be left out, return how many requests and bytes remain."""
     if not database.read(lambda session: has_pictures(session, _requests_of(session, batch_id).named)):
         return database.read(lambda session: write(session, batch_id, path, url))
     return database.write(lambda session: write(session, batch_id, path, url))
 
 
 def write(session: Session, batch_id: str, path: Path, url: str | None = None) -> tuple[int, int] | None:
-    """Write a batch's input file from its manifest; its lines stand in no particular order.
+    """Write a batch's input file from its manifest; its lines are in no particular order.
 
-    `url` is the provider's spelling of the endpoint, where that is its own. Requests whose pictures are not there any
-    more fail and are left out, within the caller's transaction: then it returns how many requests and bytes are left.
+    `url` is the provider's spelling of the endpoint, if it has its own. Requests whose pictures are gone fail and are
+    left out, within the caller's transaction; then it returns how many requests and bytes remain.
     """
     requests = _requests_of(session, batch_id)
     which = requests.named
     url = requests.endpoint if url is None else url
     if not has_pictures(session, which):
-        # To name each number of a range that is the batch's own takes as long as to read it.
+        # Naming each number of a range that belongs to the batch would take as long as reading it.
         _write(session, batch_id, requests.within if requests.is_range else which, PLAIN, path, url)
         return None
     left: tuple[int, int] | None = None
@@ -58,7 +59,7 @@ def write(session: Session, batch_id: str, path: Path, url: str | None = None) -
     whole = path.with_suffix(".whole")
     try:
         with whole.open("wb") as out:
-            # DuckDB holds the pictures of a part in memory, several times over.
+            # DuckDB keeps the pictures of a part in memory, several times over.
             for low, high in session.run("submit.parts", {"most": PART_BYTES}, chosen=which):
                 within = f"{which} AND r.seq BETWEEN {low} AND {high}"
                 with rendering(session, within) as made:
@@ -76,7 +77,7 @@ def write(session: Session, batch_id: str, path: Path, url: str | None = None) -
 
 
 def _leave_out(session: Session, batch_id: str, made: Rendering) -> tuple[int, int]:
-    """Let the requests fail that cannot be sent; return how many requests and bytes the batch has then."""
+    """Fail the requests that cannot be sent; return how many requests and bytes the batch then has."""
     ids, messages = map(list, zip(*made.unreadable, strict=True))
     fact = {"now": clock.now(), "code": UNREADABLE}
     session.append_results("submit.unsent", {"ids": ids, "messages": messages, **fact})

@@ -1,8 +1,8 @@
 """Load finished batches: download their result files, read every line, account for every request in one transaction.
 
-A request is paid for again only where there is evidence that it was not answered: an error line, an expired batch, or a
-file that was read whole, has no line that cannot be read, and lacks it. Everything else is fetched again, and then kept
-and reported.
+A request is sent and paid for again only with evidence that it was not answered: an error line, an expired batch, or a
+complete and readable result file without it. Everything else is downloaded again, and if that does not help, kept and
+reported.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
 
-# The files of so many batches are downloaded before they are loaded: DuckDB compresses results 122,880 at a time, so
-# loading a few batches together is half the work of loading them one by one, and takes little of the disk.
+# This many batches are downloaded before they are loaded together. DuckDB compresses results 122,880 at a time, so
+# loading a few batches together takes half the work of loading them one by one, and little disk space.
 WAVE = 8
-# What is released because we had deleted the input file: nothing is to be waited for.
+# The code of requests that were released because we had deleted the input file; there is nothing to wait for.
 FENCED = "fenced"
 _MISSING = {"outcome": "retryable", "code": "missing", "message": "in neither result file"}
 _GONE = {
@@ -43,13 +43,13 @@ _GONE = {
     "code": "results_expired",
     "message": "the provider has its result file no longer; sqlbatch retry asks (and pays) again",
 }
-# Codes of a failed batch that say: not now, and nothing is wrong with the requests.
+# Codes of a failed batch that mean: not now, but nothing is wrong with the requests.
 _RELEASING = BLOCKING_CODES | {"token_limit_exceeded", "rate_limit_exceeded"}
 
 
 @dataclass(frozen=True)
 class LoadedBatch:
-    """What was loaded, what its user should know of it, and why requests were released (`waits_for`, `code`)."""
+    """What was loaded, the messages for its user, and why requests were released (`waits_for`, `code`)."""
 
     event: Loaded
     notices: tuple[str, ...]
@@ -60,7 +60,10 @@ class LoadedBatch:
 def load_ended(
     database: Database, api: BatchAPI, base_url: str, spool: Path, check: Check
 ) -> Iterator[Transferring | Activity | LoadedBatch]:
-    """Download and load finished batches; a problem with one holds up no other, and is raised at the end."""
+    """Download and load finished batches.
+
+    A problem with one batch does not hold up the others; the first problem is raised at the end.
+    """
     batches = database.read(lambda session: download.ended(session, base_url))
     problem: BaseException | None = None
     for first in range(0, len(batches), WAVE):
@@ -89,7 +92,7 @@ def _wave(
             yield Activity(f"loading {sum(batch.requests for batch, _ in brought):,} results")
         yield from _load(database, spool, brought, check)
     finally:
-        # What could not be loaded is downloaded again: kept, each try would fill the disk a little more.
+        # Files that could not be loaded are downloaded again; keeping them would fill the disk with every try.
         for _, files in brought:
             for path in files.files if isinstance(files, Fetched) else ():
                 path.unlink(missing_ok=True)
@@ -98,7 +101,7 @@ def _wave(
 def _load(
     database: Database, spool: Path, brought: list[download.Brought], check: Check
 ) -> Iterator[LoadedBatch | BaseException]:
-    """Load the downloaded batches, together where possible, and yield what became of each."""
+    """Load the downloaded batches, together if possible, and yield the result or the error of each."""
     alone = [each for each in brought if not isinstance(each[1], Fetched)]
     for group in download.groups([(batch, files) for batch, files in brought if isinstance(files, Fetched)]):
         try:
@@ -134,11 +137,11 @@ def _load(
 def load_files(
     database: Database, batch: Ended, fetched: Fetched, check: Check, unreadable: Path
 ) -> LoadedBatch | None:
-    """Load what a batch brought; None where another process has loaded it.
+    """Load a batch's result files; return None if another process has loaded it.
 
-    Raises ProviderUnreachable where the files do not say what became of every request, and may if they are fetched
-    again. Where that does not help, the requests in doubt fail with the code UNREADABLE; if they are more than a few,
-    the files are kept in the folder `unreadable`, and the jobs that want the requests are blocked.
+    Raises ProviderUnreachable if the files do not account for every request and a new download may help. If it does not
+    help, the requests in doubt fail with the code UNREADABLE; if they are more than a few, the files are kept in the
+    folder `unreadable`, and the jobs that want the requests are blocked.
     """
 
     def write(session: Session) -> LoadedBatch | None:
@@ -155,7 +158,7 @@ def load_files(
                     "its result files are fetched again"
                 )
             few = found.read > 0 and missing <= max(3, batch.requests // 20)
-            # Whether a file is late or gone was decided when it was looked for; its time may have ended since.
+            # Whether a file is late or gone was decided when it was requested; the deadline may have passed since.
             final = few or (batch.overdue and not fetched.late)
             looked = batch.looks >= (download.CUT_AT_MOST if fetched.cut else 1)
             if doubt is not None and not (looked and final):
@@ -198,10 +201,10 @@ def _lacks_some(fetched: Fetched) -> bool:
 def load_together(
     database: Database, brought: Sequence[tuple[Ended, Fetched]], check: Check
 ) -> list[LoadedBatch] | None:
-    """Load what several batches of one kind brought, which is half the work of loading one after the other.
+    """Load several batches of one kind together, which takes half the work of loading them one by one.
 
-    None, and nothing done, where each must be looked at by itself: their lines are not one for each of their requests,
-    or another process has loaded one of them.
+    Returns None, and does nothing, if each must be loaded alone: they do not have exactly one line for each request, or
+    another process has loaded one of them.
     """
     batches = [batch for batch, _ in brought]
     files = [path for _, fetched in brought for path in fetched.files]
@@ -222,9 +225,9 @@ def load_together(
 
 
 def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Path) -> LoadedBatch | None:
-    """Load a batch that failed its validation: lines that are named fail, all others are released.
+    """Load a batch that failed its validation: requests whose lines have an error fail, all others are released.
 
-    `kept` is its input file, if that is there.
+    `kept` is the path of its input file, if that is kept.
     """
     lines = [error for error in told.errors if error.line is not None]
     first = told.errors[0] if told.errors else None
@@ -253,7 +256,7 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Pat
 def _same(first: BatchError | None) -> dict[str, object]:
     code = (first.code if first else None) or "batch_failed"
     message = (first.message if first else None) or "the provider did not say why"
-    # A cause that we do not know might be the requests': it counts as an attempt, so that it cannot go on for ever.
+    # An unknown cause may lie in the requests: it counts as an attempt, so that it cannot repeat for ever.
     return {"outcome": "released" if code in _RELEASING else "retryable", "code": code, "message": message}
 
 

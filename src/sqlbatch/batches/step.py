@@ -1,4 +1,4 @@
-"""One step of a job: adopt, poll, load, pack, submit. Running a step again does no harm."""
+"""One step of a job: adopt, poll, load, pack, submit. Repeating a step does no harm."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
 
 
-# This many batches are sent before the open ones are looked at again, so that ended ones are loaded meanwhile.
+# After this many batches are sent, the open ones are checked again, so that finished ones are loaded in between.
 WAVE = 8
-# At least half of a job's first results must be usable, for the prompt or the returned columns may be wrong.
+# At least half of this many first results must be usable; otherwise the prompt or the returned columns may be wrong.
 FIRST_RESULTS = 1_000
-# The files of this many batches that the provider has not validated yet are kept; others are fetched back at need.
+# The files of this many batches that the provider has not validated yet are kept; others are downloaded if needed.
 KEPT_FILES = 16
 
 
 def step(context: StepContext, *, sending: bool = True) -> Iterator[Event]:
-    """Do what can be done for a job now, and tell it; raises DatabaseLocked and ProviderError, which pass.
+    """Do everything that can be done for a job now; raises DatabaseLocked and ProviderError, which are temporary.
 
-    With `sending=False` only what is at the provider already is settled, as for a cancelled job. An error of the
-    provider's in one stage holds up no other: the first one is raised at the end.
+    With `sending=False`, only batches at the provider are settled, as for a cancelled job. A provider error in one
+    stage does not stop the others; the first one is raised at the end.
     """
     problem: ProviderError | None = None
     stages: list[Callable[[StepContext], Iterator[Event]]] = [adopt.adopt, poll_open, poll.stop_unwanted, load_ended]
@@ -51,8 +51,8 @@ def step(context: StepContext, *, sending: bool = True) -> Iterator[Event]:
 
 
 def tidy(database: Database, spool: Path) -> None:
-    """Delete files in the spool that no batch needs any more: of killed processes and of given-up attempts."""
-    # The folder is read first, so that a file that is made meanwhile is not deleted.
+    """Delete spool files that no batch needs any more: of killed processes and of given-up attempts."""
+    # The folder is read before the database, so that a file created in between is not deleted.
     paths = list(spool.glob("sqlbatch-*"))
     needed = database.read(lambda session: {str(row[0]) for row in session.run("submit.needed")})
     for path in paths:
@@ -62,7 +62,7 @@ def tidy(database: Database, spool: Path) -> None:
 
 
 def poll_open(context: StepContext) -> Iterator[Event]:
-    """Look at the open batches; delete the files of those that the provider has validated."""
+    """Check the open batches, then delete the files of those that the provider has validated."""
     yield from poll.poll(context)
     if any(context.spool.glob(input_name("*"))):
         asked = {"base_url": context.provider.base_url}
@@ -71,7 +71,7 @@ def poll_open(context: StepContext) -> Iterator[Event]:
 
 
 def load_ended(context: StepContext) -> Iterator[Event]:
-    """Download and load what has ended."""
+    """Download and load finished batches."""
     database = context.database
     for each in results.load_ended(database, context.api, context.provider.base_url, context.spool, context.check):
         if isinstance(each, Transferring | Activity):
@@ -89,7 +89,7 @@ def load_ended(context: StepContext) -> Iterator[Event]:
 
 
 def check_failure_rate(context: StepContext) -> Iterator[Event]:
-    """Send nothing more where most of a job's first results cannot be used; decided once, whoever loaded them."""
+    """Block a job if most of its first results cannot be used; decided once, whichever process loaded them."""
     asked = {"job_id": context.job_id}
     if not context.database.read(lambda session: session.run("results.unjudged", asked | {"first": FIRST_RESULTS})):
         return
@@ -103,20 +103,20 @@ def check_failure_rate(context: StepContext) -> Iterator[Event]:
 
 
 def pack_due(context: StepContext) -> Iterator[Event]:
-    """Lay due requests into batches."""
+    """Pack due requests into batches."""
     batches, requests = plan.pack(context.database, context.job_id, context.provider)
     if batches:
         yield Packed(batches, requests)
 
 
 def _send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -> submit.Sent | None:
-    # An interrupted run's transfers go on in their threads, under its name.
+    # The transfers of an interrupted run continue in their threads, under its name.
     with hold_leases(context.owner):
         return submit.send(context, batch_id, progress)
 
 
 def send_ready(context: StepContext) -> Iterator[Event]:  # noqa: PLR0912 (a case each)
-    """Upload and create what is planned, a wave of it."""
+    """Upload and create planned batches, at most WAVE of them."""
     spool = context.spool
     ready = submit.ready(context)[:WAVE]
     for batch_id, _, _, left_by in ready:
@@ -152,7 +152,7 @@ def send_ready(context: StepContext) -> Iterator[Event]:  # noqa: PLR0912 (a cas
     if problem is not None:
         raise problem
     if blocked:
-        # What blocks the job is noted with the attempt's end; whoever does the steps tells it.
+        # The end of the attempt has already noted what blocks the job; the caller of the step reports it.
         return
     if refused is not None:
         reason = refused.problem or "the provider did not take a batch"
@@ -161,7 +161,7 @@ def send_ready(context: StepContext) -> Iterator[Event]:  # noqa: PLR0912 (a cas
     elif taken:
         context.database.write(lambda session: session.run("submit.working", {"job_id": context.job_id}))
     if held is not None:
-        # Where no batch in flight can give room, only the user can, or another month.
+        # No batch in flight can release enough of its reservation, so only the user or another month can.
         reason, until = held.held or "", held.until
         context.database.write(lambda session: budget.block(session, context.job_id, reason, until))
         yield Waiting(reason)

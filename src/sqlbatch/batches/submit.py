@@ -1,6 +1,6 @@
-"""A batch's way to the provider: write its file, upload it, create the batch, each step committed before the next.
+"""Send a batch to the provider: write its file, upload it, create the batch; each step is committed before the next.
 
-Also what a refusal means: whether waiting can mend it, how long the job pauses, what its user can do.
+Also how a refusal is handled: whether waiting helps, how long the job pauses, what its user can do.
 """
 
 from __future__ import annotations
@@ -30,19 +30,18 @@ if TYPE_CHECKING:
 UPLOAD_LEASE = 1800.0
 # Seconds of the lease on a create; the POST itself is given up long before.
 CREATE_LEASE = 900.0
-# Seconds of the first pause after a refusal that passes; each further one is twice as long, up to the last.
+# Seconds of the first pause after a temporary refusal; each further pause is twice as long, up to the second number.
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 1800.0
-# How often a run asks for a batch of a file that the provider may not be done with, before it uploads it anew: Azure
-# takes no batch of a file before it has processed it, and others say that it is not found.
+# How often a run repeats the create for a file that the provider may still be processing, before it uploads the file
+# again: Azure accepts no batch for a file before it has processed it, and other providers report it as not found.
 _ASKED_OF_A_FILE = 5
 _UNDONE = re.compile(
     r"(?is)\bfile.*?(not (yet )?(been )?(found|ready|available|processed|exist)|(is|still|being) (being )?process"
     r"|pending|not in \W?processed|doesn.t exist|no such)|no such file"
 )
-# Only these two 4xx replies to a create leave open whether a batch was made: a proxy's time-out, and a conflict with
-# what is there already.
+# Only after these two 4xx replies may the batch exist all the same: a proxy's time-out, and a conflict.
 _UNCERTAIN = frozenset({408, 409})
-# Codes of an account without money, which is topped up while the job waits.
+# Codes of an account without money, which the user may top up while the job waits.
 _MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _REMEDIES = {
     401: "set the right key",
@@ -54,10 +53,10 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of an attempt to send a batch; `provider_id` is None where no batch is known to be made.
+    """The result of an attempt to send a batch; `provider_id` is None if no batch is known to exist.
 
-    `held` says why a budget does not allow it, `until` when that may be otherwise. `late` is the provider's batch where
-    the reply came after somebody had settled the attempt otherwise. `blocks` where the job waits for its user now.
+    `held` says why a budget does not allow it, and `until` when that may change. `late` is the provider's batch if the
+    reply came after another process had settled the attempt differently. `blocks`: the job now waits for its user.
     """
 
     batch_id: str
@@ -73,7 +72,7 @@ class Sent:
 
 
 def ready(context: StepContext) -> list[tuple[str, int, int, str | None]]:
-    """Return the batches that the job needs and may send now: id, requests, bytes, who left its upload behind."""
+    """Return the batches that the job needs and may send now: id, requests, bytes, and who left its upload behind."""
     provider = context.provider
     asked = {"job_id": context.job_id, "base_url": provider.base_url, "owner": context.owner, "now": clock.now()}
     limits = {"most": provider.max_enqueued_tokens, "an_hour": provider.batches_per_hour}
@@ -81,9 +80,9 @@ def ready(context: StepContext) -> list[tuple[str, int, int, str | None]]:
 
 
 def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -> Sent | None:  # noqa: PLR0911 (one a way out)
-    """Send one batch, at the cost of the job; None where somebody else has it, or where the next step starts over.
+    """Send one batch, on the job's budget; return None if another process has it, or if the next step starts over.
 
-    A problem with the provider is told in what is returned; only the database's own errors are raised.
+    Provider errors are in the result; only errors of the database are raised.
     """
     database, provider, owner = context.database, context.provider, context.owner
     claim = {"batch_id": batch_id, "owner": owner, "now": clock.now(), "until": clock.after(UPLOAD_LEASE)}
@@ -92,7 +91,7 @@ def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -
         asked = {"batch_id": batch_id, "now": claim["now"]}
         limit = session.run("submit.limit", asked | {"most": provider.max_enqueued_tokens})[0][0]
         if limit is not None:
-            # Another process may have claimed a batch since this one was found ready: only one of two sees the room.
+            # Another process may have claimed a batch since this one was found ready; only one of two fits the budget.
             session.run("database.planner_lock")
             if not session.run("submit.room", asked | {"limit": limit}):
                 return None
@@ -122,7 +121,7 @@ def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -
                 if not requests:
                     return None
             if before:
-                # It may have been uploaded, and the reply lost. Where that cannot be told, to upload it again costs
+                # The file may have been uploaded and the reply lost. If that is unknown, uploading it again costs
                 # nothing.
                 with contextlib.suppress(ProviderError):
                     file_id = context.api.find_upload(path.name, size)
@@ -135,12 +134,12 @@ def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -
     creating = {"batch_id": batch_id, "owner": owner, "input_file_id": file_id, "now": clock.now(), "until": lease}
     if not database.write(lambda session: session.run("submit.creating", creating)):
         return None
-    # Read back from the file before money is spent: a faulty disk or lock may have lost the commit.
+    # Read the state back from the file before money is spent: a faulty disk or lock may have lost the commit.
     database.let_go()
     if not database.read(lambda session: session.run("submit.is_creating", {"batch_id": batch_id, "owner": owner})):
         return None
     if clock.now() >= lease:
-        # The computer slept since the commit: another process may have fenced this attempt.
+        # The computer slept after the commit, so another process may have fenced this attempt.
         database.write(lambda session: session.run("submit.start_over", _start_over(context, batch_id, None)))
         return None
     if database.guard is not None:
@@ -156,9 +155,9 @@ def pause(
     at_least: float | None = None,
     batch_id: str | None = None,
 ) -> float:
-    """Pause the job that sent a batch, or else `job_id`, longer each time until something works again.
+    """Pause the job that sent a batch, or else `job_id`; each pause is longer, until something succeeds.
 
-    Returns the seconds of the pause, which are `at_least` so many.
+    Returns the seconds of the pause, which is at least `at_least`.
     """
 
     def note(session: Session) -> float:
@@ -174,18 +173,21 @@ def pause(
 
 
 def unpause(database: Database, job_id: int, batch_id: str) -> None:
-    """End the pause of the job that sent a batch, or else of `job_id`: the batch was answered."""
+    """End the pause of the job that sent a batch, or else of `job_id`, because the batch was answered."""
     database.write(lambda session: session.run("submit.unpause", {"job_id": _sender(session, batch_id, job_id)}))
 
 
 def judge(database: Database, job_id: int, *, failing: bool, reason: str) -> bool:
-    """Note whether a job's first results can be used, and block it where not; False where that was noted before."""
+    """Note whether a job's first results can be used, and block the job if not.
+
+    Return False if that was already noted.
+    """
     fact = {"job_id": job_id, "failing": failing, "reason": reason}
     return bool(database.write(lambda session: session.run("submit.judge", fact)))
 
 
 def resume(database: Database, job_id: int, *, keep_going: bool) -> None:
-    """Let a job go on at its user's word; with `keep_going` also one whose first results are of no use."""
+    """Let a job continue because its user asked; with `keep_going`, also one whose first results cannot be used."""
 
     def note(session: Session) -> None:
         if keep_going:
@@ -196,17 +198,17 @@ def resume(database: Database, job_id: int, *, keep_going: bool) -> None:
 
 
 def looks_refused(database: Database, job_id: int, reason: str) -> None:
-    """Note that the provider does not let us look, so that whoever asks for the job learns it."""
+    """Note that the provider refuses status checks, so that any process that runs the job can report it."""
     database.write(lambda session: session.run("submit.looks_refused", {"job_id": job_id, "reason": reason}))
 
 
 def looked(database: Database, job_id: int) -> None:
-    """Note that the provider lets us look again."""
+    """Note that the provider allows status checks again."""
     database.write(lambda session: session.run("submit.looked", {"job_id": job_id}))
 
 
 def refusal_in_words(job: JobRow) -> str:
-    """Return that a job is blocked by a refusal that waiting cannot mend, why, and how it goes on."""
+    """Return the words for a job that is blocked by a permanent refusal: why, and how it can continue."""
     if job.blocked_code == UNREADABLE:
         return (
             f"blocked: {job.blocked}. Nothing is paid for again unasked: mend a file and load it with sqlbatch load "
@@ -227,7 +229,7 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
             undone = file_id in str(error) or _UNDONE.search(str(error)) is not None
             last = database.read(lambda session: session.run("submit.pause_seconds", {"job_id": context.job_id}))[0][0]
             if (last < LONGEST_PAUSE and _may_ask_again(context, batch_id)) if undone else _waiting_mends(error):
-                # Certainly no batch, and nothing wrong with the file: it is used again, not uploaded anew.
+                # It is certain that no batch exists, and the file is fine: it is used again, not uploaded anew.
                 over = _start_over(context, batch_id, str(error))
                 _end_attempt(context, error, "submit.start_over", over, undone=undone)
                 return _problem(batch_id, requests, error, blocks=False)
@@ -236,7 +238,8 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
             with contextlib.suppress(ProviderError):
                 context.api.delete_file(file_id)
         else:
-            # An error of the server's comes when it is done with the create; silence, and a proxy's page, say nothing.
+            # A server's error reply comes after it has finished with the create; silence and a proxy's page prove
+            # nothing.
             replied = status is not None and status >= 400
             grace = context.provider.error_grace if replied else context.provider.silence_grace
             lost = {"batch_id": batch_id, "now": clock.now(), "grace": grace, "error": str(error)}
@@ -254,7 +257,7 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
 
 
 def _may_ask_again(context: StepContext, batch_id: str) -> bool:
-    """Whether the run has asked for a batch of the same file a few times only; it counts as asked once more."""
+    """Return whether the run may repeat the create for the same file once more; it counts the call."""
     return any(context.first_time(f"asked {number} of the file of {batch_id}") for number in range(_ASKED_OF_A_FILE))
 
 
@@ -276,10 +279,10 @@ def _end_attempt(
     *,
     undone: bool = False,
 ) -> bool:
-    """Note an attempt's end, by a named statement; return whether its job is blocked now, until its user goes on.
+    """Note the end of an attempt, by a named statement; return whether its job is blocked now, until its user acts.
 
-    That is where waiting cannot mend what was refused. `undone` says that the refusal is about the input file, which
-    the provider may not be done with, or has lost. It is one transaction, so that nothing is sent after a crash.
+    A job is blocked if waiting does not help against the refusal. `undone`: the refusal is about the input file, which
+    the provider may still be processing, or has lost. It is one transaction, so that nothing is sent after a crash.
     """
 
     def note(session: Session) -> bool:
@@ -305,13 +308,13 @@ def _status(error: ProviderError) -> int | None:
 
 
 def _code_of(error: ProviderError) -> str | None:
-    """Return the provider's code for an error, or its HTTP status as one; None where there is neither."""
+    """Return the provider's code for an error, or its HTTP status as a code; None if there is neither."""
     status = _status(error)
     return getattr(error, "code", None) or (f"http_{status}" if status else None)
 
 
 def _waiting_mends(error: ProviderError) -> bool:
-    """Whether what was refused may go well later, with nobody doing anything but to pay."""
+    """Return whether a refused request may succeed later, without a person doing more than paying."""
     if not isinstance(error, ProviderRefused):
         return True
     return error.status == 402 or error.code in _MONEY

@@ -1,4 +1,4 @@
-"""Files on their way: their names, how they are read and written a piece at a time, several of them at once."""
+"""Transfer files: their names, reading and writing in pieces, several at once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Result = TypeVar("Result")
-# Uploads and downloads at a time: enough to fill a line, few enough to keep each file's data in memory small.
+# Transfers at a time: enough to use the network, few enough to need little memory.
 AT_ONCE = 4
-# Seconds between two reports of the progress.
+# Seconds between two progress reports.
 _TELL = 0.2
 
 
 class CutShort(ProviderUnreachable):
-    """A download ended before the file did; what came lies where it was written."""
+    """A download ended before the file did; the part that came is where it was written."""
 
 
 def input_name(batch_id: str) -> str:
@@ -39,34 +39,34 @@ def input_name(batch_id: str) -> str:
 
 
 def result_name(batch_id: str, kind: str) -> str:
-    """Return a name for a download of a batch's `output` or `error` file that no other download has."""
+    """Return a unique name for a download of a batch's `output` or `error` file."""
     return f"sqlbatch-{batch_id}.{secrets.token_hex(4)}.{kind}.jsonl"
 
 
 def batch_of(name: str) -> str | None:
-    """Return the batch that a file in the spool belongs to; None for a file that is not ours."""
+    """Return the batch that a spool file belongs to; None for a file that is not ours."""
     found = re.match(r"sqlbatch-([0-9a-f-]{36})\.", name)
     return found[1] if found else None
 
 
 class Counted(io.BufferedReader):
-    """A file that reports how much of it was read; the SDK rewinds it where it starts over."""
+    """A file that reports how much of it was read; the SDK rewinds it to start over."""
 
     def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
         super().__init__(io.FileIO(path, "rb"))
         self._progress = progress
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next bytes, and report how many there have been."""
+        """Return the next bytes, and report the total so far."""
         data = super().read(size)
         self._progress(self.tell())
         return data
 
 
 def save(chunks: Iterable[bytes], path: Path, progress: Callable[[int], None]) -> int:
-    """Write chunks to a file that only its owner can read, down to the disk, and return their bytes.
+    """Write chunks to a file that only its owner can read, sync it to the disk, and return its bytes.
 
-    `progress` is called with the bytes written so far. Raises SqlbatchError where the disk does not take them.
+    `progress` is called with the bytes written so far. Raises SqlbatchError if the disk does not take them.
     """
     size = 0
     try:
@@ -85,7 +85,7 @@ def save(chunks: Iterable[bytes], path: Path, progress: Callable[[int], None]) -
 
 
 def ends_whole(path: Path) -> bool:
-    """Whether a file of JSON lines ends where a line may end."""
+    """Return whether a file of JSON lines ends at the end of a line."""
     with path.open("rb") as handle:
         handle.seek(max(os.fstat(handle.fileno()).st_size - 64, 0))
         tail = handle.read()
@@ -94,7 +94,7 @@ def ends_whole(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A transfer that ended: what it returned, or the error it raised."""
+    """A finished transfer: its result, or its error."""
 
     result: Result | None
     error: BaseException | None
@@ -108,7 +108,7 @@ def transfers(
     """Run tasks, a few at a time, in threads that an interrupt does not wait for.
 
     Yields the progress of all together, and each task's end as it comes. A task is called with a function that takes
-    how many bytes it has moved so far.
+    the number of bytes moved so far.
     """
     ends: queue.SimpleQueue[Done[Result]] = queue.SimpleQueue()
     waiting: queue.SimpleQueue[tuple[int, Callable[[Callable[[int], None]], Result]]] = queue.SimpleQueue()
@@ -146,12 +146,12 @@ def transfers(
 
 
 def is_address(file_id: str) -> bool:
-    """Whether a file id is an address, as SiliconFlow gives."""
+    """Whether a file id is an address, as at SiliconFlow."""
     return file_id.startswith(("https://", "http://"))
 
 
 def body_of(response: httpx2.Response) -> bytes:
-    """Return an error's body; empty where the connection broke while it came, or it was never read."""
+    """Return an error's body; empty if the connection broke before it was read."""
     try:
         return response.read()
     except (httpx2.HTTPError, httpx2.StreamError):
@@ -160,5 +160,8 @@ def body_of(response: httpx2.Response) -> bytes:
 
 @functools.cache
 def trusted_certificates() -> ssl.SSLContext:
-    """Return the certificates that this computer trusts, read once: reading them takes longer than many a step."""
+    """Return the certificates that this computer trusts.
+
+    They are read once, because that takes longer than many steps.
+    """
     return httpx2.create_ssl_context()
