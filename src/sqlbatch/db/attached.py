@@ -1,4 +1,4 @@
-"""Databases beside the user's own: how `--attach` names them, how they are attached, how they are kept for later."""
+"""Databases beside the user's own: parse `--attach`, attach them, store how to reach them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 # PATH AS NAME (OPTIONS), as in DuckDB's ATTACH.
 _NAMED = re.compile(r'(?is)(?P<path>.*\S)\s+AS\s+(?P<name>"(?:[^"]|"")+"|[^()"][^()]*?)\s*(?:\((?P<options>.*)\))?\s*')
-# What comes before the file of a database that is no DuckDB file itself.
+# Prefixes of the paths of databases that are not DuckDB files.
 _PREFIX = re.compile(r"(?i)((?:ducklake|sqlite|duckdb):)*")
-# An option of ATTACH whose value is a secret: TOKEN '…', CLIENT_SECRET '…'; SECRET names one that DuckDB keeps.
+# An option of ATTACH whose value is a secret: TOKEN '…', CLIENT_SECRET '…'. SECRET only names one that DuckDB keeps.
 _SECRET_OPTION = re.compile(r"(?i)(\b\w*(?:token|password|passwd|pwd|_secret|_key)\w*\s+)'(?:[^']|'')*'")
 
 
 @dataclass(frozen=True)
 class Attached:
-    """A database that the user's SQL may read besides, or that a target is in.
+    """A further database that the user's SQL may read, or that holds a target.
 
     `path` is its path or connection string, `name` its name in SQL, `option` where the user named it, and `options` the
     SQL of further options of ATTACH.
@@ -37,7 +37,7 @@ class Attached:
 
     @classmethod
     def parse(cls, text: str, option: str, folder: Path | None = None) -> Attached:
-        """Return what `PATH[ AS NAME[ (OPTIONS)]]` names; a path counts from the folder, where one is given.
+        """Parse `PATH[ AS NAME[ (OPTIONS)]]`; a path is relative to the folder, if one is given.
 
         Raises InvalidSettings for a connection string without a name.
         """
@@ -56,18 +56,18 @@ class Attached:
 
     @property
     def file(self) -> Path | None:
-        """The file that it lies in, or would; None where it is reached over a network."""
+        """Its file, which need not exist; None if it is reached over a network."""
         prefix = _PREFIX.match(self.path)
         rest = self.path[prefix.end() :] if prefix else self.path
         return Path(rest) if rest and ":" not in rest and "=" not in rest else None
 
     @property
     def is_new(self) -> bool:
-        """Whether it is a file that is not there yet, in a folder that is: to write to it is to make it."""
+        """Whether its file does not exist yet but its folder does, so that writing to it creates it."""
         return self.file is not None and not self.file.exists() and self.file.parent.is_dir()
 
     def kept(self) -> str:
-        """Return it as `parse` reads it, to be reached from any folder and without passwords."""
+        """Return it in the form that `parse` reads, to be reached from any folder and without passwords."""
         path = self.path
         if self.file is not None and not self.file.is_absolute():
             path = path.removesuffix(str(self.file)) + str(self.file.absolute())
@@ -79,7 +79,7 @@ class Attached:
         return f"{masked(self.path)} AS {self.name}" + f" ({options})" * bool(options)
 
     def attach(self, session: Session, *, read_only: bool = True) -> None:
-        """Attach it; raises DatabaseError, without a password that the connection string has."""
+        """Attach it; raises DatabaseError, without the password of the connection string."""
         options = ", ".join([*(["READ_ONLY"] if read_only else []), *([self.options] if self.options else [])])
         clause = f"ATTACH {quote_literal(self.path)} AS {quote_identifier(self.name)}" + f" ({options})" * bool(options)
         try:

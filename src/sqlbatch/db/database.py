@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.attached import Attached
 
-# Seconds to try again while another process holds the file: a holder like ourselves lets go within milliseconds
-# (an open, insert and close measures 21 ms), a person's notebook does not.
+# Seconds to retry while another process holds the file. Another sqlbatch releases it within milliseconds (opening,
+# inserting and closing takes 21 ms); a person's notebook does not.
 LOCK_PATIENCE = 5.0
-# What DuckDB says of a file that another is just closing: its handle, or a WAL that was checkpointed and is going.
+# DuckDB's messages about a file that another process is just closing: its handle, or a WAL that was checkpointed and is
+# being deleted.
 _MEETING = (
     "Unique file handle conflict",
     "WAL was created for an older version of this database",
     '.wal": No such file or directory',
 )
 CONFLICT_TRIES = 20
-# Texts are stored as ZSTD: dict_fsst, DuckDB's choice for them, measured three times the work and thrice the size.
-# Short ones too: a word that every row has takes 2 bytes a row, where it took 25.
+# Texts are stored as ZSTD: dict_fsst, DuckDB's default for them, took three times the work and three times the space.
+# This holds for short texts too: a word in every row takes 2 bytes a row instead of 25.
 _COMPRESSION = "SET disabled_compression_methods = 'dict_fsst'; SET zstd_min_string_length = 1"
-# Bytes that DuckDB's work may take, well under what the smallest laptop has; beyond it spills to the spool folder.
+# Bytes that DuckDB may use, well below the memory of the smallest laptop; beyond it, it spills to the spool folder.
 MEMORY_LIMIT = "800MB"
 
 _MIGRATING = threading.Lock()
@@ -47,12 +48,12 @@ Written = TypeVar("Written")
 Had = TypeVar("Had")
 
 
-# How many sessions of this process use an attached database: DuckDB attaches one once for all of a file's connections.
+# How many sessions of this process use an attached database. DuckDB attaches one once for all connections of a file.
 _ATTACHED: Counter[tuple[object, Attached]] = Counter()
 
 
 class Database:
-    """A DuckDB file by its path, or a connection of the user's that is used through cursors and never closed."""
+    """A DuckDB file by its path, or a user's connection, which is used through cursors and never closed."""
 
     def __init__(
         self,
@@ -67,9 +68,9 @@ class Database:
         self.path = path
         self.connection = connection
         self.attach = tuple(attach)
-        # Called before money is spent; raises where this process may not, for the state is somebody else's by now.
+        # Called before money is spent; raises if this process may not, because another driver owns the state now.
         self.guard: Callable[[], None] | None = None
-        # The folder that drivers share, where the file is a copy of a state that lies there.
+        # The folder that drivers share, if the file is a copy of a state there.
         self.shared: Path | None = None
         self._memory_limit = memory_limit
         self._threads = threads
@@ -78,12 +79,13 @@ class Database:
         self._keeping = 0
         self._kept: Opened | None = None
         self._turn = threading.Lock()
-        # A cursor does not know where its connection stands; asked once, for a connection has one result at a time.
+        # A cursor does not know its connection's current catalog and schema, so they are read once: a connection has
+        # one result at a time.
         self._standing = _standing(connection) if connection is not None else ("", "")
 
     @property
     def name(self) -> str:
-        """What to call the database in messages."""
+        """The database's name for messages."""
         return str(self.shared or self.path) if self.path else "the connection's database"
 
     def exists(self) -> bool:
@@ -91,7 +93,7 @@ class Database:
         return self.connection is not None or (self.path is not None and self.path.exists())
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection that its caller keeps, or the user's own; raises DatabaseError as a session does."""
+        """Return a connection that the caller keeps, or the user's own; raises DatabaseError as a session does."""
         if self.connection is not None:
             return self.connection
         if self.path is None:
@@ -99,15 +101,15 @@ class Database:
         alone = not is_open_here(self.path)
         connection = self._patiently(connect, self.path, LOCK_PATIENCE)
         if alone:
-            # Sessions that work beside it find them set.
+            # Later sessions on the same file find these settings.
             self._set(Session(connection, "", owned=True), None)
         return connection
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Leave the file open between the sessions of the block: to open and close it takes longer than most of them.
+        """Keep the file open between the sessions of the block: opening and closing it takes longer than most of them.
 
-        Who waits within the block, for the network or for a person, calls `let_go` first.
+        Code that waits within the block, for the network or for a person, first calls `let_go`.
         """
         with self._turn:
             self._keeping += 1
@@ -135,14 +137,13 @@ class Database:
         attach: bool = False,
         making: str | None = None,
     ) -> Iterator[Session]:
-        """Open the database for the block, with its schema made or brought up to date.
+        """Open the database for the block, after creating or updating its schema.
 
-        With `migrate=False` nothing is written: a file that is not there is not made, an empty database stands in.
-        `scratch` is a database file that is attached, under the name `scratch_name` gives it, until `forget`. With
-        `attach` the databases of --attach are there too: for the user's own SQL, and no longer than it runs;
-        the one called `making`, where a target is to be, may be a file that is not there yet.
-        Raises DatabaseLocked once another process has held the file for `patience` seconds (LOCK_PATIENCE unless
-        given), DatabaseError otherwise.
+        With `migrate=False` nothing is written, and an empty database replaces a file that does not exist. `scratch` is
+        a database file that is attached, under its `scratch_name`, until `forget`. With `attach`, the databases of
+        --attach are attached too; use it only while the user's own SQL runs. The one called `making`, which is to hold
+        a target, need not exist yet. Raises DatabaseLocked after another process has held the file for `patience`
+        seconds (default LOCK_PATIENCE), DatabaseError otherwise.
         """
         if self.connection is not None:
             session = self._cursor(self.connection)
@@ -150,15 +151,15 @@ class Database:
             session = self._open(
                 LOCK_PATIENCE if patience is None else patience,
                 in_memory=not migrate and not self.exists(),
-                # What a killed process has spilled goes with the folder of its scratch file.
+                # The spill files of a killed process are deleted with the folder of its scratch file.
                 spill=scratch.parent if scratch is not None else self._spool,
             )
         try:
             if migrate and not self._migrated:
-                # Threads that meet on a new file would conflict.
+                # Threads that open a new file at the same time would conflict.
                 with _MIGRATING:
                     schema.bring_up_to_date(session, self.name)
-                # Where another connection is at the same, it writes the same.
+                # Another connection that does the same at this moment writes the same.
                 with suppress(DatabaseConflict), session.transaction():
                     prices.refresh(session)
                 self._migrated = True
@@ -166,7 +167,7 @@ class Database:
                 schema.refuse_newer(session, self.name)
             session.migrated = migrate
             if scratch is not None:
-                # Another transaction of this process may still see it, and what is seen cannot be attached anew.
+                # Another transaction of this process may still use it, so it cannot be attached anew.
                 session.sql(f"ATTACH IF NOT EXISTS {quote_literal(str(scratch))} AS {scratch_name(scratch)}")
             with self._attached(session, making) if attach else nullcontext():
                 yield session
@@ -174,7 +175,7 @@ class Database:
             session.close()
 
     def write(self, work: Callable[[Session], Written], *, scratch: Path | None = None) -> Written:
-        """Do the work in one transaction, again where another connection changed the same rows first."""
+        """Do the work in one transaction; repeat it if another connection changed the same rows first."""
         for tries in range(CONFLICT_TRIES):
             try:
                 with self.session(scratch=scratch) as session, session.transaction():
@@ -191,16 +192,16 @@ class Database:
             return work(session)
 
     def forget(self, scratch: Path) -> None:
-        """Let go of a scratch file, where the database is open in this process all the while."""
+        """Detach a scratch file, if the database stays open in this process."""
         if self.connection is not None or (self.path is not None and is_open_here(self.path)):
-            # Who has closed the database meanwhile has let go of it.
+            # If the database was closed in between, nothing is attached any more.
             with suppress(DatabaseError, duckdb.Error), self.session(migrate=False) as session:
                 session.sql(f"DETACH DATABASE IF EXISTS {scratch_name(scratch)}")
 
     @contextmanager
     def _attached(self, session: Session, making: str | None) -> Iterator[None]:
-        """Attach the databases of --attach for the block; sessions of this process that overlap share them."""
-        # An empty database in memory stands in for a file that is not there; each session has its own.
+        """Attach the databases of --attach for the block; overlapping sessions of this process share them."""
+        # An empty in-memory database replaces a file that does not exist; each session has its own.
         where = self.path if session.catalog != "memory" else session
         held: list[Attached] = []
         try:
@@ -236,7 +237,7 @@ class Database:
         if opened is not None:
             self._keep(opened)
         con = opened.cursor if opened else duckdb.connect()
-        # What is open in this process already has the settings of who opened it.
+        # If the file is already open in this process, its settings are those of whoever opened it.
         owned = opened.alone if opened else True
         session = Session(con, "", owned=owned, close=opened.close if opened else None)
         try:
@@ -263,30 +264,30 @@ class Database:
         if self._threads:
             session.sql(f"SET threads = {self._threads}")
         if spill is not None:
-            # Where another thread has the file open and spills already, its place is ours.
+            # If another thread has the file open and already spills, its spill folder is used.
             with suppress(duckdb.Error):
                 session.con.execute(f"SET temp_directory = {quote_literal(str(spill))}")
 
     def _patiently(self, how: Callable[[Path], Had], path: Path, patience: float) -> Had:
-        """Open a file, again while another process holds it."""
+        """Open a file, and retry while another process holds it."""
         until = time.monotonic() + patience
         while True:
             try:
                 return how(path)
             except duckdb.Error as error:
                 problem = wrapped(error, self.name)
-                # Who opens the file while another process checkpoints and closes it meets its last moment.
+                # Opening a file just as another process checkpoints and closes it can fail for a moment.
                 meeting = any(sign in str(error) for sign in _MEETING)
                 if not (meeting or isinstance(problem, DatabaseLocked)) or time.monotonic() > until:
                     raise problem from error
-            # Jitter keeps two waiting processes from meeting again and again.
+            # Jitter keeps two waiting processes from colliding again and again.
             time.sleep(0.01 + random.random() * 0.05)  # noqa: S311
 
     def _catalog(self, session: Session, *, in_memory: bool) -> str:
-        """Return the catalog of what was opened.
+        """Return the catalog of the opened database.
 
-        Raises DatabaseError for what DuckDB opens as something else: a CSV file becomes a view in memory. DuckDB is
-        asked, for to open and close the file by hand would end the lock that this process has on it (POSIX).
+        Raises DatabaseError if DuckDB opened the file as something else: a CSV file becomes a view in memory. DuckDB is
+        asked, because opening and closing the file by hand would end this process's lock on it (POSIX).
         """
         catalog, path = session.run("database.current")[0]
         if path is None and not in_memory:
@@ -303,5 +304,5 @@ def _standing(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
 
 
 def scratch_name(scratch: Path) -> str:
-    """Return the catalogue name of an attached scratch file: its own, so that two compilers do not meet."""
+    """Return the unique catalog name of an attached scratch file, so that two compilers do not collide."""
     return quote_identifier(f"sqlbatch_scratch_{scratch.parent.name.rpartition('-')[2]}")

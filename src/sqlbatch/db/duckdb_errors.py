@@ -1,4 +1,4 @@
-"""What DuckDB raises, as ours and in one line: what is wrong, and what to do."""
+"""Turn DuckDB's errors into ours, on one line: what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from sqlbatch.trace import masked
 
 
 def is_full_disk(error: duckdb.Error) -> bool:
-    """Whether DuckDB met the end of the disk: in a file it writes, or where it lays aside what memory does not hold."""
+    """Return whether the disk was full, for the file that DuckDB writes or for its spill files."""
     return any(sign in str(error) for sign in ("No space left on device", "max_temp_directory_size"))
 
 
 def _folder_of(path: str) -> str:
-    """Return the folder of a file, without the passing one of ours that it may lie in."""
+    """Return the folder of a file, or the one above if it is a temporary folder of ours."""
     return re.sub(r"/\.sqlbatch-[^/]*$", "", path.rpartition("/")[0]) or "/"
 
 
 def missing_extension(text: str) -> str | None:
-    """Return what to do about an extension that DuckDB's error says it cannot get, None where it says no such thing."""
+    """Return what to do about an extension that DuckDB cannot load; None if the error is about something else."""
     found = re.search(r'Failed to download extension "(\w+)" at URL "\S+?/(v[^/]+)/([^/]+)/', text)
     if found is None:
         return None
@@ -34,7 +34,7 @@ def missing_extension(text: str) -> str | None:
 
 
 def wrapped(error: duckdb.Error, name: str = "the database") -> DatabaseError:  # noqa: PLR0911 (one a cause)
-    """Return DuckDB's error as ours, told in one line."""
+    """Return DuckDB's error as ours, on one line."""
     text = masked(str(error))
     line = re.sub(r"^\w+( \w+)* Error: ", "", text.strip().partition("\n")[0])
     if "Could not set lock on file" in text:

@@ -1,4 +1,4 @@
-"""Many files read by DuckDB at once, a bounded part of them at a time; what cannot be read is left out."""
+"""Read many files with DuckDB, some of them at a time; files that cannot be read are left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.session import Session
 
-# DuckDB reads up to 2,048 files into one vector: so much of them at a time keeps its memory small.
+# DuckDB reads up to 2,048 files into one vector; this total size at a time keeps its memory small.
 BYTES_AT_ONCE, FILES_AT_ONCE = 64_000_000, 1_000
 
 
@@ -31,7 +31,7 @@ def size_of(path: str) -> tuple[int, None] | tuple[None, str]:
 
 
 def in_parts(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Return paths in parts that can be read at once, in their order."""
+    """Return paths in parts that can be read at once, in order."""
     part: list[str] = []
     room = BYTES_AT_ONCE
     for path, size in sizes.items():
@@ -45,7 +45,7 @@ def in_parts(sizes: Mapping[str, int]) -> Iterator[list[str]]:
 
 
 def read_with(session: Session, block: str, paths: Sequence[str], **places: str) -> None:
-    """Run a block that reads the files `$paths`; one that DuckDB cannot open is left out, and no other with it."""
+    """Run a block that reads the files `$paths`; only files that DuckDB cannot open are left out."""
     try:
         session.run(block, {"paths": [as_pattern(path) for path in paths]}, **places)
     except DatabaseError:
@@ -56,5 +56,5 @@ def read_with(session: Session, block: str, paths: Sequence[str], **places: str)
 
 
 def as_pattern(path: str) -> str:
-    """Return a path as a pattern that matches nothing but itself."""
+    """Return a path as a pattern that matches only itself."""
     return re.sub(r"[*?\[]", lambda found: f"[{found[0]}]", path)

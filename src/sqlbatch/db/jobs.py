@@ -1,4 +1,4 @@
-"""Jobs and batches as the database has them: rows as frozen values; add, find, list, count, finish."""
+"""Jobs and batches in the database, as frozen values: add, find, list, count, finish."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
 
-# The year until which a job is paused that waits for its user.
+# The year until which a job that waits for its user is paused.
 _NEVER = 9999
 # A job's number is an INTEGER.
 _MOST_JOBS = 2**31
@@ -26,12 +26,12 @@ _MOST_JOBS = 2**31
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job with its counts of distinct requests; times are UTC.
+    """A job with its counts of distinct requests; times are in UTC.
 
     `newest` is the newest job of its target, `successor` the newest that was not cancelled; `kept` says whether its
-    rows are still there, to be asked again. Of a job whose target is in another database, `place` is how that is
-    reached; its rows are built here at `built_at`, and there at `published_at`, `published_rows` of them; or
-    `publish_error` says why they are not.
+    rows are still stored, so that it can be retried. For a target in another database, `place` is how to reach it; its
+    rows were built here at `built_at`, and published there at `published_at`, `published_rows` of them; or
+    `publish_error` says why they were not.
     """
 
     job_id: int
@@ -70,7 +70,7 @@ class JobRow:
 
     @property
     def unpublished(self) -> bool:
-        """Whether its rows are built here and not in its target in another database."""
+        """Whether its rows are built here and not yet in its target in another database."""
         return bool(self.built_at) and self.published_at is None and self.newest == self.job_id
 
     @property
@@ -80,19 +80,19 @@ class JobRow:
 
     @property
     def refused(self) -> bool:
-        """Whether the provider refused it what waiting cannot mend, so that it waits for its user."""
+        """Whether the provider refused it for a reason that waiting does not change, so that it waits for its user."""
         endless = self.paused_until is not None and self.paused_until.year == _NEVER
         return self.status == "blocked" and endless and self.blocked_code != "budget"
 
     def as_dict(self) -> dict[str, object]:
-        """Return the job as one JSON object; of what it asked, its query and its model."""
+        """Return the job as a JSON object; of its enrichment, only the query and the model."""
         values = {name: _plain(value) for name, value in asdict(self).items()}
         del values["enrichment"]
         return values | {"model": self.model}
 
     @property
     def model(self) -> str:
-        """The model that answers it."""
+        """The model that it asks."""
         return str(json.loads(self.enrichment)["model"])
 
 
@@ -108,9 +108,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class BatchRow:
-    """A batch with the counts of its audit; `done` as the provider counts, `again` those that may be sent again.
+    """A batch with the counts of its audit.
 
-    `gone` are results that the provider keeps no longer, `doubled` requests that were sent again before it appeared.
+    `done` is the provider's count, `again` counts requests that may be sent again. `gone` counts results that the
+    provider no longer keeps, `doubled` requests that were sent again before the batch appeared.
     """
 
     batch_id: str
@@ -138,15 +139,15 @@ class BatchRow:
     doubled: int
 
     def as_dict(self) -> dict[str, object]:
-        """Return the batch as one JSON object."""
+        """Return the batch as a JSON object."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
 class Billed:
-    """What was billed for a job: results, tokens, dollars, and the dollars quoted before (None: no price is known).
+    """What was billed for a job: results, tokens, dollars, and the dollars quoted before (None: price unknown).
 
-    `reserved` are dollars that its batches under way may cost at most.
+    `reserved` are the dollars that its batches in flight may cost at most.
     """
 
     results: int
@@ -159,7 +160,7 @@ class Billed:
     reserved: float = 0.0
 
     def as_dict(self) -> dict[str, object]:
-        """Return it as the JSON object that a job has of it."""
+        """Return it as part of a job's JSON object."""
         values = asdict(self)
         values["billed_results"] = values.pop("results")
         return values
@@ -167,7 +168,10 @@ class Billed:
 
 @dataclass(frozen=True)
 class Again:
-    """Requests that failed in passing, by the last reason: how many, and what became of them; tries at most so far."""
+    """Requests that failed temporarily, by the last reason.
+
+    How many, what became of them, and the most tries so far.
+    """
 
     code: str | None
     requests: int
@@ -182,22 +186,22 @@ def _plain(value: object) -> object:
 
 
 def add(session: Session, facts: Mapping[str, object], *, not_before: object, scratch: str) -> int:
-    """Add a job that wants the requests of the scratch database, and return its number."""
+    """Add a job that wants the requests in the scratch database, and return its number."""
     job_id = int(session.run("jobs.add", {**facts, "now": clock.now(), "not_before": not_before})[0][0])
     session.run("jobs.want", {"job_id": job_id, "not_before": not_before}, scratch=scratch)
     return job_id
 
 
 def find(session: Session, name: str | None) -> JobRow:
-    """Return the job with this number, or the newest for a target of this name (None: the newest of all).
+    """Return the job of this number, or the newest for a target of this name (None: the newest of all).
 
-    A table may be called 2024: its name counts where no job has the number. Raises JobError where there is none.
+    A table may be called 2024, so its name is tried if no job has the number. Raises JobError if there is none.
     """
     if name is not None and name.isascii() and name.isdigit():
         found = rows(session, int(name)) if int(name) < _MOST_JOBS else []
         if found:
             return found[0]
-    # A job keeps its target as SQL; a person also writes the name without its quotes.
+    # A job stores its target as SQL; a person also writes the name without its quotes.
     newest = session.run("jobs.newest", {"target": name, "quoted": None if name is None else quote_identifier(name)})
     if newest:
         return rows(session, int(newest[0][0]))[0]
@@ -210,19 +214,19 @@ def find(session: Session, name: str | None) -> JobRow:
 
 
 def unnamed_target(session: Session, query: str, returns: str) -> str | None:
-    """Return the target that the same query has had without --into, so that the next run writes no other table."""
+    """Return the target of the same query's earlier run without --into, so that the next run writes the same table."""
     found = session.run("jobs.unnamed", {"query": query, "returns": returns}) if session.has_schema() else []
     return str(found[0][0]) if found else None
 
 
 def rows(session: Session, job_id: int | None = None) -> list[JobRow]:
-    """Return one job, or all of them, the newest first."""
+    """Return one job, or all of them, newest first."""
     found = [JobRow(*row) for row in session.run("jobs.list", {"job_id": job_id, "catalog": session.catalog})]
     counts = {job: tally for job, _, tally in _tallies(session, [job.job_id for job in found])}
     return [
         replace(
             job,
-            # The first versions of sqlbatch stored passwords that stand in a query.
+            # The first versions of sqlbatch stored passwords that stood in a query.
             query=masked(job.query, sql=True),
             answered=(tally := counts[job.job_id]).answered,
             failed=tally.failed,
@@ -233,7 +237,7 @@ def rows(session: Session, job_id: int | None = None) -> list[JobRow]:
 
 
 def tally(database: Database, job_id: int) -> Tally:
-    """Count a job's requests, and keep the counts: until something changes they are not counted again."""
+    """Count a job's requests, and store the counts: they are not counted again until something changes."""
     kept = database.read(lambda session: _kept(session, [job_id]))[0][2]
     return kept or database.write(lambda session: _keep(session, job_id))
 
@@ -246,7 +250,7 @@ def _keep(session: Session, job_id: int) -> Tally:
 
 
 def _tallies(session: Session, job_ids: list[int]) -> list[tuple[int, str, Tally]]:
-    """Return the state and the counts of jobs, counted anew where what is kept is of another state."""
+    """Return the state and the counts of jobs, counted anew if the stored counts are of another state."""
     kept = _kept(session, job_ids)
     stale = [job_id for job_id, _, tally in kept if tally is None]
     counted = {row[0]: Tally(*row[1:]) for row in session.run("jobs.count", {"jobs": stale})} if stale else {}
@@ -259,7 +263,7 @@ def _kept(session: Session, job_ids: list[int]) -> list[tuple[int, str, Tally | 
 
 
 def batches(session: Session, job_id: int) -> list[BatchRow]:
-    """Return the batches that carried what a job wants, since it began."""
+    """Return the batches that carried a job's requests since it started."""
     return [BatchRow(*row) for row in session.run("jobs.batches", {"job_id": job_id})]
 
 
@@ -269,31 +273,31 @@ def failures(session: Session, job_id: int) -> list[tuple[str, int, str | None]]
 
 
 def tried_again(session: Session, job_id: int) -> list[Again]:
-    """Return what of a job did not work at once and may, by reason, the commonest first."""
+    """Return a job's requests that failed at first and may succeed, by reason, the most common first."""
     return [Again(*row) for row in session.run("jobs.tried_again", {"job_id": job_id})]
 
 
 def billed(session: Session, job_id: int) -> Billed:
-    """Return what was billed for what a job has sent."""
+    """Return what was billed for a job's requests."""
     return Billed(*session.run("jobs.billed", {"job_id": job_id})[0])
 
 
 def spent(session: Session, job_ids: Sequence[int]) -> dict[int, float | None]:
-    """Return the dollars billed for jobs, by job (None: a price is not known); jobs without a bill are left out."""
+    """Return the dollars billed for jobs, by job (None: a price is unknown); jobs without a bill are left out."""
     return dict(session.run("jobs.spent", {"jobs": list(job_ids)}))
 
 
 def promised(session: Session, job_ids: Sequence[int]) -> dict[int, tuple[float | None, float]]:
-    """Return the dollars that jobs were quoted (None: not known), and that their batches under way may cost, by job."""
+    """Return the dollars that jobs were quoted (None: unknown), and that their batches in flight may cost, by job."""
     found = session.run("jobs.promised", {"jobs": list(job_ids)})
     return {job_id: (quoted, reserved) for job_id, quoted, reserved in found}
 
 
 def finish(session: Session, job_id: int, error: str | None = None) -> None:
-    """Note a job as done, with its counts as they are now; `error` says why it wrote no target."""
+    """Mark a job as done, with its current counts; `error` says why it wrote no target."""
     _, state, counted = _kept(session, [job_id])[0]
     session.run("jobs.forget", {"job_id": job_id})
-    # What was kept at an earlier end tells nothing of what has come since.
+    # Counts that were stored at an earlier end do not include later results.
     if counted is None or state == "done":
         _, _, counted = _tallies(session, [job_id])[0]
     session.run("jobs.keep", {"job_id": job_id, "state": "done", **asdict(counted)})

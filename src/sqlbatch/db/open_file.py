@@ -25,7 +25,7 @@ import duckdb
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.leases import new_owner
 
-# The oldest storage format that has all we store. A file that the user's own DuckDB made keeps its format.
+# The oldest storage format with all features we use. A file that the user's own DuckDB made keeps its format.
 STORAGE_VERSION = "v1.5.0"
 # Bytes: the main header, and the two that checkpoints write in turn.
 _HEADERS = 3 * 4096
@@ -35,9 +35,9 @@ _HANDLES: dict[tuple[int, int], int] = {}
 
 
 def open_newest(path: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection to a file as it is while this process has its lock; the file is made where there is none.
+    """Return a connection to a file as it is while this process has its lock; the file is created if it does not exist.
 
-    Threads call it one at a time. Raises duckdb.Error where the file cannot be opened.
+    Threads call it one at a time. Raises duckdb.Error if the file cannot be opened.
     """
     if sys.platform == "win32":  # pragma: no cover - DuckDB shares the file with no handle of ours there
         return duckdb.connect(str(path))
@@ -50,7 +50,7 @@ def open_newest(path: Path) -> duckdb.DuckDBPyConnection:
             try:
                 connection = duckdb.connect(str(path))
             except duckdb.Error:
-                # Headers that are too old for the WAL that lies beside the file by now are refused.
+                # DuckDB refuses headers that are older than the WAL beside the file.
                 if _headers(handle) == before:
                     raise
                 continue
@@ -62,7 +62,7 @@ def open_newest(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def is_open_here(path: Path) -> bool:
-    """Return whether this process has the file open otherwise: a connection of the user's, as far as can be seen."""
+    """Return whether this process has the file open in another way, such as a user's connection, as far as is visible."""
     try:
         found = path.stat()
     except OSError:
@@ -74,7 +74,7 @@ def let_go() -> None:
     """Close our handles of the files that this process has no other handle of."""
     listed, used = _open_here()
     for file, handle in list(_HANDLES.items()):
-        # Where the system does not list handles, ours stay open: one a file, and no lock ends.
+        # If the system does not list handles, ours stay open: one a file, and no lock ends.
         if handle in listed and file not in used:
             os.close(_HANDLES.pop(file))
 
@@ -93,7 +93,7 @@ def _open_here() -> tuple[set[int], set[tuple[int, int]]]:
 
 
 def _handle(path: Path) -> int | None:
-    """Return our handle of a file, None where there is none to read: DuckDB says why."""
+    """Return our handle of a file, None if there is none to read; DuckDB then reports why."""
     try:
         if not path.is_file():
             return None
@@ -119,16 +119,16 @@ def _headers(handle: int | None) -> bytes | None:
 
 
 def _make(path: Path) -> None:
-    """Make an empty database under its name, where no other process has made it first.
+    """Create an empty database under its name, unless another process creates it first.
 
-    DuckDB writes its first headers over whatever is there once it has the lock: a file that another process has made,
-    filled and closed since DuckDB looked for it, too.
+    Once it has the lock, DuckDB writes its first headers over whatever is there, even a file that another process has
+    created, filled and closed since DuckDB looked for it.
     """
-    # Where the folder takes no other file, or no second name of one, DuckDB makes it itself, or says why not.
+    # If the folder allows no other file, or no second name for one, DuckDB creates the file itself, or reports why not.
     with suppress(OSError), TemporaryDirectory(prefix=f".sqlbatch-{new_owner()}-", dir=path.parent) as folder:
         made = f"{folder}/made"
         with duckdb.connect(":memory:") as connection:
-            # So DuckDB 1.5 opens the file too: its command line, for example, or a notebook that has not moved on.
+            # So DuckDB 1.5 can open the file too, for example its command line, or an older notebook.
             connection.execute(f"ATTACH {quote_literal(made)} AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
         os.link(made, path)
 
@@ -151,11 +151,11 @@ _FILES: dict[Path, _Opened] = {}
 class Opened:
     """A cursor on a file's connection, which is closed with the last of them.
 
-    `alone` is true where the file was not open in this process otherwise: DuckDB's settings are ours to make.
+    `alone`: the file was not open in this process otherwise, so DuckDB's settings are ours to make.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or join who has; raises duckdb.Error where it cannot be opened."""
+        """Open the file, or join an open connection; raises duckdb.Error if it cannot be opened."""
         self._path = path.absolute()
         with _TURN:
             opened = _FILES.get(self._path) or _Opened(alone=not is_open_here(path), connection=open_newest(path))
@@ -167,11 +167,11 @@ class Opened:
 
     @property
     def catalog(self) -> str:
-        """The catalog of the file, as whoever opened it has noted it; empty before."""
+        """The catalog of the file, as noted by whoever opened it; empty before."""
         return self._opened.catalog
 
     def must_be_set(self, settings: object) -> bool:
-        """Return whether DuckDB's settings are still to be made as they are given, and note that they are."""
+        """Return whether DuckDB's settings are still to be made as given, and note that they are."""
         before, self._opened.settings = self._opened.settings, settings
         return before != settings
 
@@ -180,11 +180,11 @@ class Opened:
         return Opened(self._path)
 
     def note(self, catalog: str) -> None:
-        """Note the catalog for whoever joins."""
+        """Note the catalog for later users of the connection."""
         self._opened.catalog = catalog
 
     def close(self) -> None:
-        """Close the cursor, and the file where nobody else in this process works on it."""
+        """Close the cursor, and the file if no other session of this process uses it."""
         with _TURN:
             self.cursor.close()
             opened = _FILES[self._path]
@@ -196,6 +196,6 @@ class Opened:
 
 
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection to a file that its caller keeps, opened while nobody here closes it."""
+    """Return a connection to a file that the caller keeps, opened while no other thread closes it."""
     with _TURN:
         return open_newest(path)

@@ -1,4 +1,4 @@
-"""What the user sees: messages and progress on stderr, data on stdout, and the exit codes."""
+"""Everything the user sees: messages and progress on stderr, data on stdout, and the exit codes."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for, when it is: a command shows one thing or another."""
+    """Import a name when it is used, because each command shows only one thing or another."""
     for module, names in _WHERE.items():
         if name in names.split():
             return getattr(import_module(f"sqlbatch.display.{module}"), name)

@@ -1,4 +1,4 @@
-"""A comparison of two tables as a person reads it."""
+"""Print a comparison of two tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sqlbatch.display.tables import show_table
 if TYPE_CHECKING:
     from sqlbatch.compare import Agreement, Comparison
 
-# Characters of a value in a table of differences.
+# The most characters of a value in a table of differences.
 LONGEST = 120
 
 
 def show_comparison(found: Comparison) -> None:
-    """Print what two tables agree on by column, confusion tables, and rows where they differ; facts go to stderr."""
+    """Print how far two tables agree by column, confusion tables, and differing rows; facts go to stderr."""
     left = [f"{counted(found.only_a, 'row')} only in {found.a}"] if found.only_a else []
     left += [f"{counted(found.only_b, 'row')} only in {found.b}"] if found.only_b else []
     left += [f"{found.unanswered:,} not answered in both"] if found.unanswered else []

@@ -38,23 +38,23 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def out() -> Console:
-    """Return the console of stdout, wide enough in a pipe for a table to be read."""
+    """Return the console of stdout; in a pipe it is wide enough for any table."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def plain(text: str) -> str:
-    """Return a text for the console: harmless, and without markup."""
+    """Return a text for the console: control characters made visible, and without markup."""
     return escape(harmless(text))
 
 
 def info(message: str) -> None:
-    """Tell something on stderr, as it is."""
+    """Print a message on stderr, unchanged."""
     err.print(plain(message), soft_wrap=not err.is_terminal)
 
 
 @contextlib.contextmanager
 def always_print() -> Iterator[None]:
-    """Tell what is told in the block also where --quiet was asked for."""
+    """Print the messages of the block even with --quiet."""
     before, err.quiet = err.quiet, False
     try:
         yield
@@ -63,7 +63,7 @@ def always_print() -> Iterator[None]:
 
 
 def error(message: str) -> None:
-    """Tell an error on stderr."""
+    """Print an error on stderr."""
     with always_print():
         err.print(f"[bold red]error:[/] {plain(message)}", soft_wrap=not err.is_terminal)
 
@@ -75,7 +75,7 @@ def print_json(value: object) -> None:
 
 
 def as_json(value: object) -> str:
-    """Return a value as JSON that any reader takes; what JSON does not have is written as text."""
+    """Return a value as standard JSON; values that JSON does not have are written as text."""
     return json.dumps(_finite(value), ensure_ascii=False, indent=2, default=str, allow_nan=False) + "\n"
 
 
@@ -90,17 +90,17 @@ def _finite(value: object) -> object:
 
 @contextlib.contextmanager
 def working(doing: str, *, elsewhere: bool = True) -> Iterator[None]:
-    """Show that something goes on for the block: a moving bar on a terminal, one line `elsewhere`."""
+    """Show activity during the block: a moving bar on a terminal, one line `elsewhere`."""
     if not err.is_terminal:
         if elsewhere:
             info(f"{doing} …")
         yield
         return
     if err.is_dumb_terminal:
-        # Where nothing can be taken back, a bar would leave an empty line.
+        # On a console that cannot erase, a bar would leave an empty line.
         yield
         return
-    # It takes longer to import than most commands take to print.
+    # Importing it takes longer than most commands take to print.
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     with Progress(
@@ -118,7 +118,7 @@ def confirm(question: str) -> bool:
 
 
 def show_facts(console: Console, facts: dict[str, str]) -> None:
-    """Print facts, one a line, their names in one column; a long one is wrapped where a person reads it."""
+    """Print facts, one a line, with their names in one column; long ones are wrapped on a terminal."""
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         lines = value.splitlines() or [""]
@@ -130,7 +130,7 @@ def show_facts(console: Console, facts: dict[str, str]) -> None:
 
 
 def sized(size: int) -> str:
-    """Return a number of bytes as a person reads it."""
+    """Return a number of bytes in words."""
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
 
 
@@ -140,12 +140,15 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 
 class Verbosity:
-    """What holds for one run of a command; `debug` shows the traceback of an error."""
+    """The verbosity of one run of a command; `debug` shows the traceback of an error."""
 
     debug = False
 
     def set(self, *, quiet: bool, verbose: bool, debug: bool) -> None:
-        """Say how much is told from now on; --quiet leaves errors and data, --verbose tells what is done."""
+        """Set the verbosity from now on.
+
+        --quiet leaves errors and data, --verbose adds SQL statements and HTTP calls.
+        """
         err.quiet = quiet
         self.debug = debug
         trace.listen(_told if verbose else None)

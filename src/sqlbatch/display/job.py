@@ -1,4 +1,4 @@
-"""Jobs as a person reads them: state, batches, cost, failures by reason."""
+"""Print jobs: status, batches, cost, failures by reason."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from sqlbatch.query.target_rows import Joined
 
 
-# Characters of a provider's message in a line of ours.
+# The most characters of a provider's message in a line of ours.
 MESSAGE = 200
-# Of so many batches the story is told, and of so many jobs what to do next; all of them are in the JSON.
+# The most batches whose history is shown, and the most jobs with a next step; --json has all of them.
 NOTES, STEPS = 20, 5
 
 
@@ -80,7 +80,7 @@ def prunable(what: Prunable) -> str:
 
 
 def job_json(job: JobRow, at: str = "", billed: Billed | None = None) -> dict[str, object]:
-    """Return a job as a script reads it: its counts, where it is in words, what to do next, and what it cost."""
+    """Return a job as JSON for a script: its counts, its status in words, what to do next, and its cost."""
     words = {"says": status_in_words(job), "next": next_step(job, at)}
     return job.as_dict() | words | (billed.as_dict() if billed is not None else {})
 
@@ -91,9 +91,9 @@ def show_jobs(
     promised: Mapping[int, tuple[float | None, float]],
     at: str = "",
 ) -> None:
-    """Print one line per job, and below them what to do next about those that need someone.
+    """Print one line per job, and below them what to do next about jobs that need a person.
 
-    `spent` are dollars by job, `promised` those that it was quoted and that its batches under way may cost.
+    `spent` are dollars by job, `promised` the dollars quoted and the dollars that its batches in flight may cost.
     """
     rows = [
         [
@@ -125,7 +125,7 @@ def show_jobs(
 
 
 def _published(job: JobRow) -> str:
-    """Return when a job's rows came to their target in another database, or how far they are."""
+    """Return when a job's rows were published to another database, or how far that is."""
     if job.place is None:
         return ""
     if job.published_at is not None:
@@ -136,7 +136,7 @@ def _published(job: JobRow) -> str:
 def _money(
     job: JobRow, spent: Mapping[int, float | None], promised: Mapping[int, tuple[float | None, float]]
 ) -> list[str]:
-    """Return the dollars that a job was quoted, has spent and has reserved; nothing of what costs nothing."""
+    """Return the dollars that a job was quoted, has spent and has reserved; empty for a free job."""
     quoted, reserved = promised.get(job.job_id, (None, 0.0))
     dollars = spent.get(job.job_id, 0.0)
     if job.provider == "local":
@@ -153,7 +153,7 @@ def show_job(
     again: Sequence[Again],
     at: str = "",
 ) -> None:
-    """Print a job: what it asked, where it is, its batches, its failures by reason."""
+    """Print a job: its request, its status, its batches, its failures by reason."""
     console = out()
     show_facts(console, job_facts(job, billed, again, at) | {"query": job.query.strip()})
     if batches:
@@ -165,7 +165,7 @@ def show_job(
 
 
 def _show_batches(batches: Sequence[BatchRow], *, sending: bool) -> None:
-    """Print one line per batch, and below them what else happened to them."""
+    """Print one line per batch, and below them anything unusual about them."""
     again = "to send again" if sending else "not answered"
     counts = ("requests", "answered", "failed", again, "not tried", "open")
     rows = []
@@ -173,7 +173,7 @@ def _show_batches(batches: Sequence[BatchRow], *, sending: bool) -> None:
         failed = batch.failed - batch.again
         numbers = (batch.requests, batch.answered, failed, batch.again, batch.released, batch.open)
         rows.append([_name(batch), _short(batch), *(f"{number:,}" for number in numbers)])
-    # What is nothing in every batch need not take room.
+    # A column that is empty for every batch is left out.
     shown = [i for i in range(2 + len(counts)) if i < 3 or any(row[i] != "0" for row in rows)]
     columns = ("batch", "state", *counts)
     _apart()
@@ -195,12 +195,12 @@ def _show_batches(batches: Sequence[BatchRow], *, sending: bool) -> None:
 
 
 def _name(batch: BatchRow) -> str:
-    """Return a batch's id, shortened where a person reads it; --json has all of it."""
+    """Return a batch's id, shortened on a terminal; --json has all of it."""
     return shortened(batch.provider_id or batch.batch_id)
 
 
 def top_reason(reasons: Sequence[tuple[str, int, str | None]]) -> str:
-    """Return the most common reason of failures, as (code, requests, message), the most common first."""
+    """Return the most common of failures given as (code, requests, message), most common first."""
     if not reasons:
         return ""
     code, requests, text = reasons[0]
@@ -212,7 +212,7 @@ def top_reason(reasons: Sequence[tuple[str, int, str | None]]) -> str:
 
 
 def _apart() -> None:
-    """Leave a line between two parts; a table on a terminal begins with one."""
+    """Print an empty line between two parts; a table on a terminal begins with one."""
     if not sys.stdout.isatty():
         sys.stdout.write("\n")
 
@@ -251,7 +251,7 @@ def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = (), at: str 
 
 
 def _short(batch: BatchRow) -> str:
-    """Return where a batch is in one word or two; of one at the provider how much of it is done."""
+    """Return a job's status in one or two words; for batches at the provider, how much of it is done."""
     if batch.state == "loaded":
         return "done" if batch.status == "completed" else batch.status or batch.state
     return f"{batch.status or batch.state} {batch.done:,}/{batch.requests:,}" if batch.state == "open" else batch.state

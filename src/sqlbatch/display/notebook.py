@@ -1,4 +1,4 @@
-"""A notebook: a job's events in a cell as one piece of HTML that is written anew, and interrupts of the kernel."""
+"""Show a job's events in a notebook cell, as one piece of HTML that is replaced; pass on the kernel's interrupts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from sqlbatch.db.jobs import Billed, JobRow
     from sqlbatch.query.quote import Quote
 
-# Seconds at least between two pictures of the same progress: each is a message to the browser.
+# The least seconds between two updates of the same progress: each is a message to the browser.
 _EVERY = 0.25
-# Lines of what happened that stay below the bar.
+# Lines of past events below the bar.
 _LINES = 8
 
 
 def cell() -> Callable[[str], None] | None:
-    """Return what shows HTML in the running notebook cell, in place of what it showed before; None elsewhere.
+    """Return a function that shows HTML in the running notebook cell, replacing its last HTML; None outside a notebook.
 
-    IPython is looked for and never imported first: only a kernel has it loaded already.
+    IPython is looked up and never imported: only a kernel has it loaded already.
     """
     module = sys.modules.get("IPython")
     shell = module.get_ipython() if module is not None else None
@@ -46,7 +46,7 @@ def cell() -> Callable[[str], None] | None:
 
 
 def follow(events: Iterable[Event], title: str, show: Callable[[str], None], *, back: str) -> None:
-    """Consume a job's events and show them; `back` is how to come back to it after an interrupt."""
+    """Consume a job's events and show them; `back` says how to continue after an interrupt."""
     picture = _Picture(title)
     show(picture.html())
     at = time.monotonic()
@@ -68,7 +68,7 @@ def follow(events: Iterable[Event], title: str, show: Callable[[str], None], *, 
 
 
 def job_html(job: JobRow, failures: Sequence[tuple[str, int, str | None]], billed: Billed, database: str) -> str:
-    """Return a job as HTML: where it is, its counts, what it cost, its failures by reason."""
+    """Return a job as HTML: its status, its counts, its cost, its failures by reason."""
     named = job_facts(job, billed) | {"database": database}
     failed = layout.html_table(
         ["failed for", "requests", "for example"],
@@ -83,7 +83,7 @@ def quote_html(quote: Quote) -> str:
 
 
 def quote_text(quote: Quote) -> str:
-    """Return a quote as text, its names in one column."""
+    """Return a quote as text, with its names in one column."""
     named = quote_facts(quote)
     width = max(len(name) for name in named)
     lines = [f"{name:<{width}}  {value}" for name, value in named.items()]
@@ -91,7 +91,7 @@ def quote_text(quote: Quote) -> str:
 
 
 class _Picture:
-    """What the cell shows: where the batches are, a bar, and the last things that happened."""
+    """The content of the cell: the status of the batches, a bar, and the last events."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -102,7 +102,7 @@ class _Picture:
         self._held = ""
 
     def take(self, event: Event) -> bool:
-        """Take an event in; return whether it is worth a new picture at once."""
+        """Add an event; return whether the cell should be updated at once."""
         if isinstance(event, Transferring):
             self._now, self._bar = event.doing, (event.done, event.total)
             return False
@@ -123,12 +123,12 @@ class _Picture:
         return True
 
     def end(self, why: str | None) -> None:
-        """Take the bar away; nothing goes on here any more."""
+        """Remove the bar, because nothing is running any more."""
         self._bar = None
         self._now = f"ended after {time.monotonic() - self._began:,.1f} s" if why is None else why
 
     def html(self) -> str:
-        """Return the picture."""
+        """Return the content as HTML."""
         spent = "" if self._bar is None else f" · {time.monotonic() - self._began:,.0f} s"
         bar = layout.html_bar(*self._bar) if self._bar is not None else ""
         lines = "".join(f'<div style="opacity:.6">{layout.html_text(line)}</div>' for line in self._lines)
@@ -136,9 +136,9 @@ class _Picture:
 
 
 def interruptible(events: Iterable[Event]) -> Iterator[Event]:
-    """Pass events on, and raise a KeyboardInterrupt that was lost on its way.
+    """Pass events on, and raise a KeyboardInterrupt that was lost.
 
-    In a kernel DuckDB looks for widgets at every connect, and drops an interrupt that comes while it does (measured:
+    In a kernel, DuckDB looks for widgets at every connect, and drops an interrupt that comes while it does (measured:
     one in four).
     """
     before = signal.getsignal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""A job's events as they come: bars on a terminal, plain lines elsewhere."""
+"""Show a job's events as they come: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from sqlbatch.batches.events import Event
     from sqlbatch.db.jobs import JobRow
 
-# Seconds between two plain lines about the same thing, where stderr is no terminal.
+# Seconds between two plain lines about the same thing, if stderr is not a terminal.
 _PLAIN_EVERY = 10.0
-# How a batch ended, where the provider's word alone tells too little.
+# The end of a batch in words, if the provider's word alone says too little.
 _ENDED = {
     "expired": "expired after its 24 hours, what was answered is kept",
     "cancelled": "cancelled, what was answered is kept",
@@ -58,7 +58,7 @@ def follow(events: Iterable[Event], job: JobRow | None = None) -> None:
 
 
 class Counts:
-    """How far a whole job is: its requests that are done, and those that are sent again; from its events."""
+    """The progress of a whole job, from its events: requests that are done, and those that are sent again."""
 
     def __init__(self, job: JobRow | None) -> None:
         self._total = job.requests if job is not None else 0
@@ -69,11 +69,11 @@ class Counts:
         self._retried = False
 
     def take(self, event: Event) -> None:
-        """Count an event in."""
+        """Add an event."""
         if isinstance(event, Collected):
             self._total = event.total
         elif isinstance(event, Loaded):
-            # A batch may carry other jobs' requests too.
+            # A batch may also carry requests of other jobs.
             self._settled = min(self._settled + event.answered + event.failed, self._total)
             self._retrying = min(self._retrying * (not self._retried) + event.retryable, self._total - self._settled)
             self._retried = False
@@ -86,14 +86,14 @@ class Counts:
         return min(self._settled + event.completed + event.failed, total), total
 
     def in_words(self, event: BatchProgress) -> str:
-        """Return how far the job is: `906/950 done, 44 retrying (attempt 2 of 3)`."""
+        """Return the progress in words: `906/950 done, 44 retrying (attempt 2 of 3)`."""
         done, total = self.of(event)
         retrying = f", {self._retrying:,} retrying (attempt {self._attempt} of {self._most})" if self._retrying else ""
         return f"{done:,}/{total:,} done{retrying}"
 
 
 def message(event: Event) -> str | None:  # noqa: PLR0911 (one for each kind of event)
-    """Return the line that an event is worth, or None."""
+    """Return the line for an event, or None."""
     match event:
         case Collected(stage, call, requests):
             return f"{stage}, {counted(requests, 'request')}: {call}"
@@ -118,14 +118,14 @@ def message(event: Event) -> str | None:  # noqa: PLR0911 (one for each kind of 
 
 
 def _how_long(seconds: float | None) -> str:
-    """Return how long something is waited for; where it is minutes, until when."""
+    """Return how long a wait is; if it is minutes, until when."""
     if seconds is None or seconds < 1:
         return ""
     return f" {seconds:,.0f} s" if seconds < 60 else f" until {clock.after(seconds):%H:%M:%S} UTC"
 
 
 class _Lines:
-    """Plain lines, for a log: what happens once, and the counts when they change, not too often."""
+    """Plain lines, for a log: each event once, and the counts when they change, not too often."""
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
@@ -149,7 +149,7 @@ class _Lines:
 
 
 class _Bars:
-    """Moving bars, for a terminal, with what happens once as lines above them."""
+    """Moving bars for a terminal, with events as lines above them."""
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
@@ -205,7 +205,7 @@ class _Bars:
 
 
 def statuses(event: BatchProgress) -> str:
-    """Return how many open batches there are, in the provider's words for where they are."""
+    """Return how many batches are open, by the provider's words for their status."""
     if len(event.statuses) == 1:
         return f"{counted(event.batches, 'batch', 'batches')} {event.statuses[0][0]}"
     return f"{event.batches:,} batches: " + ", ".join(f"{number:,} {status}" for status, number in event.statuses)

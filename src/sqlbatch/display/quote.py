@@ -1,4 +1,4 @@
-"""Quotes and previews as a person reads them, with tokens and dollars."""
+"""Print quotes and previews, with tokens and dollars."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ NO_PRICE = f"no price is known: {HOW_TO_PRICE}"
 _SOURCES = {"call": "of this prompt", "model": "of this model"}
 
 
-# What is said behind a call: it combines answers about a group, or is asked for further rows.
+# Notes after a call: it combines answers about a group, or is asked for further rows.
 SAID = ("combined", "while fewer than")
-# Characters of a call in the quote of a stage.
+# The most characters of a call in the quote of a stage.
 _CALL = 40
-# What is said of the offline model, once a run.
+# The note about the offline model, shown once a run.
 OFFLINE = " (a placeholder, no language model)"
 
 
@@ -51,7 +51,7 @@ def billed_tokens(billed: Billed | Preview, unit: str = "") -> str:
 
 
 def quoted_and_spent(billed: Billed) -> str:
-    """Return the dollars that were quoted, spent and reserved: `quoted $0.08, spent $0.03, reserved $0.02`."""
+    """Return the dollars quoted, spent and reserved: `quoted $0.08, spent $0.03, reserved $0.02`."""
     parts = [f"quoted {in_dollars(billed.quoted)}"] if billed.quoted and (billed.dollars or billed.reserved) else []
     parts.append(f"spent {in_dollars(billed.dollars)}" if parts and billed.dollars else spent(billed))
     parts += [f"up to {in_dollars(billed.reserved)} reserved by batches under way"] if billed.reserved else []
@@ -59,7 +59,7 @@ def quoted_and_spent(billed: Billed) -> str:
 
 
 def quoted(job: JobRow, billed: Billed) -> str | None:
-    """Return how far the quote was off, in tokens of input a request; None where it quoted none."""
+    """Return how far the quote was off, in tokens of input a request; None if it quoted none."""
     sent = job.requests - job.reused
     if sent <= 0 or not job.tokens or not billed.tokens_in:
         return None
@@ -70,7 +70,7 @@ def quoted(job: JobRow, billed: Billed) -> str | None:
 
 
 def tokens(cost: Cost) -> str:
-    """Return the tokens that are likely to be billed, and what that is known from."""
+    """Return the tokens that are likely to be billed, and what the estimate is based on."""
     estimate = cost.estimate
     if estimate.source == "bytes":
         source = "estimated from bytes"
@@ -85,7 +85,7 @@ def tokens(cost: Cost) -> str:
 
 
 def cost(cost: Cost) -> str:
-    """Return the dollars that are expected to be billed, and that may be at most."""
+    """Return the expected cost in dollars, and the most it can be."""
     if cost.free:
         return "nothing"
     if cost.dollars is None:
@@ -102,13 +102,13 @@ def show_quote(quote: Quote) -> None:
 
 
 def print_quote(quote: Quote) -> None:
-    """Print a quote on stdout: it is what `plan` was asked for. Its notes go to stderr."""
+    """Print a quote on stdout, as the data of `plan`; its notes go to stderr."""
     show_facts(out(), quote_facts(quote))
     show_notes(quote.notes)
 
 
 def show_notes(notes: Sequence[str]) -> None:
-    """Print what else to know before money is spent."""
+    """Print notes that matter before money is spent."""
     for note in notes:
         err.print(f"[yellow]note:[/] {plain(note)}")
 
@@ -142,13 +142,13 @@ def quote_facts(quote: Quote) -> dict[str, str]:
 
 
 def _unsent(quote: Quote) -> str:
-    # A reason names a file, and a thousand missing files have a thousand reasons.
+    # A reason names a file, so a thousand missing files have a thousand reasons.
     more = f" (and {len(quote.unsent_why) - 1:,} more reasons)" if len(quote.unsent_why) > 1 else ""
     return f"{quote.unsent:,} cannot be sent: {quote.unsent_why[0][0]}{more}"
 
 
 def _pictures(quote: Quote) -> dict[str, str]:
-    """Return how many pictures are sent, and how much they take; nothing where there are none."""
+    """Return how many pictures are sent, and their size; empty if there are none."""
     if not quote.pictures:
         return {}
     taken = quote.picture_bytes
@@ -157,7 +157,7 @@ def _pictures(quote: Quote) -> dict[str, str]:
 
 
 def finish_facts(quote: Quote) -> dict[str, str]:
-    """Return when it may be finished, where earlier batches tell."""
+    """Return the likely time of the end, if earlier batches show it."""
     if not quote.to_send or quote.expected_seconds is None or quote.provider == "local":
         return {}
     minutes = math.ceil(quote.expected_seconds / 60)
@@ -169,9 +169,9 @@ def finish_facts(quote: Quote) -> dict[str, str]:
 
 
 def stage_facts(quote: Quote) -> dict[str, str]:
-    """Return the facts of a quote in stages, in columns: of the first exactly, of later ones at most."""
+    """Return the facts of a quote in stages, in columns: exact for the first stage, upper limits for later ones."""
     facts = {"rows": f"{quote.rows:,} in the sources, kept as they are now"}
-    # A call that asks nothing for certain (a later level of a small aggregate) takes no round of its own.
+    # A call that may send nothing (a later level of a small aggregate) adds no round.
     shown = [stage for stage in quote.stages if stage.requests or stage.number == 1]
     named = [_calls_of(stage) for stage in shown]
     counts = [f"{'≤ ' if stage.number > 1 else ''}{stage.requests:,}" for stage in shown]
@@ -197,7 +197,7 @@ def stage_facts(quote: Quote) -> dict[str, str]:
 
 
 def _calls_of(stage: Stage) -> str:
-    """Return the calls of a stage: one with its beginning, several by their functions' names."""
+    """Return the calls of a stage: a single one by its beginning, several by their functions' names."""
     calls = list(dict.fromkeys(stage.calls))
     if len(calls) > 1:
         return ", ".join(dict.fromkeys(call.partition("(")[0] for call in calls))
@@ -217,7 +217,7 @@ def _dollars_of(stage: Stage) -> str:
 
 
 def _likely(stage: Stage) -> str:
-    """Return how many requests a stage is likely to have, and what tells."""
+    """Return how many requests a stage is likely to have, and the evidence."""
     if stage.about is None:
         return ""
     low, high = stage.share
@@ -229,7 +229,7 @@ def _likely(stage: Stage) -> str:
     )
 
 
-# Characters of a value that are shown on a terminal; --json has all of them.
+# The most characters of a value on a terminal; --json has all of them.
 _SEEN, _ALONG = 400, 60
 
 
@@ -260,7 +260,7 @@ def show_preview_quote(ready: PreparedPreview) -> None:
 
 
 def show_remainder(quoted: Remainder) -> None:
-    """Print on stderr what of a job would be asked now, where, and at which price."""
+    """Print on stderr which requests of a job would be sent now, where, and at which price."""
     job, provider = quoted.job, quoted.provider
     offline = OFFLINE if provider.name == "local" else ""
     facts = {"job": f"{job.job_id} {job.target}"}
@@ -275,7 +275,7 @@ def show_remainder(quoted: Remainder) -> None:
 
 
 def show_preview(preview: Preview) -> None:
-    """Print each row beside what came back for it; plain blocks where stdout is no terminal."""
+    """Print each row with its answer; as plain blocks if stdout is not a terminal."""
     if not sys.stdout.isatty():
         sys.stdout.write("".join(f"{line}\n" for row in preview.rows for line in _block(row)))
         sys.stdout.flush()
@@ -290,7 +290,7 @@ def show_preview(preview: Preview) -> None:
 
 
 def tell_preview(preview: Preview, ready: PreparedPreview, database: str) -> None:
-    """Print what became of a preview's rows, what it cost, and that the answers are kept."""
+    """Print what became of a preview's rows, its cost, and that the answers are kept."""
     parts = [f"{preview.of(status):,} {status}" for status in ("answered", "failed", "pending", "skipped")]
     parts = [part for part in parts if not part.startswith("0 ")]
     sent = f"{counted(preview.sent, 'request')} sent" if preview.sent else "nothing sent"
@@ -340,7 +340,7 @@ def _field(text: Text, name: str, value: str | None, most: int, style: str) -> N
 
 
 def _block(row: PreviewRow) -> list[str]:
-    """Return a row as lines for grep: each field on one line, what came back behind an arrow."""
+    """Return a row as lines for grep: each field on one line, returned columns after an arrow."""
     lines = [f"row {row.number}: {row.status}{f': {row.error}' if row.error else ''}{', kept' if row.kept else ''}"]
     fields = [(f"  {name}", value) for name, value in row.input.items()]
     fields += [(f"  -> {name}", value) for name, value in (row.answer or {}).items()]

@@ -1,4 +1,4 @@
-"""What state a job or batch is in, in words, and what to do next."""
+"""The status of a job or batch in words, and what to do next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.jobs import Again, BatchRow, JobRow
 
 
-# What a person can do about what blocks a job, by the code of it.
+# What a person can do about a blocked job, by the code of what blocks it.
 _QUOTA = "no quota or credit is left there: check the account's billing"
 _KEY = "the key was refused: set the right one"
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "http_402"})
@@ -36,7 +36,7 @@ _TODO = (
 
 
 def status_in_words(job: JobRow) -> str:  # noqa: PLR0911 (one a status)
-    """Return where a job is, why, and until when; what to do about it is `next_step`."""
+    """Return a job's status, the reason, and until when; `next_step` says what to do about it."""
     match job.status:
         case "done" if job.error:
             return f"done, but the target was not written: {job.error}"
@@ -50,7 +50,7 @@ def status_in_words(job: JobRow) -> str:  # noqa: PLR0911 (one a status)
                 f"blocked: {job.blocked}; nothing more is sent before {job.paused_until:%Y-%m-%d} unless that is raised"
             )
         case "blocked" if job.failing or job.refused or job.blocked_code == "budget":
-            # What to do about it stands beside it.
+            # The next step stands beside it.
             return f"blocked: {(job.blocked or '').partition('; sqlbatch ')[0]}; nothing more is sent until you say so"
         case "blocked":
             return _blocked(job)
@@ -63,12 +63,12 @@ def status_in_words(job: JobRow) -> str:  # noqa: PLR0911 (one a status)
 
 
 def sends(job: JobRow) -> bool:
-    """Whether what of a job was not answered is sent again, or was: not where it was given up."""
+    """Return whether a job's unanswered requests are sent again, or were; not if it was given up."""
     return job.status not in {"cancelled", "superseded"}
 
 
 def batch_in_words(batch: BatchRow, *, sending: bool = True) -> str:
-    """Return what became of a batch; `sending` is false where its job was given up, and sends nothing again."""
+    """Return what became of a batch; `sending` is false if its job was given up, and sends nothing again."""
     told = [_state_in_words(batch, sending=sending)]
     if batch.gone:
         told.append(f"{counted(batch.gone, 'paid result')} gone at the provider: sqlbatch retry asks, and pays, again")
@@ -85,13 +85,13 @@ def batch_in_words(batch: BatchRow, *, sending: bool = True) -> str:
 
 
 def notable(batch: BatchRow) -> bool:
-    """Whether there is more to say of a batch than its counts."""
+    """Return whether there is more to say about a batch than its counts."""
     plain = batch.state == "open" or (batch.state == "loaded" and batch.status == "completed")
     return not plain or bool(batch.gone or batch.doubled or batch.adopted or batch.taken_from)
 
 
 def tried_again(job: JobRow, again: Sequence[Again]) -> str:
-    """Return what of a job did not work at once, why, and what became of it."""
+    """Return which requests of a job failed at first, why, and what became of them."""
     told = []
     for each in again:
         became = [f"{each.answered:,} answered since"] if each.answered else []
@@ -102,7 +102,7 @@ def tried_again(job: JobRow, again: Sequence[Again]) -> str:
 
 
 def clock_time(moment: datetime) -> str:
-    """Return a moment as a person reads it."""
+    """Return a time as a person reads it."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -160,12 +160,12 @@ def _again(batch: BatchRow, *, sending: bool) -> str:
     return f", {batch.again:,} not{more}" if batch.again else ""
 
 
-# How a job that was given up goes on.
+# How a job that was given up continues.
 GOING_ON = "the same enrich goes on from there: it sends only what is not answered"
 
 
 def next_step(job: JobRow, at: str = "") -> str:  # noqa: PLR0911 (one a state)
-    """Return what to do next about a job; `at` is the option that names its database, where it is not the usual one."""
+    """Return what to do next about a job; `at` is the option that names its database, if it is not the usual one."""
     match job.status:
         case "running":
             return f"{_run('wait', job, at)} follows it to its end"
@@ -194,7 +194,7 @@ def next_step(job: JobRow, at: str = "") -> str:  # noqa: PLR0911 (one a state)
 
 
 def needs_somebody(job: JobRow) -> bool:
-    """Whether there is more to do about a job than to read its target."""
+    """Return whether a job needs a person to do more than read its target."""
     failed = job.status == "done" and bool(job.failed or job.error)
     return job.open or job.unpublished or (failed and job.newest == job.job_id)
 

@@ -1,4 +1,4 @@
-"""Rows on stdout: a table where it is readable, one record per row where it is not, plain lines in a pipe."""
+"""Print rows on stdout: a table if it fits, else one record per row; plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 # Lines of a screen that stay free around rows, and characters of a shortened id.
 AROUND, SHORT = 4, 20
-# A column of values like these is aligned to the right.
+# Columns with such values are aligned to the right.
 _NUMBER = re.compile(r"-?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?|-?inf|nan")
 
 
 def show_rows(
     columns: Sequence[str], rows: Sequence[Sequence[str | None]], more: int = 0, *, fitting: bool = False
 ) -> None:
-    """Print rows as a table, or one below the other where it could not be read; `more` rows are only counted.
+    """Print rows as a table, or as records if a table would not fit; `more` rows are only counted.
 
-    `fitting` leaves out of the last rows what a screen has no room for, but never the first row.
+    With `fitting`, the last rows that the screen has no room for are left out, but never the first row.
     """
     console = out()
     text = _rendered(columns, rows, console)
@@ -60,9 +60,9 @@ def _rendered(columns: Sequence[str], rows: Sequence[Sequence[str | None]], cons
 
 
 def show_sample(columns: Sequence[str], rows: Sequence[Sequence[str | None]], *, at_least: int) -> None:
-    """Print rows as a table of as many columns as fit, from the left, but `at_least` so many; name how many are left.
+    """Print rows as a table with as many columns as fit, from the left, but `at_least` so many.
 
-    The last rows are left out where the screen has no room for them, but never the first row.
+    Say how many are left out. The last rows that the screen has no room for are left out, but never the first row.
     """
     console = out()
     shown = len(columns)
@@ -110,7 +110,7 @@ def show_table(
 
 
 def _fit(columns: Sequence[str], rows: Sequence[Sequence[str | None]], width: int) -> list[int] | None:
-    # Each column takes a border and a space on both sides.
+    # Each column needs a border and a space on both sides.
     return layout.widths(columns, rows, width - 3 * len(columns) - 1)
 
 
@@ -121,7 +121,7 @@ def _fitting(
 
 
 def shortened(name: str) -> str:
-    """Return an id for a person on a terminal: its start and its end; whole in a pipe."""
+    """Return an id for a terminal, by its start and its end; in a pipe, all of it."""
     if not sys.stdout.isatty() or len(name) <= SHORT:
         return name
     return f"{name[: SHORT - 7]}…{name[-6:]}"

@@ -1,1 +1,1 @@
-"""The query layer: the user's SQL in, rows and requests out, and at the end results joined to rows."""
+"""The query layer: turns the user's SQL into rows and requests, and in the end joins the results to the rows."""

@@ -1,4 +1,4 @@
-"""From the user's SQL to a snapshot of rows, the requests they ask for, and which row asks which."""
+"""Compile the user's SQL into a snapshot of rows, the requests they need, and which row needs which request."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from sqlbatch.query.select import QueryColumn
     from sqlbatch.returns import Returns
 
-# Columns that sqlbatch adds to the target, and the row number that it adds to the snapshot.
+# Columns that sqlbatch adds to the target, and the row number in the snapshot.
 ADDED = ("custom_id", "ai_status", "ai_error", "ai_model")
 ROW = "sqlbatch_row"
-# The number that another engine has given a row that it keeps; it is not sent.
+# The column with the number that another engine has given a row; it is not sent.
 REF = "sqlbatch_ref"
 # Bytes of a request line around head, input and tail: {"custom_id":"36 characters","method":"POST","url":"","body":}
 ENVELOPE = len('{"custom_id":"","method":"POST","url":"","body":}') + 36
@@ -38,7 +38,7 @@ ENVELOPE = len('{"custom_id":"","method":"POST","url":"","body":}') + 36
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled enrichment, its tables in the attached database `scratch`: rows, asks and requests."""
+    """A compiled enrichment; its tables (rows, asks and requests) are in the attached database `scratch`."""
 
     call: Call
     prompt_sql: PromptSql
@@ -51,9 +51,9 @@ class Compiled:
 
 
 def check_names(columns: Sequence[QueryColumn], returns: Returns, *, confident: bool = False) -> None:
-    """Raise InvalidQuery where the target would have a name twice, with the EXCLUDE to paste.
+    """Raise InvalidQuery if the target would have two columns of one name; the message has the EXCLUDE to paste.
 
-    `confident` says that it has a column of confidence, too.
+    `confident`: it also has the column of confidence.
     """
     added = (*ADDED, confidence.COLUMN) if confident else ADDED
     names = [column.name.casefold() for column in columns]
@@ -88,11 +88,10 @@ def compile_query(
     line_limit: int,
     sample: int | None = None,
 ) -> Compiled:
-    """Run the query once and lay down rows, asks and requests in the attached database `scratch`.
+    """Run the query once and write rows, asks and requests to the attached database `scratch`.
 
-    `query` is the enrichment's, or what stands for it; `line_limit` is the most bytes that one request line may have;
-    `sample` is how many rows are taken at random, None for all of them.
-    Raises InvalidEnrichment where the ask is wrong.
+    `query` is the enrichment's query, or what replaces it; `line_limit` is the most bytes of one request line; `sample`
+    is how many rows are taken at random, None for all rows. Raises InvalidEnrichment if an option is wrong.
     """
     select = one_select(session, query)
     columns = bind(session, select)
@@ -134,7 +133,7 @@ def compile_query(
 
 
 def _places(prompt_sql: PromptSql, scratch: str) -> dict[str, str]:
-    """Return the SQL of what a row asks, over its own columns, and its pictures' where it has some."""
+    """Return the SQL of a row's input, over its own columns, and that of its pictures if it has any."""
     seen = {"input": prompt_sql.input, "skipped": prompt_sql.skipped}
     if not prompt_sql.images:
         return seen | {
@@ -153,7 +152,7 @@ def _places(prompt_sql: PromptSql, scratch: str) -> dict[str, str]:
 
 
 def _counting(prompt_sql: PromptSql, detail: str | None) -> dict[str, str]:
-    """Return the SQL of the bytes of a request that are no tokens, and of the tokens of its pictures."""
+    """Return the SQL for a request's bytes that are not billed as tokens, and for the tokens of its pictures."""
     if not prompt_sql.images:
         return {"extra": "0", "picture_tokens": "0"}
     each = pictures.TOKENS_OF_LOW if detail == "low" else pictures.TOKENS
@@ -161,7 +160,7 @@ def _counting(prompt_sql: PromptSql, detail: str | None) -> dict[str, str]:
 
 
 def store(session: Session, compiled: Compiled, job_id: int) -> None:
-    """Copy the compiled tables into the database, as job `job_id`'s: within the caller's transaction."""
+    """Copy the compiled tables into the database for job `job_id`, within the caller's transaction."""
     store_requests(session, compiled)
     call = compiled.call
     send_as(session, call, job_id)
@@ -178,14 +177,14 @@ def store(session: Session, compiled: Compiled, job_id: int) -> None:
 
 
 def send_as(session: Session, call: Call, job_id: int) -> None:
-    """Note how a job sends a call: within the caller's transaction."""
+    """Note how a job sends a call, within the caller's transaction."""
     tail = call.sent_tail if call.extras else None
     sent = {"head": call.marked, "tail": tail, "extra": call.extra, "cap": call.cap, "logprobs": call.logprobs}
     session.run("compile.send_as", {"job_id": job_id, "call_id": call.call_id, **sent})
 
 
 def store_requests(session: Session, compiled: Compiled) -> None:
-    """Add the call and the requests that are new to the database: within the caller's transaction."""
+    """Add the call and its new requests to the database, within the caller's transaction."""
     call = compiled.call
     session.run(
         "compile.store_call",

@@ -1,4 +1,4 @@
-"""How sure the model was: log probabilities that are asked for, and the column `ai_confidence` of a target."""
+"""How sure the model was: request log probabilities, and the target's column `ai_confidence`."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
     from sqlbatch.returns import Returns
 
-# The column of a target that has one number for each returned column.
+# The target's column with one number for each returned column.
 COLUMN = "ai_confidence"
-# What the Responses API is asked to include.
+# The value of `include` in the Responses API.
 INCLUDED = "message.output_text.logprobs"
-# SQL over a result `r`: whether it is the refusal of a request for log probabilities.
+# SQL over a result `r`: whether the provider refused log probabilities.
 REFUSED = (
     "(r.outcome = 'failed' AND r.confidence IS NOT NULL AND contains(lower(concat(r.code, ' ', r.message)), 'logprob'))"
 )
 
 
 def parameter(endpoint: Endpoint) -> tuple[str, object]:
-    """Return the parameter that asks an endpoint for log probabilities, which is no part of a request's identity."""
+    """Return the parameter that requests log probabilities at an endpoint; it is not part of a request's identity."""
     return ("include", [INCLUDED]) if endpoint.name == "responses" else ("logprobs", True)
 
 
 def check(
     path: str, model: str, params: Mapping[str, object], provider: str, *, gives: bool, wanted: bool
 ) -> tuple[bool, tuple[str, ...]]:
-    """Return whether log probabilities are requested, and notes about that to be told before anything is sent.
+    """Return whether log probabilities are requested, and notes for the quote.
 
-    `gives` is whether the provider has them, `wanted` whether --confidence was given. Raises InvalidSettings for a
-    parameter that contradicts it.
+    `gives`: the provider can return them. `wanted`: --confidence was given. Raises InvalidSettings for a parameter that
+    contradicts it.
     """
     if not wanted:
         return False, ()
@@ -60,13 +60,13 @@ def _words(value: object) -> str:
 
 
 def answer_columns(returns: Returns, content: str, vector: str, confidence: str | None) -> list[tuple[str, str]]:
-    """Return name and SQL of the columns that an answer gives, with COLUMN where `confidence` is SQL of a result's."""
+    """Return name and SQL of an answer's columns, including COLUMN if `confidence` (SQL of a result's) is given."""
     columns = returns.typed_sql(content, vector)
     return columns if confidence is None else [*columns, (COLUMN, _numbers(returns, confidence))]
 
 
 def _numbers(returns: Returns, confidence: str) -> str:
-    """Return SQL of a STRUCT with a number for each returned column; NULL where a result has none at all."""
+    """Return SQL of a STRUCT with a number for each returned column; NULL if a result has none."""
     key = {column.name: column.name if returns.mode is ReturnsMode.COLUMNS else "" for column in returns.columns}
     fields = ", ".join(f"{quote_identifier(name)} := {confidence}[{quote_literal(of)}]" for name, of in key.items())
     return f"CASE WHEN cardinality({confidence}) > 0 THEN struct_pack({fields}) END"

@@ -1,7 +1,7 @@
-"""What an enrichment is likely to cost and what it costs at most, before anything is sent.
+"""Estimate the likely and the largest cost of an enrichment, before anything is sent.
 
-Tokens of input are estimated from bytes, and set right by what earlier results of the same call, or of the model, were
-billed; tokens of output are the mean of those, and at most what the call's own parameter allows.
+Input tokens are estimated from bytes, and corrected by what earlier results of the same call, or of the model, were
+billed. Output tokens are the average of those results, and at most the call's own limit.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ if TYPE_CHECKING:
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.request import Call
 
-# Dollars that are spent without being asked for.
+# Dollars that may be spent without asking.
 AGREED = 1.0
-# So many results of a call tell how its tokens grow with its bytes; of a model, how they differ from the estimate.
+# The number of results of a call that show how its tokens grow with its bytes, and of a model that show how its tokens
+# differ from the estimate.
 ENOUGH_FOR_A_LINE, ENOUGH_OF_A_MODEL = 30, 10
-# How far a request may lie above its estimate, at most, as far as can be told: by nothing but bytes (numbers and rare
-# scripts take 2 bytes a token), by results of other calls, by few results and by some of the same call.
+# How far a request may exceed its estimate, depending on what the estimate is based on: bytes alone (numbers and rare
+# scripts take 2 bytes a token), results of other calls, a few results of this call, some results of this call.
 MARGIN_OF_BYTES, MARGIN_OF_MODEL, MARGIN_OF_FEW, MARGIN_OF_CALL = 2.0, 1.5, 1.3, 1.1
-# Days before a model's shutdown from which a quote says so.
+# Days before a model's shutdown from which the quote mentions it.
 SHUTDOWN_NEAR = 60
-# Tokens of an answer where nothing tells: likely, and of a model that thinks before it answers.
+# Tokens of an answer if nothing is known: likely, and for a model that thinks before it answers.
 LIKELY_OUTPUT, LONG_OUTPUT = 300, 2_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How tokens of input follow from those that bytes tell: `intercept + slope * tokens`, at most `margin` times that.
+    """The input tokens expected for a byte-based estimate: `intercept + slope * tokens`, at most `margin` times that.
 
-    `source` is what it rests on (bytes, model, call) and `known` on how many results; `output` are the tokens of an
-    answer, on average, None where nothing is known of them: `output_slope` more for each token by which inputs are
-    estimated longer than `input`, which those were.
+    `source` says what it is based on (bytes, model, call), `known` on how many results. `output` is the average number
+    of tokens of an answer (None: unknown), for inputs of `input` estimated tokens; each further input token adds
+    `output_slope`.
     """
 
     source: str = "bytes"
@@ -58,7 +59,10 @@ class Estimate:
     input: float = 0.0
 
     def output_of(self, tokens: float) -> float:
-        """Return the likely tokens of an answer to an input of so many estimated tokens, a guess if none is known."""
+        """Return the likely tokens of an answer to an input of so many estimated tokens.
+
+        A guess if nothing is known.
+        """
         if self.output is None:
             return LIKELY_OUTPUT
         return max(0.0, self.output + self.output_slope * (tokens - self.input))
@@ -66,11 +70,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Cost:
-    """Tokens and dollars of what would be sent; dollars are None where the price is not known.
+    """Tokens and dollars of requests; dollars are None if the price is unknown.
 
-    `tokens_out_largest` and `dollars_largest` are None where the call does not cap its answers; `dollars_ordinary` is
-    what the same would cost outside of batches. `free` is what nobody bills. `cap` is the most tokens of one
-    answer, and `cap_name` the parameter that says so. `dollars_cautious` are those of long answers.
+    `tokens_out_largest` and `dollars_largest` are None if the call does not limit its answers. `dollars_ordinary` is
+    the cost outside of batches. `free`: nobody bills it. `cap` is the most tokens of one answer, and `cap_name` the
+    parameter that sets it. `dollars_cautious` assumes long answers.
     """
 
     estimate: Estimate
@@ -89,16 +93,16 @@ class Cost:
 
     @property
     def at_most(self) -> float | None:
-        """The dollars to reckon with: the largest, or, where answers are not capped, those of long ones."""
+        """The dollars to plan for: the largest cost or, if answers are not limited, the cost of long answers."""
         return self.dollars_cautious if self.dollars_largest is None else self.dollars_largest
 
     @property
     def must_be_agreed(self) -> bool:
-        """Whether it is to be asked for before it is spent: above AGREED dollars, or at an unknown price."""
+        """Whether the user must agree before it is spent: above AGREED dollars, or at an unknown price."""
         return not self.free and (self.at_most is None or self.at_most > AGREED)
 
     def in_words(self) -> str:
-        """Return the two figures that the quote, the question and errors name: `$3.24 expected, up to $20.12`."""
+        """Return the two figures for the quote, the question and errors: `$3.24 expected, up to $20.12`."""
         if self.dollars is None or self.at_most is None:
             return "at an unknown price"
         expected, most = in_dollars(self.dollars), in_dollars(self.at_most)
@@ -106,9 +110,9 @@ class Cost:
         return words if self.dollars_largest is not None else f"{words} (answers not capped)"
 
     def over(self, max_cost: float | None, month: Month | None = None) -> str | None:
-        """Return why it may cost more than `max_cost` dollars, or than is left of a month's budget, and what to do.
+        """Return why the cost may exceed `max_cost` dollars or the rest of a month's budget, and what to do.
 
-        Returns None where it cannot, and where neither is given.
+        Returns None if it cannot, or if there is no limit.
         """
         limits = [] if max_cost is None else [("--max-cost", max_cost, f"--max-cost {max_cost:g}")]
         if month is not None:
@@ -134,7 +138,7 @@ class Cost:
         return None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what a quote's JSON has of it."""
+        """Return the cost as part of a quote's JSON."""
         values = asdict(self)
         price = values.pop("price")
         if price is not None:
@@ -146,7 +150,7 @@ class Cost:
 class Requests:
     """Requests to be sent: the table that holds them (`source`, with their estimated `tokens`), and their call.
 
-    `cache_writes` says that their input may be billed as written to the prompt cache.
+    `cache_writes`: their input may be billed as written to the prompt cache.
     """
 
     source: str
@@ -154,7 +158,7 @@ class Requests:
     cache_writes: bool = True
 
 
-# What of several costs is their sum.
+# The figures that are added up for several costs.
 _ADDED = (
     *("tokens", "tokens_largest", "tokens_out", "tokens_out_largest"),
     *("dollars", "dollars_largest", "dollars_ordinary"),
@@ -171,7 +175,7 @@ def estimate_cost(
     free: bool = False,
     ordinary: Price | None = None,
 ) -> Cost:
-    """Return the cost of requests at a price; `ordinary` is the price outside of batches, to compare with."""
+    """Return the cost of requests at a price; `ordinary` is the price outside of batches, for comparison."""
     estimate = calibrate(session, enrichment, ask.call_id)
     cap = output_cap(enrichment)
     likely, most = _weigh(session, ask, estimate, price)
@@ -206,7 +210,7 @@ def estimate_cost(
 
 
 def add_costs(costs: Sequence[Cost]) -> Cost:
-    """Return the cost of several calls together; what is not known of one is not known of all."""
+    """Return the cost of several calls together; a figure that is unknown for one is unknown for all."""
     if not costs:
         return NO_COST
 
@@ -230,7 +234,10 @@ def add_costs(costs: Sequence[Cost]) -> Cost:
 def _weigh(
     session: Session, ask: Requests, estimate: Estimate, price: Price | None
 ) -> tuple[prices.Weight, prices.Weight]:
-    """Return what requests weigh as estimated, and at most: where the prompt cache is written, at its rate."""
+    """Return the requests' tokens and prices, as estimated and at most.
+
+    Written cache tokens are priced at their own rate.
+    """
     no_rates: dict[str, list[float]] = {"above": [0], "inputs": [0.0], "outputs": [0.0]}
     ladder = no_rates if price is None else price.ladder()
     dearest = ladder["inputs"] if price is None else price.ladder(cache_writes=ask.cache_writes)["inputs"]
@@ -242,10 +249,10 @@ def _weigh(
 def find_price(
     session: Session, enrichment: Enrichment, *, tier: str = "default", batch_factor: float | None = None
 ) -> tuple[Price | None, tuple[str, ...]]:
-    """Return the price of the enrichment's model today in a tier, and a note where the model is shut down soon.
+    """Return today's price of the enrichment's model in a tier, and a note if the model is shut down soon.
 
-    `batch_factor` is the provider's part of the ordinary price for a batch. Raises InvalidSettings where the model is
-    shut down already.
+    `batch_factor` is the provider's fraction of the ordinary price for a batch. Raises InvalidSettings if the model is
+    already shut down.
     """
     today = clock.now().date()
     price = prices.find(session, enrichment.base_url, enrichment.model, today, tier=tier, batch_factor=batch_factor)
@@ -265,9 +272,10 @@ def find_price(
 
 
 def without_cache_writes(session: Session, enrichment: Enrichment) -> Enrichment:
-    """Return the enrichment so that a model which bills cache writes writes no more than what all rows share.
+    """Return the enrichment with a limit on prompt cache writes, for a model that bills them.
 
-    By default such models write each prompt of 1,024 tokens or more, row by row, and no row reads another's.
+    By default such models write each prompt of 1,024 tokens or more, row by row, though no row reads another's. Now
+    they write only what all rows share.
     """
     given = dict(enrichment.params)
     if "prompt_cache_options" in given or not endpoint_of(enrichment.endpoint).talks:
@@ -280,7 +288,7 @@ def without_cache_writes(session: Session, enrichment: Enrichment) -> Enrichment
 
 
 def calibrate(session: Session, enrichment: Enrichment, call_id: str) -> Estimate:
-    """Return the estimate that earlier results in this database allow."""
+    """Return the estimate based on earlier results in this database."""
     output = 0.0 if bills_input_only(enrichment) else None
     if not session.has_schema():
         return Estimate(output=output)
@@ -290,7 +298,7 @@ def calibrate(session: Session, enrichment: Enrichment, call_id: str) -> Estimat
         known, ratio, slope, intercept, mean, tokens, rise, worst = found[True]
         answers = (mean, rise if known >= ENOUGH_OF_A_MODEL else 0.0, tokens)
         margin = max(worst, 1.0) * (MARGIN_OF_CALL if known >= ENOUGH_OF_A_MODEL else MARGIN_OF_FEW)
-        # A line that falls, or hardly rises, only tells that all inputs were of about one length.
+        # A line that falls, or hardly rises, only shows that all inputs had about the same length.
         if known >= ENOUGH_FOR_A_LINE and slope is not None and ratio / 3 < slope < ratio * 3:
             return Estimate("call", known, slope, intercept, margin, *answers)
         return Estimate("call", known, ratio, 0.0, margin, *answers)
@@ -302,22 +310,22 @@ def calibrate(session: Session, enrichment: Enrichment, call_id: str) -> Estimat
     return Estimate(output=output)
 
 
-# Bytes of UTF-8 a token, of prose as of compact JSON: OpenAI's own rule of thumb for English; what is written in other
-# alphabets has more bytes a character and about as many a token.
+# Bytes of UTF-8 per token, for prose as for compact JSON: OpenAI's own rule of thumb for English. Other alphabets have
+# more bytes a character and about as many a token.
 BYTES_PER_TOKEN = 4
 # Tokens around a message (its begin, role and end), and before the answer (OpenAI's cookbook on counting tokens).
 MESSAGE_TOKENS, ANSWER_TOKENS = 4, 3
-# What stands around the schema of an answer in the prompt.
+# Text around the schema of an answer in the prompt.
 SCHEMA_TOKENS = 8
-# What a row's text is wrapped in, in the endpoints where it is a message.
+# Text around a row's input, at the endpoints where it is a message.
 _MESSAGE = '{"role":"user","content":""}'
 
 
 def bytes_of_no_account(call: Call, constant: int) -> int:
-    """Return what to add to the bytes of a call's request line so that, divided by BYTES_PER_TOKEN, they are tokens.
+    """Return the bytes to add to a request line so that, divided by BYTES_PER_TOKEN, they are the billed tokens.
 
-    `constant` are the bytes of the line around the row's part. Nobody bills the names and braces of our JSON, but the
-    instructions, the schema of the answer and the turns of the conversation.
+    `constant` are the bytes of the line around the row's part. The names and braces of our JSON are not billed; the
+    instructions, the schema of the answer and the turns of the conversation are.
     """
     return BYTES_PER_TOKEN * _constant_tokens(call) - constant - len(_wrapping(call))
 
@@ -329,7 +337,7 @@ def _wrapping(call: Call) -> str:
 
 
 def _constant_tokens(call: Call) -> int:
-    """Return the tokens of what every request of a call has in common."""
+    """Return the tokens that every request of a call shares."""
     endpoint = endpoint_of(call.endpoint)
     if not endpoint.talks:
         return 0

@@ -1,4 +1,4 @@
-"""The endpoints a batch can ask: what they are called, which parameters they take, what comes back from each."""
+"""The endpoints of a batch: their names, their parameters, and what each returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlbatch.returns.convert import json_in_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# How long the vectors of OpenAI's embedding models are where `dimensions` does not say otherwise; `offline` is ours.
+# The length of the vectors of embedding models unless `dimensions` changes it; `offline` is ours.
 LENGTHS = {
     "text-embedding-3-small": 1536,
     "text-embedding-3-large": 3072,
@@ -27,8 +27,8 @@ LENGTHS = {
 class Endpoint:
     """One endpoint of the API, by its path without the version.
 
-    `field` is the key of a body under which stands what varies; `talks` says that it takes a conversation, with a
-    system message, and answers in the returned columns; `pictures` that it looks at pictures.
+    `field` is the key of a body that holds the row's input. `talks`: it takes a conversation with a system message, and
+    answers in returned columns. `pictures`: it accepts pictures.
     """
 
     name: str
@@ -51,7 +51,7 @@ ENDPOINTS = {
     )
 }
 _SHORT = {"chat": "chat/completions", "embedding": "embeddings", "moderation": "moderations", "response": "responses"}
-# Parameters under a name that this endpoint does not know, and what to write instead.
+# Parameters with another name at this endpoint, and that name.
 _OTHER_NAMES = {
     "chat/completions": {
         "max_output_tokens": "max_completion_tokens={value}",
@@ -68,9 +68,9 @@ _REASONING = re.compile(r"(o\d|gpt-[5-9])")
 
 
 def find_endpoint(text: str) -> str:
-    """Return the path of an endpoint that is given as a path or by a short name; raise InvalidSettings for no such.
+    """Return the path of an endpoint given as a path or a short name; raise InvalidSettings for an unknown one.
 
-    A path with another version, or none, is left as it is: other providers have those.
+    A path with another version, or none, is unchanged: other providers have such paths.
     """
     name = _SHORT.get(text.strip().casefold(), text.strip())
     path = name if name.startswith("/") else f"/v1/{name.removeprefix('v1/')}"
@@ -81,7 +81,7 @@ def find_endpoint(text: str) -> str:
 
 
 def endpoint_of(path: str) -> Endpoint:
-    """Return the endpoint of a path that `find_endpoint` gave."""
+    """Return the endpoint of a path from `find_endpoint`."""
     return ENDPOINTS[_name(path)]
 
 
@@ -92,9 +92,9 @@ def returns_of(
     params: Mapping[str, object],
     structured: Structured = Structured.JSON_SCHEMA,
 ) -> Returns:
-    """Return what comes back from an endpoint, for what `--returns` (None: nothing) and `--structured` say.
+    """Return what an endpoint returns, given the values of `--returns` (None: not given) and `--structured`.
 
-    Raises InvalidReturns for returned columns that it cannot give, and for vectors whose length nothing says.
+    Raises InvalidReturns for columns that it cannot return, and for vectors of unknown length.
     """
     endpoint = endpoint_of(path)
     if endpoint.talks:
@@ -112,13 +112,13 @@ def returns_of(
 
 
 def read_returns(path: str, text: str) -> Returns:
-    """Return what comes back from an endpoint, from the canonical text that `returns_of` made."""
+    """Return what an endpoint returns, from the canonical text of `returns_of`."""
     if endpoint_of(path).name == "embeddings":
         return vector_returns(_given_length(text) or 0)
     return parse_returns(text or None)
 
 
-# Parameters of the endpoints, to find typos by: a provider may have others.
+# Known parameters of the endpoints, to find typos; a provider may have others.
 _PARAMS = (
     "background", "dimensions", "encoding_format", "enable_thinking", "frequency_penalty", "include", "logit_bias",
     "logprobs", "max_completion_tokens", "max_output_tokens", "max_tokens", "max_tool_calls", "metadata", "min_p",
@@ -129,7 +129,7 @@ _PARAMS = (
 
 
 def check_params(path: str, model: str, params: Mapping[str, object]) -> None:
-    """Raise InvalidSettings for a parameter that the endpoint or the model refuses, with the name it has there."""
+    """Raise InvalidSettings for a parameter that the endpoint or the model refuses, with its right name."""
     endpoint = endpoint_of(path)
     for name, value in params.items():
         other = _OTHER_NAMES.get(endpoint.name, {}).get(name)
@@ -151,7 +151,7 @@ def check_params(path: str, model: str, params: Mapping[str, object]) -> None:
 
 
 def may_think(model: str) -> bool:
-    """Return whether a model, by its name, thinks before it answers unless it is told otherwise."""
+    """Return whether a model, judged by its name, thinks before it answers unless told not to."""
     return bool(_REASONING.match(model))
 
 
@@ -161,7 +161,7 @@ def _name(path: str) -> str:
 
 
 def _length(text: str | None, model: str, params: Mapping[str, object]) -> int:
-    """Return how many numbers a vector has: by --returns, by the parameter `dimensions`, or by the model."""
+    """Return the length of a vector: from --returns, from the parameter `dimensions`, or by the model."""
     given = _given_length(text) if text and text.strip() else None
     asked = params.get("dimensions")
     if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
@@ -188,9 +188,9 @@ def _given_length(text: str | None) -> int | None:
 
 
 def reading_of(endpoint: str, returns: str, structured: Structured) -> tuple[str, str]:
-    """Return SQL that says what is wrong with an answer, read in another way, and SQL over `j.content` of what to keep.
+    """Return SQL that checks an answer in another structured mode, and SQL over `j.content` for the part to keep.
 
-    What is kept is the JSON alone, so that the columns that were asked for can read it.
+    Only the JSON is kept, so that the returned columns can read it.
     """
     found = read_returns(endpoint, returns)
     if structured is Structured.JSON_SCHEMA or found.mode not in {ReturnsMode.COLUMNS, ReturnsMode.JSON}:
@@ -199,5 +199,5 @@ def reading_of(endpoint: str, returns: str, structured: Structured) -> tuple[str
 
 
 def check_of(endpoint: str, returns: str) -> str:
-    """Return the SQL, over `content` and `vector`, that says what is wrong with an answer of these columns."""
+    """Return SQL, over `content` and `vector`, that says what is wrong with an answer of these columns."""
     return read_returns(endpoint, returns).check_sql("content", "vector")

@@ -1,4 +1,4 @@
-"""What the user asked, as one frozen value, and the `.sql` files that carry it."""
+"""An enrichment as one frozen value, and the options in `.sql` files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CHAT = "/v1/chat/completions"
 
-# Options that a file's first comment may set; those about where and how to run stay on the command line.
+# Options that a file's first comment may set; options about where and how to run are for the command line only.
 FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
     "into": str,
     "attach": (list, str),
@@ -44,15 +44,15 @@ FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Enrichment:
-    """Query, prompt, returned columns, model and target: everything that decides what is asked and where it goes.
+    """An enrichment: query, prompt, returned columns, model and target. It decides what is asked and where it goes.
 
-    `params` are the call's further parameters, by name, each as JSON text; `returns` is the canonical column list;
-    `images` are the columns that hold pictures, and `folder` is where relative paths in them begin. Of a query that
-    calls AI functions `policy` says how far calls wait for one another, and `structured` how answers are held to JSON.
-    With `incremental` the rows update or join those that the target has, by the columns of `unique_key`. `where` is the
-    condition that the rows of `query` fulfil; it stands in `query` too, unless its rows are handed over. `confidence`
-    gives the target a column that says how sure the model was, and `logprobs` requests what it is told by. `dialect` is
-    the one that `query`, DuckDB's SQL, was read from.
+    `params` are the call's further parameters, by name, each as JSON text. `returns` is the canonical column list.
+    `images` are the columns with pictures, and `folder` is where their relative paths start. For a query that calls AI
+    functions, `policy` says how far calls wait for one another, and `structured` how answers are made to be JSON. With
+    `incremental`, the rows update or extend the target, by the columns of `unique_key`. `where` is a condition on the
+    rows of `query`; it is part of `query` too, unless the rows were passed as data. `confidence` adds a column that
+    says how sure the model was, and `logprobs` requests the log probabilities for it. `dialect` is the SQL dialect that
+    `query`, which is DuckDB's SQL, was translated from.
     """
 
     query: str
@@ -79,12 +79,12 @@ class Enrichment:
     dialect: str | None = None
 
     def to_json(self) -> str:
-        """Return the enrichment as the JSON object that `jobs.enrichment` keeps."""
+        """Return the enrichment as the JSON object in `jobs.enrichment`."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Enrichment:
-        """Return the enrichment that `to_json` wrote."""
+        """Return the enrichment of a JSON object from `to_json`."""
         values = json.loads(text)
         values["inputs"] = tuple(values["inputs"])
         values["images"] = tuple(values.get("images", ()))
@@ -94,7 +94,10 @@ class Enrichment:
 
 
 def parameters(values: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """Return parameters of a call in one order, each as JSON text; raise InvalidSettings for what JSON cannot write."""
+    """Return a call's parameters in one order, each as JSON text.
+
+    Raise InvalidSettings for values that are not JSON.
+    """
     return tuple((name, _as_json(name, value)) for name, value in sorted(values.items()))
 
 
@@ -108,9 +111,9 @@ def _as_json(name: str, value: object) -> str:
 
 
 def parse_param(text: str) -> tuple[str, object]:
-    """Return one `--param k=v`: the value is JSON where it can be (numbers, true, objects), a text otherwise.
+    """Return one `--param k=v`: the value is JSON if it parses (numbers, true, objects), otherwise a text.
 
-    Raises InvalidSettings where there is no `=`, or where the parameter is sqlbatch's own to set.
+    Raises InvalidSettings if there is no `=`, or if sqlbatch itself sets the parameter.
     """
     name, equals, value = text.partition("=")
     name = name.strip()
@@ -125,7 +128,7 @@ def parse_param(text: str) -> tuple[str, object]:
 
 
 def read_front_matter(text: str, name: str) -> dict[str, Any]:
-    """Return the options in the first comment (`/* sqlbatch … */`, TOML) of a `.sql` file; {} where there is none.
+    """Return the options in the first comment (`/* sqlbatch … */`, TOML) of a `.sql` file; {} if there is none.
 
     Raises InvalidSettings for broken TOML, an unknown option, or a value of the wrong type, naming file and line.
     """

@@ -1,6 +1,6 @@
-"""Incremental targets, in dbt's words: rows of this query are updated or inserted by their key, all others stay.
+"""Incremental targets, as in dbt: the query's rows are updated or inserted by their key, all other rows stay.
 
-Columns that this job has not, those of the user for example, stay as they are; those that the target has not are added.
+Columns that only the target has, such as the user's own, stay as they are; columns that only the job has are added.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from sqlbatch.query.target_rows import Joined
     from sqlbatch.returns import Returns
 
-    # The columns of a relation with the types as which they arrive in the attached database of that name.
+    # Returns a relation's columns with the types that they will have in the attached database of that name.
     Arrivals = Callable[[Session, str, str], dict[str, str]]
 
 
 def check_key(session: Session, enrichment: Enrichment, columns: Sequence[QueryColumn], rows: str) -> Enrichment:
-    """Return the enrichment with its key as the query names it; `rows` is the SQL of the table that has its rows.
+    """Return the enrichment with its key spelled as in the query; `rows` is the SQL of the table with its rows.
 
-    Raises InvalidOption for a key that the query has not, InvalidQuery where a row has none or two rows have the same.
+    Raises InvalidOption for a key column that the query does not have, InvalidQuery if a row has no key or two rows
+    have the same.
     """
     names = {column.name.casefold(): column.name for column in columns}
     for name in enrichment.unique_key:
@@ -58,7 +59,7 @@ def check_key(session: Session, enrichment: Enrichment, columns: Sequence[QueryC
 
 
 def expected(session: Session, returns: Returns, rows: str, *, confident: bool) -> str:
-    """Return the SQL of a relation that has the columns that the target will get, and no rows."""
+    """Return SQL of a relation without rows that has the columns of the target."""
     columns = answer_columns(
         returns, "sqlbatch_content", "sqlbatch_vector", "sqlbatch_confidence" if confident else None
     )
@@ -68,12 +69,12 @@ def expected(session: Session, returns: Returns, rows: str, *, confident: bool) 
 
 
 def columns_of(session: Session, relation: str) -> dict[str, str]:
-    """Return the columns of a relation by their names, with their types."""
+    """Return the names of a relation's columns, with their types."""
     return {row[0]: row[1] for row in session.run("incremental.columns", relation=relation)}
 
 
 def check_target(session: Session, target: Target, key: Sequence[str], coming: str, arrivals: Arrivals | None) -> None:
-    """Raise InvalidTarget where a target is there that the columns of a relation do not fit."""
+    """Raise InvalidTarget if an existing target does not fit the columns of a relation."""
     existing = look_up(session, target)
     if existing is None or existing.job_id is None:
         return
@@ -81,13 +82,13 @@ def check_target(session: Session, target: Target, key: Sequence[str], coming: s
     if target.catalog is None:
         types = columns_of(session, coming)
     else:
-        # Without them only the key can be checked.
+        # Without the arriving types, only the key can be checked.
         types = arrivals(session, coming, target.catalog) if arrivals is not None else {}
     check_columns(target.sql, there, types, key)
 
 
 def refuse_open(session: Session, target: str) -> None:
-    """Raise JobError where a job of a target is still open: its rows would be lost, or come after newer ones."""
+    """Raise JobError if a job of the target is still open: its rows would be lost, or written after newer ones."""
     found = session.run("incremental.open", {"target": target})
     if found:
         job_id = found[0][0]
@@ -98,7 +99,7 @@ def refuse_open(session: Session, target: str) -> None:
 
 
 def check_columns(target: str, there: Mapping[str, str], coming: Mapping[str, str], key: Sequence[str]) -> None:
-    """Raise InvalidTarget where a target lacks a column of the key, or has one of another type than what comes."""
+    """Raise InvalidTarget if a target lacks a key column, or has a column of an unfitting type."""
     types = {name.casefold(): kind for name, kind in there.items()}
     for name in key:
         if name.casefold() not in types:
@@ -111,21 +112,21 @@ def check_columns(target: str, there: Mapping[str, str], coming: Mapping[str, st
             )
 
 
-# Whole numbers, each of which fits into those after it.
+# Integer types; each fits into those after it.
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 
 
 def _fits(kind: str, there: str) -> bool:
-    """Return whether a column of another type takes every value."""
+    """Return whether a column of another type can hold every value."""
     whole = kind in _WHOLE and there in _WHOLE and _WHOLE.index(kind) < _WHOLE.index(there)
-    # Through DuckDB, a column with JSON in Postgres is seen as one with texts.
+    # DuckDB shows a Postgres column of type JSON as text.
     return whole or (kind, there) in {("FLOAT", "DOUBLE"), ("JSON", "VARCHAR")}
 
 
 def merging(
     target: str, rows: str, there: Mapping[str, str], coming: Mapping[str, str], key: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Return the blocks of SQL, with their places, that update and insert rows into a target; all names are SQL."""
+    """Return the SQL blocks, with their places, that update and insert rows into a target; all names are SQL."""
     known = {name.casefold() for name in there}
     keys = {name.casefold() for name in key}
     for name, kind in coming.items():
@@ -145,9 +146,9 @@ def merging(
 
 
 def merge(session: Session, job: JobRow, *, replace: bool) -> Joined:
-    """Bring a job's rows, which are built, into its target in the user's database, within the caller's transaction.
+    """Merge a job's built rows into its target in the user's database, within the caller's transaction.
 
-    Raises InvalidTarget where, without `replace`, the table of that name is not sqlbatch's, or its columns do not fit.
+    Raises InvalidTarget if the table of that name is not sqlbatch's (unless `replace`), or its columns do not fit.
     """
     target, built = target_of(job), built_by(job.job_id)
     qualified, rows = target.qualified(session.catalog), built.qualified(session.catalog)

@@ -1,4 +1,4 @@
-"""The pictures of rows: found, looked at once, and named in the requests by the sha256 of their bytes."""
+"""The pictures of rows: found, read once, and named in requests by the sha256 of their bytes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.select import QueryColumn
 
-# The column that holds what is known of a row's pictures, beside the query's own.
+# The column with the facts about a row's pictures, beside the query's own.
 IMAGE_INFO = "sqlbatch_look"
-# Tokens that a picture is billed as, about: OpenAI's tiles of 512 pixels for one of 1024 x 1024; 85 with detail low.
+# Approximate tokens billed for a picture: OpenAI's tiles of 512 pixels for one of 1024 x 1024; 85 with detail low.
 TOKENS, TOKENS_OF_LOW = 765, 85
 DETAILS = ("auto", "low", "high", "original")
 UNSUPPORTED = ": it is no PNG, JPEG, WEBP or GIF without animation"
-# The type of a picture by its first bytes, as SQL; a GIF of several frames has as many blocks that control one.
+# SQL for the type of a picture by its first bytes; a GIF with several frames has as many control blocks.
 _ANIMATED = "len(regexp_extract_all(hex(content), '0021F904.{8}00(?:2C|21)')) > 1"
 TYPE_OF_CONTENT = (
     r"CASE WHEN content[1:8] = '\x89PNG\x0D\x0A\x1A\x0A'::BLOB THEN 'image/png' "
@@ -35,12 +35,12 @@ TYPE_OF_CONTENT = (
     "WHEN content[1:6] IN ('GIF87a'::BLOB, 'GIF89a'::BLOB) "
     f"THEN CASE WHEN {_ANIMATED} THEN NULL ELSE 'image/gif' END END"
 )
-# The most bytes of a request's pictures in base64: one of so many is written with 0.8 GB of memory.
+# The most bytes of a request's pictures in base64; writing one of that size takes 0.8 GB of memory.
 REQUEST_BYTES = 100_000_000
-# Files that are looked for at a time, so that a million paths need no memory here.
+# Files that are looked up at a time, so that a million paths need no memory here.
 _AT_ONCE = 10_000
 _IS_DATA = "lower(left(value, 5)) = 'data:'"
-# What stands behind the comma of a data: URL; NULL where that is no base64.
+# The part after the comma of a data: URL; NULL if that is not base64.
 _DECODED = (
     "CASE WHEN regexp_matches(left(value, 1000), '^(?i:data):[^,]*;(?i:base64),') "
     "THEN TRY(from_base64(substr(value, strpos(value, ',') + 1))) END"
@@ -48,7 +48,7 @@ _DECODED = (
 
 
 def check_detail(path: str, detail: str | None) -> None:
-    """Raise InvalidSettings for a detail that the endpoint does not know."""
+    """Raise InvalidSettings for a detail that the endpoint does not accept."""
     known = DETAILS if endpoint_of(path).name == "responses" else DETAILS[:3]
     if detail is not None and detail not in known:
         more = " (original is for --endpoint responses)" if detail == "original" else ""
@@ -56,7 +56,7 @@ def check_detail(path: str, detail: str | None) -> None:
 
 
 def check_columns(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> None:
-    """Raise InvalidPrompt where pictures cannot be asked about, or a column holds none."""
+    """Raise InvalidPrompt if the endpoint takes no pictures, or a column holds none."""
     if not endpoint_of(enrichment.endpoint).pictures:
         raise InvalidPrompt(f"--image: {enrichment.endpoint} does not look at pictures")
     for number, column in enumerate(columns):
@@ -71,17 +71,17 @@ def check_columns(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> Non
 
 
 def _holds_bytes(column: QueryColumn) -> bool:
-    """Whether a column has pictures as Hugging Face's data sets have them: STRUCT(bytes BLOB, path VARCHAR)."""
+    """Return whether a column has pictures as in Hugging Face's data sets: STRUCT(bytes BLOB, path VARCHAR)."""
     return re.match(r'STRUCT\((.*, )?"?bytes"? BLOB\b', column.type) is not None and not column.type.endswith("[]")
 
 
 def look(session: Session, scratch: str, columns: Sequence[QueryColumn], folder: Path, line_limit: int) -> None:
-    """Find the pictures in columns of the snapshot and look at each once; what is of each row lies in `looks`.
+    """Find the pictures in columns of the snapshot and read each once; the facts of each row are in `looks`.
 
-    `folder` is where relative paths are looked for first; `line_limit` the most bytes of a request's line.
+    `folder` is where relative paths are looked up first; `line_limit` is the most bytes of a request's line.
     """
     line_limit = min(line_limit, REQUEST_BYTES)
-    # A picture in base64 has four bytes for three.
+    # Base64 turns three bytes into four.
     most = line_limit // 4 * 3
     session.run("pictures.begin", scratch=scratch)
     for place, column in enumerate(columns):
@@ -110,17 +110,17 @@ def look(session: Session, scratch: str, columns: Sequence[QueryColumn], folder:
 
 
 def seen_rows(scratch: str) -> str:
-    """Return SQL of the snapshot's rows with what is known of their pictures."""
+    """Return SQL of the snapshot's rows with the facts about their pictures."""
     return f"(SELECT * FROM {scratch}.main.rows LEFT JOIN {scratch}.main.looks USING (sqlbatch_row))"
 
 
 def leave_out(session: Session, scratch: str) -> None:
-    """Note what cannot be sent, so that it is not counted as to be sent."""
+    """Note the requests that cannot be sent, so that they are not counted as to be sent."""
     session.run("pictures.known", scratch=scratch)
 
 
 def unsent(session: Session, scratch: str) -> tuple[tuple[str, int], ...]:
-    """Return why rows cannot be sent, and how many, the commonest reason first."""
+    """Return why rows cannot be sent, and how many, the most common reason first."""
     return tuple((reason, count) for reason, count in session.run("pictures.unsent", scratch=scratch))
 
 
@@ -131,18 +131,18 @@ def unsent_requests(session: Session, scratch: str) -> list[tuple[str, str, str]
 
 
 def quoted(session: Session, scratch: str) -> tuple[int, int]:
-    """Return how many pictures are to be sent, and the bytes that they take."""
+    """Return how many pictures are to be sent, and their bytes."""
     pictures, size = session.run("pictures.quoted", scratch=scratch)[0]
     return pictures, size
 
 
 def store(session: Session, scratch: str) -> None:
-    """Keep where the pictures are, within the caller's transaction."""
+    """Store the places of the pictures, within the caller's transaction."""
     session.run("pictures.store", scratch=scratch)
 
 
 def settle(session: Session, scratch: str, job_id: int) -> None:
-    """Make due for a job what could not be sent before and now can, and note what cannot be sent as failed."""
+    """Make requests due that could not be sent before and now can; note those that cannot be sent as failed."""
     session.run("pictures.readable_again", {"job_id": job_id, "now": clock.now()})
     fail(session, scratch)
 

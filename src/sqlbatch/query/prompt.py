@@ -1,4 +1,4 @@
-"""What the model sees of a row."""
+"""Build the SQL of a row's input: the text and the pictures that are sent to the model."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.select import QueryColumn
 
-# The most tokens that OpenAI's embedding models take of one text. There is no tokenizer here: a text is skipped as too
-# long only where it has more bytes for each token than any prose has; what is between, the provider refuses by itself.
+# The most tokens that OpenAI's embedding models accept in one text. There is no tokenizer here, so a text is skipped as
+# too long only if it has more bytes per token than any prose has; the provider refuses shorter ones by itself.
 EMBEDDING_TOKENS, LEAST_TOKEN_BYTES = 8192, 6
-# The innermost braces, so that a place may stand between single ones.
+# The innermost braces, so that a placeholder may stand between single ones.
 _PLACE = re.compile(r"\{\{(?!\{)(.*?)\}\}", re.DOTALL)
 _NESTED = re.compile(r"(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class PromptSql:
-    """What the model sees of a row, as SQL over the query's columns.
+    """A row's input as SQL over the query's columns.
 
     `input` is the varying part of a request's body (VARCHAR, NULL for a skipped row), `skipped` says why a row is
-    skipped (NULL where it is not), `columns` are the names that the model sees, `invalid` says what cannot be sent.
-    `images` are the columns with pictures: then the SQL is also over what is known of these, IMAGE_INFO.
+    skipped (NULL if it is not), `columns` are the names of the columns that are sent, and `invalid` says what cannot be
+    sent. `images` are the columns with pictures; then the SQL also uses the facts about these, IMAGE_INFO.
     """
 
     input: str
@@ -44,9 +44,9 @@ class PromptSql:
 
 @dataclass(frozen=True)
 class _Text:
-    """The text that the model sees of a row: SQL of it, of why a row is skipped, and its columns.
+    """The text that is sent for a row: SQL for it, for why a row is skipped, and its columns.
 
-    One that is `needed` makes a row be skipped without it even where the row has pictures.
+    With `needed`, a row without text is skipped even if it has pictures.
     """
 
     sql: str
@@ -56,7 +56,10 @@ class _Text:
 
 
 def find_column(name: str, columns: Sequence[QueryColumn], where: str) -> QueryColumn:
-    """Return the column of a name, as SQL compares names; raise InvalidPrompt with a near one where there is none."""
+    """Return the column of a name, compared as SQL compares names.
+
+    Raise InvalidPrompt with a similar name if there is none.
+    """
     for column in columns:
         if column.name.casefold() == name.casefold():
             return column
@@ -66,9 +69,9 @@ def find_column(name: str, columns: Sequence[QueryColumn], where: str) -> QueryC
 
 
 def build_prompt(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> PromptSql:
-    """Return what the model sees: the template, a prompt or messages column, or the input columns, in this order.
+    """Return a row's input: from the template, a prompt or messages column, or the input columns, in this order.
 
-    Raises InvalidPrompt where nothing says so, or where a name in it is no column of the query.
+    Raises InvalidPrompt if none of these is given, or if a name in it is not a column of the query.
     """
     named = {column.name.casefold(): column for column in columns}
     images = tuple(find_column(name, columns, "--image") for name in enrichment.images)
@@ -90,7 +93,7 @@ def _see_pictures(
     named: Mapping[str, QueryColumn],
     images: tuple[QueryColumn, ...],
 ) -> PromptSql:
-    """See the pictures of a row behind its text, if any; a row without a picture is skipped."""
+    """Add a row's pictures after its text, if any; a row without a picture is skipped."""
     check_columns(enrichment, images)
     if not enrichment.inputs and enrichment.prompt is None and "messages" in named:
         raise InvalidPrompt(
@@ -109,7 +112,7 @@ def _see_pictures(
     if text.needed:
         skipped = f"coalesce({text.skipped}, {skipped})"
     shown = input_of(enrichment.endpoint, text.sql, f"{IMAGE_INFO}.urls", enrichment.image_detail)
-    # What cannot be sent is a request too, so that it is counted and told as one that failed.
+    # A request that cannot be sent is a request too, so that it is counted and reported as failed.
     unsent = f"to_json(struct_pack(unsent := {IMAGE_INFO}.failed))::VARCHAR"
     asked = f"CASE WHEN {IMAGE_INFO}.failed IS NULL THEN {shown} ELSE {unsent} END"
     seen = (*text.columns, *names)
@@ -148,7 +151,7 @@ def _text_of(enrichment: Enrichment, columns: Sequence[QueryColumn], named: Mapp
 
 
 def _also_skipped(enrichment: Enrichment, text: _Text) -> str:
-    """Return SQL of why a row is skipped, with what embeddings refuse: an empty text, and a very long one."""
+    """Return SQL for why a row is skipped, including what embeddings refuse: an empty text, and a very long one."""
     if endpoint_of(enrichment.endpoint).name != "embeddings":
         return text.skipped
     what = " and ".join(text.columns)
@@ -184,7 +187,7 @@ def _template(template: str, columns: Sequence[QueryColumn]) -> _Text:
         raise InvalidPrompt(
             "--prompt names no column, so every row would ask the same: write {{ column }} where a value belongs"
         )
-    # A row is skipped when any value is NULL, as || makes it.
+    # A row is skipped if any value is NULL, because || makes the whole text NULL.
     text = "(" + " || ".join(parts) + ")" if len(parts) > 1 else parts[0]
     reason = "CASE " + " ".join(
         f"WHEN {quote_identifier(c.name)} IS NULL THEN {quote_literal(f'{c.name} is NULL')}" for c in seen
@@ -193,7 +196,7 @@ def _template(template: str, columns: Sequence[QueryColumn]) -> _Text:
 
 
 def _messages(column: QueryColumn) -> PromptSql:
-    """See a column of whole conversations: a JSON array, sent as it is behind the system message."""
+    """Send a column of whole conversations: each is a JSON array, sent unchanged after the system message."""
     name = quote_identifier(column.name)
     value = name if column.type in {"JSON", "VARCHAR"} else f"to_json({name})"
     array = f"TRY_CAST({value}::VARCHAR AS JSON)"
@@ -210,7 +213,7 @@ def _messages(column: QueryColumn) -> PromptSql:
 
 def _text(column: QueryColumn) -> str:
     name = quote_identifier(column.name)
-    # A list or struct reads better as JSON than as DuckDB prints it.
+    # A list or struct is easier to read as JSON than as DuckDB prints it.
     return f"to_json({name})::VARCHAR" if _NESTED.search(column.type) else f"{name}::VARCHAR"
 
 

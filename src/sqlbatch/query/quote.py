@@ -1,4 +1,4 @@
-"""What would be sent, what would not, and why: shown before anything is spent."""
+"""The quote: what would be sent, what would not, and why. It is shown before anything is spent."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """One round of batches of a query with AI functions: its calls, and their requests.
+    """One stage of a query with AI functions: its calls, and their requests, which go into the same batches.
 
-    Of the first stage all is exact; of later ones `requests`, `to_send` and `cost` are what it may be at most. Where
-    conditions were asked before, `passed` of `judged` answers let a row through, and `about` requests are likely.
+    The first stage is exact; for later stages, `requests`, `to_send` and `cost` are the most they can be. If conditions
+    were asked before, `passed` of `judged` answers let a row through, and `about` requests are likely.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Stage:
 
     @property
     def share(self) -> tuple[float, float]:
-        """The share of rows that passes, from and to: what 95 of 100 such samples tell (Wilson)."""
+        """The range for the fraction of rows that pass: the 95 % Wilson interval."""
         mean, z = self.passed / self.judged, 1.96
         middle = mean + z * z / (2 * self.judged)
         around = z * math.sqrt(mean * (1 - mean) / self.judged + z * z / (4 * self.judged * self.judged))
@@ -49,7 +49,7 @@ class Stage:
         return max(0.0, (middle - around) / whole), min(1.0, (middle + around) / whole)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the stage as one JSON object."""
+        """Return the stage as a JSON object."""
         return asdict(self) | {"cost": self.cost.as_dict(), "exact": self.number == 1}
 
 
@@ -57,8 +57,7 @@ class Stage:
 class Quote:
     """The quote of an enrichment: counts of rows and requests, bytes of the lines to send, notes for the reader.
 
-    `expected_seconds` are what the middle one of `expected_from` earlier batches of the model took; None where too few
-    are known.
+    `expected_seconds` is the median time of `expected_from` earlier batches of the model; None if too few are known.
     """
 
     target: str
@@ -90,14 +89,15 @@ class Quote:
     fused: int = 0
 
     def over(self, max_cost: float | None, month: Month | None = None) -> str | None:
-        """Return why it may not start with `max_cost` dollars, or what is left of a month's, and what to do; or None.
+        """Return why the cost may exceed `max_cost` dollars or the rest of the month's budget, and what to do.
 
-        Of a query in stages it is the first that must fit; a later one is held when its requests are known to be more.
+        None if it cannot. For a query in stages, only the first must fit; a later stage is held back if it turns out
+        too expensive.
         """
         return (self.stages[0].cost if self.stages else self.cost).over(max_cost, month)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the quote as one JSON object."""
+        """Return the quote as a JSON object."""
         whys = {"skipped_why": dict(self.skipped_why), "unsent_why": dict(self.unsent_why)}
         values = asdict(self) | whys | {"cost": self.cost.as_dict()}
         if not self.stages:
@@ -108,7 +108,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class Known:
-    """Requests that are answered, that failed for good, in flight, and to send, with bytes and tokens of the last."""
+    """Counts of requests: answered, failed for good, in flight, and to send, with the bytes and tokens of the last."""
 
     answered: int
     failed: int
@@ -121,9 +121,9 @@ class Known:
 def make_quote(
     session: Session, enrichment: Enrichment, compiled: Compiled, target: Target, *, fresh: bool, replace: bool
 ) -> Quote:
-    """Return the quote of a compiled enrichment; what is to be sent lies in the scratch database as `to_send`.
+    """Return the quote of a compiled enrichment; the requests to send are in the scratch database as `to_send`.
 
-    `batches` is left 0 for the layer that packs. Raises InvalidTarget where the target may not be replaced.
+    `batches` stays 0 here; the layer that packs fills it in. Raises InvalidTarget if the target may not be replaced.
     """
     images = bool(compiled.prompt_sql.images)
     known = count_known(session, compiled.scratch, fresh=fresh, images=images, call=compiled.call)
@@ -167,9 +167,9 @@ def make_quote(
 def with_cost(
     session: Session, quote: Quote, enrichment: Enrichment, compiled: Compiled, batch_factor: float | None
 ) -> Quote:
-    """Return a quote with what it costs; `batch_factor` is the provider's, 0 where it is free, None where not known.
+    """Return a quote with its cost; `batch_factor` is the provider's (0: free, None: unknown).
 
-    Raises InvalidSettings where the model is shut down and something is to be sent to it.
+    Raises InvalidSettings if requests are to be sent to a model that was shut down.
     """
     price, ordinary = None, None
     notes: tuple[str, ...] = ()
@@ -181,12 +181,12 @@ def with_cost(
     return dataclasses.replace(quote, tokens=cost.tokens, cost=cost, notes=quote.notes + notes)
 
 
-# Batches of a model that tell how long the next one takes.
+# The number of batches of a model that show how long the next one takes.
 ENOUGH_BATCHES = 3
 
 
 def with_finish(session: Session, quote: Quote) -> Quote:
-    """Return a quote with how long its batches may take, where earlier ones of the model tell."""
+    """Return a quote with the likely duration of its batches, if earlier ones of the model show it."""
     if not session.has_schema():
         return quote
     known, seconds = session.run("quote.took", {"base_url": quote.base_url, "model": quote.model})[0]
@@ -196,14 +196,14 @@ def with_finish(session: Session, quote: Quote) -> Quote:
 
 
 def to_send(compiled: Compiled) -> Requests:
-    """Return what is to be sent of a compiled enrichment, once `count_known` has laid it down."""
+    """Return the requests to send of a compiled enrichment, once `count_known` has listed them."""
     return Requests(f"{compiled.scratch}.main.to_send", str(compiled.call.call_id), compiled.call.writes_cache)
 
 
 def check_existing(
     session: Session, existing: Existing | None, enrichment: Enrichment, rows: int, target: Target, *, replace: bool
 ) -> tuple[str, ...]:
-    """Return notes about the table that has the target's name; raise InvalidTarget where it may not be replaced."""
+    """Return notes about an existing table of the target's name; raise InvalidTarget if it may not be replaced."""
     if existing is None:
         return ()
     if existing.kind == "view":
@@ -250,9 +250,9 @@ def check_existing(
 def count_known(
     session: Session, scratch: str, *, fresh: bool, images: bool = False, call: Call | None = None
 ) -> Known:
-    """Lay down, in the scratch database, which requests are `known` and which are `to_send`, and count them.
+    """List in the scratch database which requests are `known` and which are `to_send`, and count them.
 
-    Of the `call` is taken at which limit of tokens its answers are cut; without it all that were cut are settled.
+    The token limit of `call` decides which cut answers are settled; without a call, all of them are.
     """
     if session.has_schema() and not fresh:
         session.run("quote.known", sent_by(call), scratch=scratch, refused=confidence.REFUSED)
@@ -265,12 +265,12 @@ def count_known(
 
 
 def sent_by(call: Call | None) -> dict[str, object]:
-    """Return what of a call decides which results are final for it."""
+    """Return the facts of a call that decide which results are final for it."""
     return {"cap": 0, "logprobs": False} if call is None else {"cap": call.cap, "logprobs": call.logprobs}
 
 
 def asked_again(session: Session, compiled: Compiled, *, fresh: bool, local: bool) -> tuple[str, ...]:
-    """Say how many answers are asked for again only because they came without log probabilities."""
+    """Return notes about answers that are requested again only because they came without log probabilities."""
     if not compiled.call.logprobs or fresh or not session.has_schema():
         return ()
     again = session.run("quote.asked_again", scratch=compiled.scratch)[0][0]
@@ -283,7 +283,7 @@ def asked_again(session: Session, compiled: Compiled, *, fresh: bool, local: boo
 
 
 def _what_changed(session: Session, existing: Existing, enrichment: Enrichment) -> tuple[str, ...]:
-    """Say what differs from the target's last job, when nothing of its answers can be used again."""
+    """Return what differs from the target's last job, if none of its answers can be reused."""
     _, text = session.run("target.previous", {"job_id": existing.job_id})[0]
     before = Enrichment.from_json(text)
     enrichment = dataclasses.replace(enrichment, query=masked(enrichment.query, sql=True))

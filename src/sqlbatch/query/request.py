@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from sqlbatch.returns import Returns
 
 _ONE_OBJECT = "Answer with one JSON object and nothing else. It must match this JSON Schema:"
-# Parameters that cap an answer's tokens, reasoning included; a call has one of them.
+# Parameters that limit an answer's tokens, reasoning included; a call has one of them.
 CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-# Parameters that change nothing of an answer that was finished, so that one with other values is not paid for again.
+# Parameters that do not change a complete answer, so a request with other values of them is not paid for again.
 _NO_IDENTITY = frozenset({*CAPS, "service_tier", "store", "metadata", "user", "safety_identifier"})
 
 
-# Writes to the prompt cache only what a breakpoint is set behind; a prefix of fewer tokens is never written.
+# Writes only the text before a breakpoint to the prompt cache; a prefix of fewer tokens is never written.
 EXPLICIT_CACHE, CACHE_FROM = {"mode": "explicit"}, 1024
 
 
 def is_identity(param: str) -> bool:
-    """Return whether a parameter is part of what makes a request another one."""
+    """Return whether a parameter is part of a request's identity."""
     return param not in _NO_IDENTITY and not param.startswith("prompt_cache_")
 
 
 def is_flex(enrichment: Enrichment) -> bool:
-    """Return whether requests are asked for at the flex price."""
+    """Return whether requests are sent at the flex price."""
     return dict(enrichment.params).get("service_tier") == '"flex"'
 
 
@@ -44,10 +44,10 @@ def is_flex(enrichment: Enrichment) -> bool:
 class Call:
     """The constant side of a model call: a request's body is `head || input || tail`, its identity a hash of these.
 
-    What is sent ends with `sent_tail`, which adds the parameters that are no part of the identity: `extras`, members
-    of the JSON object, each behind a comma. `cap` is the most tokens that an answer may have, None for no limit.
-    `logprobs` says that the log probabilities of an answer's tokens are among the extras, or in the tail already.
-    `marked` is the head with a breakpoint of the prompt cache after the system message, None without one.
+    The body is sent with `sent_tail`, which adds the parameters outside of the identity: `extras`, members of the JSON
+    object, each after a comma. `cap` is the most tokens of an answer, None for no limit. `logprobs`: log probabilities
+    are requested, by the extras or the tail. `marked` is the head with a breakpoint of the prompt cache after the
+    system message, None without one.
     """
 
     base_url: str
@@ -63,7 +63,7 @@ class Call:
 
     @property
     def sent_head(self) -> str:
-        """Return the beginning of the body as it is sent."""
+        """The start of the body as it is sent."""
         return self.head if self.marked is None else self.marked
 
     @property
@@ -73,23 +73,23 @@ class Call:
 
     @property
     def extra(self) -> int:
-        """Return how many bytes longer a body is as it is sent."""
+        """The bytes by which the body that is sent is longer."""
         return len(self.sent_head.encode()) - len(self.head.encode()) + len(self.extras.encode())
 
     @property
     def sent_tail(self) -> str:
-        """Return the end of the body as it is sent."""
+        """The end of the body as it is sent."""
         return f"{self.tail[:-1]}{self.extras}}}" if self.extras else self.tail
 
     @property
     def call_id(self) -> uuid.UUID:
-        """Return the hash of all of it; it is hashed again with the input into a request's custom_id."""
+        """The hash of the call; it is hashed again with the input into a request's custom_id."""
         parts = (self.base_url, self.endpoint, self.head, self.tail, self.returns)
         return uuid.UUID(hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32])
 
 
 def call_of(enrichment: Enrichment, returns: Returns) -> Call:
-    """Return the constant side of the enrichment's requests; raise InvalidPrompt for a system message without place."""
+    """Return the constant side of the enrichment's requests; raise InvalidPrompt if a system message has no place."""
     endpoint = endpoint_of(enrichment.endpoint)
     given = {name: json.loads(value) for name, value in enrichment.params}
     params = {name: value for name, value in given.items() if is_identity(name)}
@@ -116,7 +116,7 @@ def call_of(enrichment: Enrichment, returns: Returns) -> Call:
 
 
 def _marked(endpoint: Endpoint, head: str, tail: str) -> str | None:
-    """Return the head with a cache breakpoint after its system message, where what all rows share is long enough."""
+    """Return the head with a cache breakpoint after its system message, if the shared text is long enough to be cached."""
     if not endpoint.talks or head.endswith("[") or (len(head.encode()) + len(tail.encode())) // 4 < CACHE_FROM:
         return None
     message = json.loads(head[:-1] + "]}")[endpoint.field][0]
@@ -126,7 +126,7 @@ def _marked(endpoint: Endpoint, head: str, tail: str) -> str | None:
 
 
 def output_cap(enrichment: Enrichment) -> int | None:
-    """Return the most tokens that one answer may have, of all its choices together; None where nothing says so."""
+    """Return the most tokens of an answer, all its choices together; None if there is no limit."""
     if bills_input_only(enrichment):
         return 0
     params = {name: json.loads(value) for name, value in enrichment.params}
@@ -136,14 +136,14 @@ def output_cap(enrichment: Enrichment) -> int | None:
 
 
 def bills_input_only(enrichment: Enrichment) -> bool:
-    """Return whether the endpoint bills input only."""
+    """Return whether the endpoint bills only input."""
     return endpoint_of(enrichment.endpoint).name in {"embeddings", "moderations"}
 
 
 def input_of(path: str, text: str, urls: str | None = None, detail: str | None = None) -> str:
-    """Return SQL of a row's own part of the body, from SQL of its text and of the list of its pictures' URLs.
+    """Return SQL of a row's part of the body, from SQL of its text and of the list of its pictures' URLs.
 
-    Without pictures it is one to_json of a struct, which is safe with NULL and the same in Spark; with pictures a text
+    Without pictures it is one to_json of a struct, which handles NULL and is the same in Spark; with pictures, a text
     that is NULL is left out.
     """
     endpoint = endpoint_of(path)
@@ -174,7 +174,7 @@ def _conversation(
     if returns.structured is Structured.PROMPT:
         wanted = None
     if returns.mode is ReturnsMode.JSON:
-        # The provider refuses JSON mode where no message has the word.
+        # The provider refuses JSON mode unless the messages contain the word.
         if "json" not in (system or "").lower():
             system = f"{system}\n\nAnswer with one JSON object." if system else "Answer with one JSON object."
     elif returns.mode is ReturnsMode.COLUMNS and returns.structured is not Structured.JSON_SCHEMA:
@@ -199,7 +199,7 @@ def _conversation(
 
 
 def _picture(endpoint: Endpoint, url: str, detail: str | None) -> str:
-    """Return SQL of the part of a message that is a picture; the Responses API wants to be told a detail."""
+    """Return SQL of a message's picture part; the Responses API requires a detail."""
     if endpoint.name == "responses":
         return _object("type", "'input_image'", "image_url", url, "detail", quote_literal(detail or "auto"))
     if endpoint.name == "images/edits":
@@ -209,7 +209,7 @@ def _picture(endpoint: Endpoint, url: str, detail: str | None) -> str:
 
 
 def _object(*named: str) -> str:
-    """Return SQL of a JSON object, from names and SQL of values in turns."""
+    """Return SQL of a JSON object, from alternating names and SQL of values."""
     fields = ", ".join(f'"{name}" := {value}' for name, value in zip(named[::2], named[1::2], strict=True))
     return f"to_json(struct_pack({fields}))::VARCHAR"
 

@@ -1,4 +1,4 @@
-"""Reviews of a target's answers: how a corrected value is checked and kept, and the view that has the corrections."""
+"""Reviews of a target's answers: how a corrected value is checked and stored, and the view with the corrections."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 APPROVED, REJECTED, CORRECTED = "approved", "rejected", "corrected"
 VERDICTS = (APPROVED, REJECTED, CORRECTED)
-# The end of the view's name, and the comment by which it is known as ours.
+# The end of the view's name, and the comment by which it is recognized as ours.
 _ENDING = "_reviewed"
 _COMMENT = "made by sqlbatch: corrected values of"
 
 
 def can_be_reviewed(returns: Returns) -> bool:
-    """Return whether a person can judge what comes back: not a vector."""
+    """Return whether a person can judge the answers: not if they are vectors."""
     return returns.mode is not ReturnsMode.VECTOR
 
 
 def one_column(returns: Returns, name: str) -> Returns:
-    """Return what one column of answers may hold, as returned columns of its own.
+    """Return the definition of one returned column by itself.
 
-    A CHECK that names other columns too is left out, for it says nothing of one value alone.
+    A CHECK that names other columns too is left out, because one value cannot satisfy it alone.
     """
     if returns.mode is not ReturnsMode.COLUMNS:
         return returns
@@ -54,7 +54,7 @@ def column_of(returns: Returns, name: str) -> Column:
 
 
 def wrong(session: Session, returns: Returns, name: str, value: str) -> str | None:
-    """Return why a value, as JSON text, cannot stand in a column; None where it can."""
+    """Return why a value, as JSON text, is not valid for a column; None if it is."""
     asked = one_column(returns, name)
     content = f"{{{json.dumps(name)}: {value}}}" if returns.mode is ReturnsMode.COLUMNS else value
     found = session.run("reviewed.wrong", {"content": content}, check=asked.check_sql("content"))[0][0]
@@ -68,10 +68,10 @@ def add(
     review: dict[str, str | None],
     columns: Sequence[tuple[str, str]],
 ) -> None:
-    """Keep a review of an answer, and make the view of the target, within the caller's transaction.
+    """Store a review of an answer, and make the target's view, within the caller's transaction.
 
     `review` has custom_id, column, verdict, value (JSON text, of a correction), note and reviewer; `columns` are the
-    names and types of the target's columns. Raises InvalidSettings for what cannot be kept.
+    names and types of the target's columns. Raises InvalidSettings for an invalid review.
     """
     name, verdict = str(review["column"]), review["verdict"]
     places = {"target": target.qualified(session.catalog), "column": quote_identifier(name)}
@@ -92,7 +92,10 @@ def add(
 
 
 def row_sql(columns: Sequence[tuple[str, str]], returns: Returns) -> str:
-    """Return SQL of the query's columns of a target's row, as one STRUCT; bytes as their md5, for they may be many."""
+    """Return SQL of the query's columns in a target's row, as one STRUCT.
+
+    Bytes as their md5, because they may be large.
+    """
     added = {"custom_id", "ai_status", "ai_error", "ai_model", "ai_confidence"}
     answers = added | {column.name for column in returns.columns}
     parts = []
@@ -109,12 +112,12 @@ def row_sql(columns: Sequence[tuple[str, str]], returns: Returns) -> str:
 
 
 def view_of(target: Target) -> Target:
-    """Return the name of the view of a target in which corrections are made."""
+    """Return the name of a target's view with corrections."""
     return dataclasses.replace(target, name=target.name + _ENDING)
 
 
 def define(session: Session, target: Target, returns: Returns, columns: Sequence[tuple[str, str]]) -> bool:
-    """Make the view of a target with corrected values; return False where something else has its name."""
+    """Make the view of a target with corrected values; return False if something else has its name."""
     view = view_of(target)
     where = {"catalog": session.catalog, "schema": view.schema, "name": view.name}
     found = session.run("target.find", where)
@@ -131,13 +134,13 @@ def define(session: Session, target: Target, returns: Returns, columns: Sequence
         shown.append(_corrected(returns, name, at))
         of = f'FILTER ("column" = {quote_literal(name)})'
         newest += [f"any_value(verdict) {of} AS v{at}", f'any_value("value") {of} AS x{at}']
-    # The view is found by whoever opens the file, under whatever name: it names no database, unless the schema would be
-    # taken for one.
+    # The view must work under any name of the file, so it names no database, unless the schema could be mistaken for
+    # one.
     verdicts = "sqlbatch.verdicts" if session.catalog != "sqlbatch" else '"sqlbatch".sqlbatch.verdicts'
     own = f"{quote_identifier(target.schema)}.{quote_identifier(target.name)}"
     places = {"view": view.qualified(session.catalog), "target": own, "verdicts": verdicts}
     places |= {"columns": ", ".join(shown), "newest": ", ".join(newest)}
-    # Of what it was made, so that it is made anew only where that has changed.
+    # The definition it was made from, so that it is made anew only if that has changed.
     made_of = hashlib.sha256(repr((sorted(places.items()), list(columns))).encode()).hexdigest()[:16]
     comment = f"{_COMMENT} {target.sql}, {made_of}"
     if not found or found[0][1] != comment:
@@ -147,7 +150,7 @@ def define(session: Session, target: Target, returns: Returns, columns: Sequence
 
 
 def _corrected(returns: Returns, name: str, at: int) -> str:
-    """Return SQL of a column with its corrections: NULL where the value that is there was rejected."""
+    """Return SQL of a column with its corrections: NULL if the value was rejected."""
     asked, column = one_column(returns, name), f"t.{quote_identifier(name)}"
     key = quote_literal(f"{{{json.dumps(name)}: ")
     content = {ReturnsMode.COLUMNS: f"concat({key}, r.x{at}::VARCHAR, '}}')", ReturnsMode.TEXT: f"(r.x{at} ->> '$')"}

@@ -1,7 +1,7 @@
-"""Rows that are handed over instead of queried: relations, DataFrames, Arrow data, lists of dicts, a pipe.
+"""Rows passed instead of a query: relations, DataFrames, Arrow data, lists of dicts, a pipe.
 
-They are written once to the scratch database, where DuckDB keeps every type as it is. So a request has the same id
-whether the command or Python asks for it, and what can be read only once is read only once.
+They are written once to the scratch database, where DuckDB keeps every type. So a request has the same id from the
+command line as from Python, and a source that can be read only once is read only once.
 """
 
 from __future__ import annotations
@@ -22,27 +22,30 @@ from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidQuery
 from sqlbatch.query.select import bind, invalid_query, one_select, with_where
 
-# The name of an attached scratch file, and of the view of a relation, on the connection that the relation belongs to.
+# The name of an attached scratch file, and of a relation's view, on the connection that the relation belongs to.
 _CATALOG, _VIEW = "sqlbatch_handed_over", "sqlbatch_relation"
-# What stands before a file that COPY writes.
+# The prefix of a file that COPY is writing.
 _WRITTEN = re.compile(r"\bTO\s+\Z", re.IGNORECASE)
-# Files that can be read only once: a query is read when it is bound, and again when it runs.
+# Files that can be read only once; but a query is read when it is bound, and again when it runs.
 _PIPE = re.compile(r"'(/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+)'")
 
 
 @dataclass(frozen=True)
 class KeptRows:
-    """Rows that another engine keeps in files: the query that reads of them what is sent, each with its number REF."""
+    """Rows that another engine keeps in files.
+
+    The query that reads the columns to send, each row with its number REF.
+    """
 
     query: str
 
 
 def described(rows: object) -> str:
-    """Return the text that is kept as the query of rows that are handed over; the same for the same kind of rows."""
+    """Return the text stored as the query of passed rows; it is the same for the same kind of rows."""
     if rows is None:
         raise InvalidQuery("None cannot be read as rows: give a SELECT, a DataFrame, a relation")
     if isinstance(rows, duckdb.DuckDBPyRelation):
-        # A relation over a DataFrame has the address of it.
+        # The text of a relation over a DataFrame contains its address.
         return re.sub(r"\b(0x[0-9a-fA-F]+|\d{10,})\b", "…", rows.sql_query())
     kind = f"{type(rows).__module__.partition('.')[0]} {type(rows).__name__}".removeprefix("builtins ")
     names: Any = _names(rows) if isinstance(rows, Sequence) else getattr(getattr(rows, "schema", None), "names", None)
@@ -53,17 +56,17 @@ def described(rows: object) -> str:
 
 
 def query_of(database: Database, query: str, rows: object, scratch: Path, where: str | None = None) -> str:
-    """Return a query that can be run more than once, with rows that are handed over already in the scratch file.
+    """Return a query that can run more than once; rows that were passed are in the scratch file by then.
 
-    `rows` are those rows; None where the query itself is to be read, which has the condition `where` already. Raises
-    InvalidQuery where rows cannot be read.
+    `rows` are the passed rows, None for a query, which already includes the condition `where`. Raises InvalidQuery if
+    rows cannot be read.
     """
     if isinstance(rows, KeptRows):
         return rows.query
     given = rows is not None
     con = database.connection
     if rows is None and con is not None and _has_temporary(con):
-        # Only the connection itself sees its temporary tables and the DataFrames that are registered on it.
+        # Only the connection itself sees its temporary tables and registered DataFrames.
         select = one_select(Session(con, "", owned=False), query)
         bind(Session(con, "", owned=False), select)
         rows = con.sql(select)
@@ -89,13 +92,16 @@ def _has_temporary(con: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _write_relation(relation: duckdb.DuckDBPyRelation, scratch: Path) -> None:
-    """Write a relation's rows on its own connection, which Python does not tell: it runs SQL through the relation."""
+    """Write a relation's rows on its own connection.
+
+    Python does not expose that, so the SQL runs through the relation.
+    """
 
     def run(sql: str) -> list[Any]:
         result = relation.query(_VIEW, sql)
         return result.fetchall() if result is not None else []
 
-    # Outside of a transaction each statement is one of its own; to write in the user's own would abort it.
+    # Outside a transaction, each statement has its own. Writing in the user's own transaction would abort it.
     if run("SELECT txid_current()") == run("SELECT txid_current()"):
         raise InvalidQuery("the relation's connection has an open transaction: commit it first")
     run(f"ATTACH {quote_literal(str(scratch))} AS {_CATALOG}")
@@ -111,7 +117,7 @@ def _write_data(rows: Any, scratch: Path) -> None:
     with duckdb.connect(str(scratch)) as con:
         if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
             names = _names(rows)
-            # A list a column: DuckDB finds one type for its values, and a dict with other keys has NULL there.
+            # One list per column: DuckDB finds one type for its values, and a dict without the key has NULL there.
             values = {f"c{number}": [row.get(name) for row in rows] for number, name in enumerate(names)}
             columns = [f"unnest(${each}) AS {quote_identifier(str(n))}" for each, n in zip(values, names, strict=True)]
             con.execute(f"CREATE TABLE handed_over AS SELECT {', '.join(columns)}", values)
@@ -131,7 +137,7 @@ def _write_data(rows: Any, scratch: Path) -> None:
 
 
 def _names(rows: Sequence[Any]) -> list[object]:
-    """Return the keys of dicts in the order in which they first occur."""
+    """Return the keys of dicts in the order of their first occurrence."""
     if not rows or not all(isinstance(row, Mapping) for row in rows):
         what = "it is empty" if not rows else "an element is not a dict"
         raise InvalidQuery(f"a list of rows must have one dict per row, and {what}")
@@ -139,9 +145,9 @@ def _names(rows: Sequence[Any]) -> list[object]:
 
 
 def without_pipes(query: str, folder: Path) -> str:
-    """Return a query with the pipes it reads copied to files, for DuckDB reads a query's files more than once.
+    """Return a query whose pipes are copied to files, because DuckDB reads a query's files more than once.
 
-    Raises InvalidQuery where one cannot be read.
+    Raises InvalidQuery if one cannot be read.
     """
 
     def copied(found: re.Match[str]) -> str:

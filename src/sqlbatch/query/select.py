@@ -28,7 +28,7 @@ class QueryColumn:
     type: str
 
 
-# A value that a message of DuckDB's quotes.
+# A value quoted in a message of DuckDB.
 _VALUE = re.compile(r"""(?s)(string |format: |value |Input: )(['"])(?:.*\2(?= to |, expected| according |$|\.)|.*$)""")
 
 
@@ -58,38 +58,41 @@ def one_select(session: Session, query: str) -> str:
 
 
 def with_where(query: str, condition: str) -> str:
-    """Return a query for those of its rows that fulfil a condition; the lines of both keep their numbers."""
+    """Return a query limited to the rows that fulfil a condition; line numbers stay the same."""
     return f"SELECT * FROM ({without_terminator(query)}\n) AS sqlbatch_rows WHERE ({condition}\n)"
 
 
-# The name under which a query stands in its sample.
+# The name of a query inside its sample.
 SAMPLED = "sqlbatch_sampled"
 
 
 def with_sample(query: str, columns: Sequence[str], rows: int) -> str:
-    """Return a query for so many of its rows at most, chosen by a hash of some of its columns: the same each time."""
+    """Return a query limited to a sample, chosen by a hash of some columns: the same rows each time."""
     packed = ", ".join(f"{quote_identifier(name)} := {quote_identifier(name)}" for name in columns)
     place = f"row_number() OVER (ORDER BY md5(to_json(struct_pack({packed}))::VARCHAR))"
     return f"SELECT * FROM ({without_terminator(query)}\n) AS {SAMPLED} QUALIFY {place} <= {rows}"
 
 
 def is_pivot(statements: Sequence[duckdb.Statement]) -> bool:
-    """Whether what DuckDB extracted is one PIVOT without IN: several statements in one; in 1.5, several of no text."""
+    """Whether the extracted statements are one PIVOT without IN: several statements in one.
+
+    In 1.5, several without text.
+    """
     several = [statement.type == duckdb.StatementType.MULTI or not statement.query for statement in statements]
     return all(several) and bool(several)
 
 
 def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
-    """Return the columns of a SELECT, bound in a read-only transaction, so that a write hidden in it is refused.
+    """Return the columns of a SELECT, bound in a read-only transaction, so that a hidden write is refused.
 
-    Raises InvalidQuery, pointing at the place, for what DuckDB does not know or does not allow.
+    Raises InvalidQuery, pointing at the place, for anything that DuckDB does not know or allow.
     """
     try:
         session.con.execute("BEGIN TRANSACTION READ ONLY")
         try:
-            # EXPLAIN names the place of an error, which a relation does not; the relation gives names as written.
+            # EXPLAIN reports the place of an error, which a relation does not; the relation has the names as written.
             plan = session.con.execute(f"EXPLAIN (FORMAT json)\n{select}").fetchall()[0][1]
-            # A file is none of the transaction's business, so a COPY in a WITH must be found in the plan.
+            # A read-only transaction does not prevent writing files, so a COPY in a WITH must be found in the plan.
             if any("COPY_TO_FILE" in operator for operator in _operators(json.loads(plan))):
                 raise InvalidQuery("the query writes (it contains a COPY): give one that only reads")
             relation = session.con.sql(select)
@@ -104,7 +107,7 @@ def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
             raise InvalidQuery(
                 "the query writes (it contains an INSERT, UPDATE or DELETE): give one that only reads"
             ) from error
-        # An empty database in memory stands for a file that is not there.
+        # An empty in-memory database replaces a file that does not exist yet.
         missing = session.owned and session.catalog == "memory" and "Table with name" in str(error)
         hint = " (there is no database file yet, so it has no tables: name another with --db)" if missing else ""
         raise invalid_query(error, select, shift=1, hint=hint) from error
@@ -112,7 +115,7 @@ def bind(session: Session, select: str) -> tuple[QueryColumn, ...]:
 
 
 def _operators(plan: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Return the names of the operators of a plan, as EXPLAIN (FORMAT json) gives it."""
+    """Return the names of a plan's operators, from EXPLAIN (FORMAT json)."""
     for operator in plan:
         yield operator["name"]
         yield from _operators(operator.get("children", ()))
@@ -121,9 +124,9 @@ def _operators(plan: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def invalid_query(
     error: duckdb.Error, query: str, shift: int = 0, what: str = "the query", hint: str = ""
 ) -> InvalidQuery:
-    """Return DuckDB's error about the user's SQL as one line, and the place in it; `shift`: lines we put before it.
+    """Return DuckDB's error about the user's SQL as one line, with its place; `shift` is the lines we put before it.
 
-    What rows hold is left out: DuckDB quotes the value that it cannot convert, and the line of a file.
+    Values of rows are left out: DuckDB quotes the value that it cannot convert, and the line of a file.
     """
     text = masked(str(error).strip())
     if (problem := missing_extension(text)) is not None:
@@ -136,14 +139,14 @@ def invalid_query(
         message = re.sub(r"(Overflow in [\w ]+?) \(.*\)", r"\1", message)
     message = re.sub(r"^\w+( \w+)* Error: ", "", " ".join(message.split()))
     message = message.replace("Candidate bindings: :", "Candidate bindings:")
-    # DuckDB's own catalogue is nothing that a person meant.
+    # The user did not mean DuckDB's own catalog.
     message = re.sub(r' Did you mean "(pg_|duckdb_|sqlite_|information_schema|pragma_)[^"]*"\?', "", message) + hint
     if not place:
         return InvalidQuery(f"{what}: {message}")
     number, _, excerpt = place.partition(": ")
     line, _, caret = excerpt.partition("\n")
     if "…" in line:
-        # A masked password moves what stands behind it, so nothing can be pointed at.
+        # A masked password moves all text after it, so the place is not reported.
         caret = ""
     if not number.isdigit() or query.count("\n") + 1 + shift < int(number):
         return InvalidQuery(f"{what}: {message}")
@@ -174,7 +177,7 @@ def _csv_problem(message: str) -> str:
 
 
 def without_terminator(query: str) -> str:
-    """Return a statement up to its closing `;`, told from others by DuckDB's own tokens."""
+    """Return a statement up to its closing `;`, which DuckDB's own tokens identify."""
     encoded = query.encode()
     end = len(encoded)
     for offset, kind in reversed(duckdb.tokenize(query)):

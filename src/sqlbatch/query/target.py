@@ -1,4 +1,4 @@
-"""The table the user gets: its name as SQL, whose the table of that name is, and how its rows are written."""
+"""The target: its name as SQL, and the table that already has this name."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _PART = r'(?:"(?:[^"]|"")+"|[^\W\d]\w*)'
 _PATH = re.compile(rf"\s*{_PART}(?:\s*\.\s*{_PART}){{0,2}}\s*")
-# DuckDB does not tell capitals apart, so a name with some needs no quotes.
+# DuckDB ignores the case of names, so capitals need no quotes.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COMMENT = re.compile(r"made by sqlbatch, job (\d+)\b")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A table by schema and name, in the user's database, or in the attached one that `catalog` names."""
+    """A table by schema and name, in the user's database or in the attached database `catalog`."""
 
     schema: str
     name: str
@@ -36,22 +36,22 @@ class Target:
 
     @property
     def sql(self) -> str:
-        """The name as SQL, quoted where it must be; of a table in the user's database without the default schema."""
+        """The name as SQL, quoted if needed; in the user's database without the default schema."""
         name = _quote_if_needed(self.name)
         if self.catalog is not None:
             return f"{_quote_if_needed(self.catalog)}.{_quote_if_needed(self.schema)}.{name}"
         return name if self.schema == "main" else f"{_quote_if_needed(self.schema)}.{name}"
 
     def qualified(self, catalog: str) -> str:
-        """Return the name with catalogue and schema, all quoted."""
+        """Return the name with catalog and schema, all quoted."""
         return ".".join(quote_identifier(part) for part in (self.catalog or catalog, self.schema, self.name))
 
 
 @dataclass(frozen=True)
 class Existing:
-    """What has the target's name already: a table or view, its rows, and the job that made it (None: not ours).
+    """The table or view that has the target's name: its rows, and the job that made it (None: not ours).
 
-    `stranger` says that another sqlbatch database has published it.
+    `stranger`: another sqlbatch database has published it.
     """
 
     kind: str
@@ -63,14 +63,14 @@ class Existing:
 def parse_target(text: str, catalog: str | None, schema: str = "main", attached: Sequence[str] = ()) -> Target:
     """Return the target that `--into` names: `films`, `marts.films`, `"my films"`, or any other text as one name.
 
-    With three names the first is `catalog` (None: not known yet), or one of the attached databases.
-    Raises InvalidTarget for an empty name, a reserved schema, or another database.
+    Of three names, the first is `catalog` (None: not known yet), or one of the attached databases. Raises InvalidTarget
+    for an empty name, a reserved schema, or an unknown database.
     """
     if not text.strip():
         raise InvalidTarget("--into is empty: give the target table a name")
     if "\0" in text:
         raise InvalidTarget("--into contains a NUL character, which a table's name cannot have: leave it out")
-    # A text that is no SQL name (it has a space, a hyphen, …) is a name as a whole.
+    # A text that is not a SQL name (it has a space, a hyphen, …) is one name as a whole.
     parts = [_unquote(part) for part in re.findall(_PART, text)] if _PATH.fullmatch(text) else [text.strip()]
     elsewhere = None
     if len(parts) == 3 and (catalog is None or parts[0].casefold() != catalog.casefold()):
@@ -90,7 +90,7 @@ def parse_target(text: str, catalog: str | None, schema: str = "main", attached:
 
 
 def attached_in(text: str, attached: Sequence[str]) -> str | None:
-    """Return which of the attached databases `--into` names, as `lake.films` or `lake.marts.films`; None for none."""
+    """Return the attached database that `--into` names, as `lake.films` or `lake.marts.films`; None for none."""
     names = _names(text)
     return next((name for name in attached if len(names) > 1 and name.casefold() == names[0].casefold()), None)
 
@@ -100,9 +100,9 @@ def _names(text: str) -> list[str]:
 
 
 def find_target(session: Session, text: str, attached: Sequence[str], *, exists: bool) -> Target:
-    """Return the target that `--into` names, also as `lake.films`; `exists` says whether the user's database does.
+    """Return the target that `--into` names, also as `lake.films`; `exists` says whether the user's database exists.
 
-    Raises InvalidTarget as parse_target does, and where two names may mean a schema here or an attached database.
+    Raises InvalidTarget as parse_target does, and if a name could be a schema here or an attached database.
     """
     names = _names(text)
     found = attached_in(text, attached)
@@ -128,32 +128,35 @@ def find_target(session: Session, text: str, attached: Sequence[str], *, exists:
 
 
 def target_of(job: JobRow) -> Target:
-    """Return the target of a job; with a `catalog` it is in another database."""
+    """Return a job's target; with a `catalog` it is in another database."""
     parts = [_unquote(part) for part in re.findall(_PART, job.target)]
-    # A target in the user's own database is kept without its name, so that the file can be renamed.
+    # A target in the user's own database is stored without the database's name, so that the file can be renamed.
     return Target(parts[1], parts[2], parts[0]) if len(parts) == 3 else parse_target(job.target, None)
 
 
 def built_by(job_id: int) -> Target:
-    """Return the table, among ours, in which the rows of a job are built that go to another table from there."""
+    """Return the table in our schema in which a job's rows are built before they go to their target."""
     return Target("sqlbatch", f"built_{job_id}")
 
 
 def written_by(job: JobRow) -> Target:
-    """Return the table that a job's rows are written to: its target, or one of ours from which they go there."""
+    """Return the table that a job's rows are written to.
+
+    Its target, or the table in our schema in which they are built.
+    """
     target = target_of(job)
     incremental = Enrichment.from_json(job.enrichment).incremental
     return built_by(job.job_id) if target.catalog is not None or incremental else target
 
 
 def rows_of(job: JobRow) -> Target:
-    """Return the table in the user's database that has the rows of a job once it is done."""
+    """Return the table in the user's database that has the rows of a finished job."""
     target = target_of(job)
     return target if target.catalog is None else built_by(job.job_id)
 
 
 def look_up(session: Session, target: Target) -> Existing | None:
-    """Return what has the target's name, or None; raise InvalidTarget where its schema does not exist."""
+    """Return the table or view with the target's name, or None; raise InvalidTarget if its schema does not exist."""
     if target.catalog is not None:
         return _look_up_elsewhere(session, target, target.catalog)
     where = {"catalog": session.catalog, "schema": target.schema}
@@ -176,7 +179,7 @@ def look_up(session: Session, target: Target) -> Existing | None:
 
 def _look_up_elsewhere(session: Session, target: Target, catalog: str) -> Existing | None:
     if not session.run("target.database_type", {"name": catalog}):
-        # A file that is not there yet.
+        # The attached file does not exist yet.
         return None
     where = {"catalog": catalog, "schema": target.schema}
     if not session.run("target.schema_exists", where):
@@ -196,9 +199,9 @@ def _look_up_elsewhere(session: Session, target: Target, catalog: str) -> Existi
 
 
 def changed(session: Session, target: Target, existing: Existing) -> str | None:
-    """Return what somebody else changed in a target since its job wrote it, None where nothing is known of that.
+    """Return what was changed in a target since its job wrote it; None if nothing was, or nothing is known.
 
-    All of the table is read: 0.4 seconds a million rows of a kilobyte.
+    It reads the whole table: 0.4 seconds for a million rows of a kilobyte.
     """
     if existing.job_id is None or target.catalog is not None or session.run("database.version")[0][0] < STATE_VERSION:
         return None
@@ -216,13 +219,16 @@ def changed(session: Session, target: Target, existing: Existing) -> str | None:
 
 
 def state_of(session: Session, target: Target) -> str:
-    """Return the state of a target by which later changes are known: release, columns, rows and a sum of the values."""
+    """Return the state by which later changes of a target are detected.
+
+    Release, columns, rows and a sum of the values.
+    """
     where = {"catalog": session.catalog, "schema": target.schema, "name": target.name}
     return str(session.run("target.state", where, target=target.qualified(session.catalog))[0][0])
 
 
 def comment_of(job_id: int) -> str:
-    """Return the COMMENT by which we know a table as ours."""
+    """Return the COMMENT by which a table is recognized as ours."""
     return f"made by sqlbatch, job {job_id}"
 
 
@@ -236,15 +242,15 @@ def _quote_if_needed(name: str) -> str:
 
 @functools.cache
 def _keywords() -> frozenset[str]:
-    """Return the words that name a table only in quotes, as DuckDB lists them."""
+    """Return the words that must be quoted as a table's name, as DuckDB lists them."""
     with duckdb.connect() as connection:
         found = connection.execute("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'")
         return frozenset(word for (word,) in found.fetchall())
 
 
-# The kinds of databases, by DuckDB's names, that a target can be in.
+# The kinds of databases, by DuckDB's names, that can hold a target.
 WRITABLE = ("duckdb", "motherduck", "ducklake", "postgres")
 # The table beside targets in another database that says which job published each.
 MARKER = "sqlbatch_published"
-# The migration from which on the state of a target is kept.
+# The migration since which the state of a target is stored.
 STATE_VERSION = 14

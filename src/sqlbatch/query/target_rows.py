@@ -1,4 +1,4 @@
-"""The rows of a target: written, counted, and no longer kept."""
+"""The rows of a target: write them, count them, drop what is no longer needed for them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from sqlbatch.returns import Returns
 
 
-# Rows that are looked at for a column to call rows by, and the characters that its values have at most.
+# Rows that are examined for a column with labels, and the most characters of a label.
 _LABEL_ROWS, _LABEL_LENGTH = 1_000, 60
-# Rows of a target that are written at once: a row group of DuckDB, which is as much as it compresses together. To join
-# and sort all at once takes memory, or the disk in its place, that grows with them.
+# Rows of a target that are written at once: a row group of DuckDB, the unit of its compression. Joining and sorting all
+# rows at once would need memory, or disk, in proportion to them.
 PART = 122_880
 
 
@@ -45,7 +45,7 @@ def has_snapshot(session: Session, job_id: int) -> bool:
 
 
 def as_it_is(session: Session, job: JobRow) -> Joined | None:
-    """Return what the rows of the job's target are, None where its table is not there or another's."""
+    """Return the counts of an existing target's rows, None if the job's table does not exist or is another's."""
     target = rows_of(job)
     existing = look_up(session, target)
     if existing is None or (existing.job_id != job.job_id and target != built_by(job.job_id)):
@@ -55,9 +55,9 @@ def as_it_is(session: Session, job: JobRow) -> Joined | None:
 
 
 def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bool) -> Joined:
-    """Write a job's rows anew from what is there, within the caller's transaction.
+    """Write a job's rows anew from the answers so far, within the caller's transaction.
 
-    Raises InvalidTarget where, without `replace`, the table of that name is not sqlbatch's or was changed by hand.
+    Without `replace`, raises InvalidTarget if the table of that name is not sqlbatch's or was changed by hand.
     """
     target, job_id = written_by(job), job.job_id
     check_ours(session, target, job_id, replace=replace)
@@ -75,14 +75,14 @@ def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bo
             session.run("target.write", {"low": low, "high": low + PART - 1}, begin=begin, **places)
             begin = f"INSERT INTO {qualified}"
     if session.run("reviewed.any", {"target": target.sql}):
-        # It names the columns that were there when the last review was kept.
+        # The view names the columns that existed at the last review.
         described = [(name, str(kind)) for name, kind, *_ in session.sql(f"DESCRIBE {qualified}")]
         reviewed.define(session, target, returns, described)
     return claim(session, target, job_id)
 
 
 def check_ours(session: Session, target: Target, job_id: int, *, replace: bool) -> None:
-    """Raise InvalidTarget where, without `replace`, the target's table is not ours or was changed by hand."""
+    """Raise InvalidTarget unless the target's table is ours and unchanged by hand, or `replace` allows it."""
     if target == built_by(job_id):
         return
     existing = look_up(session, target)
@@ -100,7 +100,7 @@ def check_ours(session: Session, target: Target, job_id: int, *, replace: bool) 
 
 
 def claim(session: Session, target: Target, job_id: int) -> Joined:
-    """Say on a target which job wrote it, and count what became of its rows."""
+    """Mark a target with the job that wrote it, and count what became of its rows."""
     qualified = target.qualified(session.catalog)
     session.run("target.comment", target=qualified, comment=quote_literal(comment_of(job_id)))
     session.run("target.keep_state", {"job_id": job_id, "state": state_of(session, target)})
@@ -109,7 +109,7 @@ def claim(session: Session, target: Target, job_id: int) -> Joined:
 
 
 def drop_snapshot(session: Session, job_id: int) -> None:
-    """Drop the job's rows and asks, which nothing needs once every row is answered or skipped."""
+    """Drop the job's rows and asks, which are not needed once every row is answered or skipped."""
     session.run("target.drop_rows", job=str(job_id))
     session.run("target.drop_asks", job=str(job_id))
     for (source,) in session.run("target.sources", {"catalog": session.catalog, "prefix": f"src_{job_id}_"}):
@@ -117,9 +117,9 @@ def drop_snapshot(session: Session, job_id: int) -> None:
 
 
 def label_column(session: Session, table: str, columns: Sequence[str]) -> str | None:
-    """Return the first of some columns that tells a table's rows apart by a short value, such as a title; None if none.
+    """Return the first column that tells a table's rows apart by a short value, such as a title; None if none does.
 
-    `table` is SQL. Only its first rows are looked at.
+    `table` is SQL. Only its first rows are examined.
     """
     texts = [f"{quote_identifier(column)}::VARCHAR" for column in columns]
     facts = ", ".join(f"(count(DISTINCT {text}), max(length({text})))" for text in texts)

@@ -1,4 +1,4 @@
-"""CHECK conditions: bound by DuckDB to the columns they name, and as keywords of a JSON Schema where it has some."""
+"""CHECK conditions: bound by DuckDB to the columns they name, and translated to keywords of JSON Schema if possible."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _PREFIX = "SELECT "
 _TABLE = "sqlbatch_returns"
 _STRING = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
 _NAME = re.compile(rb'"(?:[^"]|"")*"|[\w$\x80-\xff]+')
-# What looks like a column and is a value, if no column has the name.
+# Words that look like a column but are a value, unless a column has the name.
 _VALUES = frozenset(["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"])
 
 
 def bind(columns: Sequence[Column], checks: Sequence[Check]) -> tuple[tuple[Column, ...], tuple[Check, ...]]:
-    """Return columns and conditions, these bound: those of a STRUCT's fields to the fields, all others to the columns.
+    """Return columns and conditions, bound: those inside a STRUCT to its fields, all others to the columns.
 
     Raises InvalidReturns in DuckDB's words: an unknown column or function, a subquery, an aggregate, unfitting types.
     """
@@ -46,7 +46,7 @@ def bind(columns: Sequence[Column], checks: Sequence[Check]) -> tuple[tuple[Colu
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """Return a connection to an empty database that reaches no files, for a condition has no business there."""
+    """Return a connection to an empty database without access to files, which a condition does not need."""
     return _database().cursor()
 
 
@@ -56,7 +56,7 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 
 def in_one_line(error: duckdb.Error) -> str:
-    """Return DuckDB's message without its kind and without the place in a statement of ours."""
+    """Return DuckDB's message without its kind and without the place in our own statement."""
     lines = [line.strip() for line in str(error).split("LINE 1:")[0].splitlines() if line.strip()] or [
         ": no reason given"
     ]
@@ -102,7 +102,8 @@ class _Binder:
         definitions = ", ".join(f"{quote_identifier(column.name)} {column.type}" for column in columns)
         try:
             self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} ({definitions})").fetchall()
-            # As a filter, which like a CHECK knows no aggregates, and unlike it in DuckDB takes lambdas and fields.
+            # The condition is tried as a filter: like a CHECK it refuses aggregates, but unlike a CHECK it allows
+            # lambdas and fields.
             self._connection.execute(f"SELECT 1 FROM {_TABLE} WHERE CAST(({check.text}) AS BOOLEAN)").fetchall()
             parsed = self._connection.execute(
                 "SELECT json_serialize_sql(?::VARCHAR)", [_PREFIX + check.text]
@@ -137,7 +138,7 @@ def _references(tree: Any, source: bytes, numbers: Mapping[str, int], where: str
 
 
 def _nodes(tree: Any, hidden: frozenset[str]) -> Iterator[tuple[dict[str, Any], frozenset[str]]]:
-    """Yield the nodes of DuckDB's syntax tree, with the names that parameters of lambdas hide there."""
+    """Yield the nodes of DuckDB's syntax tree, with the names that lambda parameters hide there."""
     if isinstance(tree, list):
         for part in tree:
             yield from _nodes(part, hidden)
@@ -165,13 +166,13 @@ _TURNED: dict[type[exp.Expr], type[exp.Expr]] = {
     exp.EQ: exp.EQ,
 }
 
-# A regular expression that means the same to DuckDB and to a reader of JSON Schema: no flags, look-arounds, named
-# groups, classes by name, or anchors of other kinds.
+# A regular expression that means the same in DuckDB and in JSON Schema: no flags, look-arounds, named groups, classes
+# by name, or other kinds of anchors.
 _COMMON_PATTERN = re.compile(r"(?:\\[dDwWsSnrt.*+?^$|()\[\]{}\\/-]|\[(?!\[?:)|\((?!\?[^:])|[^\\\[(])*", re.DOTALL)
 
 
 def keywords(column: Column, condition: str) -> tuple[Keywords, bool]:
-    """Return the keywords that say a condition on a column, and whether they say all of it."""
+    """Return the keywords that express a condition on a column, and whether they express all of it."""
     try:
         tree = sqlglot.parse_one(condition, dialect="duckdb")
     except SqlglotError:
@@ -188,7 +189,7 @@ def keywords(column: Column, condition: str) -> tuple[Keywords, bool]:
 
 
 def narrowed(schema: Keywords, further: Keywords) -> Keywords:
-    """Return a schema with further keywords: of two bounds the narrower, of two enums what is in both."""
+    """Return a schema with further keywords: the narrower of two bounds, the values that two enums share."""
     result = dict(schema)
     for key, value in further.items():
         if key in {"minimum", "exclusiveMinimum", "minItems"}:
@@ -199,7 +200,7 @@ def narrowed(schema: Keywords, further: Keywords) -> Keywords:
             result[key] = [one for one in result[key] if one in value] if key in result else value
         else:
             result[key] = value
-    # Of an open and a closed bound on one side only the narrower says anything.
+    # Of an open and a closed bound on one side, only the narrower has an effect.
     for closed, opened, sign in (("minimum", "exclusiveMinimum", 1), ("maximum", "exclusiveMaximum", -1)):
         if closed in result and opened in result:
             result.pop(closed if result[opened] * sign >= result[closed] * sign else opened)
@@ -207,7 +208,7 @@ def narrowed(schema: Keywords, further: Keywords) -> Keywords:
 
 
 def allows_nothing(schema: Keywords) -> bool:
-    """Tell whether the bounds or the enum of a schema leave no value."""
+    """Return whether the bounds or the enum of a schema allow no value."""
     least, greatest = schema.get("minimum"), schema.get("maximum")
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     return (
@@ -230,7 +231,7 @@ def _conjuncts(tree: exp.Expr) -> Iterator[exp.Expr]:
 
 
 def _said(column: Column, part: exp.Expr, condition: str) -> Keywords | None:
-    """Return the keywords that say one part of a condition, or None where there are none."""
+    """Return the keywords that express one part of a condition, or None if there are none."""
     match part:
         case exp.Between() if not part.args.get("symmetric"):
             low = _comparison(column, exp.GTE, part.this, part.args["low"])
@@ -249,7 +250,7 @@ def _said(column: Column, part: exp.Expr, condition: str) -> Keywords | None:
 
 
 def _comparison(column: Column, kind: type[exp.Expr], left: exp.Expr, right: exp.Expr) -> Keywords | None:
-    """Return the keywords of `column kind constant`, or of `len(column) kind constant` where the column is a list."""
+    """Return the keywords of `column kind constant`, or, for a list, of `len(column) kind constant`."""
     counted = isinstance(left, exp.Length | exp.ArraySize) and not left.args.get("expression")
     if counted and isinstance(column.type, List) and _is_column(column, left.this):
         return _count(kind, _number(right))
@@ -280,7 +281,7 @@ def _count(kind: type[exp.Expr], count: int | float | None) -> Keywords | None:
 
 
 def _pattern(column: Column, part: exp.Expr, condition: str) -> Keywords | None:
-    """Return the pattern of a regular expression, if it means the same to all."""
+    """Return the pattern of a regular expression, if every reader understands it alike."""
     literal = part.expression
     if column.type != Scalar("VARCHAR") or not _is_column(column, part.this) or part.args.get("flag"):
         return None
@@ -313,7 +314,7 @@ def _is_common(pattern: str) -> bool:
 
 @functools.cache
 def _tilde_means_whole() -> bool:
-    """Tell whether `~` matches the whole text, as up to DuckDB 1.5, or a part of it, as from 2.0 on."""
+    """Return whether `~` must match the whole text, as up to DuckDB 1.5, or a part of it, as from 2.0 on."""
     with connect() as connection:
         return connection.execute("SELECT NOT ('ab' ~ 'a')").fetchall() == [(True,)]
 
@@ -324,7 +325,7 @@ def _is_column(column: Column, node: exp.Expr) -> bool:
 
 
 def _constant(kind: Type, node: exp.Expr) -> str | int | float | None:
-    """Return a constant that a value of this type can be compared with in a schema, or None."""
+    """Return a constant that a schema can compare with a value of this type, or None."""
     if isinstance(kind, Enum) or kind == Scalar("VARCHAR"):
         return str(node.this) if isinstance(node, exp.Literal) and node.is_string else None
     numeric = not kind.is_text if isinstance(kind, Decimal) else str(kind) in {*INTEGERS, *FLOATS}

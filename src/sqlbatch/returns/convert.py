@@ -11,12 +11,12 @@ from sqlbatch.returns.types import Column, Decimal, Json, List, Scalar, Struct, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# So many columns share one reading of an answer; were it all of them, the SQL would grow with their square.
+# This many columns share one reading of an answer; if all did, the SQL would grow with their square.
 _READ_AT_ONCE = 20
 
 
 def pointer(column: Column) -> str:
-    """Return the path of a field; a JSON pointer, for that can say every name."""
+    """Return the path of a field as a JSON pointer, which works for every name."""
     return "/" + column.name.replace("~", "~0").replace("/", "~1")
 
 
@@ -26,11 +26,11 @@ def literals(texts: Iterable[str]) -> str:
 
 
 def json_in_text(content: str) -> str:
-    """Return SQL of the JSON object in a text, for models that write more than it; without one, the text as it is.
+    """Return SQL for the JSON object in a text, for models that write more than JSON; without one, the text as it is.
 
-    What stands before `</think>` is left out, and all of a thought that does not end. The object reaches from the first
-    brace to the last, or fills a Markdown fence. A text with two different objects has none, for nothing says which one
-    is the answer.
+    Text before `</think>` is left out, as is a thought without an end. The object reaches from the first brace to the
+    last, or fills a Markdown fence. A text with two different objects has none, because nothing says which one is the
+    answer.
     """
     braces = r"[regexp_extract(sqlbatch_rest, '(?s)\{.*\}')]"
     fenced = r"regexp_extract_all(sqlbatch_rest, '(?s)```\w*\s*(\{[^`]*\})\s*```', 1)"
@@ -47,7 +47,7 @@ def json_in_text(content: str) -> str:
 
 
 def typed_columns(columns: Sequence[Column], content: str) -> list[tuple[str, str]]:
-    """Return name and SQL of each column; what is the same text in several, DuckDB evaluates once."""
+    """Return name and SQL of each column; DuckDB evaluates a text that several columns share once."""
     found: list[tuple[str, str]] = []
     for start in range(0, len(columns), _READ_AT_ONCE):
         group = columns[start : start + _READ_AT_ONCE]
@@ -62,7 +62,7 @@ def typed_columns(columns: Sequence[Column], content: str) -> list[tuple[str, st
 
 
 def typed(kind: Type, text: str) -> str:
-    """Return SQL of this type from SQL of the text of a JSON value: of a string its content, of all else its JSON."""
+    """Return SQL of this type from SQL of the text of a JSON value: a string's content, or anything else as JSON."""
     match kind:
         case Scalar("VARCHAR"):
             return text
@@ -70,14 +70,14 @@ def typed(kind: Type, text: str) -> str:
             value = f"TRY(json_transform({text}, {quote_literal(json.dumps(_carrier(kind), ensure_ascii=False))}))"
             return value if _is_carried(kind) else f"TRY_CAST({value} AS {kind})"
         case Decimal() if not kind.is_text:
-            # By way of a double, which is exact here; DuckDB cannot cast '1e-7' to DECIMAL(15,15).
+            # The cast goes through a double, which is exact here; DuckDB cannot cast '1e-7' to DECIMAL(15,15).
             return f"TRY_CAST(TRY_CAST({text} AS DOUBLE) AS {kind})"
         case _:
             return f"TRY_CAST({text} AS {kind})"
 
 
 def _carrier(kind: Type) -> Any:
-    """Return the structure that DuckDB's JSON reader is asked for, which knows no arrays, ENUM, or exact DECIMAL."""
+    """Return the structure for DuckDB's JSON reader, which knows no arrays, no ENUM and no exact DECIMAL."""
     match kind:
         case List():
             return [_carrier(kind.element)]

@@ -16,13 +16,13 @@ from sqlbatch.returns.convert import json_in_text, typed_columns
 from sqlbatch.returns.types import Check, Column, Json, List, Scalar
 from sqlbatch.returns.validate import check_columns, check_json, check_vector
 
-# parse and json_schema are imported where they are called: sqlglot takes as long to import as duckdb.
+# parse and json_schema are imported where they are used, because importing sqlglot takes as long as importing duckdb.
 
 _MARK = re.compile(r"/\* structured: (\w+) \*/ *")
 
 
 class ReturnsMode(StrEnum):
-    """What comes back: one text, one JSON object, typed columns, or an embedding."""
+    """The kinds of answers: one text, one JSON object, typed columns, or an embedding."""
 
     TEXT = "text"
     JSON = "json"
@@ -31,11 +31,11 @@ class ReturnsMode(StrEnum):
 
 
 class Structured(StrEnum):
-    """How the model is held to JSON, from the strictest to what every model takes.
+    """How the model is made to return JSON, from the strictest way to the one that every model supports.
 
-    `json_schema`: by a response format with the schema. `json_object`: by a response format that says JSON, and the
-    schema in the system message. `prompt`: by the system message alone. In the last two, text around the JSON is
-    accepted: Markdown fences, what stands before `</think>`, a sentence before or after.
+    `json_schema`: a response format with the schema. `json_object`: a response format that says JSON, and the schema in
+    the system message. `prompt`: the system message alone. The last two accept text around the JSON: Markdown fences,
+    everything before `</think>`, a sentence before or after.
     """
 
     JSON_SCHEMA = "json_schema"
@@ -48,7 +48,7 @@ class Returns:
     """What an enrichment returns.
 
     `text` is the canonical definition, from which `parse_returns` makes an equal value; it is part of each request's
-    custom_id. `checks` are the conditions that stand behind no column.
+    custom_id. `checks` are the conditions that belong to no single column.
     """
 
     mode: ReturnsMode
@@ -58,21 +58,21 @@ class Returns:
     structured: Structured = Structured.JSON_SCHEMA
 
     def json_schema(self) -> dict[str, Any] | None:
-        """Return the JSON Schema of an answer, or None where there is none."""
+        """Return the JSON Schema of an answer, or None if it has none."""
         from sqlbatch.returns.json_schema import root_schema  # noqa: PLC0415
 
         return root_schema(self.columns, self.checks) if self.mode is ReturnsMode.COLUMNS else None
 
     def is_strict(self) -> bool:
-        """Tell whether the schema is within the strict subset, as all are but some of JSON columns."""
+        """Return whether the schema is within the strict subset, as all are except some with JSON columns."""
         from sqlbatch.returns.json_schema import is_strict  # noqa: PLC0415
 
         return is_strict(self.json_schema() or {}) if "JSON" in self.text else True
 
     def check_sql(self, content: str, vector: str = "vector") -> str:
-        """Return SQL that is NULL where an answer has the asked-for shape, and else says why it has not.
+        """Return SQL that is NULL if an answer has the requested shape, and otherwise says what is wrong.
 
-        `content` is SQL of the answer's text, `vector` of its FLOAT[]. Keys that were not asked for are ignored.
+        `content` is SQL of the answer's text, `vector` of its FLOAT[]. Extra keys are ignored.
         """
         if self.mode is ReturnsMode.TEXT:
             return "CAST(NULL AS VARCHAR)"
@@ -83,7 +83,10 @@ class Returns:
         return check_columns(self.columns, self.checks, self._json(content))
 
     def typed_sql(self, content: str, vector: str = "vector") -> list[tuple[str, str]]:
-        """Return name and SQL of each column, made of a checked answer's text and vector, or NULL; it never raises."""
+        """Return name and SQL of each column, from a checked answer's text and vector, or NULL.
+
+        The SQL never raises.
+        """
         if self.mode is ReturnsMode.VECTOR:
             return [(self.columns[0].name, f"TRY_CAST({vector} AS {self.columns[0].sql_type})")]
         if self.mode is ReturnsMode.TEXT:
@@ -93,7 +96,7 @@ class Returns:
         return typed_columns(self.columns, self._json(content))
 
     def _json(self, content: str) -> str:
-        """Return SQL of the JSON in an answer, which has to be the whole answer by default."""
+        """Return SQL of the JSON in an answer; by default the whole answer must be JSON."""
         return content if self.structured is Structured.JSON_SCHEMA else json_in_text(content)
 
 
@@ -102,19 +105,19 @@ JSON = Returns(ReturnsMode.JSON, (Column("response", Json()),), "JSON")
 
 
 def json_returns() -> Returns:
-    """Return what an endpoint gives back whose answer is one JSON value."""
+    """Return the definition for an endpoint whose answer is one JSON value."""
     return JSON
 
 
 def vector_returns(length: int) -> Returns:
-    """Return what an embeddings endpoint gives back: vectors of so many numbers."""
+    """Return the definition for an embeddings endpoint: vectors of so many numbers."""
     column = Column("embedding", List(Scalar("FLOAT"), length))
     return Returns(ReturnsMode.VECTOR, (column,), f"embedding {column.sql_type}")
 
 
 @functools.lru_cache(maxsize=256)
 def parse_returns(text: str | None, structured: str | None = None) -> Returns:
-    """Read `--returns`: a column list, `JSON`, or nothing for a plain text; the canonical text says `structured` too.
+    """Read `--returns`: a column list, `JSON`, or nothing for a plain text; the canonical text includes `structured`.
 
     Raises InvalidReturns, in one line that names the column and says what to do.
     """
@@ -148,7 +151,7 @@ def _parse_columns(text: str) -> Returns:
 
 
 def _try_out(returns: Returns) -> None:
-    """Refuse conditions that bind to a table and not where answers are checked."""
+    """Refuse conditions that are valid for a table but not where answers are checked."""
     from sqlbatch.returns.conditions import connect, in_one_line  # noqa: PLC0415
 
     with connect() as connection:

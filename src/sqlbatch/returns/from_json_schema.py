@@ -1,8 +1,8 @@
-"""A JSON Schema read into returned columns.
+"""Turn a JSON Schema into returned columns.
 
-What a column list can say is taken over: types, null, descriptions, bounds, patterns and enums, as CHECK conditions
-where need be. What it cannot say is refused, not dropped, but for words about the schema itself (`title`, `examples`)
-and the description of the root, which belongs in the instructions.
+Everything that a column list can express is taken over: types, null, descriptions, bounds, patterns and enums, as CHECK
+conditions if needed. What it cannot express is refused, not dropped, except words about the schema itself (`title`,
+`examples`) and the description of the root, which belongs in the instructions.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ Schema = dict[str, Any]
 
 
 def returns_from_schema(schema: dict[str, Any], columns: str | None = None) -> Returns:
-    """Derive returned columns from a JSON Schema, or from the `response_format` of a request around one.
+    """Return the returned columns of a JSON Schema, or of the `response_format` of a request around one.
 
-    Where a column list is given, that says the columns, and the schema's properties go unchanged into its JSON columns.
-    Raises InvalidReturns that names the path, where the schema asks for what columns cannot say.
+    If a column list is given, it defines the columns, and the schema's properties go unchanged into its JSON columns.
+    Raises InvalidReturns, which names the path, if the schema needs what columns cannot express.
     """
     for wrapper in ("json_schema", "schema"):
         if isinstance(schema.get(wrapper), dict) and "properties" not in schema:
@@ -76,7 +76,7 @@ def returns_from_schema(schema: dict[str, Any], columns: str | None = None) -> R
 
 
 def _with_json_columns(text: str, schema: Schema) -> Returns:
-    """Return a column list whose JSON columns are described by the properties of a schema that have their names."""
+    """Return a column list whose JSON columns are described by the schema's properties of the same names."""
     returns, properties = parse_returns(text), schema.get("properties")
     if not any(column.type == Json() for column in returns.columns) or returns.mode is not ReturnsMode.COLUMNS:
         raise InvalidReturns(
@@ -113,7 +113,7 @@ class _Converter:
         return Column(name, kind, not nullable and required, comment or None, check)
 
     def kind(self, schema: Any, path: str, depth: int) -> tuple[Type, bool]:
-        """Return the type of a schema without a name, on which conditions could hang, and whether null is allowed."""
+        """Return the type of a schema without a name for conditions, and whether null is allowed."""
         inner, nullable = self._plain(schema, path, depth)
         kind, conditions, _ = self._kind(inner, "_", path, depth)
         if conditions:
@@ -162,7 +162,7 @@ class _Converter:
         return found
 
     def _kind(self, schema: Schema, name: str, path: str, depth: int) -> tuple[Type, list[str], list[str]]:
-        """Return the type of a schema, the conditions on a column of this name, and what else is told to the model."""
+        """Return the type of a schema, the conditions on a column of this name, and the text for the model."""
         values = [schema["const"]] if "const" in schema else schema.get("enum")
         word = schema.get("type") or _type_of(values, schema)
         if word not in _TYPES:
@@ -225,7 +225,7 @@ class _Converter:
 
 
 def _integer(bounds: Schema) -> tuple[Type, Schema]:
-    """Return the integer type that has just these bounds, or BIGINT and the bounds."""
+    """Return the integer type that has exactly these bounds, or BIGINT and the bounds."""
     given = (bounds.get("minimum"), bounds.get("maximum"))
     name = next((name for name, bounds_of_type in INTEGERS.items() if bounds_of_type == given), None)
     if name is None:
@@ -250,7 +250,7 @@ def _number(value: Any, path: str, key: str) -> str:
 
 
 def _type_of(values: Any, schema: Schema) -> str | None:
-    """Return the type of a schema that leaves it to be understood."""
+    """Return the type of a schema that does not name it."""
     if values and all(isinstance(value, str) for value in values):
         return "string"
     if values and all(isinstance(value, bool) for value in values):
@@ -261,7 +261,10 @@ def _type_of(values: Any, schema: Schema) -> str | None:
 
 
 def _merged(inner: Schema, outer: Schema, word: str) -> Schema:
-    """Return a schema with what stands beside its reference or alternative; that description is told first."""
+    """Return a schema merged with the keys beside its reference or alternative.
+
+    The description of those comes first.
+    """
     beside = {key: value for key, value in outer.items() if key not in {word, "description", "nullable"}}
     return inner | beside
 

@@ -1,4 +1,4 @@
-"""Fields as a JSON Schema of the strict subset: what a model's answer is constrained to."""
+"""Fields as a JSON Schema of the strict subset, which constrains a model's answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
-# The provider's limits of a strict schema.
+# The provider's limits for a strict schema.
 MAX_LEVELS = 10
 MAX_PROPERTIES = 5_000
 MAX_ENUM_VALUES = 1_000
@@ -36,7 +36,7 @@ LARGE_ENUM, MAX_LARGE_ENUM_TEXT = 250, 15_000
 
 
 def root_schema(columns: Sequence[Column], checks: Sequence[Check] = ()) -> Schema:
-    """Return the schema of an answer; the definitions that the parts of JSON columns refer to stand at its root."""
+    """Return the schema of an answer; definitions that its JSON columns refer to are at its root."""
     schema = object_schema(columns, checks)
     definitions: Schema = {}
     for part in _schemas(schema):
@@ -47,7 +47,7 @@ def root_schema(columns: Sequence[Column], checks: Sequence[Check] = ()) -> Sche
 
 
 def is_strict(schema: Any) -> bool:
-    """Tell whether a schema has only closed objects whose every key is required, as strict mode wants it."""
+    """Return whether a schema has only closed objects whose keys are all required, as strict mode demands."""
     if not isinstance(schema, dict) or not schema.keys() & {"type", "anyOf", "$ref", "enum", "const"}:
         return False
     properties = schema.get("properties", {})
@@ -60,9 +60,9 @@ def is_strict(schema: Any) -> bool:
 
 
 def object_schema(columns: Sequence[Column], checks: Sequence[Check] = ()) -> Schema:
-    """Return the schema of an object with these columns or fields, every one of them required.
+    """Return the schema of an object with these columns or fields, all of them required.
 
-    What no keyword says is told to the model in the description: `checks`, and the conditions of the columns.
+    Conditions that no keyword expresses (`checks`, and those of the columns) go into the description for the model.
     """
     schema = {
         "type": "object",
@@ -87,7 +87,7 @@ def _column_schema(column: Column) -> Schema:
     if column.not_null or isinstance(kind, Json):
         return schema | described
     if isinstance(kind, List | Struct):
-        # Providers refuse the short form {"type": ["array", "null"]}, which they take for scalars.
+        # Providers refuse the short form {"type": ["array", "null"]}, which they accept for scalars.
         return {"anyOf": [schema, {"type": "null"}]} | described
     if "enum" in schema:
         schema["enum"] = [*schema["enum"], None]
@@ -136,14 +136,14 @@ def _integer_range(name: str) -> Schema:
     least, greatest = INTEGERS[name]
     if name == "UHUGEINT":
         return {"minimum": 0}
-    # Bounds of 128 bits are beyond what schema readers can hold; the answer is checked against them.
+    # Schema readers cannot hold bounds of 128 bits; the answer itself is checked against them.
     return {} if name == "HUGEINT" else {"minimum": least, "maximum": greatest}
 
 
 def _decimal_schema(kind: Decimal) -> Schema:
     whole = kind.precision - kind.scale
     if not kind.is_text:
-        # Not multipleOf: 19.99 is no multiple of 0.01 in binary, and validators disagree.
+        # multipleOf is not used: 19.99 is no multiple of 0.01 in binary, and validators disagree.
         return {"type": "number", "exclusiveMinimum": -(10**whole), "exclusiveMaximum": 10**whole}
     digits = "0" if whole == 0 else f"[0-9]{{1,{whole}}}"
     fraction = f"(\\.[0-9]{{1,{kind.scale}}})?" if kind.scale else ""
@@ -159,13 +159,13 @@ def _type_note(kind: Type) -> str | None:
 
 
 def check_limits(schema: Schema) -> None:
-    """Refuse a schema that the provider would refuse for its size, for that costs every line of a batch."""
+    """Refuse a schema that is too large for the provider, because every line of a batch would fail."""
     parts = list(_schemas(schema))
     names = [name for part in parts for name in part.get("properties", ())]
     enums = [part["enum"] for part in parts if "enum" in part]
     lengths = [sum(len(str(value)) for value in enum) for enum in enums]
     large = max((length for enum, length in zip(enums, lengths, strict=True) if len(enum) > LARGE_ENUM), default=0)
-    # The root is level 0: a STRUCT or list in a column is the first.
+    # The root is level 0; a STRUCT or list in a column is level 1.
     _at_most(_levels(schema) - 1, MAX_LEVELS, "levels of STRUCT and lists inside each other", "flatten them")
     _at_most(len(names), MAX_PROPERTIES, "columns and fields", "ask for fewer at once")
     _at_most(
@@ -184,7 +184,7 @@ def _at_most(count: int, limit: int, what: str, instead: str) -> None:
 
 
 def _levels(schema: Schema) -> int:
-    """Return how many objects and arrays stand inside each other."""
+    """Return how deeply objects and arrays are nested."""
     inner = max((_levels(part) for part in _parts(schema)), default=0)
     return inner + ("properties" in schema or "items" in schema)
 

@@ -1,7 +1,8 @@
-"""A column list, as in RETURNS TABLE, read into columns: sqlglot parses the structure, DuckDB names the types.
+"""Parse a column list, as in RETURNS TABLE: sqlglot parses the structure, DuckDB names the types.
 
-sqlglot sees an outline: names and texts are numbers in quotes and conditions are numbers, one token a line. So reserved
-words are names, a condition reaches DuckDB as it was written, and the line of a syntax error is the token it is about.
+sqlglot parses an outline in which names and texts are numbers in quotes, conditions are numbers, and each token has its
+own line. So reserved words can be names, a condition reaches DuckDB as it was written, and the line of a syntax error
+names the token.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _BITS = "use VARCHAR with CHECK (regexp_full_match(name, '[01]+'))"
 _NANOSECONDS = "JSON answers carry microseconds; use TIMESTAMP, TIMESTAMP WITH TIME ZONE or TIME"
 _DIGITS = "use HUGEINT, or VARCHAR for more than 38 digits"
 _ANYTHING = "it may be anything; use JSON or STRUCT(...)"
-# Why a type cannot be asked for, and what can.
+# Types that cannot be requested, with the reason and an alternative.
 REFUSED_TYPES = {
     "ARRAY": "write INTEGER[3] for an array, INTEGER[] for a list",
     "BIGNUM": _DIGITS,
@@ -68,7 +69,7 @@ _SCALARS = frozenset([*INTEGERS, *FLOATS, *FORMATS, "BOOLEAN", "VARCHAR"])
 
 
 def parse_columns(text: str) -> tuple[tuple[Column, ...], tuple[Check, ...]]:
-    """Read a column list into its columns and the conditions beside them, none of these bound yet.
+    """Parse a column list into its columns and the conditions beside them, not bound yet.
 
     Raises InvalidReturns that names the column and says what to do.
     """
@@ -91,10 +92,10 @@ def _error(where: str, message: str) -> InvalidReturns:
 
 
 class _Outline:
-    """A column list as sqlglot reads it.
+    """A column list as an outline for sqlglot.
 
-    Each of `lines` is a token, beside it how it was written and the column that it belongs to; the numbers that stand
-    for names, texts and conditions count `texts`.
+    Each of `lines` is a token, with its original text and the column it belongs to; the numbers that replace names,
+    texts and conditions count `texts`.
     """
 
     def __init__(self, found: list[Token]) -> None:
@@ -126,11 +127,11 @@ class _Outline:
 
     @property
     def _listed(self) -> bool:
-        """Whether columns or fields are listed here, and not the arguments of a type."""
+        """Return whether columns or fields are listed here, not the arguments of a type."""
         return "," in self._levels[-1]
 
     def _line(self, token: Token, rest: deque[Token]) -> str:
-        """Return what sqlglot reads for a token, which may take some of those behind it."""
+        """Return the outline's text for a token, which may consume some of the following tokens."""
         after = rest[0] if rest else Token("end", "")
         if self._listed and token.upper == "CHECK" and (after.text == "(" or not self._at_name):
             self._at_name = False
@@ -179,7 +180,7 @@ class _Outline:
         return len(self.texts) - 1
 
     def columns(self, nodes: list[exp.Expr], where: str = "--returns") -> tuple[tuple[Column, ...], tuple[Check, ...]]:
-        """Return columns or fields, and the conditions that stand beside them."""
+        """Return columns or fields, and the conditions beside them."""
         columns: dict[str, Column] = {}
         checks: list[Check] = []
         for node in nodes:
@@ -251,7 +252,7 @@ class _Outline:
 
 
 def _condition(rest: deque[Token], where: str) -> str:
-    """Take a condition in parentheses, and return what stands in them as one line."""
+    """Consume a condition in parentheses, and return its content as one line."""
     if not rest or rest.popleft().text != "(":
         raise _error(where, "CHECK takes a condition in parentheses, such as CHECK (year > 1900)")
     inner: list[Token] = []
@@ -284,7 +285,7 @@ def _size(element: Type, sizes: list[exp.Expr] | None, where: str) -> int | None
 
 
 def _scalar(node: exp.DataType, where: str) -> Type:
-    """Return the type without parts that DuckDB takes a written one for."""
+    """Return the scalar type that DuckDB makes of a written one."""
     written = node.sql(dialect="duckdb")
     name = "ARRAY" if node.this is exp.DType.ARRAY else written.split("(")[0].upper()
     if name in REFUSED_TYPES:
@@ -308,7 +309,7 @@ def _scalar(node: exp.DataType, where: str) -> Type:
 
 @functools.cache
 def _named_by_duckdb(written: str) -> str | None:
-    """Return a type as DuckDB prints it, or None where it has none such."""
+    """Return a type as DuckDB prints it, or None if DuckDB has no such type."""
     with connect() as connection:
         try:
             return str(connection.execute(f"SELECT typeof(CAST(NULL AS {written}))").fetchall()[0][0])

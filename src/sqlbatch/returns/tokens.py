@@ -20,7 +20,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-# Words before a parenthesis that are no function's name, and before a sign that makes a number of what follows.
+# Words before a parenthesis that are not a function's name, and words after which a sign belongs to a number.
 _KEYWORD = re.compile(
     "and|or|not|in|between|when|then|else|case|i?like|is|to|distinct|any|all|over|lambda|where|by|end", re.IGNORECASE
 )
@@ -35,12 +35,12 @@ class Token:
 
     @property
     def upper(self) -> str:
-        """The text in capitals, to compare keywords with; a quoted name is no keyword."""
+        """The text in capitals, to compare with keywords; a quoted name is no keyword."""
         return self.text.upper() if self.kind == "word" else ""
 
     @property
     def value(self) -> str:
-        """The name or text it stands for."""
+        """The name or text that the token stands for."""
         if self.kind == "quoted":
             return self.text[1:-1].replace('""', '"')
         if self.text.startswith("$"):
@@ -52,7 +52,7 @@ class Token:
 def tokens(text: str) -> list[Token]:
     """Return the tokens of a text without spaces and comments.
 
-    Raises InvalidReturns where a quote is not closed or a character has no business in SQL.
+    Raises InvalidReturns if a quote is not closed or a character does not belong in SQL.
     """
     found: list[Token] = []
     position = 0
@@ -69,7 +69,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def in_one_line(parts: list[Token]) -> str:
-    """Return tokens as one line of SQL that does not depend on how the source was laid out."""
+    """Return tokens as one line of SQL that does not depend on the layout of the source."""
     line = ""
     for i, token in enumerate(parts):
         if i > 0 and not _is_tight(parts[i - 2] if i > 1 else None, parts[i - 1], token):
@@ -87,7 +87,7 @@ def _is_tight(earlier: Token | None, before: Token, token: Token) -> bool:
 
 
 def _ends_value(token: Token) -> bool:
-    """Tell whether a value may end with a token, so that a sign behind it takes two sides."""
+    """Return whether a value may end with a token, so that a sign after it is an operator."""
     if token.kind == "word":
         return _KEYWORD.fullmatch(token.text) is None
     return token.kind in {"quoted", "string", "escaped", "number"} or token.text in {")", "]", "}"}

@@ -10,7 +10,7 @@ from sqlbatch.db.sql import quote_identifier, quote_literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The integers, with their least and greatest values.
+# The integer types, with their smallest and largest values.
 INTEGERS = {
     "TINYINT": (-(2**7), 2**7 - 1),
     "SMALLINT": (-(2**15), 2**15 - 1),
@@ -24,7 +24,7 @@ INTEGERS = {
     "UHUGEINT": (0, 2**128 - 1),
 }
 FLOATS = ("FLOAT", "DOUBLE")
-# What is a string in JSON, with its format of a JSON Schema.
+# Types that are strings in JSON, with their format in a JSON Schema.
 FORMATS = {
     "DATE": "date",
     "TIME": "time",
@@ -36,7 +36,7 @@ FORMATS = {
     "UUID": "uuid",
 }
 
-# A JSON number is read as a double, which carries this many digits exactly; a wider DECIMAL travels as a string.
+# A JSON number is read as a double, which is exact to this many digits; a wider DECIMAL is sent as a string.
 EXACT_DIGITS = 15
 
 
@@ -52,14 +52,14 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Decimal:
-    """A number with `scale` digits after the point, `precision` in all."""
+    """A number with `precision` digits, `scale` of them after the point."""
 
     precision: int
     scale: int
 
     @property
     def is_text(self) -> bool:
-        """Whether it travels as a JSON string, because a JSON number would lose digits."""
+        """Whether it is sent as a JSON string, because a JSON number would lose digits."""
         return self.precision > EXACT_DIGITS
 
     def __str__(self) -> str:
@@ -78,9 +78,9 @@ class Enum:
 
 @dataclass(frozen=True)
 class List:
-    """A list, or with a size an array of so many elements.
+    """A list, or with a size an array of that many elements.
 
-    No element is NULL: a model that has nothing to say of an element leaves it out, and `len` counts what there is.
+    No element is NULL: a model leaves out an element that it has nothing to say about, and `len` counts the rest.
     """
 
     element: Type
@@ -115,7 +115,7 @@ Type: TypeAlias = Scalar | Decimal | Enum | List | Struct | Json
 
 @dataclass(frozen=True)
 class Reference:
-    """Where a condition names a column: the bytes from `start` to `end` of its text, and the column's number."""
+    """A column's name in a condition: the bytes from `start` to `end` of its text, and the column's number."""
 
     start: int
     end: int
@@ -124,13 +124,13 @@ class Reference:
 
 @dataclass(frozen=True)
 class Check:
-    """A condition, as written, and where it names columns; NULL satisfies it, as in SQL."""
+    """A condition, as written, and its references to columns; NULL satisfies it, as in SQL."""
 
     text: str
     references: tuple[Reference, ...] = ()
 
     def with_columns(self, sql: Callable[[int], str]) -> str:
-        """Return the condition with every column replaced by what `sql` gives for its number."""
+        """Return the condition with each column replaced by `sql` of its number."""
         source = self.text.encode()
         for reference in reversed(self.references):
             source = source[: reference.start] + sql(reference.column).encode() + source[reference.end :]
@@ -139,9 +139,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Column:
-    """A returned column, or a field of a STRUCT; NULL is a value of it unless `not_null`.
+    """A returned column, or a field of a STRUCT; its value may be NULL unless `not_null`.
 
-    `comment` is told to the model, and so is what `check` demands.
+    `comment` and the conditions in `check` are sent to the model.
     """
 
     name: str
@@ -157,7 +157,7 @@ class Column:
 
     @property
     def definition(self) -> str:
-        """The column as `--returns` reads it."""
+        """The column in the form that `--returns` reads."""
         parts = [quote_identifier(self.name), _definition(self.type)]
         if self.not_null:
             parts.append("NOT NULL")
@@ -169,7 +169,10 @@ class Column:
 
 
 def _definition(kind: Type) -> str:
-    """Return a type as `--returns` reads it: DuckDB's text, with the constraints of fields inside a STRUCT."""
+    """Return a type in the form that `--returns` reads.
+
+    DuckDB's text, with the constraints of fields inside a STRUCT.
+    """
     match kind:
         case List():
             return f"{_definition(kind.element)}[{'' if kind.size is None else kind.size}]"

@@ -1,4 +1,4 @@
-"""The reason why an answer has not the asked-for shape, in SQL; NULL where it has."""
+"""SQL for the reason why an answer does not have the requested shape; NULL if it does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ SHOWN = 60  # characters of a wrong value or answer that a reason quotes
 _DAY = r"\d{4}-\d{2}-\d{2}"
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
 _ZONE = r"(?:[Zz]|[+-]\d{2}:\d{2})"
-# How a value must be written, beside being one that DuckDB casts: its casts also take 'epoch', '2024-1-5' and '24:00'.
+# How a value must be written, besides being castable in DuckDB, whose casts also accept 'epoch', '2024-1-5' and
+# '24:00'.
 _WRITTEN = {
     "DATE": _DAY,
     "TIME": rf"{_CLOCK}(?:\.\d{{1,6}}0*)?{_ZONE}?",
@@ -29,7 +30,7 @@ _WRITTEN = {
     "TIMESTAMP WITH TIME ZONE": rf"{_DAY}[Tt ]{_CLOCK}(?:\.\d{{1,6}}0*)?{_ZONE}",
     "UUID": "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
 }
-# Of these the JSON type tells all.
+# Types that are fully checked by their JSON type.
 TOLD_BY_JSON_TYPE = (Scalar("VARCHAR"), Scalar("BOOLEAN"))
 _EXAMPLES = {
     "DATE": "2024-12-31",
@@ -41,8 +42,8 @@ _EXAMPLES = {
     "TIMESTAMP WITH TIME ZONE": "2024-12-31T23:59:59+01:00",
 }
 
-# What DuckDB's JSON reader takes and JSON does not have: a comma before a bracket, and NaN or Infinity, which columns
-# refuse as values. The first pattern finds fast who may have it; then strings are made 0, and the second decides.
+# DuckDB's JSON reader accepts a comma before a bracket, NaN and Infinity, which are not JSON. The first pattern quickly
+# finds texts that may have one; then strings are replaced by 0, and the second pattern decides.
 _COMMA = r",\s*[\]}]"
 _MAYBE_LENIENT = _COMMA + r"|[,:\[]\s*-?(?i:nan|inf)"
 _LENIENT = _COMMA + r"|(?i:nan|inf)"
@@ -54,7 +55,7 @@ _NO_OBJECT = f"concat('$: ', left(trim({_ANSWER}), {SHOWN}), ' is not an object'
 
 
 def check_columns(columns: Sequence[Column], checks: Sequence[Check], content: str) -> str:
-    """Return SQL that gives the reason against an answer, or NULL."""
+    """Return SQL for the reason against an answer, or NULL."""
     scope = _Scope(_ANSWER, 0)
     no_object = f"WHEN {scope.json_type('$')} <> 'OBJECT' THEN {_NO_OBJECT}"
     reasons = f"CASE {no_object} ELSE {_fields(columns, checks, scope, '', _ROOT)} END"
@@ -66,10 +67,10 @@ def check_columns(columns: Sequence[Column], checks: Sequence[Check], content: s
 
 
 def _plainly_right(columns: Sequence[Column], content: str) -> str | None:
-    """Return SQL that is true only of answers that nothing is wrong with, in half the time; None where there is none.
+    """Return SQL that is true only for valid answers, in half the time of the full check; None if there is none.
 
-    It is for texts, truth values and lists of them. DuckDB's structure of a document passes over nulls in lists and
-    keys that occur twice, so these are asked for besides; what is not plainly right goes to the whole check.
+    It is for texts, booleans and lists of them. DuckDB's structure of a document ignores nulls in lists and duplicate
+    keys, so these are checked separately; all other answers go to the full check.
     """
     structure: dict[str, object] = {}
     for column in columns:
@@ -86,13 +87,13 @@ def _plainly_right(columns: Sequence[Column], content: str) -> str | None:
 
 
 def check_json(content: str) -> str:
-    """Return SQL that gives the reason against an answer of JSON mode, which is any JSON object, or NULL."""
+    """Return SQL for the reason against an answer in JSON mode, which may be any JSON object, or NULL."""
     inner = f"CASE WHEN json_type({_ANSWER}) <> 'OBJECT' THEN {_NO_OBJECT} END"
     return _in_json(content, inner, _MAYBE_LENIENT, _LENIENT)
 
 
 def check_vector(content: str, vector: str, column: Column) -> str:
-    """Return SQL that gives the reason against a vector, or NULL; what is no list of numbers came as NULL."""
+    """Return SQL for the reason against a vector, or NULL; anything but a list of numbers has arrived as NULL."""
     length = column.type.size if isinstance(column.type, List) else None
     return (
         f"CASE WHEN {vector} IS NULL THEN concat('not a list of numbers: ', left({content}, {SHOWN})) "
@@ -103,9 +104,9 @@ def check_vector(content: str, vector: str, column: Column) -> str:
 
 
 def _in_json(content: str, inner: str, maybe_lenient: str, lenient: str) -> str:
-    """Return SQL of the reason against an answer that is no JSON; `inner` is asked about one that is.
+    """Return SQL for the reason against an answer that is not JSON; for one that is, `inner` gives it.
 
-    A list of one with a lambda over it is how an expression gets a name in SQL: the answer here, its parts below.
+    A list of one element with a lambda over it gives an expression a name in SQL: here the answer, below its parts.
     """
     stripped = f"regexp_replace({_ANSWER}, {quote_literal(_STRING)}, '0', 'g')"
     start = rf"left(trim(regexp_replace({_ANSWER}, '\s+', ' ', 'g')), {SHOWN})"
@@ -123,7 +124,7 @@ def _in_json(content: str, inner: str, maybe_lenient: str, lenient: str) -> str:
 class _Scope:
     """The parts of one JSON document that are read at once, into the parameter of a lambda.
 
-    That has `t`, the JSON types of the parts, and `v`, the texts of those that need one even if all is well.
+    Its field `t` has the JSON types of the parts, and `v` the texts of those that are needed even in a valid answer.
     """
 
     def __init__(self, document: str, depth: int) -> None:
@@ -143,7 +144,7 @@ class _Scope:
         return f"json_extract_string({self.document}, {quote_literal(path)})"
 
     def around(self, inner: str) -> str:
-        """Return SQL that reads the parts asked for so far, and then is what `inner` makes of them."""
+        """Return SQL that reads the parts requested so far, then evaluates what `inner` makes of them."""
         parts = f"t := json_type({self.document}, {literals(self._types)})"
         if self._texts:
             parts += f", v := json_extract_string({self.document}, {literals(self._texts)})"
@@ -153,7 +154,7 @@ class _Scope:
 def _fields(
     columns: Sequence[Column], checks: Sequence[Check], scope: _Scope, pointed: str, path: tuple[str, ...]
 ) -> str:
-    """Return SQL of the first reason against the fields of the object at a JSON pointer."""
+    """Return SQL for the first reason against the fields of the object at a JSON pointer."""
     conditions: list[tuple[int | None, Check]] = [(i, column.check) for i, column in enumerate(columns) if column.check]
     conditions += [(None, check) for check in checks]
     named = {reference.column for _, check in conditions for reference in check.references}
@@ -177,7 +178,7 @@ def _fields(
 
 
 def _cases(kind: Type, value: Value, scope: _Scope, pointed: str) -> str:
-    """Return the cases of a CASE that says what is wrong with a value that is there and not null."""
+    """Return the cases of a CASE that says what is wrong with a value that exists and is not null."""
     match kind:
         case List():
             return _list_cases(kind, value, scope.depth + 1)
@@ -212,7 +213,7 @@ def _list_cases(kind: List, value: Value, depth: int) -> str:
 
 
 def _twice(columns: Sequence[Column], scope: _Scope, pointed: str, path: tuple[str, ...]) -> str:
-    """Return SQL of the reason against a key that occurs twice, which takes more keys than columns."""
+    """Return SQL for the reason against a duplicate key; an object has one only if it has more keys than columns."""
     keys = f"json_keys({scope.document}, {quote_literal(pointed)})" if pointed else f"json_keys({scope.document})"
     key, other = f"sqlbatch_key_{scope.depth}", f"sqlbatch_other_{scope.depth}"
     count = f"len(list_filter({keys}, lambda {other}: {other} = {key}))"
@@ -224,12 +225,12 @@ def _twice(columns: Sequence[Column], scope: _Scope, pointed: str, path: tuple[s
 def _violated(
     check: Check, columns: Sequence[Column], values: Sequence[Value], own: Value | None, path: tuple[str, ...]
 ) -> str:
-    """Return SQL of the reason against values that a CHECK does not hold for; as in SQL, NULL passes."""
+    """Return SQL for the reason against values that violate a CHECK; as in SQL, NULL passes."""
     row = "sqlbatch_row"
     used = sorted({reference.column for reference in check.references})
     named = ", ".join(f"c{i} := {_value(columns[i].type, values[i])}" for i in used)
     condition = check.with_columns(lambda i: f"({row}.c{i})")
-    # An error in the condition must not end the query, and must not pass for NULL.
+    # An error in the condition must not end the query, and must not count as NULL.
     holds = f"TRY(coalesce(CAST(({condition}) AS BOOLEAN), true))"
     if used:
         holds = f"list_transform([struct_pack({named})], lambda {row}: {holds})[1]"
@@ -241,7 +242,7 @@ def _violated(
 
 
 def _value(kind: Type, value: Value) -> str:
-    """Return SQL of a value as a condition takes it."""
+    """Return SQL of a value as a condition reads it."""
     if isinstance(kind, Json):
         return (
             f"CASE {value.json_type} WHEN 'VARCHAR' THEN to_json({value.text}) ELSE TRY_CAST({value.text} AS JSON) END"
@@ -256,18 +257,18 @@ def _step(name: str) -> str:
 
 @dataclass(frozen=True)
 class Value:
-    """A JSON value in SQL: its JSON type (NULL where it is missing), its text, and the path that a reason names."""
+    """A JSON value in SQL: its JSON type (NULL if it is missing), its text, and its path for the reason."""
 
     json_type: str
     text: str
     path: tuple[str, ...]  # SQL texts, to be joined
 
     def because(self, reason: str) -> str:
-        """Return SQL of `path: reason`, the reason being SQL too."""
+        """Return SQL of `path: reason`; the reason is SQL too."""
         return f"concat({', '.join(self.path)}, ': ', {reason})"
 
     def shown(self) -> str:
-        """Return SQL of the value as a reason quotes it, in JSON's own writing."""
+        """Return SQL of the value as a reason quotes it, as JSON."""
         shown = f"CASE {self.json_type} WHEN 'VARCHAR' THEN CAST(to_json({self.text}) AS VARCHAR) ELSE {self.text} END"
         return f"(CASE WHEN length({shown}) > {SHOWN} THEN left({shown}, {SHOWN}) || '…' ELSE {shown} END)"
 
@@ -277,7 +278,7 @@ class Value:
 
 
 def _scalar_cases(kind: Type, value: Value) -> str:
-    """Return the cases of a CASE that says what is wrong with a value that is there and not null."""
+    """Return the cases of a CASE that says what is wrong with a value that exists and is not null."""
     if isinstance(kind, Json):
         return ""
     condition, what = _condition(kind, value.json_type, value.text)
@@ -289,7 +290,7 @@ def _scalar_cases(kind: Type, value: Value) -> str:
 
 
 def _condition(kind: Type, json_type: str, text: str) -> tuple[str, str]:
-    """Return when a value is of a type, in SQL, and what it should have been, in words."""
+    """Return the SQL condition under which a value is of a type, and the type in words."""
     cast = f"TRY_CAST({text} AS {kind})"
     match kind:
         case Enum():
@@ -297,7 +298,7 @@ def _condition(kind: Type, json_type: str, text: str) -> tuple[str, str]:
         case Decimal() if kind.is_text:
             written, what = rf"-?\d+(?:\.\d{{1,{kind.scale}}}0*)?" if kind.scale else r"-?\d+", f"a {kind} as text"
         case Decimal():
-            # Division of two exact doubles is right to the last bit, so that any digit too many shows.
+            # Dividing two exact doubles is right to the last bit, so any extra digit shows.
             number = f"TRY_CAST({text} AS DOUBLE)"
             return f"{_is_number(json_type)} AND {number} = CAST(TRY_CAST({number} AS {kind}) AS DOUBLE)", f"a {kind}"
         case Scalar(name) if name in INTEGERS:
@@ -319,7 +320,7 @@ def _is_number(json_type: str) -> str:
 
 
 def _is_whole(text: str) -> str:
-    # 3.0 is an integer to JSON Schema, and exact up to 15 digits; integers beyond 64 bits come without a point.
+    # In JSON Schema 3.0 is an integer, and exact up to 15 digits; integers beyond 64 bits have no point.
     return rf"regexp_full_match({text}, '-?(?:\d+|\d{{1,15}}\.0)')"
 
 
