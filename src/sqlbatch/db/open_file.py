@@ -62,7 +62,7 @@ def open_newest(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def is_open_here(path: Path) -> bool:
-    """Return whether this process has the file open in another way, such as a user's connection, as far as is visible."""
+    """Return whether this process has the file open in another way, such as a user's connection, as far as known."""
     try:
         found = path.stat()
     except OSError:

@@ -1,7 +1,7 @@
-"""Prices from the library genai-prices, as rows of sqlbatch.prices; when models are shut down, from our own list.
+"""Prices from the library genai-prices, as rows of sqlbatch.prices; shutdown dates of models come from our own list.
 
 The library knows the providers' prices for ordinary requests, batches and flex, cached input, cache writes, prompts
-beyond a length, and the days from which they hold. Importing it takes most of a second, so callers ask only about
+beyond a length, and the days from which they apply. Importing it takes most of a second, so callers ask only about
 models whose rows are missing or of another release.
 """
 
@@ -30,26 +30,26 @@ RATES = {
     "cache_write": "cache_write_mtok",
     "output": "output_mtok",
 }
-# How a request is processed, and the library's words for it. What it says of `default` holds for the others too.
+# The tiers, and the library's names for them. What it says of `default` applies to the others too.
 TIERS: dict[str, dict[str, str]] = {
     "default": {},
     "batch": {"processing": "batch"},
     "flex": {"service_tier": "flex"},
 }
-# A price that holds from the beginning.
+# The first day of a price that has always applied.
 FIRST_DAY = date(2000, 1, 1)
-# Models that OpenAI does not bill; the library knows them without a rate.
+# Models that OpenAI does not bill; the library lists them without a rate.
 _FREE = frozenset({"omni-moderation-latest", "text-moderation-latest"})
 
 
 @functools.cache
 def release() -> str:
-    """Return the name and release of the library, as the column `source` has it."""
+    """Return the name and release of the library, as stored in the column `source`."""
     return f"genai-prices {version('genai-prices')}"
 
 
 def rows_of(base_url: str, model: str) -> list[dict[str, Any]]:
-    """Return the rows of sqlbatch.prices for one model at one address; a row without rates where it is not known."""
+    """Return the rows of sqlbatch.prices for one model at one address; a row without rates if the model is unknown."""
     found = _find(base_url, model)
     stop = shutdowns().get(model.lower()) or (shutdowns().get(found.id) if found is not None else None) or {}
     same = {"model": model, "base_url": base_url, "origin": "shipped", "source": release(), **stop}
@@ -66,7 +66,7 @@ def models(base_url: str) -> list[str]:
 
 
 def alike(base_url: str, model: str) -> str | None:
-    """Return the known model whose name is nearest to one that is not known, or None."""
+    """Return the known model whose name is most like an unknown one, or None."""
     return nearest(model.lower(), models(base_url), 0.75)
 
 
@@ -79,7 +79,7 @@ def shutdowns() -> dict[str, dict[str, str]]:
 
 def _provider(base_url: str) -> Any:
     if urlsplit(base_url).hostname in {"127.0.0.1", "localhost", "::1"}:
-        # The library knows no server of this machine: it need not be imported.
+        # The library knows no server on this machine, so it need not be imported.
         return None
     from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 (its data take most of a second to import)
 
@@ -96,12 +96,12 @@ def _find(base_url: str, model: str) -> ModelInfo | None:
 
 
 def _rows(model: ModelInfo) -> Iterator[dict[str, Any]]:
-    """Return a row for each tier, each day from which it costs otherwise, and each length of prompt that does."""
+    """Return a row for each tier, each day on which its price changes, and each length of prompt with its own price."""
     for tier, context in TIERS.items():
         before: list[dict[str, Any]] = []
         for day in sorted({FIRST_DAY, *_days(model)}):
             rates = _rates(_dearest(model, day, context))
-            # Until a tier costs something else than an ordinary request it has no price of its own.
+            # A tier has no price of its own until it differs from that of an ordinary request.
             ordinary = tier != "default" and not before and rates == _rates(_dearest(model, day, {}))
             if rates != before and not ordinary:
                 before = rates
@@ -116,16 +116,16 @@ def _days(model: ModelInfo) -> set[date]:
 
 
 def _dearest(model: ModelInfo, day: date, context: dict[str, str]) -> ModelPrice:
-    """Return a day's price; where it depends on the hour, the dearest, for no batch says when it will run."""
+    """Return a day's price; if it depends on the hour, the highest, because nobody knows when a batch will run."""
     hours = [model.get_prices(datetime.combine(day, time(hour), UTC), context) for hour in range(24)]
     return max(hours, key=lambda price: sum(_rate(getattr(price, rate), 0) or 0 for rate in RATES.values()))
 
 
 def _rates(price: ModelPrice) -> list[dict[str, Any]]:
-    """Return the rates by the length of the prompt from which they hold, in dollars per million tokens."""
+    """Return the rates by the length of prompt from which they apply, in dollars per million tokens."""
     values = [getattr(price, name) for name in RATES.values()]
     if all(value is None for value in values) or price.requests_kcount is not None:
-        # What is billed by the call, by the second or by the picture cannot be told from tokens.
+        # Prices by the call, by the second or by the picture cannot be computed from tokens.
         return []
     starts = sorted({0, *(tier.start for value in values for tier in getattr(value, "tiers", ()))})
     return [
@@ -135,7 +135,7 @@ def _rates(price: ModelPrice) -> list[dict[str, Any]]:
 
 
 def _rate(value: Any, above: int) -> float | None:
-    """Return a rate for prompts of more tokens than `above`."""
+    """Return the rate for prompts of more tokens than `above`."""
     if value is None or isinstance(value, Decimal):
         return None if value is None else float(value)
     rate = value.base

@@ -1,8 +1,8 @@
-"""What models cost: the user's own rows, sqlbatch.toml and the library; and sums of costs whose results are gone.
+"""Prices of models: the user's own rows, sqlbatch.toml and the library; and sums of the costs of deleted results.
 
 Rows of `sqlbatch.prices` are dollars per million tokens. For one request the row is chosen by its address, model, day,
-tier (default, batch, flex) and length of prompt, by the macros `is_price_of` and `price_rank` of schema.sql: both in
-the block `prices.find` and in the view `sqlbatch.costs`.
+tier (default, batch, flex) and length of prompt. The macros `is_price_of` and `price_rank` of schema.sql are the rule,
+used by the block `prices.find` and by the view `sqlbatch.costs`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 HOW_TO_PRICE = 'give it in sqlbatch.toml, [prices."MODEL"] with input and output in dollars per million tokens'
-# The macros of schema.sql, whole and up to their names.
+# The macros in schema.sql: each whole, and its start with the name.
 _MACRO = re.compile(r"^CREATE MACRO .*?;$", re.MULTILINE | re.DOTALL)
 _MACRO_NAME = re.compile(r"^CREATE MACRO (\w+)", re.MULTILINE)
-# How messages call the budget of a month.
+# The name of the month's budget in messages.
 MONTH = "[budget] month"
 
 
 def in_dollars(amount: float) -> str:
-    """Return a sum in dollars: in cents, and what is less than a cent in hundredths of one."""
+    """Return a sum in dollars with two decimals, or with four if it is less than a cent."""
     if amount >= 0.01 or not amount:
         return f"${amount:,.2f}"
     return f"${amount:.4f}" if amount >= 0.0001 else "under $0.0001"
@@ -41,7 +41,7 @@ def in_dollars(amount: float) -> str:
 
 @dataclass(frozen=True)
 class Rate:
-    """Dollars per million tokens for requests of more than `above` tokens of input; None: not known."""
+    """Dollars per million tokens for requests of more than `above` tokens of input; None: unknown."""
 
     above: int
     input: float | None
@@ -52,12 +52,11 @@ class Rate:
 
 @dataclass(frozen=True)
 class Price:
-    """What a model costs on one day in one tier: `rates` by length of prompt, the shortest first.
+    """The price of a model on one day in one tier: `rates` by length of prompt, the shortest first.
 
-    `own` is false where nothing is known of the tier itself, and the rates are those of an ordinary request. Rates of
-    the tier `batch` that are not known themselves are the default ones times the batch factor of the price, or
-    of the provider. From `shutdown` on the model is no longer served, and `successor` is to be used.
-    The price holds from `valid_from` on.
+    `own` is false if the tier has no known price of its own; then the rates are those of an ordinary request, and for
+    the tier `batch` those times the batch factor of the price or of the provider. From `shutdown` on, the model is no
+    longer served, and `successor` replaces it. The price applies from `valid_from` on.
     """
 
     model: str
@@ -87,11 +86,11 @@ class Price:
 
     @property
     def writes_cache(self) -> bool:
-        """Whether writing the prompt cache has a rate of its own: such models write it unless told not to."""
+        """Whether writing the prompt cache has its own rate: such models write it unless told not to."""
         return any(rate.cache_write is not None for rate in self.rates)
 
     def dollars(self, tokens_in: int, tokens_cached: int, tokens_cache_write: int, tokens_out: int) -> float | None:
-        """Return what one request costs, in dollars, as the view costs has it; None where a rate is not known."""
+        """Return the cost of one request in dollars, as in the view costs; None if a rate is unknown."""
         rate = [each for each in self.rates if each.above == 0 or tokens_in > each.above][-1]
         if rate.input is None or (rate.output is None and tokens_out):
             return None
@@ -102,7 +101,10 @@ class Price:
         return (dollars + tokens_out * (rate.output or 0)) / 1e6
 
     def ladder(self, *, cache_writes: bool = False) -> dict[str, list[float]]:
-        """Return the rates as parameters of SQL; with `cache_writes`, all input as written if that costs more."""
+        """Return the rates as parameters of SQL.
+
+        With `cache_writes`, all input is priced as written if that costs more.
+        """
         inputs = [max(rate.input or 0.0, (rate.cache_write or 0.0) if cache_writes else 0.0) for rate in self.rates]
         return {
             "above": [rate.above for rate in self.rates],
@@ -121,17 +123,17 @@ class Weight:
     output_dollars: float
 
     def dollars(self, output_tokens: float) -> float:
-        """Return what the requests cost with so many tokens of output each."""
+        """Return the cost of the requests in dollars, with so many tokens of output each."""
         return self.input_dollars + output_tokens * self.output_dollars
 
 
 def find(
     session: Session, base_url: str, model: str, day: date, *, tier: str = "default", batch_factor: float | None = None
 ) -> Price | None:
-    """Return the price that holds for a model on a day in a tier, or None where the model is not known; writes nothing.
+    """Return the price of a model on a day in a tier, or None if the model is unknown; nothing is written.
 
-    `batch_factor` is the provider's part of the ordinary price for a batch, where the price itself says none. Raises
-    InvalidSettings where sqlbatch.toml has a price that is none.
+    `batch_factor` is the provider's fraction of the ordinary price for a batch, used if the price itself has none.
+    Raises InvalidSettings if sqlbatch.toml has an invalid price.
     """
     _know(session, {(base_url, model)}, own=True)
     asked = {"base_url": base_url, "model": model, "day": day, "tier": tier, "batch_factor": batch_factor}
@@ -144,7 +146,7 @@ def find(
 
 
 def named_models(session: Session, base_url: str) -> list[str]:
-    """Return the models that the user's own rows and sqlbatch.toml name a price for; writes nothing."""
+    """Return the models with a price in the user's own rows or in sqlbatch.toml; nothing is written."""
     _know(session, set(), own=True)
     return [row[0] for row in session.run("prices.named", {"base_url": base_url})]
 
@@ -153,7 +155,7 @@ def named_models(session: Session, base_url: str) -> list[str]:
 class Spent:
     """What was billed for one day, job, target, model or month (`key`), in tokens and dollars.
 
-    `unpriced` results are of models without a known price, and not in `dollars`.
+    `unpriced` counts results of models without a known price, which `dollars` does not include.
     """
 
     key: str
@@ -168,9 +170,9 @@ class Spent:
 
 @dataclass(frozen=True)
 class Month:
-    """Dollars of a calendar month (UTC): `spent`, `reserved` by what is under way, and the most it may be (`budget`).
+    """The dollars of a calendar month (UTC): `spent`, `reserved` by batches in flight, and the limit (`budget`).
 
-    `unpriced` results of the month are of models without a known price, and not in `spent`. It ends at `end`.
+    `unpriced` counts results of models without a known price, which `spent` does not include. The month ends at `end`.
     """
 
     budget: float
@@ -181,25 +183,25 @@ class Month:
 
     @property
     def left(self) -> float:
-        """Dollars that may still be spent or reserved."""
+        """The dollars that may still be spent or reserved."""
         return max(0.0, self.budget - self.spent - self.reserved)
 
     @property
     def unknown(self) -> str | None:
-        """Why nobody can tell what is left, where that is so."""
+        """Why the rest of the budget is unknown; None if it is known."""
         if not self.unpriced:
             return None
         return f"{MONTH} cannot be kept: {self.unpriced:,} results of this month have no known price: {HOW_TO_PRICE}"
 
     def in_words(self) -> str:
-        """Return the budget, and what is taken of it: `[budget] month = 200 ($3.24 spent, $1.00 reserved)`."""
+        """Return the budget and how much is used: `[budget] month = 200 ($3.24 spent, $1.00 reserved)`."""
         return f"{MONTH} = {self.budget:,.6g} ({in_dollars(self.spent)} spent, {in_dollars(self.reserved)} reserved)"
 
 
 def month(session: Session, kept: float | None = None, batch_id: str | None = None) -> Month | None:
-    """Return what this month has spent and reserved, without one batch; None where there is no budget.
+    """Return the dollars spent and reserved this month, except those of one batch; None without a budget.
 
-    `kept` is the budget that holds where no sqlbatch.toml is found. Writes nothing.
+    `kept` is the budget to use if no sqlbatch.toml has one. Nothing is written.
     """
     said = config.month_budget()
     budget = kept if said is None else float(said.value)
@@ -214,7 +216,7 @@ def month(session: Session, kept: float | None = None, batch_id: str | None = No
     return Month(budget, spent, reserved, unpriced, end)
 
 
-# What costs can be added up by, and SQL of it over the view costs.
+# The keys by which costs can be added up, as SQL over the view costs.
 SPENT_BY = {
     "day": "strftime(day, '%Y-%m-%d')",
     "month": "strftime(day, '%Y-%m')",
@@ -233,11 +235,10 @@ def spent_by(session: Session, by: str) -> list[Spent]:
 
 
 def refresh(session: Session, *models: tuple[str, str]) -> None:
-    """Bring sqlbatch.prices up to date with sqlbatch.toml, and with the library for the models that are asked.
+    """Bring sqlbatch.prices up to date with sqlbatch.toml, and with the library for the models in use.
 
-    Those are the models that calls and batches name, and `models`, each an address and a name.
-
-    A price that sqlbatch.toml no longer names is removed: it is in force no more, also for what was spent.
+    Those are the models of calls and batches, and `models`, each an address and a name. A price that sqlbatch.toml no
+    longer names is removed, also for what was spent before.
     """
     called = {*models, *((base_url, model) for base_url, model in session.run("prices.called"))}
     _know(session, called)
@@ -247,17 +248,18 @@ def refresh(session: Session, *models: tuple[str, str]) -> None:
 
 
 def fold(session: Session, which: str) -> None:
-    """Add up in sqlbatch.spent what results cost that the same transaction is about to delete from sqlbatch.results.
+    """Add the cost of results to sqlbatch.spent, before the same transaction deletes them from sqlbatch.results.
 
-    `which` is SQL over the view `billed` as `r` (job_id, batch_id, custom_id, day …): the same ones, and only those.
+    `which` is SQL over the view `billed` as `r` (job_id, batch_id, custom_id, day …) that selects exactly these
+    results.
     """
     session.run("prices.fold", which=which)
 
 
 def _know(session: Session, models: set[tuple[str, str]], *, own: bool = False) -> None:
-    """Put the rows of sqlbatch.toml and of the library into a temporary table; the library is read only if needed.
+    """Put the prices of sqlbatch.toml and of the library into a temporary table; the library is read only if needed.
 
-    With `own`, the user's own rows of sqlbatch.prices are there as well. What a session has put there holds for it.
+    With `own`, the user's own rows of sqlbatch.prices are added. The table stays for the rest of the session.
     """
     entries = {entry.name: _checked(entry) for entry in config.entries("prices")}
     given = json.dumps([{"model": model} | values for model, values in entries.items()])
@@ -284,7 +286,7 @@ def _know(session: Session, models: set[tuple[str, str]], *, own: bool = False) 
 
 @functools.cache
 def rules() -> str:
-    """Return SQL that makes temporary macros of those in schema.sql, for a session that may not have the schema."""
+    """Return SQL that creates the macros of schema.sql as temporary ones, because a session may not have the schema."""
     macros = "\n".join(_MACRO.findall(read_sql("schema.sql")))
     return _MACRO_NAME.sub(r"CREATE OR REPLACE TEMP MACRO sqlbatch_\1", macros)
 

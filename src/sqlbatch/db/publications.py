@@ -1,4 +1,4 @@
-"""Targets in other databases as this one has them: what is built, what is published, what is due."""
+"""Targets in other databases: what is built here, what is published there, what is due."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Publication:
-    """A run of a job for a target in another database; times are UTC, None where it has not come to that.
+    """One run of a job for a target in another database; times are in UTC, None if not reached yet.
 
-    `key` are the columns by which its rows update those that are there; empty where they take the place of all.
+    `key` are the columns by which its rows update existing ones; empty if they replace all rows.
     """
 
     run_id: UUID
@@ -35,19 +35,19 @@ class Publication:
 
 
 def add(session: Session, job_id: int, place: str, target: str) -> None:
-    """Note that a job's target is in another database, and how that is reached."""
+    """Note that a job's target is in another database, and how to reach it."""
     session.run("lake.add", {"job_id": job_id, "place": place, "target": target})
 
 
 def built(session: Session, job_id: int) -> None:
-    """Note that the rows of a job are built here, as a new run: within the transaction that builds them."""
+    """Note that the rows of a job are built here, as a new run, within the transaction that builds them."""
     session.run("lake.built", {"job_id": job_id, "now": clock.now()})
 
 
 def to_publish(session: Session, target: str, job_id: int) -> list[Publication]:
-    """Return what is to be published for a target up to a job, in that order; the job itself also where it was.
+    """Return the runs to publish for a target up to a job, in order; the job itself even if it was published.
 
-    Before a job whose rows update those that are there, earlier ones that are not there yet are published.
+    If the job's rows update existing ones, earlier unpublished runs come first.
     """
     found = []
     for row in session.run("lake.of_target", {"target": target, "job_id": job_id}):
@@ -61,7 +61,7 @@ def to_publish(session: Session, target: str, job_id: int) -> list[Publication]:
 
 
 def newer(session: Session, target: str, job_id: int) -> int | None:
-    """Return the newest job after this one whose rows are in a target; None where there is none."""
+    """Return the newest later job whose rows are in a target; None if there is none."""
     return session.run("lake.newer", {"target": target, "job_id": job_id})[0][0]  # type: ignore[no-any-return]
 
 
@@ -71,7 +71,7 @@ def due(session: Session) -> list[int]:
 
 
 def note_published(session: Session, run: Publication, rows: int) -> None:
-    """Note that a run is in its target, and drop what earlier jobs have built for it."""
+    """Note that a run is published, and drop what earlier jobs have built for its target."""
     session.run("lake.published", {"run_id": run.run_id, "rows": rows, "now": clock.now()})
     earlier = {"catalog": session.catalog, "target": run.target, "job_id": run.job_id}
     for (table,) in session.run("lake.older", earlier):
@@ -79,5 +79,5 @@ def note_published(session: Session, run: Publication, rows: int) -> None:
 
 
 def note_failed(session: Session, run: Publication, error: str) -> None:
-    """Note why a run is not in its target."""
+    """Note why a run was not published."""
     session.run("lake.failed", {"run_id": run.run_id, "error": error})

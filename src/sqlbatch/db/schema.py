@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def refuse_newer(session: Session, database: str) -> int:
-    """Return the schema's version (0: none yet); raise DatabaseError where a newer sqlbatch made it."""
+    """Return the schema's version (0: none yet); raise DatabaseError if a newer sqlbatch made it."""
     version = session.run("database.version")[0][0] if session.has_schema() else 0
     newest = migrations()[-1][0]
     if version > newest:
@@ -29,7 +29,10 @@ def refuse_newer(session: Session, database: str) -> int:
 
 
 def bring_up_to_date(session: Session, database: str) -> None:
-    """Make the schema, or run the migrations it lacks, in one transaction; raise DatabaseError as refuse_newer does."""
+    """Create the schema, or run its missing migrations, in one transaction.
+
+    Raise DatabaseError as refuse_newer does.
+    """
     version = refuse_newer(session, database)
     pending = [migration for migration in migrations() if migration[0] > version]
     if not pending:
@@ -38,9 +41,9 @@ def bring_up_to_date(session: Session, database: str) -> None:
     catalog = quote_identifier(session.catalog)
     with _written_at_once(session), session.transaction():
         session.sql(f"CREATE SCHEMA IF NOT EXISTS {catalog}.sqlbatch")
-        # Views find their tables in their own schema, so they still work when the file has another name.
+        # Views find their tables in their own schema, so they work even if the file is renamed.
         session.sql(f"USE {catalog}.sqlbatch")
-        # A new file gets at once what the migrations come to, which takes a third of the time.
+        # A new file gets the final schema at once, which takes a third of the time.
         for text in [f"migrations/{name}" for _, name in pending] if version else ["schema.sql"]:
             session.sql(read_sql(text))
         numbers, names = zip(*pending, strict=True)
@@ -50,7 +53,7 @@ def bring_up_to_date(session: Session, database: str) -> None:
 
 @contextmanager
 def _written_at_once(session: Session) -> Iterator[None]:
-    """Have commits write the file itself and no WAL: DuckDB 1.5 cannot open one that alters a table with defaults."""
+    """Make commits write the file itself and no WAL: DuckDB 1.5 cannot open a WAL that alters a table with defaults."""
     before = session.sql("SELECT current_setting('checkpoint_threshold')")[0][0]
     session.sql("SET checkpoint_threshold = '0KB'")
     try:
@@ -60,6 +63,6 @@ def _written_at_once(session: Session) -> Iterator[None]:
 
 
 def migrations() -> list[tuple[int, str]]:
-    """Return the migrations, as number and file name, in their order."""
+    """Return the migrations, as number and file name, in order."""
     names = sorted(entry.name for entry in (sql_folder() / "migrations").iterdir() if entry.name.endswith(".sql"))
     return [(int(name.partition("_")[0]), name) for name in names]

@@ -1,4 +1,4 @@
-"""A connection to one database for a moment: named SQL, transactions, DuckDB's errors as ours."""
+"""A short connection to one database: named SQL, transactions, DuckDB's errors as ours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """A connection for the moment, that runs named SQL against one database."""
+    """A short connection that runs named SQL against one database."""
 
     def __init__(
         self, con: duckdb.DuckDBPyConnection, catalog: str, *, owned: bool, close: Callable[[], None] | None = None
@@ -25,19 +25,20 @@ class Session:
         self.catalog = catalog
         self.owned = owned
         self.close = close or con.close
-        # Whether its schema is known to be there and up to date, which spares asking.
+        # Whether the schema is known to exist and to be up to date, which saves a query.
         self.migrated = False
-        # What its temporary table of prices has: of which models, of sqlbatch.toml, and whether the user's own rows.
+        # The content of the temporary table of prices: the models, the text of sqlbatch.toml, and whether it has the
+        # user's rows.
         self.prices_of: tuple[frozenset[tuple[str, str]], str, bool] | None = None
 
     def run(self, name: str, params: Mapping[str, object] | None = None, /, **places: str) -> list[tuple[Any, ...]]:
-        """Run the block `file.block` and return its rows; raise DatabaseError for what DuckDB cannot do."""
+        """Run the block `file.block` and return its rows; raise DatabaseError for DuckDB's errors."""
         return self.sql(statement(name, self.catalog, **places), params, name)
 
     def sql(
         self, sql: str, params: Mapping[str, object] | None = None, name: str | None = None
     ) -> list[tuple[Any, ...]]:
-        """Run a SQL text and return its rows; raise DatabaseError for what DuckDB cannot do."""
+        """Run a SQL text and return its rows; raise DatabaseError for DuckDB's errors."""
         began = trace.now()
         try:
             return self.con.execute(sql, dict(params) if params else None).fetchall()
@@ -47,31 +48,31 @@ class Session:
             trace.sql_told(sql, began, name)
 
     def append_results(self, name: str, params: Mapping[str, object], /, **places: str) -> None:
-        """Append what the block `file.block` says of requests to the results, as received at `params["now"]`."""
+        """Append the results that the block `file.block` selects to the stored results, received at `params["now"]`."""
         source = statement(name, self.catalog, **places)
         self.sql(statement("database.append_results", self.catalog, source=source), params, name)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what the block does, or nothing of it."""
+        """Commit all statements of the block, or none of them."""
         self.sql("BEGIN TRANSACTION")
         try:
             yield
             self.sql("COMMIT")
         except BaseException:
-            # A temporary table that the transaction made is gone with it.
+            # A temporary table that the transaction created is gone with it.
             self.prices_of = None
-            # Where DuckDB has rolled back by itself, what went wrong first is what is raised.
+            # If DuckDB has already rolled back by itself, the first error is the one to raise.
             with suppress(duckdb.Error):
                 self.con.execute("ROLLBACK")
             raise
 
     @contextmanager
     def keeping_row_order(self, *, keep: bool) -> Iterator[None]:
-        """Set whether results keep the rows' order; where they need not, DuckDB needs a third of the memory.
+        """Set whether results keep the order of rows; without it, DuckDB needs a third of the memory.
 
-        The setting belongs to the whole instance: on a connection of the user's it is set only where the order must be
-        kept, and put back.
+        The setting belongs to the whole instance. On a user's connection it is only switched on, and set back
+        afterwards.
         """
         before = bool(self.sql("SELECT current_setting('preserve_insertion_order')::BOOLEAN")[0][0])
         if before == keep or not (keep or self.owned):
@@ -81,7 +82,7 @@ class Session:
         try:
             yield
         finally:
-            # After an error the transaction takes no statement; what went wrong first is what is raised.
+            # After an error, the transaction accepts no statement; the first error is the one to raise.
             with suppress(duckdb.Error):
                 self.con.execute(f"SET preserve_insertion_order = {before}").fetchall()
 

@@ -1,4 +1,4 @@
-"""Named SQL of the files in `sql/`, made ready for one database: qualified by its catalogue, names filled in."""
+"""Prepare named SQL of the files in `sql/` for one database: qualify it with the catalog, fill in its places."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def quote_identifier(name: str) -> str:
 
 
 def quote_literal(text: str) -> str:
-    """Return a text as a SQL string literal; DuckDB's knows no escapes but the doubled quote."""
+    """Return a text as a SQL string literal; its only escape is the doubled quote."""
     quoted = "'" + text.replace("'", "''") + "'"
     return "(" + quoted.replace("\0", "' || chr(0) || '") + ")" if "\0" in text else quoted
 
@@ -25,12 +25,12 @@ def quote_literal(text: str) -> str:
 def statement(name: str, catalog: str, **places: str) -> str:
     """Return the block `file.block` (`pack.claim`) for a database, its `{place}`s filled with SQL.
 
-    A place `{file.block}` is filled with that block. `sqlbatch.x` becomes `"catalog".sqlbatch.x`: in a file named
-    sqlbatch.duckdb the catalogue has the schema's name and the shorter form is ambiguous. Raises KeyError where the
-    block or a place is unknown, for both are ours.
+    A place `{file.block}` is filled with that block. `sqlbatch.x` becomes `"catalog".sqlbatch.x`, because in a file
+    named sqlbatch.duckdb the catalog has the schema's name and the shorter form is ambiguous. Raises KeyError for an
+    unknown block or place.
     """
     sql = _INCLUDED.sub(lambda included: _sql(included[1]), _sql(name))
-    # Ours is qualified first, so that SQL of the user's that fills a place stays as it is.
+    # Our SQL is qualified first, so that the user's SQL in a place stays as it is.
     qualified = _SCHEMA.sub(lambda _: f"{quote_identifier(catalog)}.sqlbatch.", sql)
     return _PLACE.sub(lambda place: places[place[1]], qualified)
 

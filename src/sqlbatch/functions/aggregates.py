@@ -1,9 +1,9 @@
-"""Aggregates over texts: a group's texts in pieces, each asked about by itself, then combined level by level.
+"""Aggregates over texts: a group's texts are split into pieces, each is asked about, and the answers are combined.
 
-A piece ends where the hash of a text says so, not after so many rows, so that one row more changes one piece and what
-is made of it. What a level combines is cut by the keys of its pieces, which are known before their answers.
-`ai_agg(x, i)` becomes, from the inside to the outside, a list of the group's texts, then for each level a cut of the
-list and a call over it; in a group that is one piece already, the further levels ask nothing.
+A piece ends where the hash of a text says so, not after a number of rows, so that an extra row changes only one piece
+and the answers based on it. Each level combines the pieces of the one before, cut by their keys, which are known before
+their answers. `ai_agg(x, i)` becomes, from the inside out, a list of the group's texts, then for each level a cut of
+the list and a call over it; if a group is already one piece, further levels ask nothing.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
     from sqlbatch.functions.syntax import Node, Syntax
 
-# Levels of a plan; the last one joins all that is left. Four take some hundred megabytes of text a group.
+# Levels of a plan; the last one joins all pieces that are left. Four levels handle some hundred megabytes of text a
+# group.
 LEVELS = 4
-# The type of a list of pieces: key, text (an answer, once there is one), whether to ask, why there is no answer, place.
+# The type of a list of pieces: key, text (or its answer), whether to ask, why there is no answer, place.
 PIECES = "STRUCT(k VARCHAR, ask BOOLEAN, why VARCHAR, t VARCHAR, i BIGINT)[]"
 _TEXT = "struct_extract(sqlbatch_e, 't')"
 _PIECE = "struct_pack(k := md5(t), ask := true, why := CAST(NULL AS VARCHAR), t := t, i := CAST(0 AS BIGINT))"
 
 
 def texts_of(syntax: Syntax, source: Node, node: Node) -> Node:
-    """Return the list of a group's texts as pieces: in the order that the aggregate has, else by their hash.
+    """Return the list of a group's texts as pieces, in the order of the aggregate, or else by hash.
 
-    FILTER and DISTINCT of the aggregate `node` hold for the list.
+    FILTER and DISTINCT of the aggregate `node` apply to the list.
     """
     text = syntax.expression("sqlbatch_text(x)", x=source)
     ordered = bool(node["order_bys"]["orders"])
@@ -40,7 +41,7 @@ def texts_of(syntax: Syntax, source: Node, node: Node) -> Node:
 
 
 def levels_of(syntax: Syntax, texts: Node, call: Callable[[Node, int], Node]) -> Node:
-    """Return the value of an aggregate; `call` makes the call over a list of pieces, of a level."""
+    """Return the value of an aggregate; `call` makes the call of a level over a list of pieces."""
     pieces = texts
     for level in range(1, LEVELS + 1):
         cut = syntax.expression(f"sqlbatch_cut(x, {level}, {level == LEVELS})", x=pieces)
@@ -56,7 +57,7 @@ def asked_of_each(ask: str) -> str:
 
 
 def answered(answers: str, key: str) -> str:
-    """Return SQL of a list of pieces with the answers in the place of the texts, from the table of answers.
+    """Return SQL of a list of pieces in which texts are replaced by their answers, from the table of answers.
 
     `key` is SQL of a request's id from its text `sqlbatch_e.t`.
     """

@@ -1,4 +1,4 @@
-"""The AI functions: their arguments, what each asks of the model, and the type that it returns."""
+"""The AI functions: their arguments, what each asks of the model, and the type it returns."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from sqlbatch.returns import Returns
 
-# Arguments that every function takes, always by name.
+# Arguments of every function, always passed by name.
 COMMON = ("model", "on_error", "params")
 ON_ERROR = ("null", "capture", "fail")
 
 
 class BadArgument(Exception):
-    """An argument cannot be used; `name` is the argument that the message is about, where there is one."""
+    """An argument is not valid; `name` is the argument, if the message is about one."""
 
     def __init__(self, message: str, name: str | None = None) -> None:
         super().__init__(message)
@@ -44,9 +44,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Ask:
-    """One use of a function with its constant arguments: what to ask, and how an answer becomes a value.
+    """One use of a function with its constant arguments: the question, and how an answer becomes a value.
 
-    One of `pieces` has a list of them as its input, and asks about each (sqlbatch.functions.aggregates).
+    With `pieces`, its input is a list of pieces, and it asks about each (sqlbatch.functions.aggregates).
     """
 
     function: str
@@ -59,7 +59,7 @@ class Ask:
     pieces: bool = False
 
     def value_sql(self, returns: Returns, content: str, vector: str, error: str) -> str:
-        """Return SQL of the value, from SQL of an answer's text and vector (NULL: none) and of what went wrong."""
+        """Return SQL of the value, from SQL of an answer's text and vector (NULL: none) and of the error."""
         typed = returns.typed_sql(content, vector)
         if self.question.shape == "struct":
             value = f"struct_pack({', '.join(f'{quote_identifier(name)} := {sql}' for name, sql in typed)})"
@@ -75,7 +75,7 @@ class Ask:
         return f"STRUCT(value {plain}, error VARCHAR)" if self.on_error == "capture" else plain
 
     def plain_type(self, returns: Returns) -> str:
-        """Return the SQL type of an answer, without what `on_error` adds. An ENUM comes back as VARCHAR."""
+        """Return the SQL type of an answer, without the additions of `on_error`. An ENUM is returned as VARCHAR."""
         if self.question.shape == "struct":
             fields = ", ".join(f"{quote_identifier(column.name)} {column.sql_type}" for column in returns.columns)
             return f"STRUCT({fields})"
@@ -87,9 +87,9 @@ class Ask:
 
 @dataclass(frozen=True)
 class Function:
-    """One function: its parameters in their order after the input, and what it asks for their values.
+    """One function: its parameters in order after the input, and the question for their values.
 
-    `least` is how many of them must be given; `trailing` names one that takes all further positional arguments.
+    `least` is how many of them are required; `trailing` names the one that takes all further positional arguments.
     """
 
     name: str
@@ -110,7 +110,10 @@ class Function:
 
 
 def bind(function: Function, positional: Sequence[Any], named: Mapping[str, Any]) -> Ask:
-    """Return what a call asks, from the values of its constant arguments; raise BadArgument for what does not fit."""
+    """Return the question of a call, from the values of its constant arguments.
+
+    Raise BadArgument if they do not fit.
+    """
     values: dict[str, Any] = {}
     if len(positional) > len(function.parameters):
         if function.trailing is None:
@@ -152,7 +155,7 @@ def bind(function: Function, positional: Sequence[Any], named: Mapping[str, Any]
 
 
 def signature(function: Function, values: Mapping[str, Any]) -> str:
-    """Return a function with its constant arguments as one text, the same that its macro makes (functions.macros)."""
+    """Return a function with its constant arguments as one text, the same as in its macro (functions.macros)."""
     named = {
         "function": function.name,
         **{name: values.get(name) for name in (*function.parameters, "model", "params")},
@@ -161,12 +164,12 @@ def signature(function: Function, values: Mapping[str, Any]) -> str:
 
 
 def find(name: str) -> Function | None:
-    """Return the function of a name, also of another name that it has elsewhere; None where there is none."""
+    """Return the function of a name, also of an alias from another product; None if there is none."""
     return FUNCTIONS.get(OTHER_NAMES.get(name.casefold(), name.casefold()))
 
 
 def near(name: str) -> str:
-    """Return what to say about a function name that begins with ai_ and is unknown."""
+    """Return a hint about an unknown function name that begins with ai_."""
     hint = did_you_mean(name.casefold(), [*FUNCTIONS, *OTHER_NAMES], 0.5, f"there are {_names()}")
     return f"there is no function {name}; {hint}"
 
@@ -333,9 +336,9 @@ FUNCTIONS = {
                  "A summary of all texts of a group.", aggregates=True),
     )
 }  # fmt: skip
-# What combines the answers about the pieces of a group; nobody calls it by its name.
+# Combines the answers about the pieces of a group; internal.
 COMBINED = Function("ai_agg_combined", ("instructions",), 1, _combined, _TEXT, "", aggregates=True)
-# The same functions under the names that they have in other products. AI.IF is read as ai_if.
+# Aliases of the functions, as other products call them. AI.IF is read as ai_if.
 OTHER_NAMES = {
     "ai_if": "ai_filter",
     "ai_generate": "ai_complete",

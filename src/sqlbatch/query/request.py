@@ -116,7 +116,7 @@ def call_of(enrichment: Enrichment, returns: Returns) -> Call:
 
 
 def _marked(endpoint: Endpoint, head: str, tail: str) -> str | None:
-    """Return the head with a cache breakpoint after its system message, if the shared text is long enough to be cached."""
+    """Return the head with a cache breakpoint after its system message, if the shared text is long enough to cache."""
     if not endpoint.talks or head.endswith("[") or (len(head.encode()) + len(tail.encode())) // 4 < CACHE_FROM:
         return None
     message = json.loads(head[:-1] + "]}")[endpoint.field][0]
