@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sqlbatch import clock, run
-from sqlbatch.batches.events import Submitted
+from sqlbatch.batches.events import Submitted, Waiting
 from sqlbatch.errors import DatabaseLocked, JobError
 from sqlbatch.lake import mirror
 from sqlbatch.lake.mirror import Mirror
@@ -69,6 +69,27 @@ def test_who_has_lost_the_lease_sends_nothing_and_the_next_driver_nothing_twice(
     with third.held():
         assert replace(limited, path=third.path).job(job_id).status == "done"
     assert len(list((tmp_path / "state").glob("copy-*"))) == 2
+
+
+@pytest.mark.long
+def test_a_driver_that_is_killed_after_a_batch_was_fenced_leaves_a_copy_that_says_so(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its input file, which is deleted then, would be taken for one that another key has uploaded."""
+    drivers = [Mirror(tmp_path / "state") for _ in range(2)]
+    first, second = (replace(bench, path=each.path) for each in drivers)
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(JobError, match="another driver has taken over"))
+        stack.enter_context(drivers[0].held())
+        bench.control.faults({"name": "drop_before", "on": "POST /v1/batches", "count": 1})
+        job_id = first.begin(3)
+        for event in drivers[0].following(run.run_job(first.database, job_id)):
+            if isinstance(event, Waiting) and "in case it still appears" in event.reason:
+                break
+        later(monkeypatch, seconds=2 * mirror.LEASE)
+        with drivers[1].held():
+            second.wait(job_id)
+            second.check(3)
 
 
 def test_a_state_that_was_put_back_is_certain_and_one_of_an_interrupted_call_is_not(

@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from .conftest import SparkBench
 
 
+# Every type that a model can be asked for, and what it is at Spark.
+RETURNED = [
+    ("BOOLEAN", "boolean"),
+    ("TINYINT", "tinyint"), ("SMALLINT", "smallint"), ("INTEGER", "int"), ("BIGINT", "bigint"),
+    ("UTINYINT", "smallint"), ("USMALLINT", "int"), ("UINTEGER", "bigint"), ("UBIGINT", "decimal(20,0)"),
+    ("HUGEINT", "decimal(38,0)"), ("FLOAT", "float"), ("DOUBLE", "double"), ("DECIMAL(10,2)", "decimal(10,2)"),
+    ("VARCHAR", "string"), ("ENUM('x', 'y')", "string"), ("DATE", "date"), ("TIME", "string"),
+    ("TIMESTAMP", "timestamp_ntz"), ("TIMESTAMPTZ", "timestamp"), ("UUID", "string"), ("JSON", "string"),
+    ("VARCHAR[]", "array<string>"), ("INTEGER[][]", "array<array<int>>"), ("FLOAT[3]", "array<float>"),
+    ("STRUCT(a INTEGER, b VARCHAR)", "struct<a:int,b:string>"),
+    ("STRUCT(day DATE, at TIME)[]", "array<struct<day:date,at:string>>"),
+]  # fmt: skip
+
+
 def test_rows_are_planned_previewed_asked_about_and_written(bench: SparkBench) -> None:
     """The quote counts Spark's rows, the preview's answers are kept, the table has all rows; again sends nothing."""
     query = QUERY.format(rows=6)
@@ -91,21 +105,21 @@ def test_a_table_that_sqlbatch_did_not_make_stays(bench: SparkBench) -> None:
 
 def test_answers_arrive_as_types_that_spark_has(bench: SparkBench) -> None:
     """What Spark has no type for, as text; the rest as it is."""
-    returns = (
-        "small UTINYINT, day DATE, price DECIMAL(10,2), kind ENUM('x', 'y'), tags VARCHAR[], "
-        "pair STRUCT(a INTEGER, b VARCHAR)"
-    )
+    returns = ", ".join(f"c{number} {returned}" for number, (returned, _) in enumerate(RETURNED))
     bench.enrich("SELECT 1 AS id, 'In 1931 a baker paid 12.50.' AS text", returns=returns).wait(poll=60)
     schema = bench.spark.table("default.tags").schema
     kinds = {field.name: field.dataType.simpleString() for field in schema.fields}
-    assert kinds == {
-        "id": "int", "text": "string", "small": "smallint", "day": "date", "price": "decimal(10,2)", "kind": "string",
-        "tags": "array<string>", "pair": "struct<a:int,b:string>", "custom_id": "string", "ai_status": "string",
-        "ai_error": "string", "ai_model": "string",
-    }  # fmt: skip
+    ours = dict.fromkeys(("custom_id", "ai_status", "ai_error", "ai_model"), "string")
+    assert kinds == {"id": "int", "text": "string"} | {f"c{n}": kind for n, (_, kind) in enumerate(RETURNED)} | ours
     (row,) = bench.rows()
     assert row["ai_status"] == "answered"
-    assert isinstance(row["price"], Decimal)
+    columns = ", ".join(f"c{number}::VARCHAR" for number in range(len(RETURNED)))
+    (built,) = bench.sql(f'SELECT {columns} FROM "default.tags"')
+    for number, value in enumerate(built):
+        arrived, kind = row[f"c{number}"], RETURNED[number][1]
+        assert (arrived is None) == (value is None), RETURNED[number]
+        if value is not None and kind in {"string", "date", "tinyint", "smallint", "int", "bigint"}:
+            assert str(arrived) == value, RETURNED[number]
 
 
 def test_spark_that_cannot_write_loses_nothing(bench: SparkBench, monkeypatch: pytest.MonkeyPatch) -> None:

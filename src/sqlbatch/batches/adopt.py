@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
 from sqlbatch.batches.context import SPARE_PAGES, Lost, StepContext
-from sqlbatch.batches.events import Event, Notice, Submitted, Waiting
+from sqlbatch.batches.events import Event, Fencing, Notice, Submitted, Waiting
 from sqlbatch.batches.replies import NoList
 from sqlbatch.errors import ProviderError, ProviderUnreachable
 from sqlbatch.leases import is_gone
@@ -73,6 +73,7 @@ def adopt(context: StepContext) -> Iterator[Event]:
         elif each.state == "creating":
             fence = {"batch_id": each.batch_id, "grace": each.grace}
             if database.write(lambda session, fence=fence: session.run("poll.fence", fence)):  # type: ignore[misc]
+                yield Fencing(each.batch_id)
                 yield from _delete_input(context, each)
         elif each.fenced_at is None:
             yield from _delete_input(context, each)

@@ -33,6 +33,13 @@ class Submitted:
 
 
 @dataclass(frozen=True)
+class Fencing:
+    """A batch is noted as not at the provider, and its input file is deleted next."""
+
+    batch_id: str
+
+
+@dataclass(frozen=True)
 class Progress:
     """The states of the open batches, by the provider's own counts."""
 
@@ -96,4 +103,16 @@ class Activity:
     doing: str
 
 
-Event = Packed | Transferring | Submitted | Progress | Loaded | Waiting | Notice | Previewed | Collected | Activity
+Event = (
+    Packed
+    | Transferring
+    | Submitted
+    | Fencing
+    | Progress
+    | Loaded
+    | Waiting
+    | Notice
+    | Previewed
+    | Collected
+    | Activity
+)

@@ -235,8 +235,11 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
                 return _problem(batch_id, requests, error, blocks=False)
             fact = {"batch_id": batch_id, "now": clock.now(), "code": getattr(error, "code", None), "error": str(error)}
             blocks = _end_attempt(context, error, "submit.abandon", fact, undone=undone)
-            with contextlib.suppress(ProviderError):
-                context.api.delete_file(file_id)
+            # A shared copy of the state may still have the create as on its way; without the file it could not be
+            # told whether the batch was made.
+            if database.guard is None:
+                with contextlib.suppress(ProviderError):
+                    context.api.delete_file(file_id)
         else:
             # A server's error reply comes after it has finished with the create; silence and a proxy's page prove
             # nothing.

@@ -28,7 +28,7 @@ import duckdb
 
 from sqlbatch import clock
 from sqlbatch.batches import budget
-from sqlbatch.batches.events import Event, Packed, Progress
+from sqlbatch.batches.events import Event, Fencing, Packed, Progress
 from sqlbatch.db.database import Database
 from sqlbatch.db.open_file import is_open_here
 from sqlbatch.errors import DatabaseLocked, InvalidSettings, JobError, SqlbatchError
@@ -129,9 +129,12 @@ class Mirror:
             raise JobError(f"another driver has taken over the state in {self.folder}: this one sends nothing more")
 
     def following(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Pass on what a job's steps tell; copies are made while they wait, before anything new is sent."""
+        """Pass on what a job's steps tell; copies are made while they wait, before anything new is sent.
+
+        Also before a file is deleted at the provider, for a copy that does not say so would have it there.
+        """
         for event in events:
-            if isinstance(event, Packed) or (isinstance(event, Progress) and self._is_due()):
+            if isinstance(event, Packed | Fencing) or (isinstance(event, Progress) and self._is_due()):
                 self.push()
             yield event
 
