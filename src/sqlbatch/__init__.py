@@ -19,12 +19,12 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for, when it is, so that the command line starts quickly."""
+    """Import a name when it is used, so that the command line starts quickly."""
     if name in _WHERE:
         return getattr(import_module(f"sqlbatch.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'sqlbatch' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """Offer what there is to whoever completes a name, although it is not imported yet."""
+    """Return all public names, also those not imported yet, for completion."""
     return sorted({*globals(), *__all__})

@@ -9,7 +9,7 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # The first tenths of a second go by in imports, which an interrupt would end with a traceback.
+    # The first tenths of a second are imports, which an interrupt would end with a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _too_early)
     from sqlbatch.cli import main as run  # noqa: PLC0415
@@ -19,7 +19,7 @@ def main() -> None:
     try:
         code = run()
     except KeyboardInterrupt:
-        # An interrupt that comes while another, or an error, is being told.
+        # A second interrupt, while the first one or an error is being reported.
         code = 4
     sys.exit(code)
 

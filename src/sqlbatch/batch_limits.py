@@ -1,4 +1,4 @@
-"""Limits of OpenAI's Batch API, and names of our offline model: the client side and the server keep to the same."""
+"""Limits of OpenAI's Batch API, and the names of our offline model, for the client and the server."""
 
 from __future__ import annotations
 

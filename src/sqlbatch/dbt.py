@@ -43,16 +43,16 @@ def enrich(
     yes: bool = False,
     **given: Unpack[AskOptions],
 ) -> duckdb.DuckDBPyRelation:
-    """Submit what is new of a model's rows, load what is answered, and return all rows with what is there.
+    """Submit the new rows of a model, load answers, and return all rows with the answers so far.
 
-    `dbt` and `session` are what dbt gives a Python model, `rows` what `dbt.ref` or `dbt.source` returns. Rows that wait
-    for their answer have the `ai_status` pending; a later `dbt run` brings it. With `wait` dbt waits, for up to a day.
-    All other arguments, and the errors, as of `sqlbatch.enrich`; `into` is the model's name unless given.
+    `dbt` and `session` are the arguments of a dbt Python model, `rows` is the result of `dbt.ref` or `dbt.source`. Rows
+    without an answer yet have the `ai_status` pending; a later `dbt run` fills them in. With `wait`, dbt waits for up
+    to a day. All other arguments, and the errors, are those of `sqlbatch.enrich`; `into` defaults to the model's name.
     """
     if not isinstance(rows, duckdb.DuckDBPyRelation):
         raise InvalidQuery(f"a {type(rows).__name__} is no relation: give what dbt.ref or dbt.source returns")
     given["into"] = given.get("into") or str(dbt.this.identifier)
-    # A connection of its own has no transaction of dbt's, and sees what the models before have committed.
+    # A separate connection has no transaction of dbt's, and sees what earlier models have committed.
     own = session.cursor()
     read = own.sql(rows.sql_query())
     job = api.enrich(read, max_attempts=max_attempts, max_cost=max_cost, yes=yes, replace=False, **given)
@@ -65,9 +65,9 @@ def enrich(
 
 
 def _advance(job: Job) -> None:
-    """Write what is there so far where the job is not done, and say how it stands; `enrich` has done a step.
+    """Write partial results if the job is not done, and report its status; `enrich` has done a step.
 
-    The local server works only while this process does, so that a step of it is the whole job.
+    The local server works only while this process does, so for it a step is the whole job.
     """
     row = job.status()
     if row.open and row.provider == "local":
@@ -83,7 +83,7 @@ def _advance(job: Job) -> None:
 
 
 def _rows(session: duckdb.DuckDBPyConnection, job: Job) -> duckdb.DuckDBPyRelation:
-    """Return a job's table on dbt's connection, by way of a file: the state is not open while dbt goes on."""
+    """Return a job's table on dbt's connection, through a file: the state is not open while dbt continues."""
     database, target = job.database, job.status().target
     folder = state_dir(database) / "dbt"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

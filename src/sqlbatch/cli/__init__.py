@@ -1,4 +1,4 @@
-"""The command line. The module of a command is imported when the command is named."""
+"""The command line. A command's module is imported only when the command is used."""
 
 from sqlbatch.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The commands beside the work: prune, config and serve."""
+"""The commands prune, config, serve and functions."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _month_budget() -> dict[str, object]:
 
 
 def _reached(provider: Provider) -> Provider:
-    """Return a provider as it is reached: some have their address in a variable of their own."""
+    """Return a provider with the address in its own variable, if it has one."""
     with contextlib.suppress(InvalidSettings):
         return find_provider(provider.name)
     return provider
@@ -194,7 +194,7 @@ def _show_config(
     providers: Sequence[dict[str, Any]],
     prices: Sequence[dict[str, Any]],
 ) -> None:
-    """Print what holds, the providers and the user's own prices; of a key only whether it is set."""
+    """Print the settings, the providers and the user's own prices; of a key only whether it is set."""
     console = display.out()
     for file in files:
         console.print(f"[dim]file[/]  {display.plain(file)}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The application: options that every command takes, exit codes, errors in one line."""
+"""The application: options of all commands, exit codes, one-line errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-# What is said of each command in the list of all: a line of a narrow terminal.
+# A line about each command for the list of commands; it fits a narrow terminal.
 BRIEFLY = {
     "enrich": "Ask a model about each row; write a table.",
     "plan": "Show what enrich would send and cost.",
@@ -49,8 +49,8 @@ BRIEFLY = {
     "config": "Show the current settings and their sources.",
     "serve": "Run a Batch API server for any model.",
 }
-# The module of a command, where it has another's name. A module is imported when its command is named, for most of them
-# need what others do not.
+# The module of a command, if it has another name. A command's module is imported only when the command is used, because
+# most need different imports.
 _MODULES = {
     "plan": "enrich", "preview": "enrich", "jobs": "listing", "sync": "wait", "retry": "jobs",
     "cancel": "jobs", "load": "jobs", "publish": "jobs", "costs": "money", "prices": "money", "functions": "admin",
@@ -60,7 +60,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors an
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print each SQL statement and HTTP call with its time.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")]
 _NAMES = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
-# What was given before the command's name.
+# Options given before the command's name.
 _before: dict[str, bool] = {}
 
 
@@ -76,7 +76,7 @@ HelpAll = Annotated[bool, typer.Option("--help-all", help="Help with every optio
 class App(typer.Typer):
     """An application whose commands all take --quiet, --verbose and --debug."""
 
-    # Every command of ours returns its exit code.
+    # Every command returns its exit code.
     def command(  # type: ignore[override]
         self, name: str | None = None, **more: Any
     ) -> Callable[[Callable[..., int]], Callable[..., int]]:
@@ -92,9 +92,9 @@ class App(typer.Typer):
 
 
 def speak(**given: bool) -> None:
-    """Set how much is told: what was given here or before the command's name, or is configured.
+    """Set the verbosity: as given here, or before the command's name, or as configured.
 
-    Raises InvalidSettings where it is asked to be quiet and to tell all.
+    Raises InvalidSettings for both --quiet and --verbose.
     """
     wanted = {name: given.get(name) or _before.get(name) or bool(config.configured(name)) for name in _NAMES}
     if wanted["quiet"] and wanted["verbose"]:
@@ -103,13 +103,13 @@ def speak(**given: bool) -> None:
 
 
 def begin() -> None:
-    """Begin a run: nothing was given yet, all is told as usual."""
+    """Start a run: no option is given yet, and the verbosity is the default."""
     _before.clear()
     verbosity.set(quiet=False, verbose=False, debug=False)
 
 
 def given_before(**given: bool) -> None:
-    """Keep what was given before the command's name."""
+    """Store the options given before the command's name."""
     _before.update(given)
     speak()
 
@@ -119,7 +119,7 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
         each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for each in inspect.signature(function, eval_str=True).parameters.values()
     ]
-    # Wherever a database may be named, a shared state may.
+    # Every command that takes a database also takes a shared state.
     for place in [place for place, each in enumerate(own) if each.name == "db"]:
         own.insert(place + 1, own[place].replace(name="state", annotation=state.State))
 
@@ -147,7 +147,7 @@ ORDER = (
 )  # fmt: skip
 
 
-# What a first run may try as it stands.
+# Commands that a first run can try as they are.
 TRY = (
     "sqlbatch enrich \"SELECT 'A shy baker finds a map in the flour.' AS story\" --instructions 'Sum it up.' "
     "--returns 'keywords VARCHAR[], summary VARCHAR' --provider local"
@@ -155,7 +155,7 @@ TRY = (
 
 
 class _Ordered(Group):
-    """Commands in the order in which they are met, each imported when it is named."""
+    """The commands in the order of a first visit, each imported when it is used."""
 
     def briefly(self) -> list[tuple[str, str]]:
         return [(name, BRIEFLY[name]) for name in ORDER]
@@ -165,23 +165,23 @@ class _Ordered(Group):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 (likewise)
         if cmd_name not in self.commands:
-            # What a word that is no command may have meant is said by those that are known here.
+            # The known commands suggest what an unknown word may have meant.
             self.commands.update(commands() if cmd_name not in ORDER else commands(cmd_name))
         return self.commands.get(cmd_name)
 
 
 def commands(*names: str) -> dict[str, Any]:
-    """Return the commands of these names (all, where none is given), and those that are imported with them."""
+    """Return the commands of these names (all, if none is given), after importing them."""
     for name in names or ORDER:
         import_module(f"sqlbatch.cli.{_MODULES.get(name, name)}")
     return dict(typer.main.get_group(app).commands)
 
 
 class Interrupted(SqlbatchError):
-    """Ctrl-C, with what goes on without this computer and how to come back."""
+    """An interrupt (Ctrl-C), with what continues without this computer and how to come back."""
 
 
-# Options that say what a job asks.
+# Options about what a job asks.
 _OF_ENRICH = frozenset({
     "--model", "--prompt", "--instructions", "--input", "--returns", "--param", "--into", "--provider", "--base-url",
     "--endpoint", "--image", "--limit", "--json-schema",
@@ -208,7 +208,7 @@ def options(
     debug: Debug = False,
     show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Take the options of all commands; without a command, say what there is and what to try."""
+    """Handle the options of all commands; without a command, print an overview."""
     if show_version:
         from importlib.metadata import version  # noqa: PLC0415 (it takes a tenth of a second to import)
 
@@ -225,14 +225,17 @@ def options(
 
 @functools.cache
 def _application() -> Any:
-    """Return the application as Typer makes it of ours; to make it takes longer than many a command."""
+    """Return the Typer application.
+
+    It is built once, because that takes longer than many commands.
+    """
     return typer.main.get_command(app)
 
 
 def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way out)
     """Run the command line and return the exit code."""
     if threading.current_thread() is threading.main_thread():
-        # To be ended from outside is to be interrupted: what is begun is told, and scratch files are deleted.
+        # A termination signal counts as an interrupt: the user is told what has started, and scratch files are deleted.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupted)
     try:
@@ -253,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         if problem.code == _OF_AN_INTERRUPT:
             display.error("interrupted; nothing was started")
             return display.Exit.INTERRUPTED
-        # Typer exits where the reader of our output has gone; what it did not read is nobody's loss.
+        # Typer exits if the reader of our output has gone; nobody misses the rest.
         if not isinstance(problem.__context__, BrokenPipeError):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
@@ -271,7 +274,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 
 
 
 def _other(problem: Exception) -> int:
-    """Tell what Typer says of the command's words (its exceptions are a package of its own), or what else is wrong."""
+    """Report Typer's error about the command line (its exceptions are in a package of its own), or any other error."""
     if type(problem).__name__ == "Abort":
         display.error("interrupted; nothing was started")
         return display.Exit.INTERRUPTED
@@ -294,7 +297,7 @@ def _other(problem: Exception) -> int:
 
 
 def _usage(message: str, command: str) -> str:
-    """Return what is wrong with a command's words, in ours: Typer's own sentences are about its parser."""
+    """Return what is wrong with the command line, in our words: Typer's messages are about its parser."""
     if message.startswith("No such option: -- "):
         return "a query that begins with a comment looks like an option: write a lone -- before it"
     value = re.match(

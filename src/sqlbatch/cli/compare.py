@@ -1,4 +1,4 @@
-"""The command that sets two tables, two prompts or two models side by side."""
+"""The command that compares two tables, two prompts or two models."""
 
 from __future__ import annotations
 
@@ -146,7 +146,10 @@ def _ask(
     yes: bool,
     poll: float | None,
 ) -> tuple[tuple[str, str] | None, bool]:
-    """Quote both sides, ask once, and follow both to their end; return their tables, and whether any row failed."""
+    """Quote both sides, ask once for agreement, and follow both to their end.
+
+    Returns their tables (None if the user did not agree), and whether any row failed.
+    """
     pause = config.poll(poll)
     for each in asked:
         if each.provider.paid:
@@ -164,7 +167,7 @@ def _ask(
             noted(database)()
         targets = sides.targets
     display.info(f"jobs {jobs[0]} and {jobs[1]} started; to go on after an interrupt, run the same command again")
-    # Both are sent before either is waited for: a batch may take a day.
+    # Both are sent before either is waited for, because a batch may take a day.
     for once in (True, False):
         for job_id, each in zip(jobs, asked, strict=True):
             follow(database, job_id, each.provider, once=once, poll=pause)
@@ -178,7 +181,7 @@ def _ask(
 
 
 def _may_spend(sides: Sides, *, yes: bool) -> bool:
-    """Show what both sides would cost, and return whether it may be spent."""
+    """Print what both sides would cost, and return whether it may be spent."""
     with seen(always=sides.paid and not yes and sides.cost.must_be_agreed):
         for ask in sides.asks:
             display.show_quote(ask.quote)

@@ -1,4 +1,4 @@
-"""What the shell offers when Tab is pressed: jobs, targets, providers, models, files; in a moment, never an error."""
+"""Shell completion: jobs, targets, providers, models, files. It is quick and never prints an error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 def _silently(offer: Callable[..., Offered]) -> Callable[..., Offered]:
-    """Offer nothing where anything is wrong: whoever presses Tab wants no message."""
+    """Return no suggestions on any error, because a person who presses Tab wants no message."""
 
     @wraps(offer)
     def offered(**given: object) -> Offered:
@@ -38,7 +38,7 @@ def _silently(offer: Callable[..., Offered]) -> Callable[..., Offered]:
 
 @_silently
 def jobs(context: typer.Context, incomplete: str) -> Offered:
-    """Offer the targets of jobs, each with its newest job, and the numbers of all, the newest first."""
+    """Return the targets of jobs, each with its newest job, and the numbers of all jobs, newest first."""
     found = _read(context, lambda session: state.rows(session) if session.has_schema() else [])
     named = {job.target: f"job {job.job_id}, {job.status}" for job in reversed(found or [])}
     numbered = [(str(job.job_id), f"{job.target}, {job.status}") for job in found or []]
@@ -47,7 +47,7 @@ def jobs(context: typer.Context, incomplete: str) -> Offered:
 
 @_silently
 def jobs_and_files(context: typer.Context, incomplete: str) -> Offered:
-    """Offer jobs, folders, and files of JSON lines."""
+    """Return jobs, folders, and files of JSON lines."""
     folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
     paths = [path for path in sorted(folder.iterdir()) if path.is_dir() or path.suffix == ".jsonl"]
     named = [(f"{path}/" if path.is_dir() else str(path), "") for path in paths]
@@ -56,7 +56,7 @@ def jobs_and_files(context: typer.Context, incomplete: str) -> Offered:
 
 @_silently
 def codes(context: typer.Context, incomplete: str) -> Offered:
-    """Offer the codes that a job's requests failed with."""
+    """Return the codes of a job's failed requests."""
     job = context.params.get("job")
     failed = _read(context, lambda session: state.failures(session, state.find(session, job).job_id))
     return _beginning([(code, f"{count:,} requests") for code, count, _ in failed or []], incomplete)
@@ -64,13 +64,13 @@ def codes(context: typer.Context, incomplete: str) -> Offered:
 
 @_silently
 def providers(incomplete: str) -> Offered:
-    """Offer the names of providers, those of sqlbatch.toml too."""
+    """Return the names of providers, including those of sqlbatch.toml."""
     return _beginning([(each.name, each.base_url or each.address) for each in known().values()], incomplete)
 
 
 @_silently
 def models(incomplete: str) -> Offered:
-    """Offer the models whose price is known, those of sqlbatch.toml first."""
+    """Return the models with a known price, those of sqlbatch.toml first."""
     own = [(each.name, "sqlbatch.toml") for each in config.entries("prices")]
     shipped = price_library.models(known()["openai"].base_url)
     return _beginning([*own, *((model, "a price is known") for model in shipped)], incomplete)
@@ -78,12 +78,12 @@ def models(incomplete: str) -> Offered:
 
 @_silently
 def endpoints(incomplete: str) -> Offered:
-    """Offer the endpoints of the Batch API."""
+    """Return the endpoints of the Batch API."""
     return _beginning([(each, "") for name in ENDPOINTS for each in (name, f"/v1/{name}")], incomplete)
 
 
 def _read(context: typer.Context, work: Callable[[Session], Answer]) -> Answer | None:
-    """Read the database that the line so far names, unless somebody else has it open just now."""
+    """Read the database named on the command line so far, unless another process has it open at the moment."""
     database = options.database(context.params.get("db"))
     if not database.exists():
         return None

@@ -67,7 +67,7 @@ def enrich(
         if spends:
             if not agreed(ask.quote.cost, ask.over(), yes=yes):
                 return display.Exit.ERROR
-            # Only now, for whoever answers at this address is handed the key.
+            # The key is sent only now, because whoever answers at this address gets it.
             connection.check_provider(database, asked.provider)
         with display.working("keeping the rows", elsewhere=False):
             job_id = start()
@@ -104,7 +104,7 @@ def plan(
 
 
 def _read(asking: opt.Asking) -> tuple[Database, EnrichOptions]:
-    """Return the database that is named, and what is asked for."""
+    """Return the database that is named, and the options of the enrichment."""
     source = read_source(asking.query)
     database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
     asked = options.enrich_options(source, asking.given())
@@ -112,7 +112,7 @@ def _read(asking: opt.Asking) -> tuple[Database, EnrichOptions]:
 
 
 class compiling(Generic[Ready]):  # noqa: N801 (used as a function)
-    """Show that the query runs, while the inner context is entered."""
+    """Show that the query is running, while the inner context is entered."""
 
     def __init__(self, inner: AbstractContextManager[Ready]) -> None:
         self._inner = inner

@@ -1,4 +1,4 @@
-"""What the commands share: finding the database, asking before money is spent, running a job's steps, the ending."""
+"""Code that the commands share: find the database, ask before money is spent, run a job's steps, print its end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def existing(
     threads: int | None = None,
     attach: Sequence[str] | None = None,
 ) -> Database:
-    """Return the database that a command about jobs reads; raise JobError where there is none."""
+    """Return the database for a command about jobs; raise JobError if it does not exist."""
     database = opened(options.database(db, attach, memory_limit, threads))
     if not database.exists():
         raise JobError(
@@ -43,7 +43,7 @@ def existing(
 
 
 def at(database: Database) -> str:
-    """Return the option that a command needs to find a database: none for the one that it finds by itself."""
+    """Return the option that a command needs to find a database; empty for the default database."""
     if database.shared is not None:
         return f" --state {shlex.quote(str(database.shared))}"
     usual = config.configured("db") or options.DEFAULT_DB
@@ -51,7 +51,7 @@ def at(database: Database) -> str:
 
 
 def patiently(database: Database, work: Callable[[Session], Answer]) -> Answer:
-    """Read the database, and wait for whoever holds it: a job that has begun does not end over a lock."""
+    """Read the database, and wait while another process holds it: a job that has started does not end over a lock."""
     told = False
     while True:
         try:
@@ -64,12 +64,12 @@ def patiently(database: Database, work: Callable[[Session], Answer]) -> Answer:
 
 
 def seen(*, always: bool) -> AbstractContextManager[None]:
-    """Print the messages of the block, with --quiet too where `always` is true."""
+    """Print the messages of the block, even with --quiet if `always` is true."""
     return display.always_print() if always else contextlib.nullcontext()
 
 
 def confirmed(cost: Cost) -> bool:
-    """Ask on the terminal whether to spend it; raise InvalidSettings where there is nobody to ask."""
+    """Ask on the terminal whether to spend it; raise InvalidSettings if stdin is not a terminal."""
     if not sys.stdin.isatty():
         raise InvalidSettings(f"this costs money, {cost.in_words()}: add --yes to send it without being asked")
     return display.confirm(f"Send it, {cost.in_words()}?")
@@ -78,8 +78,8 @@ def confirmed(cost: Cost) -> bool:
 def agreed(cost: Cost, over: str | None, *, yes: bool) -> bool:
     """Return whether money may be spent: no budget forbids it (`over` says why one does), and the user agrees.
 
-    The user is asked where the cost must be agreed to and was not yet (`yes`); a no is told. Raises InvalidSettings
-    where there is nobody to ask.
+    The user is asked if the cost must be agreed to and `yes` is false; a no is reported. Raises InvalidSettings if
+    stdin is not a terminal.
     """
     if over is not None:
         display.error(f"{over}; nothing sent, nothing changed")
@@ -101,8 +101,8 @@ def follow(
     max_enqueued_tokens: int | None = None,
     back: str = "wait",
 ) -> None:
-    """Run and show a job's steps; after an interrupt, or a lock that outlasts a step, say how to come back."""
-    # Commands that only look need nothing of it.
+    """Run a job's steps and show them; after an interrupt or a long lock, say how to continue."""
+    # Commands that only read do not need this import.
     from sqlbatch.lake import publishing  # noqa: PLC0415
 
     try:
@@ -128,7 +128,7 @@ def follow(
 
 
 def _any_submitted(database: Database, job_id: int) -> bool:
-    """Whether any batch of a job may be at the provider; where the database cannot be read, it may."""
+    """Return whether any batch of a job may be at the provider; true if the database cannot be read."""
     try:
         batches = database.read(lambda session: state.batches(session, job_id))
     except DatabaseError:
@@ -137,7 +137,7 @@ def _any_submitted(database: Database, job_id: int) -> bool:
 
 
 def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int:
-    """Print how a job stands and, once it is done, its target's rows; return the exit code."""
+    """Print the status of a job and, once it is done, its target's rows; return the exit code."""
     from sqlbatch.cli.rows import print_target  # noqa: PLC0415 (likewise)
     from sqlbatch.functions.jobs import hidden_rows  # noqa: PLC0415 (likewise)
     from sqlbatch.query.target import rows_of  # noqa: PLC0415 (likewise)
@@ -175,7 +175,7 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
 
 
 def failed_rows(job: JobRow) -> bool:
-    """Whether a job ended with failed rows."""
+    """Return whether a job ended with failed rows."""
     return job.status == "done" and job.failed > 0
 
 

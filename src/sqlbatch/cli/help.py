@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-# The panel of an option that help leaves to --help-all where a command has more options than a screen has room for.
+# The help panel of rarely used options, which only --help-all lists if a command has more options than fit a screen.
 RARELY = "More"
 EVERYWHERE = frozenset({"quiet", "verbose", "debug", "help", "help_all"})
 _ROOM = 10
-# The columns of a terminal as it is opened; wider lines are harder to read.
+# The width of a new terminal; wider lines are harder to read.
 _WIDTH = 80
 _WORD = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
 
@@ -31,19 +31,19 @@ class Command(TyperCommand):
     """A command whose help is short."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (as Typer calls it)
-        """Write the help of what is used often."""
+        """Write the help of the options that are often used."""
         formatter.write(of_command(self))
 
 
 class Group(TyperGroup):
-    """The application, whose help lists its commands in the order in which they are met."""
+    """The application, whose help lists its commands in the order of a first visit."""
 
     def briefly(self) -> list[tuple[str, str]]:
         """Return the commands, and a line about each."""
         raise NotImplementedError
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (as Typer calls it)
-        """Write the commands, and the options that hold for all."""
+        """Write the commands, and the options of all commands."""
         options = [
             ("-q, --quiet", "Print only errors and data. Also: -v, --debug."),
             ("--version", "Print the version."),
@@ -54,7 +54,7 @@ class Group(TyperGroup):
 
 
 def overview(group: Any) -> str:
-    """Return what sqlbatch is and its commands, a line each."""
+    """Return what sqlbatch is and its commands, one line each."""
     return _text(_overview(group)) + "\n"
 
 
@@ -63,7 +63,7 @@ def _overview(group: Any) -> list[RenderableType]:
 
 
 def of_command(command: Any, *, all_of_it: bool = False) -> str:
-    """Return a command's help: usage, what it does, an example, its options; what is rarely used only with all."""
+    """Return a command's help: usage, description, an example, its options; rarely used ones only with all."""
     text, example = describe(command)
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     options = [each for each in command.params if each.param_type_name == "option" and each.name not in EVERYWHERE]
@@ -83,14 +83,14 @@ def of_command(command: Any, *, all_of_it: bool = False) -> str:
 
 
 def describe(command: Any) -> tuple[str, str]:
-    """Return what a command's docstring says of it, and its example as one line."""
+    """Return a command's description from its docstring, and its example as one line."""
     text, _, example = inspect.cleandoc(command.help or "").partition("Example: ")
     return text.strip(), " ".join(example.split())
 
 
 def pasted(example: str) -> str:
-    """Return an example, and what announces it, in lines of a terminal, joined as a shell takes them."""
-    # An option and its value stay together.
+    """Return an example with its heading, in lines of a terminal, joined as a shell takes them."""
+    # An option and its value stay on one line.
     first, *words = re.findall(rf"--[\w-]+\s+(?!-){_WORD.pattern}|{_WORD.pattern}", example)
     lines = [first]
     for word in words:
@@ -102,7 +102,7 @@ def pasted(example: str) -> str:
 
 
 def default_of(option: Any) -> str:
-    """Return how a help ends that tells an option's default, where the help does not tell it itself."""
+    """Return the end of a help text with the option's default, unless the text itself has it."""
     told_already = "[default:" in (option.help or "")
     shown = option.default not in (None, False, [], ()) and not (
         option.is_flag or callable(option.default) or told_already
@@ -111,7 +111,7 @@ def default_of(option: Any) -> str:
 
 
 def _row(parameter: Any) -> tuple[str, str]:
-    """Return a parameter's names and what is said of it."""
+    """Return a parameter's names and its help text."""
     text = " ".join((parameter.help or "").replace("\\[", "[").split())
     if parameter.param_type_name == "argument":
         return parameter.metavar, text
@@ -129,14 +129,14 @@ def _rows(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def _dimmed(text: str) -> Iterator[tuple[str, str]]:
-    """Return a help in parts, what it says of the default dimmed."""
+    """Return a help text in parts, with its default dimmed."""
     said, mark, default = text.partition("[default:")
     yield said, ""
     yield mark + default, "dim"
 
 
 def _text(parts: Iterable[RenderableType]) -> str:
-    """Return help as stdout takes it: as wide as its terminal, but no wider than reads well."""
+    """Return a text for stdout, as wide as the terminal, but no wider than is easy to read."""
     console = Console(file=sys.stdout, highlight=False, emoji=False)
     console.width = min(console.width, 100) if console.is_terminal else _WIDTH
     with console.capture() as captured:

@@ -1,4 +1,4 @@
-"""The commands about a job: load, publish, retry, cancel."""
+"""The commands about one job: load, publish, retry, cancel."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def load(
 
 
 def _job_and_files(words: Sequence[str]) -> tuple[str | None, list[Path]]:
-    """Return the job and the files that the words name: the first is a job unless it is plainly a file."""
+    """Return the job and the files that the words name: the first word is a job unless it is clearly a file."""
     if not words or (not words[0].isdigit() and (Path(words[0]).is_file() or words[0].endswith(".jsonl"))):
         return None, [Path(word) for word in words]
     return words[0], [Path(word) for word in words[1:]]
@@ -220,7 +220,7 @@ def cancel(
 
 
 def _give_up(database: Database, job: JobRow, *, yes: bool, as_json: bool) -> int:
-    """Free the requests of a job's batches that do not come back, after asking: they may have been paid."""
+    """Release the requests of a job's batches that do not come back, after asking: they may have been billed."""
     with database.session() as session:
         stuck = job_actions.stuck(session, job, connection.provider_of(job))
     if stuck.batches:

@@ -1,4 +1,4 @@
-"""The command that lists the jobs, which is to answer at once: it imports nothing of what does a job's steps."""
+"""The command that lists the jobs. It must be quick, so it does not import what runs a job's steps."""
 
 from __future__ import annotations
 

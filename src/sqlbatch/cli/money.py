@@ -1,4 +1,4 @@
-"""The commands about money: what models cost, and what was spent."""
+"""The commands about money: prices of models, and costs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class By(StrEnum):
-    """What costs are added up by."""
+    """The keys by which costs are added up."""
 
     DAY = "day"
     JOB = "job"
@@ -96,7 +96,7 @@ def _shown(row: dict[str, Any]) -> list[str]:
 
 
 def _rows(session: Session, provider: Provider, model: str, tier: str) -> list[dict[str, Any]]:
-    """Return the rates of a model in a tier, by length of prompt; none where no price is known."""
+    """Return the rates of a model in a tier, by length of prompt; none if no price is known."""
     today, factor = clock.now().date(), provider.batch_factor
     price = known.find(session, provider.base_url, model, today, tier=tier, batch_factor=factor)
     if price is None or price.input is None:

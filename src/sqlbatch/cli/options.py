@@ -1,4 +1,4 @@
-"""The options that several commands share, each with its help, and the options of an ask, which are defined once."""
+"""The options that several commands share, each with its help; the options of an enrichment are defined once."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def option(name: str, metavar: str, text: str, *, rare: bool = False, default: str = "", **more: Any) -> Any:
-    """Return an option with a value; only --help-all lists the `rare` ones; `default` is for the help."""
+    """Return an option with a value; `rare` ones are only in --help-all; `default` is shown in the help."""
     text += f"  \\[default: {default}]" if default else ""
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=RARELY if rare else None, **more)
 
 
 def flag(name: str, text: str, *short: str, rare: bool = False) -> Any:
-    """Return an option that is given or not."""
+    """Return an option without a value."""
     return typer.Option(name, *short, help=text, rich_help_panel=RARELY if rare else None)
 
 
@@ -71,7 +71,7 @@ EngineAddress = Annotated[
 
 @dataclass(frozen=True)
 class Asking:
-    """The query, and the options that say what is asked of it: the same for enrich, plan and preview."""
+    """The query, and the options of an enrichment: the same for enrich, plan and preview."""
 
     query: Annotated[
         str,
@@ -170,12 +170,12 @@ class Asking:
     ] = None
 
     def given(self) -> dict[str, Any]:
-        """Return the options by their names, as `options.enrich_options` takes them; None is what was not given."""
+        """Return the options by their names, for `options.enrich_options`; None: not given."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 def asking(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options of Asking before its own, and pass them to it as its first argument."""
+    """Add the options of Asking before a command's own, and pass them to it as its first argument."""
     names = [each.name for each in fields(Asking)]
     hints = get_type_hints(Asking, include_extras=True)
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]

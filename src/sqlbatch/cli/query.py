@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 
-# It tells of each statement that it does not know, which is DuckDB's to judge.
+# sqlglot logs each statement that it does not know; DuckDB is the judge of those.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
-# Tables of the schema sqlbatch that are the user's to change.
+# Tables of the schema sqlbatch that the user may change.
 OPEN_TABLES = frozenset({"prices"})
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.TruncateTable, exp.Copy)
-# What stands before a statement that is run all the same, or later; sqlglot does not look behind it.
+# Prefixes of a statement that is run later or all the same; sqlglot does not parse what follows them.
 _BEFORE = re.compile(r"^\s*(EXPLAIN(\s+ANALYZE\b|\s*\([^)]*\))?|PREPARE\s+\S+(\s*\([^)]*\))?\s+AS)\s", re.IGNORECASE)
 _BEGINS, _ENDS = ("begin", "start"), ("commit", "end", "rollback", "abort")
 
 
 def refuse_open_transaction(statements: list[str]) -> None:
-    """Raise InvalidQuery where a transaction is begun and not ended, for nothing of it would be kept."""
+    """Raise InvalidQuery if a transaction is begun and not ended, because nothing of it would be kept."""
     begun = False
     for statement in statements:
         word = _first_word(statement)
@@ -56,11 +56,11 @@ def refuse_open_transaction(statements: list[str]) -> None:
 
 
 def refuse_own_tables(session: Session, statement: str) -> None:
-    """Raise InvalidQuery where a statement would change what sqlbatch keeps in its schema."""
+    """Raise InvalidQuery if a statement would change sqlbatch's own tables."""
     try:
         trees = [tree for tree in sqlglot.parse(_BEFORE.sub("", statement), dialect="duckdb") if tree is not None]
     except sqlglot.errors.SqlglotError:
-        # What sqlglot does not know is DuckDB's to judge.
+        # DuckDB is the judge of statements that sqlglot does not know.
         return
     written = [table for tree in trees for write in tree.find_all(*_WRITES) for table in _changed(write)]
     if not written:
@@ -76,12 +76,12 @@ def refuse_own_tables(session: Session, statement: str) -> None:
 
 
 def _changed(write: exp.Expression) -> list[exp.Table]:
-    """Return the tables that a statement changes; a whole schema stands as a table without a name."""
+    """Return the tables that a statement changes; a whole schema is a table without a name."""
     if isinstance(write, exp.Copy) and not write.args.get("kind"):
         return []
     if isinstance(write, exp.Create) and str(write.args.get("kind")).upper() == "SCHEMA":
         return []
-    # What is dropped or emptied is a list, for there may be several.
+    # DROP and TRUNCATE have a list, because they may name several tables.
     several = write.args.get("tables") or (write.expressions if isinstance(write, exp.TruncateTable) else None)
     targets = several or [write.this]
     targets = [target.this if isinstance(target, exp.Schema) else target for target in targets]
@@ -157,7 +157,7 @@ def query(
 
 
 def _opened(database: Database, text: str) -> AbstractContextManager[Session]:
-    """Open the database; one that is not there is made only by a statement that writes."""
+    """Open the database; only a statement that writes creates one."""
     try:
         kinds = {statement.type for statement in duckdb.extract_statements(text)}
     except duckdb.Error:
@@ -168,7 +168,7 @@ def _opened(database: Database, text: str) -> AbstractContextManager[Session]:
 
 @dataclass(frozen=True)
 class _Piece:
-    """One statement of a text, without its terminator; `before` counts the lines that stand before it."""
+    """One statement of a text, without its terminator; `before` counts the lines before it."""
 
     sql: str
     kind: duckdb.StatementType
@@ -198,7 +198,7 @@ def _pieces(session: Session, text: str) -> list[_Piece]:
 
 @contextlib.contextmanager
 def _telling(text: str, piece: _Piece, shift: int = 0) -> Iterator[None]:
-    """Raise DuckDB's errors about a piece as ours, pointing into the text; `shift`: lines put before the piece."""
+    """Raise DuckDB's errors about a statement as ours, pointing into the text; `shift` is the lines put before it."""
     try:
         yield
     except duckdb.Error as error:
@@ -206,14 +206,14 @@ def _telling(text: str, piece: _Piece, shift: int = 0) -> Iterator[None]:
 
 
 def _write_last(session: Session, piece: _Piece, text: str, form: Format, output: Path | None) -> None:
-    """Write the rows of the last statement; it is executed once, for it may write."""
+    """Print the rows of the last statement; it is executed once, because it may write."""
     select = _select(session, piece, form)
     if select is None:
         with _telling(text, piece):
             result = session.con.execute(piece.sql)
             columns, rows = [each[0] for each in result.description or []], result.fetchall()
         if form is Format.JSON and output is None and columns in (["Count"], ["Success"]):
-            # A script that reads JSON reads it also where there is nothing to read but how many.
+            # A script that reads JSON gets JSON even if there are no rows but only a count.
             write_fetched(columns, rows, form, output)
         if columns == ["Count"] and rows:
             display.info(f"done: {rows[0][0]:,} {'row' if rows[0][0] == 1 else 'rows'}")
@@ -227,7 +227,7 @@ def _write_last(session: Session, piece: _Piece, text: str, form: Format, output
 
 
 def _select(session: Session, piece: _Piece, form: Format) -> str | None:
-    """Return a statement as a SELECT of its rows, that may stand in another, or None for one without."""
+    """Return a statement as a SELECT of its rows that can be part of another, or None if it has no rows."""
     select = piece.sql
     writes = {duckdb.StatementType.INSERT, duckdb.StatementType.UPDATE, duckdb.StatementType.DELETE}
     if piece.kind in writes and "returning" in select.casefold():

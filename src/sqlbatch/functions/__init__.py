@@ -1,1 +1,1 @@
-"""AI functions in the analyst's SQL: found in the query, planned in stages, answered as batches."""
+"""AI functions in the analyst's SQL: find them in the query, plan them in stages, answer them in batches."""

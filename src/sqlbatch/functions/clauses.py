@@ -1,4 +1,4 @@
-"""What the clauses of one SELECT mean: groups, orders, joins, and when an expression looks at one of its parts."""
+"""The meaning of a SELECT's clauses: groups, orders, joins, and when an expression evaluates one of its parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def with_ctes(node: Node, environment: Sequence[tuple[str, Node]]) -> Node:
-    """Return a query with the CTEs of its surroundings that it reads, directly or by way of others."""
+    """Return a query with the surrounding CTEs that it reads, directly or through others."""
     named = {key.casefold(): (key, value) for key, value in environment}
     own = {entry["key"].casefold() for entry in node["cte_map"]["map"]}
     wanted: set[str] = set()
@@ -31,7 +31,7 @@ def with_ctes(node: Node, environment: Sequence[tuple[str, Node]]) -> Node:
 
 
 def group_keys(node: Node, syntax: Syntax) -> list[Node]:
-    """Return the expressions that a SELECT groups by: positions and names of its list by what they mean."""
+    """Return the expressions that a SELECT groups by, with positions and aliases replaced by their expressions."""
     items = node["select_list"]
     keys: list[Node] = []
     for key in node["group_expressions"]:
@@ -52,7 +52,7 @@ def group_keys(node: Node, syntax: Syntax) -> list[Node]:
 
 
 def merge_equal(found: Found, syntax: Syntax) -> Found:
-    """Let equal calls of one SELECT be one call, where DuckDB must see that they are equal (GROUP BY, DISTINCT)."""
+    """Merge equal calls of one SELECT, because DuckDB must see that they are equal (GROUP BY, DISTINCT)."""
     kept: list[Call] = []
     for call in sorted(found.calls, key=lambda each: CLAUSES.index(each.clause)):
         source = syntax.write_expression(call.node["arguments"][0]["expression"])
@@ -71,7 +71,7 @@ def merge_equal(found: Found, syntax: Syntax) -> Found:
 
 
 def order_rows(found: Found, syntax: Syntax) -> None:
-    """Give a query without ORDER BY the order of its sources' rows, so that LIMIT takes the same ones each time."""
+    """Order a query without ORDER BY by its sources' row numbers, so that LIMIT takes the same rows each time."""
     for scope in found.scopes:
         node = scope.node
         kinds = {modifier["type"] for modifier in node["modifiers"]}
@@ -100,17 +100,17 @@ def makes_groups(node: Node, syntax: Syntax) -> bool:
 
 
 def is_aggregate(node: Node, syntax: Syntax) -> bool:
-    """Whether an expression is the call of an aggregate function (and no window)."""
+    """Whether an expression calls an aggregate function (not a window function)."""
     return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() in syntax.aggregates
 
 
 def calls(node: Node, name: str) -> bool:
-    """Whether an expression is the call of a function, whatever the case of its name."""
+    """Whether an expression calls a function; the case of the name does not matter."""
     return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() == name
 
 
 def names(value: Node, name: str) -> bool:
-    """Whether a call of the plan stands anywhere in a part of the tree."""
+    """Whether a part of the tree contains a call of the plan."""
     return any(node.get("function_name") == name for node in walk(value))
 
 
@@ -121,7 +121,7 @@ def whole_number(expression: Node) -> int | None:
 
 
 def is_plain(node: Node, syntax: Syntax) -> bool:
-    """Whether a SELECT gives one row for each row of its FROM and WHERE, each by itself."""
+    """Whether a SELECT returns one row for each row of its FROM and WHERE, independently of the others."""
     parts = [part for item in node["select_list"] for part in without_subqueries(item)]
     return (
         not node["modifiers"]
@@ -132,20 +132,20 @@ def is_plain(node: Node, syntax: Syntax) -> bool:
 
 
 def relations(relation: Node) -> list[Node]:
-    """Return a relation in FROM, and for a join its sides too."""
+    """Return a relation in FROM, and for a join also its sides."""
     if relation["type"] == "JOIN":
         return [relation, *relations(relation["left"]), *relations(relation["right"])]
     return [relation]
 
 
 def joins_around(whole: Node, relation: Node) -> list[Node]:
-    """Return the joins that a relation is part of, without itself."""
+    """Return the joins that contain a relation, without the relation itself."""
     return [join for join in relations(whole) if join["type"] == "JOIN" and join is not relation
             and any(each is relation for each in relations(join))]  # fmt: skip
 
 
 def reads_rows(whole: Node, relation: Node) -> bool:
-    """Whether every row of a relation stands by itself in FROM: only plain joins are around it."""
+    """Whether each row of a relation appears by itself in FROM: only plain joins surround it."""
     return all(
         join["join_type"] in {"INNER", "LEFT", "RIGHT", "OUTER"} and join["ref_type"] in {"REGULAR", "CROSS"}
         for join in joins_around(whole, relation)
@@ -153,7 +153,7 @@ def reads_rows(whole: Node, relation: Node) -> bool:
 
 
 def stands_before(relation: Node, lateral: Node) -> Node | None:
-    """Return what stands before a relation in FROM."""
+    """Return the relations before a relation in FROM."""
     if relation is lateral or relation["type"] != "JOIN":
         return None
     if any(each is lateral for each in relations(relation["right"])):
@@ -163,9 +163,10 @@ def stands_before(relation: Node, lateral: Node) -> Node | None:
 
 
 def guards_of(syntax: Syntax, parent: Node, child: Node, *, bold: bool, lean: bool) -> list[Node]:
-    """Return what must hold for an expression to look at one of its parts.
+    """Return the conditions under which an expression evaluates one of its parts.
 
-    A condition that calls functions counts where `bold`; of AND and OR, one that stands before the part, where `lean`.
+    A condition that calls functions counts only if `bold`; in AND and OR, a condition before the part counts only if
+    `lean`.
     """
     kind = parent.get("type")
     said: list[tuple[str, Node]] = []
@@ -200,7 +201,7 @@ def guards_of(syntax: Syntax, parent: Node, child: Node, *, bold: bool, lean: bo
 
 
 def limit_of(node: Node) -> tuple[int, int, list[Node]] | None:
-    """Return LIMIT and OFFSET of a SELECT with ORDER BY, and its orders by what they mean; None for any other."""
+    """Return LIMIT, OFFSET and orders of a SELECT with ORDER BY, aliases and positions resolved; None for any other."""
     kinds = {modifier["type"]: modifier for modifier in node["modifiers"]}
     limit = kinds.get("LIMIT_MODIFIER")
     if limit is None or "DISTINCT_MODIFIER" in kinds or "ORDER_MODIFIER" not in kinds:
@@ -216,7 +217,7 @@ def limit_of(node: Node) -> tuple[int, int, list[Node]] | None:
 
 
 def resolved_order(order: Node, node: Node) -> Node | None:
-    """Return an order by the expression that its position or its alias means."""
+    """Return an order with its position or alias replaced by the expression."""
     expression = order["expression"]
     position = whole_number(expression)
     if position is not None:

@@ -1,7 +1,7 @@
-"""The collection of a call: the query that gives the inputs which the rest of the user's query needs it for.
+"""The collection of a call: the query that returns the inputs for which the user's query needs an answer.
 
-It is a copy of the SELECT that the call stands in, with the input in the place of its columns: after joins and filters,
-so that what they rule out is never asked. It may give an input that turns out not to matter, and never misses one.
+It is a copy of the SELECT that contains the call, with the input instead of its columns: after joins and filters, so
+that rows they exclude are never asked about. It may return an input that turns out not to matter, but never misses one.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class Collector(Conditions):
-    """Makes the collections of calls."""
+    """Builds the collections of calls."""
 
     def collect(self, call: Call, policy: Policy | None = None) -> Node:
-        """Return the collection of a call: a query of one column, the distinct inputs as the model is shown them."""
+        """Return the collection of a call: a query of one column, the distinct inputs as they are sent."""
         policy = policy or self.policy
         spot = self.spot_of(call)
         lifted = self.lifted(spot) if policy is not Policy.FUSE else None
@@ -50,17 +50,17 @@ class Collector(Conditions):
             spot = outer
 
     def spot_of(self, call: Call) -> Spot:
-        """Return where a call asks."""
+        """Return the place where a call asks."""
         ask = {**call.node, "function_name": f"{ASK}{call.number}", "alias": "",
                "qualified_name": {"path": [f"{ASK}{call.number}"]}}  # fmt: skip
         return Spot(call.scope, call.clause, call.path, ask, many=call.ask.pieces, name=call.name, shared=call.shared)
 
     def lifted(self, spot: Spot) -> Node | None:  # noqa: ARG002 (lift.LiftingCollector says more)
-        """Return a collection from the SELECT that reads the one of the spot, where that asks less."""
+        """Return a collection built from the SELECT that reads the call's own SELECT, if that asks less."""
         return None
 
     def _outside(self, scope: Scope, copy: Node, *, many: bool, name: str) -> Spot | None:
-        """Return the spot in the SELECT around a correlated subquery that stands for the subquery."""
+        """Return the place in the outer SELECT of a correlated subquery, for the whole subquery."""
         if scope.parent is None or scope.position is None:
             return None
         inputs = self.syntax.expression("flatten(list(x))" if many else "list(DISTINCT x)", x=self.syntax.column(INPUT))
@@ -71,7 +71,7 @@ class Collector(Conditions):
         return Spot(scope.parent, "table", (scope.position,), asked, many=True, name=name)
 
     def alone(self, copy: Node, environment: Sequence[tuple[str, Node]], *, many: bool) -> Node:
-        """Return a copy of a SELECT as a query by itself, with the CTEs that it reads."""
+        """Return a copy of a SELECT as a query of its own, with the CTEs that it reads."""
         inner = self.syntax.in_from(copy, "sqlbatch_inner")
         column = self.syntax.column(INPUT)
         if many:
@@ -83,7 +83,7 @@ class Collector(Conditions):
     def _from(self, relation: Node) -> Node:
         return self.syntax.query("FROM t") | {"from_table": relation}
 
-    # One SELECT, with the asked expression as its only column, or as one more.
+    # One SELECT, with the asked expression as its only column, or as an additional one.
 
     def _copy(self, spot: Spot, policy: Policy) -> tuple[Node, bool]:  # noqa: PLR0911 (one for each kind of clause)
         node = spot.scope.node
@@ -97,7 +97,7 @@ class Collector(Conditions):
         inside, windowed = self.boundary(spot)
         if makes_groups(node, self.syntax) and not self._is_group_key(spot):
             if inside is None:
-                # What a group is made of is part of the question, so no condition on its rows may be left out.
+                # The rows of a group are part of the question, so no condition on its rows may be left out.
                 return self._groups(spot, node["where_clause"], policy, windowed=windowed)
             return self._in_aggregate(spot, where, inside)
         if makes_groups(node, self.syntax):
@@ -105,22 +105,22 @@ class Collector(Conditions):
         return self._after_rows(spot, where, policy, windowed=windowed)
 
     def _rows(self, spot: Spot, where: Node | None, asked: Node) -> Node:
-        """Return the rows of FROM and WHERE, whatever is made of them later."""
+        """Return the rows of FROM and WHERE, before groups or windows."""
         node = spot.scope.node
         asked = asked | {"alias": INPUT}
         copy = node | BARE | {"select_list": [asked], "where_clause": where, "modifiers": []}
         if makes_groups(node, self.syntax) or self._bound(copy, spot.scope):
             return copy
-        # A name of the SELECT list is used, so the list stays.
+        # A later clause uses an alias of the SELECT list, so the list stays.
         return copy | {"select_list": [*node["select_list"], asked]}
 
     def _in_aggregate(self, spot: Spot, where: Node | None, inside: Node) -> tuple[Node, bool]:
-        """Return the inputs inside an aggregate: of all rows, or of the groups that a cheap HAVING keeps."""
+        """Return the inputs inside an aggregate: of all rows, or of the groups that a HAVING without calls keeps."""
         node = spot.scope.node
         asked = self.guarded(spot, Policy.FUSE, inside)
         having = [part for part in conjuncts(node["having"]) if not has_calls(part)]
         if left_out(where, node["where_clause"]):
-            # Of more rows than the query groups, a condition on groups would say something else.
+            # On more rows than the query groups, a condition on groups would mean something else.
             having = []
         keys_call = any(has_calls(key) for key in group_keys(node, self.syntax))
         plain = node | BARE | {"select_list": [asked | {"alias": INPUT}], "where_clause": where, "modifiers": []}
@@ -132,7 +132,7 @@ class Collector(Conditions):
         kept = None if keys_call else self.syntax.all_of(having)
         copy = node | {"select_list": [*node["select_list"], listed], "where_clause": where, "modifiers": [],
                        "having": kept, "qualify": None}  # fmt: skip
-        # A group that a call inside of its own condition decides is not known before.
+        # A group with a call in its own condition is not known before the answer.
         if not self._bound(copy, spot.scope) and self._bound(plain, spot.scope):
             return plain, spot.many
         return copy, True
@@ -155,7 +155,7 @@ class Collector(Conditions):
         return self._limited(copy, spot, policy), spot.many
 
     def _after_rows(self, spot: Spot, where: Node | None, policy: Policy, *, windowed: bool) -> tuple[Node, bool]:
-        """Return the inputs of a SELECT that makes no groups: its rows, those that QUALIFY and LIMIT keep."""
+        """Return the inputs of a SELECT without groups: its rows that QUALIFY and LIMIT keep."""
         node = spot.scope.node
         asked = self.guarded(spot, policy) | {"alias": INPUT}
         early = windowed or left_out(where, node["where_clause"])
@@ -171,7 +171,7 @@ class Collector(Conditions):
         return self._limited(copy, spot, policy), spot.many
 
     def _copy_on(self, spot: Spot, policy: Policy) -> Node:
-        """Return the pairs of rows that a join compares: as of an inner join, without the condition itself."""
+        """Return the pairs of rows that a join compares: those of a cross join, without the condition itself."""
         node, join = spot.scope.node, spot.path[0]
         others = self._others(join["condition"], spot, policy, own=True)
         asked = self.guarded(spot, policy) | {"alias": INPUT}
@@ -192,7 +192,7 @@ class Collector(Conditions):
         return copy | {"where_clause": self._binding(conjuncts(node["where_clause"]), kept, spot.scope)}
 
     def _copy_table(self, spot: Spot) -> Node:
-        """Return the rows before a relation in FROM that is made anew for each of them (LATERAL)."""
+        """Return the rows before a relation in FROM that is evaluated for each of them (LATERAL)."""
         node = spot.scope.node
         before = stands_before(node["from_table"], spot.path[0])
         if before is None:
@@ -206,7 +206,7 @@ class Collector(Conditions):
     # LIMIT.
 
     def _limits(self, spot: Spot) -> tuple[int, int, list[Node]] | None:
-        """Return how many rows LIMIT looks at and by which order, where only those rows need be asked."""
+        """Return how many rows LIMIT takes and in which order, if only those rows need be asked about."""
         node = spot.scope.node
         if spot.clause != "select" or any(part.get("class") == "WINDOW" for part in spot.path):
             return None
@@ -220,14 +220,14 @@ class Collector(Conditions):
         node = spot.scope.node
         dropped = any(left_out(copy[key], node[key]) for key in ("where_clause", "having", "qualify"))
         if limits is None or dropped:
-            # The first rows of more than the query looks at may be others.
+            # Among more rows than the query reads, the first rows may be different ones.
             return copy
         if policy is Policy.FUSE and any(has_calls(order["expression"]) for order in limits[2]):
             return copy
         count, skip, orders = limits
         named = [order["expression"] | {"alias": f"sqlbatch_order_{i}"} for i, order in enumerate(orders)]
         inner = copy | {"select_list": [*copy["select_list"], *named]}
-        # Rows with equal places may stand on either side of the limit, so all of them are asked.
+        # Rows that tie at the limit may be on either side of it, so all of them are asked about.
         skipped = f" AND count(*) OVER (ORDER BY o) > {skip}" if skip else ""
         shape = self.syntax.query(f"SELECT {INPUT} FROM t QUALIFY rank() OVER (ORDER BY o) <= {count + skip}{skipped}")
         by = [order | {"expression": self.syntax.column(f"sqlbatch_order_{i}")} for i, order in enumerate(orders)]

@@ -1,4 +1,4 @@
-"""Which rows a call is asked for: those that the conditions beside it keep, and its guards let through."""
+"""The rows that a call is asked about: those that the conditions beside it keep and its guards let through."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.functions.find import Found, Scope
 
-# The rendered input of a call, and the column that a collection gives.
+# The rendered input of a call, and the column of a collection.
 ASK = "sqlbatch_ask_"
 INPUT = "sqlbatch_input"
 BARE: Node = {
@@ -38,9 +38,9 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True)
 class Spot:
-    """Where an asked expression stands: for a call itself, or for a subquery that has it.
+    """The place of an asked expression: a call itself, or a subquery that contains it.
 
-    `asked` is SQL of the input, or of a list of inputs where `many`; `names` are the calls that it stands for.
+    `asked` is SQL of the input, or of a list of inputs if `many`; `names` are the calls that it represents.
     """
 
     scope: Scope
@@ -54,7 +54,7 @@ class Spot:
 
 @dataclass
 class Conditions:
-    """Conditions around calls; `binds` says whether DuckDB accepts a query, `needs` which calls its rows rest on."""
+    """Conditions around calls; `binds` says whether DuckDB accepts a query, `needs` which calls its rows depend on."""
 
     syntax: Syntax
     found: Found
@@ -62,10 +62,10 @@ class Conditions:
     needs: Callable[[Node], frozenset[int]]
     policy: Policy = Policy.BALANCED
 
-    # Which conditions the asked rows already satisfy.
+    # Conditions that the asked rows already satisfy.
 
     def _binding(self, conditions: Iterable[Node], relation: Node, scope: Scope) -> Node | None:
-        """Return those cheap conditions that can be told from one relation alone."""
+        """Return those conditions without calls that can be evaluated on one relation alone."""
         shape = self.syntax.query("SELECT 1 FROM t") | {"from_table": relation, "cte_map": scope.node["cte_map"]}
         cheap = [each for each in conditions if not has_calls(each)]
         return self.syntax.all_of(
@@ -73,11 +73,11 @@ class Conditions:
         )
 
     def where(self, spot: Spot, policy: Policy) -> Node | None:
-        """Return the conditions of WHERE that the asked rows satisfy already."""
+        """Return the conditions of WHERE that the asked rows already satisfy."""
         return self._others(spot.scope.node["where_clause"], spot, policy, own=spot.clause == "where")
 
     def _others(self, condition: Node | None, spot: Spot, policy: Policy, *, own: bool) -> Node | None:
-        """Return the conditions beside the one that the call stands in (`own`), or all that come before its clause."""
+        """Return the conditions beside the call's own (`own`), or all conditions of earlier clauses."""
         kept: list[Node] = []
         seen = False
         for part in conjuncts(condition):
@@ -87,7 +87,7 @@ class Conditions:
             if mine:
                 continue
             if not has_calls(part):
-                # Also a condition without a call may rest on one, by way of a subquery in FROM.
+                # A condition without a call may still depend on one, through a subquery in FROM.
                 if policy is not Policy.FUSE or not self._rests_on_calls(part, spot.scope):
                     kept.append(part)
             elif policy is not Policy.FUSE and not (own and (policy is not Policy.LEAN or seen)):
@@ -104,7 +104,7 @@ class Conditions:
         return bool(self.needs(with_it) - self.needs(without))
 
     def guarded(self, spot: Spot, policy: Policy, inside: Node | None = None) -> Node:
-        """Return the asked expression, NULL where CASE, COALESCE, AND or OR around it do not look at it."""
+        """Return the asked expression, NULL where the surrounding CASE, COALESCE, AND or OR does not evaluate it."""
         if spot.shared:
             return spot.asked
         path = list(spot.path)
@@ -126,7 +126,7 @@ class Conditions:
         return self.syntax.expression("CASE WHEN g THEN x END", g=whole, x=spot.asked)
 
     def boundary(self, spot: Spot) -> tuple[Node | None, bool]:
-        """Return the aggregate that the spot is an argument of, and whether it is one of a window function."""
+        """Return the aggregate that has the place in its argument, and whether it is a window function."""
         inside, windowed = None, False
         for node in spot.path:
             if node.get("class") == "WINDOW":
@@ -136,7 +136,7 @@ class Conditions:
         return inside, windowed
 
     def _is_group_key(self, spot: Spot) -> bool:
-        """Whether the spot is part of an expression that rows are grouped by."""
+        """Whether the place is part of an expression that rows are grouped by."""
         node = spot.scope.node
         keys = group_keys(node, self.syntax)
         if any(key is part for key in keys for part in spot.path):
@@ -147,7 +147,7 @@ class Conditions:
         )
 
     def _bound(self, copy: Node, scope: Scope) -> bool:
-        """Whether a copy binds, by itself or (for a correlated subquery) where the original stands."""
+        """Whether a copy binds, by itself or (for a correlated subquery) in the place of the original."""
         if self.binds(with_ctes(copy, scope.environment)):
             return True
         if scope.parent is None or scope.position is None:

@@ -1,4 +1,4 @@
-"""The AI functions of other products: what each is in terms of sqlbatch's own, and the objects that they return."""
+"""AI functions of other products, translated to sqlbatch's own, and the objects that they return."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _snowflake_classify(given: Given) -> Shape:
 
 
 def _labels(given: Any) -> list[str] | dict[str, str | None]:
-    """Return labels, with what is said of them: from texts, objects (label, description) or pairs."""
+    """Return labels and their descriptions: from texts, objects (label, description) or pairs."""
     if not isinstance(given, list) or not given:
         raise Unknown("its categories must be a list of constants")
     if all(isinstance(each, str) for each in given):
@@ -75,7 +75,7 @@ def _snowflake_complete(given: Given) -> Shape:
 
 
 def _params(params: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return parameters of a model call by the names that they have here."""
+    """Return the parameters of a model call under our names."""
     names = {"max_tokens": "max_completion_tokens", "max_output_tokens": "max_completion_tokens"}
     kept = {names.get(name, name): value for name, value in (params or {}).items() if name != "guardrails"}
     return kept or None
@@ -94,7 +94,7 @@ def _snowflake_extract(given: Given) -> Shape:
         fields = {each: f"{each}?".replace("??", "?") for each in wanted}
     else:
         raise Unknown("responseFormat is a list of questions, or of [name, question], or an object of them")
-    # A word alone could be read as a type.
+    # A single word could be parsed as a type.
     fields = {name: about if " " in about or "?" in about else f"{about}?" for name, about in fields.items()}
     return {"error": exp.null(), "response": Struct(ours("ai_extract", source, fields))}
 
@@ -133,7 +133,7 @@ def _similarity(given: Given) -> Shape:
 
 
 def _plain(name: str) -> Callable[[Given], Shape]:
-    """Return the reading of a function that has an input, and constants in the order that sqlbatch has."""
+    """Return the translation of a function with an input, and constants in sqlbatch's order."""
 
     def read(given: Given) -> Shape:
         source = given.input("input", "content", "text", "expr")
@@ -254,7 +254,7 @@ def _databricks_query(given: Given) -> Shape:
 
 
 def _within_result(wants: str) -> str:
-    """Return the fields of `STRUCT<result: STRUCT<…>>`: the outer one only names the schema."""
+    """Return the fields of `STRUCT<result: STRUCT<…>>`; the outer struct only names the schema."""
     name, _, inner = wants.partition(" ")
     return inner.removeprefix("STRUCT(")[:-1] if inner.startswith("STRUCT(") and inner.endswith(")") and name else wants
 

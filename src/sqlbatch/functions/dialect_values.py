@@ -1,4 +1,4 @@
-"""Arguments of AI functions in other dialects, and what their values are in DuckDB's SQL."""
+"""Arguments of AI functions in other dialects, and their values in DuckDB's SQL."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class Unknown(Exception):
-    """An argument is one that sqlbatch has nothing for."""
+    """sqlbatch has no equivalent of an argument."""
 
 
 @dataclass(frozen=True)
 class Struct:
-    """An answer that is a STRUCT in DuckDB, too."""
+    """An answer that is a STRUCT in DuckDB too."""
 
     value: exp.Expr
 
 
-# A value, or an object or list of which a query takes parts by a path.
+# A value, or an object or list that a query takes parts of by a path.
 Shape = exp.Expr | Struct | dict[str, Any] | list[Any]
 
 
 @dataclass
 class Given:
-    """The arguments of a call; what is taken is taken once, and what is left at the end is not understood.
+    """The arguments of a call; each is taken once, and an argument left at the end is an error.
 
     `models` collects the models that calls name.
     """
@@ -51,43 +51,43 @@ class Given:
         }
 
     def take(self, *names: str) -> exp.Expr | None:
-        """Return the argument of one of these names, else the next by position; None where there is none."""
+        """Return the argument of one of these names, else the next by position; None if there is none."""
         for name in names:
             if name in self.named:
                 return self.named.pop(name)
         return self.positional.pop(0) if self.positional else None
 
     def by_name(self, *names: str) -> exp.Expr | None:
-        """Return the argument of one of these names; None where there is none."""
+        """Return the argument of one of these names; None if there is none."""
         return next((self.named.pop(name) for name in names if name in self.named), None)
 
     def input(self, *names: str) -> exp.Expr:
-        """Return what the model is asked about: a tuple's parts are one text."""
+        """Return the input of the call; the parts of a tuple become one text."""
         found = self.take(*names)
         if found is None:
             raise Unknown("it needs an input")
         return _joined(found)
 
     def model(self, *names: str, positional: bool = False) -> None:
-        """Take the model that the call names."""
+        """Take the call's model."""
         found = self.take(*names) if positional else self.by_name(*names)
         if found is not None:
             self.models.append(found.name if isinstance(found, exp.Literal) else found.sql())
 
     def forget(self, *names: str) -> None:
-        """Leave out arguments that say where or how the other product works."""
+        """Ignore arguments that only say where or how the other product works."""
         for name in names:
             self.named.pop(name, None)
 
     def done(self) -> None:
-        """Raise Unknown where arguments are left."""
+        """Raise Unknown if arguments are left."""
         if self.positional or self.named:
             left = next(iter(self.named), None) or self.positional[0].sql()
             raise Unknown(f"sqlbatch has nothing for its argument {left}: leave it out, or write the call for DuckDB")
 
 
 def constant(node: exp.Expr | None) -> Any:  # noqa: PLR0911 (one for each kind of literal)
-    """Return the value of a literal, a list or an object of them; raise Unknown for anything else."""
+    """Return the value of a literal, or of a list or object of literals; raise Unknown for anything else."""
     match node:
         case None | exp.Null():
             return None
@@ -125,7 +125,7 @@ def written(value: Any) -> exp.Expr:
 
 
 def ours(name: str, source: exp.Expr, *more: Any, **named: Any) -> exp.Expr:
-    """Return a call of a function of sqlbatch; what is None is left out."""
+    """Return a call of one of sqlbatch's functions; arguments that are None are left out."""
     arguments = [source, *(written(each) for each in more)]
     arguments += [
         exp.Kwarg(this=exp.var(key), expression=written(value)) for key, value in named.items() if value is not None
@@ -146,7 +146,7 @@ def _joined(node: exp.Expr) -> exp.Expr:
 
 
 def columns(text: str, dialect: str) -> str:
-    """Return a column list of another dialect as one of `returns`: `a STRING, b INT64` or `STRUCT<a: STRING>`."""
+    """Return a column list of another dialect as one for `returns`: `a STRING, b INT64` or `STRUCT<a: STRING>`."""
     inner = text.strip()
     if not inner.upper().startswith(("STRUCT<", "STRUCT (", "STRUCT(")) and ("," in inner or " " in inner):
         inner = f"STRUCT<{inner}>"
@@ -172,7 +172,7 @@ def _type(kind: exp.DataType, *, top: bool = False) -> str:
 
 
 def from_schema(schema: Mapping[str, Any]) -> str:
-    """Return a JSON Schema, also one that is wrapped as products do it, as a column list of `returns`."""
+    """Return a JSON Schema, also one in a product's wrapper, as a column list for `returns`."""
     inner = schema.get("schema", schema)
     inner = inner.get("schema", inner)
     try:
@@ -182,6 +182,6 @@ def from_schema(schema: Mapping[str, Any]) -> str:
 
 
 def shaped(source: exp.Expr, returns: str | None, **named: Any) -> Shape:
-    """Return ai_complete with its type: a STRUCT where there are several columns."""
+    """Return ai_complete with its type: a STRUCT if it has several columns."""
     call = ours("ai_complete", source, returns=returns, **named)
     return Struct(call) if returns is not None and " " in returns.strip().strip('"') else call

@@ -1,4 +1,4 @@
-"""Queries in the SQL of Snowflake, BigQuery or Databricks, written anew as DuckDB's with the functions of sqlbatch."""
+"""Translate queries in the SQL of Snowflake, BigQuery or Databricks to DuckDB's with sqlbatch's functions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from sqlbatch.functions.dialect_values import Shape
 
 DIALECTS = tuple(FUNCTIONS)
-# Names of AI functions are replaced by such ones before sqlglot reads them: it has types of its own for some, which
-# lose arguments (BigQuery's AI.IF becomes a CASE).
+# Names of AI functions are replaced by these prefixes before sqlglot parses the query: it has its own types for some of
+# them, which lose arguments (BigQuery's AI.IF becomes a CASE).
 _OURS = "sqlbatch_fn__"
 _SHAPE = "sqlbatch_shape_"
-# BigQuery's functions that take a model and a table, and how to ask for each row what they ask.
+# BigQuery's functions that take a model and a table, and how to ask the same for each row.
 _TABLES = {
     "generate_text": "SELECT *, AI.GENERATE(prompt).result AS result FROM (SELECT …)",
     "generate_table": "SELECT *, AI.GENERATE(prompt, output_schema => 'a STRING, b INT64') AS answer FROM (SELECT …)",
@@ -38,21 +38,21 @@ _TABLES = {
 
 @dataclass(frozen=True)
 class Translated:
-    """A query as DuckDB's SQL; `models` are those that it named, which are its vendor's and are not asked."""
+    """A query as DuckDB's SQL; `models` are the models that it named, which belong to its product and are not used."""
 
     sql: str
     models: tuple[str, ...]
 
     @property
     def note(self) -> str | None:
-        """Return what to tell of the models that the query names."""
+        """Return the note about the models that the query names."""
         if not self.models:
             return None
         return f"the query names {', '.join(self.models)}, of another vendor: --model answers in its place"
 
 
 def translate(query: str, dialect: str) -> Translated:
-    """Return a query in another dialect as DuckDB's; raise InvalidQuery for what cannot be read or written so."""
+    """Return a query of another dialect as DuckDB's; raise InvalidQuery if it cannot be parsed or translated."""
     reader = _Reader(dialect)
     renamed = reader.renamed(query)
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -79,7 +79,7 @@ class _Reader:
     shapes: list[Shape] = field(default_factory=list)
 
     def renamed(self, query: str) -> str:
-        """Return the query with names of its own in the place of AI functions'."""
+        """Return the query with the names of AI functions replaced by names of our own."""
         try:
             tokens = Dialect.get_or_raise(self.dialect).tokenize(query)
         except SqlglotError as error:
@@ -92,7 +92,7 @@ class _Reader:
         return "".join([*parts, query[at:]])
 
     def _check(self, query: str, start: int, end: int, name: str) -> None:
-        """Raise InvalidQuery, pointing at the place in the user's own text, for a function that is not known here."""
+        """Raise InvalidQuery, pointing at the place in the user's own text, for an unknown function."""
         known = FUNCTIONS[self.dialect]
         if name in known:
             return
@@ -107,7 +107,7 @@ class _Reader:
         raise point(query, place, f"{name} of {self.dialect} is not known here; there are {', '.join(sorted(known))}")
 
     def _names(self, tokens: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, int, str]]:
-        """Return where names of AI functions stand in a text, and which: `ai.if` is ai_if."""
+        """Return where names of AI functions stand in a text, and which ones: `ai.if` is ai_if."""
         texts = [text.casefold() for text, _, _ in tokens]
         for number, text in enumerate(texts[:-1]):
             if texts[number + 1] != "(":
@@ -123,7 +123,7 @@ class _Reader:
                 yield tokens[number][1], tokens[number][2], text
 
     def rewrite(self, tree: exp.Expr) -> None:
-        """Replace calls of AI functions, and what takes a part of their values, in place."""
+        """Translate calls of AI functions, and expressions that take a part of their values, in place."""
         for node in reversed(list(tree.dfs())):
             if isinstance(node, exp.Anonymous) and str(node.this).casefold().startswith(_OURS):
                 node.replace(self._placed(self._call(node)))
@@ -131,7 +131,7 @@ class _Reader:
                 shape = self._shape(node.this)
                 if shape is not None:
                     taken = self._placed(self._taken(shape, steps))
-                    # A field alone names its column.
+                    # A single field names its column.
                     named = isinstance(node, exp.Dot) and isinstance(node.parent, exp.Select)
                     node.replace(exp.alias_(taken, str(steps[-1]), quoted=True) if named else taken)
                 elif isinstance(node, exp.JSONExtract) and self.dialect == "snowflake":
@@ -185,7 +185,7 @@ class _Reader:
 
 
 def _path(node: exp.Expr) -> list[str | int] | None:
-    """Return what a node takes of the value before it: keys, and positions from 0; None for any other node."""
+    """Return what a node takes from the value before it: keys, and positions from 0; None for any other node."""
     if isinstance(node, exp.JSONExtract) and isinstance(node.expression, exp.JSONPath):
         steps = [part.this for part in node.expression.expressions[1:]]
         return steps if all(isinstance(step, str | int) for step in steps) else None
@@ -198,7 +198,7 @@ def _path(node: exp.Expr) -> list[str | int] | None:
 
 
 def _of_object(node: exp.JSONExtract) -> exp.Expr:
-    """Return `column:path` as DuckDB takes it of JSON and of structs; a text without its quotes where one is wanted."""
+    """Return `column:path` as DuckDB accesses JSON and structs; a text without its quotes if a text is wanted."""
     as_json = exp.Anonymous(this="to_json", expressions=[node.this.copy()])
     path = node.expression.sql(dialect="duckdb")
     wanted = node.parent
@@ -208,7 +208,7 @@ def _of_object(node: exp.JSONExtract) -> exp.Expr:
 
 
 def _whole(shape: Shape) -> exp.Expr:
-    """Return an answer's object as an expression, where a query takes all of it."""
+    """Return an answer's object as an expression, for a query that takes all of it."""
     if isinstance(shape, Struct):
         return shape.value
     if isinstance(shape, list):

@@ -1,4 +1,4 @@
-"""The AI functions that a query calls: where each stands, what it asks, and what cannot be planned."""
+"""Find the AI functions that a query calls: their places, their questions, and what cannot be planned."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sqlbatch.functions.syntax import Node, Syntax, columns_in, is_query, walk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The clauses of a SELECT, those first whose expressions are computed of the most rows.
+# The clauses of a SELECT, starting with those that are computed for the most rows.
 CLAUSES = ("on", "table", "where", "group", "having", "qualify", "distinct", "order", "select")
 
 
 @dataclass(eq=False)
 class Scope:
-    """One SELECT of the query: its node, the SELECT around it, and how it stands there.
+    """One SELECT of the query: its node, the SELECT around it, and how it is used there.
 
     `place` is root, cte, set (part of a set operation), from (a subquery in FROM) or expression. `position` is the
-    relation or the subquery expression in the parent, `clause` and `path` where that expression stands. `environment`
-    are the CTEs that it sees, by name, outer ones first.
+    relation or the subquery expression in the parent, `clause` and `path` the place of that expression. `environment`
+    are the visible CTEs by name, outer ones first.
     """
 
     node: Node
@@ -45,8 +45,8 @@ class Call:
     """One call of an AI function.
 
     `path` leads from the clause's expression down to `node`, which the plan calls `sqlbatch_ai_<number>`; `text` is the
-    call as the user wrote it. One that is `shared` stands in several places of its SELECT, so that what is around one
-    of them says nothing of the others.
+    call as the user wrote it. A `shared` call occurs in several places of its SELECT, so the surroundings of one place
+    say nothing about the others.
     """
 
     number: int
@@ -62,7 +62,7 @@ class Call:
 
     @property
     def name(self) -> str:
-        """Return the name of the call in the planned SQL."""
+        """The name of the call in the planned SQL."""
         return f"{VALUE}{self.number}"
 
 
@@ -77,13 +77,13 @@ class Found:
 
 
 def mentions_calls(query: str) -> bool:
-    """Whether a text may have calls of AI functions; a quick look that spares most queries the reading."""
+    """Whether a text may contain calls of AI functions; this quick check saves parsing most queries."""
     names = [*catalogue.FUNCTIONS, *catalogue.OTHER_NAMES]
     return re.search(rf"(?i)\b(ai_\w+|ai\s*\.\s*if|{'|'.join(names)})\s*\(", query) is not None
 
 
 def find_calls(syntax: Syntax, query: str, own: frozenset[str] = frozenset()) -> Found:
-    """Return a query's calls, which have no places yet; `own` are names of the user's own functions.
+    """Return a query's calls, without their places; `own` are names of the user's own functions.
 
     Raises InvalidQuery, pointing at the place, for a call that cannot be planned.
     """
@@ -103,13 +103,13 @@ class _Finder(Inputs):
         self.by_name: dict[str, Call] = {}
 
     def keep_names(self, items: Sequence[Node]) -> None:
-        """Give columns that are named after a call the name that DuckDB would give them."""
+        """Name columns that consist of a call as DuckDB would name them."""
         for item in items:
             if not item["alias"] and item["class"] != "STAR" and any(self._function(node) for node in walk(item)):
                 item["alias"] = self.syntax.write_expression(item)
 
     def _function(self, node: Node) -> catalogue.Function | str | None:
-        """Return the AI function that a node calls, its name where it is unknown, None for any other node."""
+        """Return the AI function that a node calls, its name if it is unknown, None for any other node."""
         if node.get("class") == "WINDOW" and catalogue.find(str(node.get("function_name", ""))) is not None:
             name = str(node["function_name"])
             raise self.error(node, f"{name} is no window function: call it in a subquery, and look over its rows there")
@@ -124,13 +124,14 @@ class _Finder(Inputs):
         function = catalogue.find(name)
         if function is None and name.startswith("ai_") and name not in self.own:
             return name
-        # A macro or table of the user's own may be called prompt; the model's has one text, or a template.
+        # The user may have a macro or table called prompt; the AI function has one text, or a template.
         return function if function is None or name not in self.own or name.startswith("ai_") else None
 
     def rewrite(self, value: Any, place: str = "") -> Any:
-        """Return the tree with every call in the plan's form, the innermost first.
+        """Return the tree with every call in the plan's form, innermost first.
 
-        `place` is `input` for the input of a call, `part` for a value in prompt('…', …), where pictures may stand.
+        `place` is `input` for the input of a call, and `part` for a value in prompt('…', …), where pictures are
+        allowed.
         """
         if isinstance(value, list):
             return [self.rewrite(each) for each in value]
@@ -140,7 +141,7 @@ class _Finder(Inputs):
         text = self.syntax.write_expression(value) if function else ""
         node = {key: self.rewrite(each) for key, each in value.items() if key != "arguments"}
         if "arguments" in value:
-            # The input of a call may be built by prompt('… {0} …', a, b), which asks nothing then.
+            # The input of a call may be built by prompt('… {0} …', a, b), which asks nothing by itself then.
             first, others = "input" if function else "", ""
             if function and is_prompt(value) and len(value["arguments"]) > 1:
                 first, others = "", "part"
@@ -160,7 +161,7 @@ class _Finder(Inputs):
         return self._call(function, node, text)
 
     def _special(self, function: str, node: Node, place: str) -> Node:
-        """Return what stands for a function that asks nothing by itself; raise InvalidQuery for an unknown one."""
+        """Return the replacement of a function that asks nothing by itself; raise InvalidQuery for an unknown one."""
         if function == "ai_similarity":
             return self._similarity(node)
         if function == "ai_image":
@@ -184,7 +185,7 @@ class _Finder(Inputs):
         path = node["qualified_name"]["path"]
         given = [(each["name"], each["expression"]) for each in node["arguments"]]
         if len(path) > 1 and str(path[0]).casefold() != "ai":
-            # x.ai_filter('…') is read as a function of the schema x.
+            # DuckDB parses x.ai_filter('…') as a function of the schema x.
             given.insert(0, ("", self.syntax.column(*path[:-1])))
         if function.aggregates:
             return self._aggregate(function, node, given, text)
@@ -220,7 +221,7 @@ class _Finder(Inputs):
         return self._planned(ask, source, node, self._written(node) or text, pictures=shows)
 
     def _planned(self, ask: Ask, source: Node, node: Node, text: str, *, pictures: bool = False) -> Node:
-        """Return the node that stands for a call in the plan."""
+        """Return the node that replaces a call in the plan."""
         number = len(self.calls) + 1
         planned = {
             **self.syntax.expression("f(x)"),
@@ -270,7 +271,7 @@ class _Finder(Inputs):
         return whole | {"alias": node["alias"]}
 
     def _written(self, node: Node) -> str:
-        """Return a part of the query as its user wrote it, in one line."""
+        """Return a part of the query as its user wrote it, on one line."""
         at, length = node["query_location"], node["query_location_length"]
         return " ".join(self.query.encode()[at : at + length].decode(errors="replace").split()) if length else ""
 

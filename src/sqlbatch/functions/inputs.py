@@ -1,4 +1,4 @@
-"""The inputs of calls: what may stand there, templates of prompt('…', …), and pictures."""
+"""The inputs of calls: allowed expressions, templates of prompt('…', …), and pictures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sqlbatch.functions.syntax import Node, Syntax, point, walk
 if TYPE_CHECKING:
     from sqlbatch.functions import catalogue
 
-# A call is named like this in the planned SQL, followed by its number.
+# The name of a call in the planned SQL, followed by its number.
 VALUE = "sqlbatch_ai_"
-# What a picture is in the planned SQL.
+# The macro of a picture in the planned SQL.
 PICTURE = "sqlbatch_picture"
 # Aggregates whose result depends on the order of their rows.
 ORDERED = frozenset({"string_agg", "group_concat", "listagg", "list", "array_agg", "first", "last", "arbitrary"})
 
 
 class Inputs:
-    """Reads the inputs of the calls in a query."""
+    """Parses the inputs of the calls in a query."""
 
     def __init__(self, syntax: Syntax, query: str) -> None:
         self.syntax = syntax
@@ -41,7 +41,7 @@ class Inputs:
         return picture if place == "part" else self._pictured(None, [picture])
 
     def _pictured(self, text: Node | None, shown: list[Node]) -> Node:
-        """Return an input of a text and pictures: NULL where one of them is NULL."""
+        """Return an input of a text and pictures: NULL if one of them is NULL."""
         several = self.syntax.expression("['x']")
         several = several | {"arguments": [{"name": "", "expression": each} for each in shown]}
         told = text or self.syntax.expression("CAST(NULL AS VARCHAR)")
@@ -54,7 +54,7 @@ class Inputs:
         return whole
 
     def _shows(self, function: catalogue.Function, source: Node, node: Node) -> bool:
-        """Whether a call has pictures in its input; raise InvalidQuery where its function cannot look at them."""
+        """Return whether a call has pictures in its input; raise InvalidQuery if its function accepts none."""
         shows = any(source is each for each in self.pictured)
         if shows and (function.embeds or function.aggregates):
             raise self.error(node, f"{function.name} does not look at pictures: describe them first, as in "
@@ -62,7 +62,7 @@ class Inputs:
         return shows
 
     def _template(self, node: Node) -> Node:
-        """Return the text of prompt('… {0} …', a, b) as an expression: NULL where a value is NULL."""
+        """Return the text of prompt('… {0} …', a, b) as an expression: NULL if a value is NULL."""
         parts = [each["expression"] for each in node["arguments"]]
         literal = parts[0].get("literal") or {}
         if literal.get("kind") != "STRING":
@@ -74,7 +74,7 @@ class Inputs:
                 raise self.error(parts[0], f"prompt has {{{piece}}} and only {len(parts) - 1} values")
             value = parts[int(piece) + 1] if number % 2 else None
             if value is not None and value.get("function_name") == PICTURE:
-                # Pictures stand behind the text, which names them by their number.
+                # Pictures follow the text, which refers to them by number.
                 pictures += [] if any(value is each for each in pictures) else [value]
                 shown = self.syntax.text(f"picture {1 + next(i for i, p in enumerate(pictures) if p is value)}")
             elif value is not None:

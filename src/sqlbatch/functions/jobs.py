@@ -1,4 +1,4 @@
-"""A job whose query calls AI functions: its plan kept, its calls collected stage by stage, its target written."""
+"""A job whose query calls AI functions: store its plan, collect its calls stage by stage, write its target."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 # Columns that sqlbatch adds to the target of a query with calls.
 ADDED = ("ai_status", "ai_error")
-# SQL of what is said instead of a reason where an answer is not there yet.
+# SQL of the reason for a row whose answer is not there yet.
 PENDING = "chr(1)"
-# Trials with other answers in the place of failed ones, by which rows are called uncertain.
+# Trials with other answers in place of failed ones; a row that changes in one of them is uncertain.
 WORLDS = 5
 
 
 @dataclass(frozen=True)
 class KeptCall:
-    """A call of a job's plan, as the database has it; `asked` is None until its inputs are collected."""
+    """A call of a job's plan in the database; `asked` is None until its inputs are collected."""
 
     number: int
     call: Call
@@ -81,7 +81,7 @@ def calls_of(session: Session, job_id: int) -> list[KeptCall]:
 
 
 def planned_calls(plan: Plan) -> list[KeptCall]:
-    """Return the calls of a plan that is not kept, in the order of their stages; none is collected."""
+    """Return the calls of a plan that is not stored, in the order of their stages; none is collected."""
     by_number = {call.number: call for call in plan.calls}
     found = []
     for lookup in [*(call.lookup for call in plan.calls), *plan.unasked]:
@@ -97,9 +97,9 @@ def planned_calls(plan: Plan) -> list[KeptCall]:
 def keep_plan(
     session: Session, plan: Plan, scratch: str, job_id: int, at_most: dict[int, int], *, shows: bool = False
 ) -> None:
-    """Keep a plan, its sources and what its first stage asks as a job's: within the caller's transaction.
+    """Store a plan, its sources and the requests of its first stage for a job, within the caller's transaction.
 
-    With `shows` it asks about pictures, and what is of them lies in `scratch`, too.
+    With `shows` it asks about pictures, whose facts are in `scratch` too.
     """
     of_job = {"job_id": job_id}
     places = {"scratch": scratch, "job": str(job_id)}
@@ -137,7 +137,7 @@ def keep_plan(
 
 
 def store_call(session: Session, call: Call) -> None:
-    """Keep the constant side of a call, once."""
+    """Store the constant side of a call, once."""
     session.run("compile.store_call", {
         "call_id": call.call_id, "base_url": call.base_url, "endpoint": call.endpoint, "model": call.model,
         "head": call.head, "tail": call.tail, "returns": call.returns})  # fmt: skip
@@ -151,11 +151,11 @@ def lay_down(
     shown: str | None = None,
     detail: str | None = None,
 ) -> int:
-    """Run a collection and lay its distinct requests down in sqlbatch_collected; return how many there are.
+    """Run a collection and write its distinct requests to sqlbatch_collected; return how many there are.
 
-    Without a `line_limit` only their sizes are laid down, in no order: a bound of what may be asked later. `shown` is a
-    table of the pictures that were looked at, where the call asks about some, `detail` that of --image-detail.
-    Raises JobError where one is above the provider's limit of `line_limit` bytes.
+    Without a `line_limit` only their sizes are written, in no order, as an upper limit for a later stage. `shown` is a
+    table of the pictures that were read, if the call asks about some, `detail` the value of --image-detail. Raises
+    JobError if a request exceeds the provider's limit of `line_limit` bytes.
     """
     constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.tail))
     sizes = {"constant": constant, "uncounted": bytes_of_no_account(call, constant), "bytes_per_token": BYTES_PER_TOKEN}
@@ -205,7 +205,7 @@ def _source(session: Session, job_id: int) -> Callable[[int], str]:
 
 
 def _shown(session: Session, job_id: int, sql: str) -> str | None:
-    """Define the pictures of a job where planned SQL has some, and return SQL of what was seen of them."""
+    """Define the pictures of a job if the planned SQL has some, and return SQL of the facts about them."""
     if not pictures.asks_about_pictures(sql):
         return None
     seen = pictures.of_job(session, job_id)
@@ -222,10 +222,10 @@ def define(
     failures: bool = True,
     unfinished: bool = False,
 ) -> None:
-    """Make the macros of a plan's calls, and the answers of those that are used, from what the table `decided` has.
+    """Create the macros of a plan's calls, and the tables of the answers they use, from the table `decided`.
 
-    Where there are no `failures`, nothing says why an answer is missing, which saves a look-up a call. Where a plan is
-    `unfinished`, what is not there yet is told as PENDING.
+    Without `failures`, nothing says why an answer is missing, which saves a look-up a call. In an `unfinished` plan, an
+    answer that is not there yet counts as PENDING.
     """
     session.sql(TEXT)
     made: set[str] = set()
@@ -253,7 +253,7 @@ def define(
 
 
 def write_target(session: Session, job: JobRow, *, replace: bool) -> target_rows.Joined:
-    """Write the target of a job with a plan anew from what is there, within the caller's transaction.
+    """Write the target of a job with a plan anew from the answers so far, within the caller's transaction.
 
     Raises InvalidTarget as target_rows.claim does.
     """
@@ -267,7 +267,8 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target_rows
     if job.pending or needs_collecting(session, job.job_id):
         unfinished = {number for (number,) in session.run("functions.unfinished", {"job_id": job.job_id})}
     define(session, calls, names_of_calls(query), failures=failures or bool(unfinished), unfinished=bool(unfinished))
-    # An answer that is no row's own (a condition, an aggregate) decides which rows there are, and what they have.
+    # An answer that belongs to no single row (of a condition or an aggregate) decides which rows exist and their
+    # values.
     own = names_of_reasons(query) - {call.number for call in calls if call.type == PIECES}
     pending = {"pending": not unfinished <= own}
     _shown(session, job.job_id, query)
@@ -283,7 +284,7 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target_rows
 
 
 def _mark_uncertain(session: Session, calls: Sequence[KeptCall], query: str, sql: str, qualified: str) -> None:
-    """Mark the rows of a target that change in one of five trials with other answers in the place of failed ones."""
+    """Mark the target's rows that change in one of five trials with other answers in place of failed ones."""
     names = [name for name, *_ in session.sql(f"DESCRIBE {qualified}")][: -len(ADDED)]
     row = f"struct_pack({', '.join(f'{quote_identifier(name)} := {quote_identifier(name)}' for name in names)})"
     filters = [str(call.call.call_id) for call in calls if call.function == "ai_filter"]
@@ -296,12 +297,12 @@ def _mark_uncertain(session: Session, calls: Sequence[KeptCall], query: str, sql
 
 
 def hidden_rows(session: Session, job_id: int) -> int:
-    """Return how many inputs of conditions have no answer, so that so many more rows might be in the target."""
+    """Return how many inputs of conditions have no answer, so that as many rows may be missing in the target."""
     return int(session.run("functions.hidden_rows", {"job_id": job_id})[0][0])
 
 
 def held(session: Session, job_id: int) -> str | None:
-    """Return why a job's target must wait: calls with on_error := 'fail' have failed; None where none has."""
+    """Return why a job's target must wait: calls with on_error := 'fail' have failed; None if none has."""
     found = session.run("functions.held", {"job_id": job_id})
     if not found:
         return None
@@ -313,7 +314,7 @@ def held(session: Session, job_id: int) -> str | None:
 
 
 def stages_in_words(session: Session, job_id: int) -> str | None:
-    """Return where a job with a plan stands, `stage 2 of 3: ai_extract`; None for a job without one."""
+    """Return the stage of a job with a plan, `stage 2 of 3: ai_extract`; None for a job without one."""
     stages = session.run("functions.progress", {"job_id": job_id})
     if not stages:
         return None

@@ -1,4 +1,4 @@
-"""Lifting: what the reader of a subquery does not keep, is not asked."""
+"""Lifting: the outer SELECT limits which rows of a subquery are asked about."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LiftingCollector(Collector):
-    """A collector that asks for the calls of a subquery in FROM, or of a CTE, as the SELECT that reads it sees them."""
+    """Asks only about the rows of a subquery in FROM, or of a CTE, that its outer SELECT needs."""
 
     def lifted(self, spot: Spot) -> Node | None:
         """Return the collection of a call in a plain subquery in FROM, or in a CTE that is read once."""
@@ -65,7 +65,7 @@ class LiftingCollector(Collector):
         return self.alone(shape | {"where_clause": self.syntax.all_of(kept)}, environment, many=False)
 
     def _reader(self, scope: Scope) -> tuple[Scope | None, Node | None, tuple[tuple[str, Node], ...]]:
-        """Return the one SELECT that reads a subquery or CTE, the relation by which it does, and the CTEs it sees."""
+        """Return the one SELECT that reads a subquery or CTE, the relation that does so, and the visible CTEs."""
         nothing = (None, None, ())
         if scope.place == "from":
             parent, relation = scope.parent, scope.position

@@ -1,4 +1,4 @@
-"""AI functions as macros over the answers that are there, so that a query with calls runs in any client of the file."""
+"""AI functions as macros over the stored answers, so that a query with calls runs in any client of the file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BLOCKS = (
 
 
 def install(session: Session) -> list[str]:
-    """Make the macros in the database itself, in schema main, within the caller's transaction; return their names."""
+    """Create the macros in the database itself, in schema main, within the caller's transaction; return their names."""
     schema = f"{quote_identifier(session.catalog)}.main."
     for block in BLOCKS:
         session.run(block, temporary="", schema=schema)
@@ -32,12 +32,12 @@ def install(session: Session) -> list[str]:
 
 
 def provide(session: Session) -> None:
-    """Make the macros for this session alone."""
+    """Create the macros for this session only."""
     for block in BLOCKS:
         session.run(block, temporary="TEMP", schema="")
     session.run("functions.counting")
 
 
 def unasked(session: Session) -> int:
-    """Return how many calls were looked up in this session that were never asked; a call may be looked up twice."""
+    """Return how many calls this session looked up that were never asked; a call may be looked up twice."""
     return int(session.run("functions.counted")[0][0])

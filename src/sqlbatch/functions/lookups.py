@@ -1,4 +1,4 @@
-"""The macros that stand for calls in planned SQL: what a call asks, and what its answer is."""
+"""The macros that replace calls in planned SQL: the request of a call, and its answer."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from sqlbatch.returns import Returns
 
 EMBEDDINGS = "/v1/embeddings"
-# In an explained plan this names a call on whose answers the plan rests.
+# In an explained plan, marks a call on whose answers the plan depends.
 PROBE = "sqlbatch_probe_{}:"
-# What the model is shown of a value.
+# The text that is sent for a value.
 TEXT = ";\n".join(
     statement(block, "", temporary="TEMP", schema="")
     for block in ("functions.text", "functions.cut", "plan_pictures.name")
@@ -59,15 +59,15 @@ class Lookup:
 
     @property
     def answers(self) -> str:
-        """Return the name of the temporary table with its answers; equal asks share one."""
+        """Return the name of the temporary table with its answers; equal calls share one."""
         kind = f"{self.call.call_id.hex}_{self.ask.function}_{self.ask.on_error}"
         return f"sqlbatch_answers_{kind}"
 
     def probe_macros(self) -> list[str]:
-        """Return macros by which an explained plan shows whether it rests on the call's answers."""
+        """Return macros by which an explained plan shows whether it depends on the call's answers."""
         mark = quote_literal(PROBE.format(self.number))
         salt = ", random()" if self.constant else ""
-        # A list of pieces is named once, or each level of an aggregate would double the query.
+        # A list of pieces gets a name once, or each level of an aggregate would double the query.
         shown = "to_json(sqlbatch_x)::VARCHAR" if self.ask.pieces else "sqlbatch_text(sqlbatch_x)"
         asked = f"[{shown}]" if self.ask.pieces else shown
         value = f"TRY_CAST(concat({mark}, {shown}{salt}) AS {self.value_type})"
@@ -78,7 +78,7 @@ class Lookup:
         ]
 
     def symbolic_macro(self, passes: str = "true") -> str:
-        """Return a macro for bounds: every filter passes (or none does), and a text stands for itself."""
+        """Return a macro for upper limits: every filter passes (or none does), and a text stands for itself."""
         kind = self.value_type
         if self.ask.pieces:
             return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS sqlbatch_x"
@@ -89,7 +89,7 @@ class Lookup:
         )
 
     def null_macro(self) -> str:
-        """Return the macro of a call that nothing rests on: it has no answers."""
+        """Return the macro of a call that nothing depends on: it has no answers."""
         return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS CAST(NULL AS {self.value_type})"
 
     @property
@@ -113,35 +113,35 @@ class Lookup:
         return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS {found}"
 
     def value_sql(self, content: str, vector: str, error: str) -> str:
-        """Return SQL of a value from an answer's text and vector, and of what went wrong."""
+        """Return SQL of a value from an answer's text and vector, and the error."""
         return self.ask.value_sql(self.returns, content, vector, error)
 
 
 def asked_sql(ask: str, *, pieces: bool) -> str:
-    """Return SQL of what a call asks of its argument `sqlbatch_x`: one input, or a list of those of its pieces."""
+    """Return SQL of the inputs in a call's argument `sqlbatch_x`: one input, or a list of those of its pieces."""
     return asked_of_each(ask) if pieces else ask
 
 
 def answer_sql(answers: str, call_id: UUID, ask: str, *, pieces: bool) -> str:
-    """Return SQL of a call's value of its argument `sqlbatch_x`, looked up in a table of answers."""
+    """Return SQL of a call's value for its argument `sqlbatch_x`, looked up in a table of answers."""
     if pieces:
         return answered(answers, custom_id(call_id, ask.replace("sqlbatch_x", "sqlbatch_e.t")))
     return f"(SELECT sqlbatch_value FROM {answers} WHERE sqlbatch_key = {custom_id(call_id, ask)})"
 
 
 def custom_id(call_id: UUID, shown: str) -> str:
-    """Return SQL of a request's id, from its call and SQL of its input: the rule that all requests follow."""
+    """Return SQL of a request's id, from its call and SQL of its input: the rule for all requests."""
     return f"left(sha256(concat_ws(chr(31), {quote_literal(str(call_id))}, {shown})), 32)::UUID"
 
 
 def lookup(call: Call, enrichment: Enrichment) -> Lookup:
-    """Return a call in terms of the Batch API; model, parameters and address are the enrichment's where it has none.
+    """Return a call in terms of the Batch API; model, parameters and address default to the enrichment's.
 
     Raises InvalidEnrichment for a model or parameters that do not go with it.
     """
     ask = call.ask
     own = dict(ask.params)
-    # A model that is named in a query is meant for where it costs money.
+    # A model named in the query is not used for the free local provider.
     model = enrichment.model if enrichment.provider == "local" else ask.model or enrichment.model
     if ask.embeds:
         returns = returns_of(EMBEDDINGS, None, model, own)

@@ -1,8 +1,8 @@
-"""LIMIT under conditions that are asked: the first rows are asked first, and more only while too few of them pass.
+"""LIMIT with AI conditions: the first rows are asked about first, and more rows only while too few of them pass.
 
-Rows are taken in the order that LIMIT takes them in, by their rank, so the first rows that pass are those of the whole
-query. Each part is a call of its own with the question of the first; what it collects rests on the answers of the part
-before, and is empty once enough rows have passed.
+Rows are taken in the order of LIMIT, by their rank, so the first rows that pass are those of the whole query. Each part
+is a call of its own with the first one's question; its collection depends on the answers of the part before, and is
+empty once enough rows have passed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from sqlbatch.functions.conditions import Spot
     from sqlbatch.functions.find import Call, Scope
 
-# Rows of the first part: at least so many, and so many for each row of LIMIT; each further part has so many times more.
+# Rows of the first part: at least so many, and so many for each row of LIMIT; then the factor by which each further
+# part is larger.
 AT_LEAST, FOR_EACH, GROWTH = 100, 4, 4
 
 
 def taken_in_parts(collector: Collector, scope: Scope, calls: Sequence[Call]) -> tuple[int, list[Node]] | None:
-    """Return how many rows a SELECT's LIMIT looks at, and in which order, where its WHERE may be asked in parts.
+    """Return how many rows a SELECT's LIMIT takes and in which order, if its WHERE may be asked in parts.
 
-    `calls` are those of its WHERE. None where there is no such LIMIT, or where rows beyond it count: windows, groups.
+    `calls` are those of its WHERE. Returns None if it has no such LIMIT, or if rows beyond it count: windows, groups.
     """
     node = scope.node
     found = limit_of(node)
@@ -47,7 +48,7 @@ def taken_in_parts(collector: Collector, scope: Scope, calls: Sequence[Call]) ->
 
 
 def bounds_of(rows: int, wanted: int) -> list[int]:
-    """Return the last rank of each part but the last, for so many candidates; none where one part is enough."""
+    """Return the last rank of each part but the last, for so many candidates; none if one part is enough."""
     bounds: list[int] = []
     size = max(AT_LEAST, FOR_EACH * wanted)
     while size * 2 < rows:
@@ -67,13 +68,13 @@ class Parts:
         self.cheap = [part for part in conjuncts(scope.node["where_clause"]) if not has_calls(part)]
 
     def candidates(self) -> Node:
-        """Return a query of one row for each row that the cheap conditions keep."""
+        """Return a query with one row for each row that the conditions without calls keep."""
         return self._ranked(self.collector.syntax.expression("1"), None)
 
     def collection(self, spot: Spot, after: int, until: int | None, named: Mapping[str, str] | None) -> Node:
-        """Return the inputs of the rows from one rank to another; `named` gives calls the names of the part before.
+        """Return the inputs of the rows from one rank to another; `named` maps calls to their names in the part before.
 
-        Without `named` (and for the first part) whether enough rows have passed is not looked at: a bound.
+        Without `named` (and for the first part), it does not check whether enough rows have passed: an upper limit.
         """
         syntax = self.collector.syntax
         asking = [part for part in conjuncts(self.scope.node["where_clause"]) if has_calls(part)]
@@ -107,7 +108,7 @@ class Parts:
 
 
 def _renamed(node: Any, named: Mapping[str, str]) -> Any:
-    """Return an expression with its calls under other names."""
+    """Return an expression with its calls renamed."""
     if isinstance(node, list):
         return [_renamed(each, named) for each in node]
     if not isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""Pictures that a query asks about (ai_image): looked at once, when the query is planned."""
+"""Pictures that a query asks about (ai_image): read once, when the query is planned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # The most bytes of pictures in any request.
 MOST = pictures.REQUEST_BYTES
-# The columns of the different pictures of a query, as messages name them.
+# The columns of a query's pictures, as messages name them.
 _COLUMNS = (QueryColumn("ai_image", "VARCHAR"), QueryColumn("ai_image (BLOB)", "BLOB"))
 
 
@@ -32,10 +32,10 @@ def asks_about_pictures(sql: str) -> bool:
 def look(
     session: Session, plan: Plan, enrichment: Enrichment, scratch: str, named: Callable[[str], str], line_limit: int
 ) -> bool:
-    """Look at all pictures that the calls of a plan may ask about, once; return whether there are any.
+    """Read all pictures that the calls of a plan may ask about, once; return whether there are any.
 
-    What is of each lies in the table `ai_pictures` of the attached database `scratch`; `named` gives planned SQL the
-    names of its sources. Which rows pass is not known yet, so each condition is taken to hold, and not to.
+    The facts about them are in the table `ai_pictures` of the attached database `scratch`; `named` gives planned SQL
+    the names of its sources. Which rows pass is not known yet, so all conditions are tried as true and as false.
     """
     asking = [call for call in plan.calls if call.lookup.pictures]
     if not asking:
@@ -56,7 +56,7 @@ def look(
 
 
 def define(session: Session, table: str) -> None:
-    """Make the macro of a picture, from a table of those that were looked at."""
+    """Create the macro of a picture, from a table of pictures that were read."""
     session.run("plan_pictures.seen", pictures=table)
 
 
@@ -66,7 +66,7 @@ def of_job(session: Session, job_id: int) -> str:
 
 
 def in_collected(session: Session, table: str, line_limit: int, detail: str | None) -> None:
-    """Add to the collected requests what is of their pictures, from a table of those that were looked at."""
+    """Add the facts about their pictures to the collected requests, from a table of pictures that were read."""
     most = min(line_limit, pictures.REQUEST_BYTES)
     too_many = f"image_too_large: the pictures of the request are more than the {most:,} bytes that one can carry"
     tokens = pictures.TOKENS_OF_LOW if detail == "low" else pictures.TOKENS
@@ -79,26 +79,26 @@ def has(session: Session, job_id: int) -> bool:
 
 
 def keep(session: Session, scratch: str, job_id: int) -> None:
-    """Keep the pictures of a job's query, and what of its first stage cannot be sent: in the caller's transaction."""
+    """Store the pictures of a job's query, and which requests of its first stage cannot be sent."""
     pictures.store(session, scratch)
     session.run("plan_pictures.keep", scratch=scratch, job=str(job_id))
     pictures.settle(session, scratch, job_id)
 
 
 def settle_collected(session: Session) -> None:
-    """Note what of the collected requests cannot be sent as failed: within the caller's transaction."""
+    """Note collected requests that cannot be sent as failed, within the caller's transaction."""
     session.run("plan_pictures.due")
     pictures.fail(session, "temp")
 
 
 def keep_collected(session: Session, scratch: str) -> list[tuple[str, str]]:
-    """Keep the pictures of a preview's call; return which of its requests cannot be sent, and why."""
+    """Store the pictures of a preview's call; return which of its requests cannot be sent, and why."""
     pictures.store(session, scratch)
     return [(custom_id, why) for custom_id, why in session.run("plan_pictures.unsent")]
 
 
 def define_unsent(session: Session, scratch: str, unsent: Sequence[tuple[str, str, str]]) -> None:
-    """Define a preview's pictures, and tell as failed what cannot be sent: custom_id, call and why."""
+    """Define a preview's pictures, and the requests that cannot be sent as failed: custom_id, call and reason."""
     define(session, f"{scratch}.main.ai_pictures")
     custom_ids, calls, whys = ([each[place] for each in unsent] for place in range(3))
     session.run("plan_pictures.unsent_decided", {"custom_ids": custom_ids, "calls": calls, "whys": whys})

@@ -1,4 +1,4 @@
-"""Where the calls of a query stand: in which SELECT, in which clause, below which expressions."""
+"""The places of a query's calls: in which SELECT, in which clause, below which expressions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def place_calls(found: Found, root: Node, is_column: Callable[[Node, Node], bool]) -> Found:
     """Return the calls of a query with their places in its tree `root`, which names them as `found` does.
 
-    `is_column` says whether a name means a column of what a SELECT reads; an alias that means a call is written out.
+    `is_column` says whether a name is a column of what a SELECT reads; an alias of a call is replaced by the call.
     Raises InvalidQuery, pointing at the place, for a call that cannot be planned there.
     """
     placer = _Placer(found)
@@ -38,9 +38,9 @@ class _Placer:
         return point(self.query, node, message)
 
     def write_out(self, select: Node, is_column: Callable[[Node, Node], bool]) -> None:
-        """Replace, in place, the names of columns that call functions by what they mean, where they are used again."""
+        """Replace, in place, the names of columns that call functions by their expressions, wherever they are used."""
         items = select["select_list"]
-        # Each name means an earlier column of the list, in which names are written out already.
+        # Each name refers to an earlier column of the list, whose names are already replaced.
         for number, item in enumerate(items):
             meant = {str(each["alias"]).casefold(): each for each in items[:number] if any(self._calls_in(each))}
             if meant:
@@ -89,7 +89,7 @@ class _Placer:
                             "subquery and call the function outside of it")  # fmt: skip
             for part in [*(node.get("children") or ()), node.get("left"), node.get("right")]:
                 if part:
-                    # A subquery of an expression stays one, so that what it takes from outside is found.
+                    # A subquery in an expression stays one, so that its references to the outer query are found.
                     self.visit(part, parent, "set" if place != "expression" else place, environment, **more)
             return
         self._refuse_in(node, f"in a {kind.replace('_NODE', '').lower()} that cannot be planned: use a SELECT")
@@ -168,7 +168,7 @@ class _Placer:
     def _place(self, call: Call, scope: Scope, clause: str, path: tuple[Node, ...]) -> None:
         first = not hasattr(call, "scope")
         if first or CLAUSES.index(clause) < CLAUSES.index(call.clause):
-            # By way of an alias a call may stand in several clauses; the first of them looks at the most rows.
+            # Through an alias, a call may be in several clauses; the first of them is computed for the most rows.
             call.scope, call.clause, call.node = scope, clause, path[-1]
             call.path = path
         call.shared = call.shared or not first

@@ -20,7 +20,7 @@ SOURCE = re.compile(r'"?@sqlbatch_source_(\d+)@"?')
 
 @dataclass(frozen=True)
 class PlannedCall:
-    """One call of a plan: what it asks, the query that collects its inputs, the calls it waits for, and its stage."""
+    """One call of a plan: its question, the query that collects its inputs, the calls it waits for, and its stage."""
 
     lookup: Lookup
     text: str
@@ -33,16 +33,17 @@ class PlannedCall:
 
     @property
     def number(self) -> int:
-        """Return the number of the call."""
+        """The number of the call."""
         return self.lookup.number
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a query with AI functions is answered.
+    """The plan of a query with AI functions.
 
-    In `query` and the collections a source is named `"@sqlbatch_source_<n>@"` (see `with_sources`) and a call
-    `sqlbatch_ai_<n>`; `columns` are the names and types of the result. `unasked` are calls that it does not rest on.
+    In `query` and the collections, a source is named `"@sqlbatch_source_<n>@"` (see `with_sources`) and a call
+    `sqlbatch_ai_<n>`; `columns` are the names and types of the result. `unasked` are calls that the result does not
+    depend on.
     """
 
     sources: tuple[Source, ...]
@@ -54,19 +55,19 @@ class Plan:
 
     @property
     def stages(self) -> int:
-        """Return how many rounds of batches it takes."""
+        """How many rounds of batches it takes."""
         return max((call.stage for call in self.calls), default=0)
 
     @property
     def fused_stages(self) -> int:
-        """Return how many rounds it takes by the policy `fuse`, which asks all that may be needed."""
+        """How many rounds it takes with the policy `fuse`, which asks everything that may be needed."""
         asked = {call.number for call in self.calls}
         stages, _ = stages_of({call.number: call.bound_needs & asked for call in self.calls})
         return max(stages.values(), default=0)
 
 
 def with_sources(sql: str, name: Callable[[int], str]) -> str:
-    """Return planned SQL with its sources named."""
+    """Return planned SQL with the tables of its sources filled in."""
     return SOURCE.sub(lambda found: name(int(found[1])), sql)
 
 
@@ -91,5 +92,5 @@ def names_of_calls(sql: str) -> frozenset[int]:
 
 
 def names_of_reasons(sql: str) -> frozenset[int]:
-    """Return the numbers of the calls whose missing answers a planned query tells of each row."""
+    """Return the numbers of the calls whose missing answers a planned query reports for each row."""
     return frozenset(int(number) for number in re.findall(r"sqlbatch_why_(\d+)", sql))

@@ -1,4 +1,4 @@
-"""How a query with AI functions is planned: its calls found, its sources kept, its calls put into stages."""
+"""Plan a query with AI functions: find its calls, keep its sources, put its calls into stages."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def make_plan(
 ) -> Plan:
     """Plan a query on a connection that sees its tables.
 
-    `keep` stores a source and returns the name of the table that has its rows from then on; `own` are names of the
-    user's functions. Raises InvalidEnrichment, with the place in the query, for what cannot be planned.
+    `keep` stores a source and returns the name of the table that holds its rows from then on; `own` are names of the
+    user's functions. Raises InvalidEnrichment, with the place in the query, if it cannot be planned.
     """
     return make_plans(con, query, enrichment, keep, (policy,), own)[0]
 
@@ -49,7 +49,7 @@ def make_plans(
     policies: Iterable[Policy],
     own: frozenset[str] = frozenset(),
 ) -> list[Plan]:
-    """Plan a query as `make_plan` does, by each of several policies: all have the same sources, kept once."""
+    """Plan a query as `make_plan` does, by each of several policies; all share the same sources, stored once."""
     syntax = Syntax()
     found = find_calls(syntax, query, own)
     moment: dict[str, Node] = {}
@@ -63,7 +63,8 @@ def make_plans(
 
     before = con.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
     try:
-        # Where all rows have one value, the optimizer would compute with it, and a plan would not show the call.
+        # If all rows had the same value, the optimizer would compute with it, and an explained plan would not show the
+        # call.
         disabled = ",".join(part for part in (before, "statistics_propagation") if part)
         con.execute("SET disabled_optimizers = $disabled", {"disabled": disabled})
         return _planned(con, syntax, found, enrichment, keep, policies, constant)

@@ -1,4 +1,4 @@
-"""A query with AI functions, planned and quoted against the database; the first stage's requests are laid down."""
+"""Plan and quote a query with AI functions against the database; write the requests of its first stage."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedQuery:
-    """A planned query: its sources and what its first stage asks lie in the attached database `scratch`.
+    """A planned query; its sources and the requests of its first stage are in the attached database `scratch`.
 
-    `at_most` are the requests that each call may have, as far as can be told before the answers; `rows` those of the
-    sources. With `shows` it asks about pictures, and what is of them lies there, too.
+    `at_most` are the requests that each call may have, as far as known before the answers; `rows` are those of the
+    sources. With `shows` it asks about pictures, whose facts are in the scratch database too.
     """
 
     plan: Plan
@@ -47,7 +47,7 @@ class PlannedQuery:
 
 
 def check_options(enrichment: Enrichment) -> None:
-    """Raise InvalidPrompt for an option that says for all rows what a query with calls says itself."""
+    """Raise InvalidPrompt for an option that sets for all rows what a query with calls says itself."""
     given = {
         "--prompt": enrichment.prompt,
         "--instructions": enrichment.instructions,
@@ -81,10 +81,10 @@ def plan_query(
     sample: int | None = None,
     at_random: bool = False,
 ) -> PlannedQuery | None:
-    """Plan a query and lay down its sources and the requests of its first stage in the attached database `scratch`.
+    """Plan a query, and write its sources and the requests of its first stage to the attached database `scratch`.
 
-    Returns None for a query without calls. With `sample` no source has more rows than that, the first ones or any
-    (`at_random`). Raises InvalidEnrichment for what cannot be planned.
+    Returns None for a query without calls. With `sample`, each source has at most that many rows, the first ones or any
+    (`at_random`). Raises InvalidEnrichment if the query cannot be planned.
     """
     if not mentions_calls(enrichment.query):
         return None
@@ -149,7 +149,7 @@ def quote_plan(
     replacing: bool,
     tier: str = "batch",
 ) -> tuple[PlannedQuery, Quote]:
-    """Return a planned query with its bounds, and its quote in a tier: the first stage exactly, later ones at most."""
+    """Return a planned query with its upper limits, and its quote in a tier: exact for the first stage."""
     notes = check_existing(session, look_up(session, target), enrichment, planned.rows, target, replace=replacing)
     plan, scratch = planned.plan, planned.scratch
     asked = {row[0]: row[1:] for row in session.run("functions.of_first", scratch=scratch)}
@@ -208,7 +208,7 @@ def quote_plan(
 
 
 def _check_views(query: str, hidden: dict[str, str]) -> None:
-    """Raise InvalidQuery where a view or macro that the query names calls AI functions: they would not be planned."""
+    """Raise InvalidQuery if a view or macro in the query calls AI functions, which could not be planned."""
     calling = {name for name, text in hidden.items() if mentions_calls(text)}
     while more := {name for name, text in hidden.items() if name not in calling and _mentions(text, calling)}:
         calling |= more
@@ -225,7 +225,7 @@ def _mentions(text: str, names: set[str]) -> bool:
 
 
 def _shown(call: PlannedCall, scratch: str) -> tuple[str | None, str | None]:
-    """Return the table of the pictures that a call may ask about, and how closely it looks; None where it has none."""
+    """Return the table of the pictures that a call may ask about, and the detail; None if it has none."""
     return (f"{scratch}.main.ai_pictures", call.lookup.detail) if call.lookup.pictures else (None, None)
 
 
@@ -247,9 +247,9 @@ def _judged(session: Session, plan: Plan) -> dict[int, tuple[int, int]]:
 def _likely(
     plan: Plan, calls: list[PlannedCall], at_most: dict[int, int], judged: dict[int, tuple[int, int]]
 ) -> tuple[int | None, int, int]:
-    """Return how many requests a stage is likely to have, where answers to the filters before it are known.
+    """Return how many requests a stage is likely to have, if answers to the filters before it are known.
 
-    Also how many of those answers were true, of how many, of the filter that is known least.
+    Also returns how many answers of the least known filter were true, and of how many.
     """
     filters = {call.number for call in plan.calls if call.lookup.ask.function == "ai_filter" and call.clause == "where"}
     about, least = 0.0, None
@@ -258,7 +258,7 @@ def _likely(
         own = call.lookup.call.call_id
         asked = {each.number: each.lookup.call.call_id for each in plan.calls if each.number in call.needs & filters}
         if own in asked.values():
-            # A further part of a condition is asked only where too few rows pass.
+            # A further part of a condition is asked only if too few rows pass.
             return None, 0, 0
         for number in {call_id: number for number, call_id in asked.items()}.values():
             if number not in judged:
@@ -285,7 +285,7 @@ def _cost(
 
 
 def _check_names(plan: Plan) -> None:
-    """Raise InvalidQuery where the target would have a name twice."""
+    """Raise InvalidQuery if the target would have two columns of one name."""
     names = [name.casefold() for name, _ in plan.columns]
     for name, _ in plan.columns:
         if names.count(name.casefold()) > 1:

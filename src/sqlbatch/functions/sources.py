@@ -22,20 +22,21 @@ if TYPE_CHECKING:
 
     from sqlbatch.functions.find import Found
 
-# A pinned source is named like this in the planned SQL, with its number between the signs.
+# The name of a pinned source in the planned SQL, with its number between the signs.
 NAME = "@sqlbatch_source_{}@"
-# What gives another value at another time, in one query the same for all rows: it is fixed when the query is planned.
+# Functions whose value depends on the time but is the same for all rows of one query; it is fixed when the query is
+# planned.
 CLOCK = frozenset({
     "now", "current_timestamp", "current_date", "current_time", "today", "localtime", "localtimestamp",
     "get_current_timestamp", "get_current_time", "transaction_timestamp", "current_localtime", "current_localtimestamp",
 })  # fmt: skip
-# What gives another value for each row and each time.
+# Functions with another value for each row.
 RANDOM = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "setseed", "hash_random"})
 
 
 @dataclass(frozen=True)
 class Source:
-    """A relation of the query that calls no function: `query` is the SQL that gives its rows."""
+    """A relation of the query without calls: `query` is the SQL of its rows."""
 
     number: int
     relation: str
@@ -43,7 +44,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Return its name in the planned SQL."""
+        """Its name in the planned SQL."""
         return NAME.format(self.number)
 
 
@@ -53,7 +54,7 @@ def has_calls(value: Any) -> bool:
 
 
 def fix_clock(value: Any, constant: Callable[[str], Node]) -> Any:
-    """Return a tree with now() and the like replaced by what `constant` gives for them."""
+    """Return a tree with now() and the like replaced by the values that `constant` returns."""
     if isinstance(value, list):
         return [fix_clock(each, constant) for each in value]
     if not isinstance(value, dict):
@@ -63,7 +64,7 @@ def fix_clock(value: Any, constant: Callable[[str], Node]) -> Any:
         name = str(value["function_name"]).casefold()
     elif value.get("class") == "COLUMN_REF" and len(value["column_names"]) == 1:
         name = str(value["column_names"][0]).casefold()
-        # A column may have the name of one that is called with parentheses.
+        # A column may have the name of a function that is called without parentheses.
         name = name if name.startswith(("current_", "local")) else ""
     if name in CLOCK:
         return constant(name) | {"alias": value["alias"] or name if value["class"] == "COLUMN_REF" else value["alias"]}
@@ -71,9 +72,9 @@ def fix_clock(value: Any, constant: Callable[[str], Node]) -> Any:
 
 
 def pin_sources(syntax: Syntax, found: Found, binds: Callable[[str], bool]) -> tuple[Source, ...]:
-    """Replace the relations of a query that call nothing by pinned ones, in place, and return these.
+    """Replace the relations of a query without calls by pinned ones, in place, and return these.
 
-    `binds` says whether DuckDB accepts a query as it stands. Raises InvalidQuery for what is random outside of them.
+    `binds` says whether DuckDB accepts a query as it stands. Raises InvalidQuery for random functions outside of them.
     """
     pinning = _Pinning(syntax, found, binds)
     pinning.query(found.root, frozenset())
@@ -94,7 +95,7 @@ class _Pinning:
         self._names, self._wholes, self._all = _mentioned(found.root)
 
     def query(self, node: Node, ctes: frozenset[str]) -> None:
-        """Pin the sources of a query node; `ctes` are the names that are CTEs there."""
+        """Pin the sources of a query node; `ctes` are the names of CTEs there."""
         for entry in node["cte_map"]["map"]:
             inner = entry["value"]["query_node"]
             name = entry["key"].casefold()
@@ -125,7 +126,7 @@ class _Pinning:
     def _relation(self, relation: Node, select: Node, ctes: frozenset[str]) -> Node:
         kind = relation["type"]
         if kind == "JOIN":
-            # In place, for calls in ON remember their join.
+            # The change is in place, because calls in ON remember their join.
             for side in ("left", "right"):
                 relation[side] = self._relation(relation[side], select, ctes)
             if relation["condition"] is not None:
@@ -144,7 +145,7 @@ class _Pinning:
             [self.syntax.expression("*")], like=self.syntax.query("FROM t") | {"from_table": relation}
         )
         if not self.binds(self.syntax.write(whole)):
-            # It takes columns from the relations before it (LATERAL), or is unknown, which the query's check tells.
+            # It uses columns of the relations before it (LATERAL), or is unknown, which the query's check reports.
             if relation["type"] == "SUBQUERY":
                 self.query(relation["subquery"]["node"], frozenset())
             return relation
@@ -162,7 +163,7 @@ class _Pinning:
         return self.syntax.table(self._known[sql].name, alias)
 
     def _conditions(self, relation: Node, select: Node) -> list[Node]:
-        """Return the conditions of WHERE that only read, and may hold for the rows of one relation by itself."""
+        """Return the conditions of WHERE that only read, and can be checked on the rows of one relation alone."""
         joins = select["from_table"]
         alone = joins is relation
         if not alone and not _all_inner(joins):
@@ -194,7 +195,7 @@ def _names_list(syntax: Syntax, names: frozenset[str]) -> Node:
 
 
 def _mentioned(root: Node) -> tuple[frozenset[str], frozenset[str], bool]:
-    """Return every name in the query, in small letters, those that stand alone, and whether it may mean other columns.
+    """Return all names in the query, those without a table, both in lower case, and whether a `*` may name others.
 
     A name alone may be a whole row: SELECT m FROM movies m.
     """
@@ -236,13 +237,16 @@ def _default_alias(relation: Node, number: int) -> str:
         return str(relation["function"]["function_name"])
     if relation["type"] == "BASE_TABLE":
         name = str(relation["table_name"])
-        # A file in FROM is named by its stem.
+        # The default name of a file in FROM is its stem.
         return PurePath(name).name.split(".")[0] if "/" in name or "." in name else name
     return f"sqlbatch_unnamed_{number}"
 
 
 def row_orders(syntax: Syntax, relation: Node) -> list[Node] | None:
-    """Return the row numbers of all sources in FROM, which put its rows in one order; None where it has others."""
+    """Return the row numbers of all sources in FROM, which put its rows in one order.
+
+    None if it has other relations.
+    """
     if relation["type"] == "BASE_TABLE" and str(relation["table_name"]).startswith("@sqlbatch_source_"):
         return [syntax.column(relation["alias"], "rowid")]
     if relation["type"] == "JOIN" and relation["ref_type"] in {"REGULAR", "CROSS"} and relation["join_type"] == "INNER":

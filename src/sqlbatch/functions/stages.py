@@ -1,4 +1,4 @@
-"""The calls of a query in their stages: what each asks, which calls it waits for, and the query that joins them."""
+"""The calls of a query in stages: what each asks, which calls it waits for, and the query that joins the answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PROBED = re.compile(r"sqlbatch_probe_(\d+):")
 class Planner:
     """Puts the calls of a query whose sources are kept into stages, by one policy or several.
 
-    `tables` has the name of each source's table by its number, `lookups` what each call asks.
+    `tables` has the table of each source by its number, `lookups` the lookup of each call.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Planner:
         return with_sources(sql, lambda number: self.tables[number])
 
     def check(self, sql: str) -> tuple[tuple[str, str], ...]:
-        """Return names and types of the planned query; raise InvalidQuery where DuckDB does not accept it."""
+        """Return names and types of the planned query; raise InvalidQuery if DuckDB does not accept it."""
         try:
             described = self.con.execute(f"DESCRIBE {self.named(sql)}").fetchall()
         except duckdb.Error as error:
@@ -70,7 +70,7 @@ class Planner:
         self._next = 1 + max(self.lookups, default=0)
         made: dict[int, PlannedCall] = {}
         by_number = {call.number: call for call in self.found.calls}
-        # An answer that the result does not rest on is never asked for.
+        # An answer that the result does not depend on is never requested.
         todo = set(self.needs(self.found.root))
         while todo:
             call = by_number[todo.pop()]
@@ -93,7 +93,7 @@ class Planner:
         )
 
     def _in_parts(self, made: Mapping[int, PlannedCall], policy: Policy) -> dict[int, PlannedCall]:
-        """Return calls of WHERE below a LIMIT anew, to be asked for the first rows first, with a call for each part."""
+        """Return calls of a WHERE with a LIMIT split into parts, so that the first rows are asked about first."""
         collector = self._collector(policy)
         found: dict[int, PlannedCall] = {}
         for scope in self.found.scopes:
@@ -108,7 +108,7 @@ class Planner:
             counted = self.syntax.write(parts.candidates())
             rows = self.con.execute(f"SELECT count(*) FROM ({self.named(counted)})").fetchall()[0][0]
             bounds = bounds_of(rows, taken[0])
-            # The last part has the call's own number, for all that rests on the call waits for all parts.
+            # The last part has the call's own number, because all that depends on the call waits for all parts.
             numbers = {call.number: [*self._numbers(call, len(bounds)), call.number] for call in calls}
             for part, (after, until) in enumerate(pairwise([0, *bounds, None]) if bounds else ()):
                 for call in calls:
@@ -126,7 +126,7 @@ class Planner:
         return found
 
     def _numbers(self, call: Call, parts: int) -> list[int]:
-        """Return numbers for further calls with the question of a call, each with macros of its own."""
+        """Return numbers for further calls with the same question, each with macros of its own."""
         numbers = [self._next + i for i in range(parts)]
         self._next += parts
         for number in numbers:
@@ -140,26 +140,26 @@ class Planner:
         nothing = self.syntax.expression("CAST(NULL AS VARCHAR) AS sqlbatch_failed")
         kinds = {modifier["type"] for modifier in root["modifiers"]}
         plain = root["type"] == "SELECT_NODE" and "DISTINCT_MODIFIER" not in kinds
-        # GROUP BY ALL would group by one more column.
+        # GROUP BY ALL would group by the added column, too.
         plain = plain and root["aggregate_handling"] != "FORCE_AGGREGATES"
         if plain:
             told = [part for item in root["select_list"] for part in self._failures_of(item)]
             while told:
                 whole = self.syntax.expression("concat_ws('; ')") | {"alias": "sqlbatch_failed"}
                 whole["arguments"] = [*whole["arguments"], *({"name": "", "expression": each} for each in told)]
-                # concat_ws of nothing is a text, not NULL.
+                # concat_ws without values is an empty text, not NULL.
                 whole = self.syntax.expression("nullif(x, '')", x=whole | {"alias": ""}) | {"alias": "sqlbatch_failed"}
                 tried = root | {"select_list": [*root["select_list"], whole]}
                 if self.binds(tried):
                     return self.syntax.write(tried)
-                # What an aggregate is made of is no row's own.
+                # The inputs of an aggregate belong to no single row.
                 told.pop()
             return self.syntax.write(root | {"select_list": [*root["select_list"], nothing]})
         around = self.syntax.select([self.syntax.expression("*"), nothing], like=self.syntax.query("FROM t"))
         return self.syntax.write(around | {"from_table": self.syntax.in_from(root, "sqlbatch_whole")})
 
     def _failures_of(self, item: Node) -> Iterator[Node]:
-        """Return why calls of a column have no answer: of those that each row asks by itself."""
+        """Return why calls of a column have no answer, of the calls that each row asks by itself."""
         collector = self._collector(Policy.BALANCED)
         name = item["alias"] or (item["column_names"][-1] if item["class"] == "COLUMN_REF" else "")
         for call in self.found.calls:
@@ -172,7 +172,7 @@ class Planner:
                 if other.ask.pieces
                 for part in walk(other.node["arguments"])
             ):
-                # The last level of an aggregate tells why one before it has no answer.
+                # The last level of an aggregate reports why one before it has no answer.
                 continue
             spot = Spot(call.scope, call.clause, call.path, _why(call), many=False, name=call.name, shared=call.shared)
             inside, windowed = collector.boundary(spot)
@@ -202,14 +202,14 @@ class Planner:
         return self._explain(node) is not None
 
     def needs(self, node: Node) -> frozenset[int]:
-        """Return the calls on whose answers the rows of a query rest, as DuckDB's optimizer sees it."""
+        """Return the calls whose answers the rows of a query depend on, according to DuckDB's optimizer."""
         return frozenset(int(number) for number in _PROBED.findall(self._explain(node) or ""))
 
     def _explain(self, node: Node) -> str | None:
-        """Return the optimized plan of a query, None where DuckDB does not accept it.
+        """Return the optimized plan of a query, None if DuckDB does not accept it.
 
-        EXPLAIN does not show what is behind a column's name, so the plan is written as JSON. What DuckDB cannot write
-        is taken to rest on every call in the text.
+        EXPLAIN does not show what is behind a column's name, so the plan is written as JSON. A plan that DuckDB cannot
+        write counts as depending on every call in the text.
         """
         sql = self.named(self.syntax.write(node))
         if sql not in self._explained:

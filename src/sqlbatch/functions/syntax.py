@@ -1,4 +1,4 @@
-"""DuckDB's own syntax tree of a query, as dictionaries: read, walked, built and written back as SQL."""
+"""DuckDB's own syntax tree of a query, as dictionaries: parse, walk, build and write back as SQL."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 Node = dict[str, Any]
 
-# The location that DuckDB gives to a node that stands nowhere in the text.
+# DuckDB's location of a node without a place in the text.
 NOWHERE = 2**64 - 1
 
 
 @functools.cache
 def _aggregates() -> frozenset[str]:
-    """Return the names of DuckDB's aggregate functions, in small letters."""
+    """Return the names of DuckDB's aggregate functions, in lower case."""
     with duckdb.connect() as con:
         found = con.execute(
             "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
@@ -31,7 +31,7 @@ def _aggregates() -> frozenset[str]:
 
 
 class _Empty(threading.local):
-    """A connection that holds no data, one for each thread: to make one takes longer than to plan a query."""
+    """A connection without data, one for each thread: creating one takes longer than planning a query."""
 
     def __init__(self) -> None:
         self.con = duckdb.connect(config={"threads": 1})
@@ -47,7 +47,7 @@ def _serialized(sql: str) -> str:
 
 
 class Syntax:
-    """Reads SQL into DuckDB's syntax tree and writes it back, on a connection that holds no data."""
+    """Parses SQL into DuckDB's syntax tree and writes it back, on a connection without data."""
 
     def __init__(self) -> None:
         self._con = _EMPTY.con
@@ -55,7 +55,7 @@ class Syntax:
         self._templates: dict[str, Node] = {}
 
     def read(self, query: str) -> Node:
-        """Return the query node of one SELECT; raise InvalidQuery for what DuckDB cannot read."""
+        """Return the query node of one SELECT; raise InvalidQuery if DuckDB cannot parse it."""
         tree = json.loads(_serialized(query))
         if tree.get("error"):
             raise InvalidQuery(f"the query: {tree.get('error_message', 'DuckDB cannot read it')}")
@@ -73,18 +73,18 @@ class Syntax:
         return self.write(self.select([expression | {"alias": ""}])).removeprefix("SELECT ")
 
     def expression(self, sql: str, **parts: Node) -> Node:
-        """Return the tree of an expression, its columns named like `parts` replaced by those."""
+        """Return the tree of an expression, with columns named like `parts` replaced by those."""
         if sql not in self._templates:
             self._templates[sql] = self.read(f"SELECT {sql}")["select_list"][0]
         return _filled(self._templates[sql], parts) if parts else self._templates[sql]
 
     def select(self, items: list[Node], like: Node | None = None) -> Node:
-        """Return a SELECT of these items; FROM, WHERE and the rest are those of `like`, without its modifiers."""
+        """Return a SELECT of these items, with FROM, WHERE and the rest of `like`, except its modifiers."""
         base = like if like is not None else self._bare()
         return base | {"select_list": items, "modifiers": []}
 
     def query(self, sql: str) -> Node:
-        """Return the query node of SQL of ours."""
+        """Return the query node of our own SQL."""
         if sql not in self._templates:
             self._templates[sql] = self.read(sql)
         return self._templates[sql]
@@ -120,7 +120,7 @@ class Syntax:
         return {**self.expression("a AND b"), "children": parts}
 
     def compute(self, sql: str) -> Any:
-        """Return the one value of a query that reads no tables; raise duckdb.Error where it cannot be computed."""
+        """Return the one value of a query that reads no tables; raise duckdb.Error if it cannot be computed."""
         return self._con.execute(sql).fetchall()[0][0]
 
     def _bare(self) -> Node:
@@ -151,7 +151,7 @@ def children(value: Any) -> Iterator[Node]:
     """Return the next expressions, relations and queries below a part of the tree."""
     parts = value.values() if isinstance(value, dict) else value
     for part in parts:
-        # Most of a tree are texts and numbers.
+        # Most nodes of a tree are texts and numbers.
         if isinstance(part, dict):
             if "class" in part or is_query(part) or is_relation(part):
                 yield part
@@ -167,7 +167,7 @@ def is_relation(value: Any) -> bool:
 
 
 def walk(value: Any) -> Iterator[Node]:
-    """Return a part of the tree and all that is below it."""
+    """Yield a part of the tree and everything below it."""
     if isinstance(value, dict) and (is_expression(value) or is_query(value) or is_relation(value)):
         yield value
     for child in children(value) if isinstance(value, dict | list) else ():
@@ -175,7 +175,7 @@ def walk(value: Any) -> Iterator[Node]:
 
 
 def without_subqueries(expression: Node) -> Iterator[Node]:
-    """Return an expression and all that is below it, but for what stands in subqueries."""
+    """Yield an expression and everything below it, except in subqueries."""
     yield expression
     for child in children(expression):
         if not is_query(child):
@@ -183,7 +183,7 @@ def without_subqueries(expression: Node) -> Iterator[Node]:
 
 
 def conjuncts(condition: Node | None) -> list[Node]:
-    """Return the parts that AND joins in a condition."""
+    """Return the parts of a condition that are joined by AND."""
     if condition is None:
         return []
     if condition.get("type") == "CONJUNCTION_AND":
@@ -197,7 +197,7 @@ def columns_in(value: Any) -> Iterator[Node]:
 
 
 def replaced(value: Any, old: Node, new: Any) -> Any:
-    """Return a part of the tree with one node (told by identity) replaced; what has it not is shared."""
+    """Return a part of the tree with one node (by identity) replaced; unchanged parts are shared."""
     if value is old:
         return new
     if isinstance(value, dict):
@@ -222,7 +222,7 @@ def point(query: str, node: Node | None, message: str) -> InvalidQuery:
     marked = encoded[at : at + length].decode(errors="replace").split("\n", 1)[0]
     label = f"line {before.count(chr(10)) + 1}: "
     column = len(before) - start
-    # A long line is cut around the place.
+    # A long line is shortened around the place.
     cut = max(0, column - 60)
     shown = ("…" if cut else "") + line[cut : cut + 120]
     caret = " " * (len(label) + column - cut + bool(cut)) + "^" * max(1, min(len(marked), 120 - (column - cut)))

@@ -1,4 +1,4 @@
-"""The field in which a reviewer types the right value, and what was typed as JSON."""
+"""The field in which a reviewer types the right value, and the typed text as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL")
 
 @dataclass(frozen=True)
 class Editor:
-    """How a value is typed: `kind` is line, text, lines (an element each), choice or json; `text` what stands there."""
+    """How a value is typed: `kind` is line, text, lines (one element each), choice or json; `text` is its content."""
 
     kind: str
     text: str
@@ -56,7 +56,7 @@ def value_in_words(value: str) -> str:
 
 
 def as_json(returned: Returned, text: str) -> str:
-    """Return what was typed as JSON text of a column's value; raise InvalidSettings where it cannot be read."""
+    """Return the typed text as JSON text of a column's value; raise InvalidSettings if it is not valid."""
     text = text.replace("\r\n", "\n")
     match returned.type:
         case Scalar("VARCHAR"):
@@ -74,7 +74,7 @@ def as_json(returned: Returned, text: str) -> str:
 
 
 def _one(name: str, kind: object, text: str) -> Any:
-    """Return one value as JSON has it: of a number a number, of all else its text."""
+    """Return one value for JSON: a number, a boolean, or else its text."""
     if isinstance(kind, Decimal) and kind.is_text:
         return text
     if isinstance(kind, Decimal) or (isinstance(kind, Scalar) and any(word in kind.name for word in _NUMBERS)):

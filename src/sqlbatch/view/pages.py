@@ -1,4 +1,4 @@
-"""The pages of jobs: all of them, one with its batches, why requests failed, and one request in full."""
+"""The pages about jobs: all jobs, one with its batches, why requests failed, and one request in full."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.view.site import Site
 
-# Failed requests on a page: each is shown with all of its body.
+# Failed requests on a page: each is shown with its whole body.
 FAILURES = 20
-# Jobs on the first page; the newest come first.
+# Jobs on the first page, newest first.
 JOBS = 100
-# Characters of a text in a request's body that are shown: a picture in base64 has a million.
+# The most characters of a text in a request's body: a picture in base64 has a million.
 LONGEST_TEXT = 4_000
-# Requests that have to be done before their speed tells when the rest will be.
+# Requests that must be done before their speed predicts the end.
 ENOUGH = 5
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is: `done` are requests that the provider has done and that are not loaded yet.
+    """The progress of a job: `done` are requests that the provider has done and that are not loaded yet.
 
-    `left` says in words when the rest will be done; None where the job is not open.
+    `left` says when the rest will be done; None if the job is not open.
     """
 
     answered: int
@@ -51,7 +51,7 @@ class Progress:
 
     @property
     def percent(self) -> float:
-        """The part of the requests that is done, in hundredths."""
+        """The percentage of requests that are done."""
         return 100 * (self.answered + self.failed + self.done) / self.total if self.total else 100
 
     def width(self, count: int) -> float:
@@ -74,7 +74,7 @@ def jobs(site: Site, request: Request) -> Response:
 def _summary(site: Site, session: Session, job: JobRow, dollars: float | None) -> dict[str, Any]:
     return {
         "job": job,
-        # The counts and the bar say the rest.
+        # The counts and the bar show the rest.
         "says": display.status_in_words(job) if job.error or job.status not in {"running", "done"} else None,
         "next": display.next_step(job, site.at),
         "where": "local (offline)" if job.provider == "local" else label(job.provider, job.base_url),
@@ -85,7 +85,7 @@ def _summary(site: Site, session: Session, job: JobRow, dollars: float | None) -
 
 
 def table_path(session: Session, name: str) -> str | None:
-    """Return the path of a table's or view's page, None where there is none of this name."""
+    """Return the path of a table's or view's page, None if there is no table of this name."""
     named = target.parse_target(name, session.catalog)
     found = session.run("target.find", {"catalog": session.catalog, "schema": named.schema, "name": named.name})
     return f"/tables/{part(named.schema)}/{part(named.name)}" if found else None
@@ -101,7 +101,7 @@ def _progress(session: Session, job: JobRow) -> Progress:
 
 
 def _left(job: JobRow, done: int, began: datetime | None, *, several: bool) -> str:
-    """Return when the rest of a job will be done, as far as its speed so far tells."""
+    """Return when the rest of a job will be done, judged by its speed so far."""
     if job.status == "blocked":
         return "waiting"
     settled = job.answered + job.failed + done - job.reused
@@ -156,7 +156,7 @@ def _find(session: Session, request: Request) -> JobRow:
 
 
 def failures(site: Site, request: Request) -> Response:
-    """Return the page of a job's failed requests, of one reason or of all: rows, request and raw reply."""
+    """Return the page of a job's failed requests, for one reason or all: rows, request and raw reply."""
     code, page = request.query_params.get("code"), number(request.query_params.get("page"), 1)
 
     def read(session: Session) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def failures(site: Site, request: Request) -> Response:
 
 
 def _asking(session: Session, job: JobRow, ids: list[str]) -> dict[str, tuple[int, list[tuple[int, Any]]]]:
-    """Return how many rows ask for some requests, and the first few of each, where the job's rows are kept."""
+    """Return how many rows need some requests, and the first few of each, if the job's rows are kept."""
     if not ids or not target_rows.has_snapshot(session, job.job_id):
         return {}
     table = f"{quote_identifier(session.catalog)}.sqlbatch.rows_{job.job_id}"
@@ -210,7 +210,7 @@ def _asking(session: Session, job: JobRow, ids: list[str]) -> dict[str, tuple[in
 
 
 def _text(name: str, kind: str) -> str:
-    """Return SQL of a short text of a row's value, for its page."""
+    """Return SQL of a short text for a row's value."""
     column = f"r.{quote_identifier(name)}"
     if "BLOB" in kind:
         return f"CASE WHEN {column} IS NOT NULL THEN 'bytes' END"
@@ -218,7 +218,7 @@ def _text(name: str, kind: str) -> str:
 
 
 def one_request(site: Site, request: Request) -> Response:
-    """Return the page of one request: what was sent, and all that came back."""
+    """Return the page of one request: its body, and all its results."""
 
     def read(session: Session) -> dict[str, Any]:
         found = _find(session, request)
@@ -229,7 +229,7 @@ def one_request(site: Site, request: Request) -> Response:
 
 
 def _shortened(value: Any) -> Any:
-    """Return a JSON value with its long texts cut."""
+    """Return a JSON value with its long texts shortened."""
     if isinstance(value, str):
         cut = len(value) - LONGEST_TEXT
         return value if cut <= 0 else f"{value[:LONGEST_TEXT]}… ({cut:,} characters more)"

@@ -1,4 +1,4 @@
-"""The pictures of rows as a browser gets them: from a file, from bytes, never from another host."""
+"""Pictures of rows for the browser: from a file or from bytes, never from another host."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.view.site import Site
 
-# The most bytes of a picture that a page shows.
+# The most bytes of a picture on a page.
 MOST = 50_000_000
 
 
 def picture(site: Site, request: Request) -> Response:
-    """Return a picture of a row; 404 where it is none, and never anything else than a picture."""
+    """Return a picture of a row; 404 for anything that is not a picture."""
     rowid, place = request.path_params["rowid"], request.path_params["place"]
 
     def read(session: Session) -> tuple[object, str | None]:
@@ -49,7 +49,7 @@ def picture(site: Site, request: Request) -> Response:
 
 
 def _content(text: str, folder: Path) -> bytes | None:
-    """Return the bytes that a text names; None for a URL of another host, and for what cannot be read."""
+    """Return the bytes that a text names; None for a URL of another host, and if it cannot be read."""
     if re.match(r"https?://", text, re.IGNORECASE):
         return None
     if text[:5].lower() == "data:":
@@ -69,7 +69,7 @@ def _content(text: str, folder: Path) -> bytes | None:
 
 
 def type_of(content: bytes) -> str | None:
-    """Return a picture's type by its bytes, as for the model; None for what is no picture."""
+    """Return a picture's type by its bytes, as for the model; None if it is not a picture."""
     with duckdb.connect() as connection:
         found = connection.execute(f"SELECT {TYPE_OF_CONTENT} FROM (SELECT $1::BLOB AS content)", [content]).fetchall()
     return str(found[0][0]) if found[0][0] is not None else None

@@ -1,4 +1,4 @@
-"""What a column holds: how many values, how many NULLs, the commonest ones, and a small histogram."""
+"""The profile of a column: how many values and NULLs, the most common values, and a small histogram."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.view.values import Column
 
-# Rows above which values are counted in a sample of so many; values and NULLs are always counted in all.
+# With more rows than this, values are counted in a sample of this size; values and NULLs are always counted in all
+# rows.
 SAMPLE = 100_000
 TOP, BINS = 12, 24
 
 
 @dataclass(frozen=True)
 class Bin:
-    """A bar of a histogram: from where to below where, how many, and its height of 100."""
+    """A bar of a histogram: its lower and upper bound, its count, and its height of 100."""
 
     low: float
     high: float
@@ -33,10 +34,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a column holds, of the rows that are shown.
+    """The profile of a column, for the rows that are shown.
 
-    `distinct` is how many different values there are, about so many where `guessed`. `top` are values with their counts
-    and their part of the commonest, of 100; `sample` is how many rows they were counted in, None where in all.
+    `distinct` is the number of different values, an estimate if `guessed`. `top` are the most common values with their
+    counts and, of 100, their height; `sample` is how many rows they were counted in, None for all rows.
     """
 
     column: Column
@@ -52,14 +53,14 @@ class Profile:
 
     @property
     def guessed(self) -> bool:
-        """Whether different values are too many to be counted one by one."""
+        """Whether there are too many different values to count them exactly."""
         return self.rows > SAMPLE
 
 
 def of_column(
     session: Session, table: str, column: Column, where: str, values: Mapping[str, object], rows: int
 ) -> Profile:
-    """Return what a column holds, of the rows of a condition; `rows` are how many these are."""
+    """Return the profile of a column for the rows of a condition; `rows` is the number of these."""
     places = {"table": table, "where": where, "column": column.sql}
     filled = int(session.run("view.filled", values, **places)[0][0])
     sample = f"USING SAMPLE {min(100.0, 100.0 * SAMPLE / rows):.4f}% (system, 1)" if rows > 2 * SAMPLE else ""
@@ -70,7 +71,7 @@ def of_column(
         among = {"values": column.values, "sample": sample, "distinct": count}
         distinct = int(session.run("view.distinct", values, **places, **among)[0][0])
         found = session.run("view.top", {**values, "most": TOP}, **places, values=column.values, sample=sample)
-        # Where every value is another, the first ones are no more common than the rest.
+        # If every value is different, the first ones are no more common than the rest.
         found = [] if found and found[0][1] == 1 and distinct > TOP else found
         top = tuple((value, count, round(100 * count / found[0][1], 2)) for value, count in found)
     least = mean = greatest = None
@@ -108,7 +109,7 @@ def _bins(column: Column, low: float, high: float, counts: Mapping[int, int]) ->
 
 def _written(column: Column, value: Any) -> str:
     if column.kind is Kind.TIME:
-        # From the epoch on, for times before it are no timestamps everywhere.
+        # It starts at the epoch, because earlier times are not valid timestamps everywhere.
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
         return f"{moment:%Y-%m-%d}" if column.type == "DATE" else f"{moment:%Y-%m-%d %H:%M}"
     if float(value).is_integer() and abs(value) < 1e15:

@@ -1,4 +1,4 @@
-"""A table or view as a page shows it: its columns, how each is shown, and the job that wrote it."""
+"""A table or view for a page: its columns, how each is shown, and the job that wrote it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.session import Session
 
-# Seconds that a page may read: a condition can be as slow as its author likes.
+# The most seconds that a page may read: a condition can be as slow as its author likes.
 PATIENCE = 30.0
-# Columns that every target of ours ends with.
+# The columns at the end of every target of ours.
 STATUS = ("custom_id", "ai_status", "ai_error", "ai_model", COLUMN)
 
 
@@ -31,8 +31,8 @@ STATUS = ("custom_id", "ai_status", "ai_error", "ai_model", COLUMN)
 class Table:
     """A table or view of the database.
 
-    The rows of one that `is_view` have no places of their own, so that none can be looked at alone. `job_id` is the job
-    that wrote it, `asked` what that job asked; both are None where the table is the user's own.
+    The rows of a view (`is_view`) have no ids, so none has a page of its own. `job_id` is the job that wrote the table,
+    `asked` that job's enrichment; both are None for a table of the user's own.
     """
 
     schema: str
@@ -50,7 +50,7 @@ class Table:
 
     @property
     def shown_name(self) -> str:
-        """Its name, with a schema that is not the usual one."""
+        """Its name, with the schema unless it is the default one."""
         return self.name if self.schema == "main" else f"{self.schema}.{self.name}"
 
     def column(self, name: str | None) -> Column | None:
@@ -58,25 +58,25 @@ class Table:
         return next((column for column in self.columns if column.name == name), None)
 
     def sureness(self, name: str | None) -> str | None:
-        """Return SQL of how sure the model was of a column's value, None where the table does not say."""
+        """Return SQL of how sure the model was of a column's value, None if the table does not have that."""
         numbers, column = self.column(COLUMN), self.column(name)
         if numbers is None or numbers.part != "status" or column is None or column.part != "answer":
             return None
         return f"struct_extract({numbers.sql}, {quote_literal(column.name)})"
 
     def order(self, name: str | None) -> str | None:
-        """Return SQL of what an address sorts by: a column, or `ai_confidence.` and a column; None for neither."""
+        """Return SQL of the sort key in an address: a column, or `ai_confidence.` and a column; None for neither."""
         column = self.column(name)
         return column.sql if column is not None else self.sureness((name or "").removeprefix(f"{COLUMN}."))
 
     @property
     def has_status(self) -> bool:
-        """Whether its rows say what became of them."""
+        """Whether its rows have a status."""
         return self.column("ai_status") is not None
 
 
 def find_table(session: Session, schema: str, name: str) -> Table:
-    """Return a table or view by its schema and name; raise NotFound where there is none that may be shown."""
+    """Return a table or view by its schema and name; raise NotFound if there is none that may be shown."""
     where = {"catalog": session.catalog, "schema": schema, "name": name}
     found = session.run("target.find", where) if schema != "sqlbatch" else []
     if not found:
@@ -94,7 +94,7 @@ def find_table(session: Session, schema: str, name: str) -> Table:
         answers = {column.name for column in read_returns(asked.endpoint, asked.returns).columns}
     pictures = set(asked.images) if asked is not None else set()
     described = [(name, str(kind)) for name, kind, *_ in session.sql(f"DESCRIBE {sql}")]
-    # A column of the user's that is called rowid hides the place of each row.
+    # A user's column called rowid hides the id of each row.
     has_places = found[0][0] == "table" and all(name.casefold() != "rowid" for name, _ in described)
     columns = tuple(
         Column(column, kind, kind_of(column, kind, pictures), _part(column, answers, ours=job_id is not None))
@@ -111,7 +111,7 @@ def _part(name: str, answers: set[str], *, ours: bool) -> str:
 
 @contextmanager
 def reading(session: Session) -> Iterator[None]:
-    """Read in one transaction that cannot write, for so many seconds at most."""
+    """Read in one transaction that cannot write, for a limited number of seconds."""
     late = threading.Event()
 
     def stop() -> None:

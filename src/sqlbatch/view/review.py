@@ -1,4 +1,4 @@
-"""Review of answers: a sample of rows, one after the other, each approved, rejected or corrected by key or by form."""
+"""Review answers: a sample of rows, one after the other, each approved, rejected or corrected by key or by form."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ if TYPE_CHECKING:
     from sqlbatch.view.site import Site
     from sqlbatch.view.values import Cell
 
-# Rows of a sample that may be chosen; the last is all, up to so many.
+# The sizes of a sample, and the most rows of one.
 SIZES, MOST = (20, 50, 100, 200, 500), 10_000
-# How a sample is drawn, and what is said of it.
+# The ways to draw a sample, and their words.
 DRAWN = {"random": "at random", "value": "as many of each value", "status": "as many of each status"}
-# This is possible where the table says how sure the model was.
+# This way needs a table that says how sure the model was.
 LEAST_SURE = {"confidence": "least sure first"}
-# The header by which our script asks for the next row in the reply to a verdict, and the one that has its address.
+# The header by which our script asks for the next row in the reply to a verdict, and the header with that row's
+# address.
 NEXT, ADDRESS = "sqlbatch-next", "sqlbatch-address"
-# Characters of a note.
+# The most characters of a note.
 NOTE = 2_000
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the address says: which column is reviewed, by whom, of which rows, and at which of them one is, from 1."""
+    """The sample in an address: the reviewed column, the reviewer, which rows, and the current row, from 1."""
 
     column: str
     size: int
@@ -56,14 +57,14 @@ class Sample:
     at: int
 
     def pairs(self) -> list[tuple[str, object]]:
-        """Return it as an address has it."""
+        """Return the sample as parameters of an address."""
         named = [("column", self.column), ("n", self.size), ("by", self.drawn), ("seed", self.seed)]
         return [*named, ("reviewer", self.reviewer), ("at", self.at)]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A request of a sample: its first row's place, and what was said of its answer (None: nothing of this value)."""
+    """A request of a sample: the id of its first row, and the verdict on its answer (None: none on this value)."""
 
     custom_id: str
     place: int
@@ -72,7 +73,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Reviewable:
-    """A target whose answers can be judged, and what comes back for its rows."""
+    """A target whose answers can be judged, and its returned columns."""
 
     table: Table
     returns: Returns
@@ -100,7 +101,7 @@ class Reviewable:
 
 
 def find(session: Session, request: Request) -> Reviewable:
-    """Return the target that an address names; raise NotFound where there is none whose answers can be reviewed."""
+    """Return the target that an address names; raise NotFound if there is none whose answers can be reviewed."""
     table = find_table(session, request.path_params["schema"], request.path_params["table"])
     if table.asked is None or table.column("custom_id") is None or table.is_view:
         raise NotFound(f"the rows of {table.shown_name} are no answers that can be reviewed")
@@ -111,7 +112,7 @@ def find(session: Session, request: Request) -> Reviewable:
 
 
 def read_sample(query: QueryParams | Mapping[str, str], found: Reviewable, reviewer: str) -> Sample:
-    """Return what an address says; what it cannot mean is passed over."""
+    """Return the sample in an address; invalid parameters are ignored."""
     column = query.get("column", "")
     size = number(query.get("n"), SIZES[1])
     return Sample(
@@ -143,7 +144,7 @@ def _draw(session: Session, found: Reviewable, sample: Sample) -> list[Drawn]:
 
 
 def begin(site: Site, request: Request) -> Response:
-    """Return the page of a review: its beginning where no sample is chosen yet, else the row that one is at."""
+    """Return the page of a review: the choice of a sample if none is chosen yet, else the current row."""
     return site.database.read(lambda session: _shown(site, request, session))
 
 
@@ -156,7 +157,7 @@ def _shown(
     sample = read_sample(asked, found, site.reviewer)
     values: dict[str, Any] = {"table": found.table, "sample": sample, "path_of": found.path, "answers": found.answers}
     if shared:
-        # What was posted has no address: that of the row has.
+        # A posted form has no address; the row's own address is used.
         values["share"] = site.share(request, address(found.path, *sample.pairs()).partition("?")[2])
     values["view"] = reviewed.view_of(found.target).sql
     if "n" not in asked:
@@ -175,20 +176,20 @@ def _shown(
 
 def _linker(found: Reviewable, sample: Sample) -> Callable[..., str]:
     def link(**changed: Any) -> str:
-        """Return the address of this review with something else in its state."""
+        """Return the address of this review with some parameters changed."""
         return address(found.path, *replace(sample, **changed).pairs())
 
     return link
 
 
 def _said(drawn: list[Drawn]) -> dict[str, int]:
-    """Return how many of a sample were judged, and how."""
+    """Return how many rows of a sample were judged, and how."""
     judged = [each.verdict for each in drawn if each.verdict]
     return {"judged": len(judged)} | {verdict: judged.count(verdict) for verdict in reviewed.VERDICTS}
 
 
 def _item(session: Session, found: Reviewable, sample: Sample, at: Drawn) -> dict[str, Any]:
-    """Return one row to judge: its cells, the value and how it is edited, and what was said of it before."""
+    """Return one row to judge: its cells, the value and its editor, and earlier verdicts."""
     table = found.table
     column = table.column(sample.column)
     returned = reviewed.column_of(found.returns, sample.column)
@@ -220,18 +221,18 @@ def _item(session: Session, found: Reviewable, sample: Sample, at: Drawn) -> dic
 
 
 def _sure(cell: Cell | None, column: str) -> float | None:
-    """Return how sure the model was of a column's value, None where the row does not say."""
+    """Return how sure the model was of a column's value, None if the row does not say."""
     number = cell.tree.get(column) if cell is not None and isinstance(cell.tree, dict) else None
     return number if isinstance(number, float | int) else None
 
 
 def _in_words(verdict: str, value: str, note: str | None, by: str, at: object) -> dict[str, object]:
-    """Return a review as a page tells it."""
+    """Return a review in the words of a page."""
     return {"verdict": verdict, "value": value_in_words(value), "note": note, "by": by, "at": at}
 
 
 def judge(site: Site, request: Request, form: Mapping[str, str]) -> Response:
-    """Keep a verdict, and go on to the next row of the sample that has none."""
+    """Store a verdict, and go on to the next row of the sample without one."""
     verdict = form.get("verdict", "")
     if verdict not in reviewed.VERDICTS:
         raise InvalidSettings("a verdict is approved, rejected or corrected")

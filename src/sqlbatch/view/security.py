@@ -1,4 +1,4 @@
-"""Who may use the page: this computer, under its own name, with the token; and what a page may do in the browser."""
+"""Who may use the page: this computer, under its own name, with the token. Also what a page may do in the browser."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# The parameter of the address that carries the token.
+# The parameter of the address that contains the token.
 TOKEN = "token"  # noqa: S105 (its name, not the token)
-# Nothing from elsewhere is loaded, nothing in the page itself runs, and no other page can frame this one.
+# Nothing is loaded from elsewhere, no inline script runs, and no other page can frame this one.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
@@ -26,7 +26,7 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # With no-referrer a browser would send `Origin: null` with our own forms.
+    # With no-referrer, a browser would send `Origin: null` with our own forms.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -36,21 +36,21 @@ _READING = {"GET", "HEAD"}
 
 
 class Gate:
-    """Middleware that lets through who has the token, and gives every reply the headers of HEADERS.
+    """Middleware that admits requests with the token, and adds HEADERS to every reply.
 
-    A request has to name this computer as its host, so that no web page reaches it under a name of its own that leads
-    here; one that writes has to come from a page of ours.
+    A request must name this computer as its host, so that no web page can reach it under another name; a request that
+    writes must come from a page of ours.
     """
 
     def __init__(self, app: ASGIApp, *, token: str, port: int) -> None:
         self._app = app
         self._token = token
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
-        # Cookies are shared by all ports of a host, so each page has one of its own.
+        # All ports of a host share their cookies, so each server uses a cookie name of its own.
         self._cookie = f"sqlbatch_view_{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, refuse it, or take the token out of its address into a cookie."""
+        """Pass a request on, refuse it, or move the token from its address into a cookie."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -65,7 +65,7 @@ class Gate:
         await (self._app if reply is None else reply)(scope, receive, send_with_headers)
 
     def _answer(self, scope: Scope) -> Response | None:
-        """Return the reply to a request that does not get through, None for one that does."""
+        """Return the reply to a request that is refused, None for one that is admitted."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "").lower()
         if host not in self._hosts:
@@ -84,12 +84,12 @@ class Gate:
         return hmac.compare_digest(text.encode(), self._token.encode())
 
     def _remember(self, scope: Scope, query: list[tuple[str, str]]) -> Response:
-        """Put the token into a cookie, and send the browser to the same address without it."""
+        """Store the token in a cookie, and redirect the browser to the same address without it."""
         rest = urlencode([(name, value) for name, value in query if name != TOKEN])
         # Two slashes at the beginning would name another host.
         path = "/" + scope["path"].lstrip("/\\")
         reply = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
-        # Strict would keep the cookie from the redirect itself where another program's link was followed.
+        # Strict would keep the cookie from the redirect itself when a link in another program is followed.
         reply.set_cookie(self._cookie, self._token, httponly=True, samesite="lax", path="/")
         return reply
 
@@ -102,7 +102,7 @@ def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_from_here(headers: Mapping[str, str], host: str) -> bool:
-    """Whether a request that writes was made by a page of ours; a browser says so in one of two headers."""
+    """Whether a request that writes comes from a page of ours; a browser says so in one of two headers."""
     if "origin" in headers:
         return headers["origin"].lower() == f"http://{host}"
     return headers.get("sec-fetch-site") == "same-origin"

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.view.relation import Table
 
-# Rows on a page, and what may be chosen.
+# Rows on a page: the default, and the choices.
 PER_PAGE, SIZES = 50, (20, 50, 100, 200)
 STATUSES = ("answered", "failed", "pending", "skipped", "uncertain")
 
 
 @dataclass(frozen=True)
 class State:
-    """What the address says of a table's page: which rows, in which order, shown how.
+    """The state of a table's page in its address: which rows, in which order, shown how.
 
     `equal`, `null`, `least` and `below` are columns with a value, without one, and with bounds of their number.
     """
@@ -43,7 +43,7 @@ class State:
     about: str | None = None
 
     def pairs(self) -> list[tuple[str, object]]:
-        """Return the state as an address has it."""
+        """Return the state as parameters of an address."""
         found: list[tuple[str, object]] = [("status", self.status), ("code", self.code), ("q", self.search)]
         found += [("where", self.where)]
         found += [(f"is.{name}", value or " ") for name, value in self.equal]
@@ -59,14 +59,14 @@ class State:
 
     @property
     def filtered(self) -> bool:
-        """Whether some rows may be left out."""
+        """Whether a filter may leave out some rows."""
         return bool(
             self.status or self.code or self.search or self.where or self.equal or self.null or self.least or self.below
         )
 
 
 def read_state(query: QueryParams) -> State:
-    """Return what an address says; what it cannot mean is passed over."""
+    """Return the state in an address; invalid parameters are ignored."""
 
     def named(prefix: str) -> tuple[tuple[str, str], ...]:
         return tuple(
@@ -75,7 +75,7 @@ def read_state(query: QueryParams) -> State:
 
     equal = [(name, value if value.strip() else "") for name, value in named("is.")]
     if query.get("column") and query.get("value"):
-        # What the form says of any column.
+        # Fields of the form that apply to any column.
         equal.append((query["column"], query["value"]))
     page, size = query.get("page", ""), query.get("size", "")
     return State(
@@ -97,9 +97,9 @@ def read_state(query: QueryParams) -> State:
 
 
 def condition_of(session: Session, table: Table, wanted: State) -> tuple[str, dict[str, object]]:
-    """Return SQL of which rows a state shows, over the table, and its parameters; `true` where all are.
+    """Return SQL of the rows that a state shows, over the table, and its parameters; `true` for all rows.
 
-    Raises InvalidQuery for a condition that is none, and for columns that the table has not.
+    Raises InvalidQuery for an invalid condition, and for columns that the table does not have.
     """
     parts: list[str] = []
     values: dict[str, object] = {}
@@ -149,7 +149,7 @@ def _known(table: Table, name: str) -> Column:
 
 
 def chosen(found: Table, wanted: State, link: Any) -> list[tuple[str, str]]:
-    """Return what filters the rows, in words, each with the address without it."""
+    """Return the filters in words, each with the address without it."""
     listed = []
     if wanted.status:
         listed.append((f"status is {wanted.status}", link(status=None)))

@@ -1,4 +1,4 @@
-"""What all pages share: the database, the templates, and how values are written in them."""
+"""The parts that all pages share: the database, the templates, and how values are written in them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class NotFound(SqlbatchError):
 
 @dataclass(frozen=True)
 class Site:
-    """What all pages share.
+    """The parts that all pages share.
 
-    `at` is the option that a command needs to find the database, `reviewer` who reviews unless the page says who.
+    `at` is the option that a command needs to find the database, `reviewer` the reviewer unless the page names one.
     """
 
     database: Database
@@ -59,7 +59,7 @@ class Site:
         return HTMLResponse(_templates().get_template(template).render({**shared, **values}), status)
 
     def share(self, request: Request, query: str) -> str:
-        """Return the address of a page, with its query, as a colleague on this computer can open it."""
+        """Return the address of a page, with its query, in a form that a colleague on this computer can open."""
         begin = f"{query}&" if query else ""
         return f"http://{request.url.netloc}{request.url.path}?{begin}{TOKEN}={self.token}"
 
@@ -76,7 +76,7 @@ def part(text: object) -> str:
 
 
 def number(text: str | None, default: int) -> int:
-    """Return a whole number above 0 of an address, or the default."""
+    """Return a whole number above 0 from an address, or the default."""
     return int(text) if text is not None and text.isascii() and text.isdigit() and int(text[:12]) > 0 else default
 
 

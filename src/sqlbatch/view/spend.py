@@ -1,4 +1,4 @@
-"""The page of what was spent: by day, target and model, and of this month's budget."""
+"""The page about costs: by day, target and model, and this month's budget."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.view.site import Site
 
-# Days of the chart, today the last.
+# Days in the chart, today last.
 DAYS = 42
 
 
@@ -33,7 +33,7 @@ class Bar:
 
 
 def spend(site: Site, request: Request) -> Response:
-    """Return the page of what was spent."""
+    """Return the page about costs."""
 
     def read(session: Session) -> dict[str, Any]:
         by = {key: prices.spent_by(session, key) for key in ("day", "month", "target", "model")}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlbatch.view.relation import Table
     from sqlbatch.view.site import Site
 
-# Reasons of failures that can be chosen.
+# Reasons of failures that can be chosen as a filter.
 REASONS = 50
 
 
@@ -51,7 +51,7 @@ def table(site: Site, request: Request) -> Response:
             try:
                 return _page(session, found, wanted)
             except InvalidQuery as error:
-                # The rows are shown without what is wrong, which is said where it was typed.
+                # The rows are shown without the invalid condition; the error is shown at its field.
                 return _page(session, found, State(cards=wanted.cards)) | {"problem": str(error), "state": wanted}
             except DatabaseError as error:
                 if not wanted.where:
@@ -76,7 +76,7 @@ def _page(session: Session, found: Table, wanted: State) -> dict[str, Any]:
     about = found.column(wanted.about)
 
     def link(**changed: Any) -> str:
-        """Return the address of this page with something else in its state; another choice of rows begins anew."""
+        """Return the address of this page with some parameters changed; other filters start at the first page."""
         again = {"page": 1} if changed.keys() - {"page", "cards", "about"} else {}
         return address(found.path, *replace(wanted, **(again | changed)).pairs())
 
@@ -103,7 +103,7 @@ def _page(session: Session, found: Table, wanted: State) -> dict[str, Any]:
 
 
 def _statuses(session: Session, found: Table) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Return how many rows of a target became what, and why those failed that did, the commonest first."""
+    """Return how many rows of a target have each status, and why rows failed, the most common reason first."""
     why = "ai_error" if found.column("ai_error") is not None else "NULL::VARCHAR"
     rows = session.run("view.statuses", table=found.sql, why=why)
     counts: Counter[str] = Counter()
@@ -113,7 +113,7 @@ def _statuses(session: Session, found: Table) -> tuple[list[tuple[str, int]], li
 
 
 def _groups(found: Table) -> list[tuple[str, int]]:
-    """Return the parts of a target with how many columns each has; none of a table of the user's own."""
+    """Return the parts of a target with how many columns each has; none for a table of the user's own."""
     if found.asked is None or not any(column.part == "answer" for column in found.columns):
         return []
     names = {"yours": "from the query", "answer": f"from {found.asked.model}", "status": "what became of it"}
@@ -131,7 +131,7 @@ def _rows(
 ) -> list[tuple[int | None, list[Any]]]:
     """Return a page of rows, each by its rowid (None in a view) with its cells.
 
-    The rows are found by what filters and sorts them alone, and read in full only then.
+    Filters and sorting read only their own columns; only the rows found are read in full.
     """
     order = ""
     sorted_by = found.order(wanted.sort)

@@ -1,4 +1,4 @@
-"""How values are shown: SQL that shortens them where they are stored, and cells that a page writes."""
+"""How values are shown: SQL that shortens them in the database, and the cells of a page."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.query.pictures import TYPE_OF_CONTENT
 
-# Characters of a text that a row shows, and those that are shown before it is unfolded.
+# The most characters of a text in a row, and of its part before it is unfolded.
 LONGEST, FOLDED = 3_000, 220
-# Elements of a list that are shown as chips, of a vector as numbers, and characters of what is nested.
+# The most elements of a list, numbers of a vector, and characters of a nested value.
 CHIPS, NUMBERS, NESTED = 24, 4, 6_000
 PICTURES = 8
 _NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\))")
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table that is shown: its name, DuckDB's type, its kind, and its part: yours, answer or status."""
+    """A column that is shown: its name, DuckDB's type, its kind, and its part: yours, answer or status."""
 
     name: str
     type: str
@@ -53,7 +53,7 @@ class Column:
 
     @property
     def number(self) -> str | None:
-        """SQL of a number that says where a value lies in a histogram; None where there is none."""
+        """SQL of the number for a histogram; None if there is none."""
         match self.kind:
             case Kind.NUMBER:
                 return f"TRY_CAST({self.sql} AS DOUBLE)"
@@ -68,12 +68,12 @@ class Column:
 
     @property
     def measure(self) -> str:
-        """What that number is, in words."""
+        """The meaning of that number, in words."""
         return {Kind.TEXT: "characters", Kind.CHIPS: "elements", Kind.VECTOR: "numbers"}.get(self.kind, "")
 
     @property
     def values(self) -> str:
-        """SQL of a list of the texts by which its values are told apart: the elements of a list, or the one value."""
+        """SQL of a list of texts to count: the elements of a list, or the one value."""
         if self.kind is Kind.CHIPS:
             return f"list_transform({self.sql}, lambda sqlbatch_x: sqlbatch_x::VARCHAR)"
         return f"[{self.sql}::VARCHAR]"
@@ -85,7 +85,7 @@ class Column:
 
 
 def kind_of(name: str, column_type: str, pictures: set[str]) -> Kind:  # noqa: PLR0911 (one a kind)
-    """Return how a column is shown; `pictures` are the columns that a job showed to its model."""
+    """Return how a column is shown; `pictures` are the columns that a job sent as pictures."""
     if name in pictures or _HELD.fullmatch(column_type):
         return Kind.PICTURE
     if column_type.startswith("BLOB"):
@@ -107,7 +107,7 @@ def kind_of(name: str, column_type: str, pictures: set[str]) -> Kind:  # noqa: P
 
 
 def shown_sql(column: Column) -> str:  # noqa: PLR0911 (one a kind)
-    """Return SQL of what a page needs of a value, as a list of texts, so that no more than that leaves the database."""
+    """Return SQL of what a page needs of a value, as a list of texts, so that no more leaves the database."""
     name = column.sql
     match column.kind:
         case Kind.TEXT:
@@ -135,7 +135,7 @@ def shown_sql(column: Column) -> str:  # noqa: PLR0911 (one a kind)
 
 
 def bytes_of(column: Column) -> str | None:
-    """Return SQL of a picture's bytes, None where the column names its pictures."""
+    """Return SQL of a picture's bytes, None if the column only names its pictures."""
     if column.type == "BLOB":
         return column.sql
     return f"struct_extract({column.sql}, 'bytes')" if _HELD.fullmatch(column.type) else None
@@ -147,10 +147,10 @@ def _unless_null(name: str, sql: str) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value as a page writes it.
+    """A value on a page.
 
-    `text` is all that is shown, `folded` its beginning where it is long, `items` a list's elements or pictures, `more`
-    how much there is beyond what is shown, `tree` a nested value.
+    `text` is all that is shown, `folded` its beginning if it is long, `items` a list's elements or pictures, `more` how
+    much is not shown, `tree` a nested value.
     """
 
     column: Column
@@ -163,7 +163,7 @@ class Cell:
 
 
 def cell(column: Column, shown: list[str | None] | None) -> Cell:  # noqa: PLR0911 (one a kind)
-    """Return a cell from what `shown_sql` gave."""
+    """Return the cell of a result of `shown_sql`."""
     if shown is None:
         return Cell(column, null=True)
     first, size = shown[0] or "", int(shown[1] or 0) if len(shown) > 1 and column.kind is not Kind.PICTURE else 0
@@ -186,7 +186,7 @@ def cell(column: Column, shown: list[str | None] | None) -> Cell:  # noqa: PLR09
 
 
 def _beginning(text: str) -> str | None:
-    """Return the beginning of a long text, up to the end of a word; None where it is short."""
+    """Return the beginning of a long text, up to the end of a word; None if it is short."""
     if len(text) <= FOLDED * 1.3:
         return None
     return text[:FOLDED].rpartition(" ")[0] or text[:FOLDED]
