@@ -1,11 +1,11 @@
--- Stopping what nobody wants any more, and asking again for what failed.
+-- Stop batches that no job wants, and retry failed requests.
 
 -- mark: the job is cancelled
 UPDATE sqlbatch.jobs SET cancelled_at = $now::TIMESTAMP, blocked = NULL, blocked_code = NULL, paused_until = NULL, pause_seconds = NULL
 WHERE job_id = $job_id AND finished_at IS NULL AND cancelled_at IS NULL
 RETURNING job_id;
 
--- unwanted: batches that no open job wants: where a cancelled one did, and those that were never sent
+-- unwanted: batches that no open job wants, although a cancelled one did, and those that were never sent
 WITH asked AS MATERIALIZED (
   FROM sqlbatch.batches
   WHERE base_url = $base_url
@@ -25,21 +25,21 @@ WHERE (b.state <> 'open' OR b.batch_id IN (
     SELECT x.batch_id FROM wanting x JOIN sqlbatch.job_status j ON j.job_id = x.job_id
     WHERE j.status IN ('running', 'blocked'));
 
--- never_sent: a batch that was only planned is given up; nothing of it was at the provider
+-- never_sent: a batch that was only planned is given up; nothing of it is at the provider
 UPDATE sqlbatch.batches SET state = 'abandoned', abandoned_at = $now::TIMESTAMP, lease_owner = NULL, lease_until = NULL,
   error_code = 'cancelled', error = 'cancelled before it was sent'
 WHERE batch_id = $batch_id::UUID AND state IN ('planned', 'uploading')
   AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP)
 RETURNING batch_id;
 
--- stuck: batches that carry what a job wants and may be at the provider, whatever became of them there
+-- stuck: batches that carry a job's requests and may be at the provider, whatever became of them there
 SELECT b.batch_id::VARCHAR, b.provider_id, b.input_file_id, b.requests, b.tokens, b.batch_factor IS DISTINCT FROM 0 AS paid
 FROM sqlbatch.batches b
 WHERE b.state IN ('creating', 'open', 'ended', 'fenced') AND b.batch_id IN (
   SELECT m.batch_id FROM sqlbatch.batch_requests m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id WHERE w.job_id = $job_id)
 ORDER BY b.planned_at, b.batch_id;
 
--- stuck_requests: lay down the requests of those batches, with their estimated tokens
+-- stuck_requests: list the requests of those batches, with their estimated tokens
 CREATE OR REPLACE TEMP TABLE sqlbatch_stuck AS
 SELECT q.custom_id, q.call_id, q.tokens
 FROM sqlbatch.requests q SEMI JOIN (
@@ -51,7 +51,7 @@ SELECT c.call_id::VARCHAR, c.endpoint, c.model
 FROM sqlbatch.calls c SEMI JOIN sqlbatch_stuck s ON s.call_id = c.call_id
 ORDER BY c.call_id;
 
--- also_waiting: other open jobs that want requests of what a job has at the provider
+-- also_waiting: other open jobs that want requests that a job has at the provider
 SELECT DISTINCT j.job_id
 FROM sqlbatch.job_status j
 JOIN sqlbatch.wanted o ON o.job_id = j.job_id
@@ -66,8 +66,8 @@ UPDATE sqlbatch.batches SET state = 'abandoned', abandoned_at = $now::TIMESTAMP,
 WHERE batch_id = $batch_id::UUID AND state IN ('creating', 'open', 'ended', 'fenced')
 RETURNING batch_id;
 
--- ask_again: results that a job's failed requests have so far do not count for it any more
--- They are older than what is asked for now, also where somebody has set the clock back since.
+-- ask_again: the results so far of a job's failed requests no longer count for it
+-- They are older than the new requests, even if somebody has set the clock back since.
 WITH again AS (
   SELECT custom_id FROM sqlbatch.responses
   WHERE job_id = $job_id AND settled AND outcome <> 'answered' AND ($code::VARCHAR IS NULL OR code = $code::VARCHAR)
@@ -78,7 +78,7 @@ UPDATE sqlbatch.wanted SET not_before = greatest($now::TIMESTAMP, (SELECT moment
 WHERE job_id = $job_id AND custom_id IN (SELECT custom_id FROM again)
 RETURNING custom_id;
 
--- failed: lay down the requests that a retry would send, with their estimated tokens
+-- failed: list the requests that a retry would send, with their estimated tokens
 CREATE OR REPLACE TEMP TABLE sqlbatch_failed AS
 SELECT q.custom_id, q.call_id, q.tokens
 FROM sqlbatch.requests q SEMI JOIN (
@@ -86,10 +86,10 @@ FROM sqlbatch.requests q SEMI JOIN (
   WHERE job_id = $job_id AND settled AND outcome <> 'answered' AND ($code::VARCHAR IS NULL OR code = $code::VARCHAR)
 ) f ON f.custom_id = q.custom_id;
 
--- failed_call: how many those are, and their call
+-- failed_call: how many there are, and their call
 SELECT count(*), any_value(call_id)::VARCHAR FROM sqlbatch_failed;
 
--- reopen: the job goes on
+-- reopen: the job continues
 UPDATE sqlbatch.jobs SET finished_at = NULL, error = NULL WHERE job_id = $job_id;
 
 -- left_over: jobs that are not open and may still get results: batches at the provider, late or given-up ones

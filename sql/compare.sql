@@ -1,13 +1,13 @@
--- Two tables on the same rows: where they agree, and which is right.
+-- Compare two tables on the same rows: where they agree, and which is right.
 
 -- columns: the columns of a table, with their types, in their order
 SELECT column_name, data_type FROM duckdb_columns()
 WHERE database_name = $catalog AND schema_name = $schema AND table_name = $name ORDER BY column_index;
 
--- has_reviews: one row where the database keeps reviews
+-- has_reviews: one row if the database has reviews
 SELECT 1 FROM duckdb_tables() WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND table_name = 'reviews';
 
--- pairs: rows that two tables share by their keys, each with what there is of it; equal rows are matched in their order
+-- pairs: rows that two tables share by their keys, each with its values; rows with equal keys are matched in order
 CREATE OR REPLACE TEMP TABLE sqlbatch_pairs AS
 WITH a AS (
   SELECT {keys} AS sqlbatch_key, row_number() OVER (PARTITION BY {keys}) AS sqlbatch_place, {a_answered} AS sqlbatch_answered,
@@ -37,26 +37,26 @@ DELETE FROM sqlbatch.compared WHERE comparison_id IN (SELECT comparison_id FROM 
 DELETE FROM sqlbatch.kappa_intervals
 WHERE comparison_id IN (SELECT comparison_id FROM sqlbatch.comparisons WHERE a = $a AND b = $b);
 
--- forget: and itself
+-- forget: delete it
 DELETE FROM sqlbatch.comparisons WHERE a = $a AND b = $b;
 
--- add: a comparison, with its number
+-- add: add a comparison, and return its number
 INSERT INTO sqlbatch.comparisons (a, b, gold, keys, "rows", only_a, only_b, unanswered, dollars_a, dollars_b, compared_at)
 VALUES ($a, $b, $gold, $keys, $rows, $only_a, $only_b, $unanswered, $dollars_a::DOUBLE, $dollars_b::DOUBLE, $now::TIMESTAMP)
 RETURNING comparison_id;
 
--- values: the values of one column, of the rows that are compared
+-- values: the values of one column, for the compared rows
 INSERT INTO sqlbatch.compared (comparison_id, "row", "column", key, a, b, gold, a_right, b_right)
 SELECT $comparison_id, p."row", $column, p.key, {a_text}, {b_text}, {gold_text}, {a_right}, {b_right}
 FROM (FROM sqlbatch_pairs WHERE in_a AND in_b AND answered ORDER BY "row" LIMIT $rows) p {gold_join};
 
--- dollars: what the answers of a table cost for 1,000 rows; NULL where any price is not known
+-- dollars: the cost of a table's answers per 1,000 rows; NULL if any price is unknown
 SELECT CASE WHEN count(*) FILTER (c.dollars IS NULL) = 0 THEN 1000 * sum(c.dollars) / (SELECT count(*) FROM {table}) END
 FROM sqlbatch.costs c WHERE c.custom_id IN (SELECT custom_id FROM {table});
 
--- intervals: the bootstrap intervals of kappa of the columns of a comparison that have at most 50 values
--- Rows are drawn anew by a hash of their place, so that the same rows give the same interval. Of more rows than
--- $most, the cells of the confusion table are drawn: each as its count, give or take its square root.
+-- intervals: the bootstrap intervals of kappa for the columns of a comparison that have at most 50 values
+-- Rows are resampled by a hash of their place, so that the same rows give the same interval. With more rows than $most,
+-- the cells of the confusion table are resampled: each by its count, plus or minus its square root.
 INSERT INTO sqlbatch.kappa_intervals
 WITH chosen AS (
   SELECT "column", "rows" FROM sqlbatch.agreement WHERE comparison_id = $comparison_id AND kappa IS NOT NULL
@@ -96,14 +96,15 @@ FROM kappas WHERE kappa IS NOT NULL GROUP BY "column";
 SELECT comparison_id, a, b, gold, keys, "rows", only_a, only_b, unanswered, dollars_a, dollars_b
 FROM sqlbatch.comparisons WHERE comparison_id = $comparison_id;
 
--- list: all comparisons, the newest first
+-- list: all comparisons, newest first
 SELECT comparison_id, a, b, gold, "rows", compared_at FROM sqlbatch.comparisons ORDER BY comparison_id DESC;
 
--- agreement: what the columns of a comparison agree on, in the order of their names
+-- agreement: how the columns of a comparison agree, by name
 SELECT "column", "rows", agreed, agreement, labels, kappa, kappa_low, kappa_high, judged_a, accuracy_a, judged_b, accuracy_b
 FROM sqlbatch.agreement WHERE comparison_id = $comparison_id ORDER BY "column";
 
--- confusion: the confusion table of the columns of a comparison that have at most so many values, the most frequent first
+-- confusion: the confusion table of a comparison's columns that have at most so many values, the most frequent pairs
+-- first
 SELECT f."column", f.a, f.b, f."rows"
 FROM sqlbatch.confusion f JOIN sqlbatch.agreement g ON g.comparison_id = f.comparison_id AND g."column" = f."column"
 WHERE f.comparison_id = $comparison_id AND g.labels <= $most

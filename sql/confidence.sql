@@ -1,12 +1,13 @@
 -- How sure a model was of each returned value, from the log probabilities of an answer's tokens.
 
--- any: one row where a result line that was read has log probabilities
+-- any: one row if a result line has log probabilities
 SELECT 1 FROM sqlbatch_parsed_results WHERE logprobs IS NOT NULL LIMIT 1;
 
--- measured: of each answer with log probabilities, one number for each top-level key of its JSON, and for '' one for all of it
--- A number is the geometric mean of the probabilities of the tokens that have a byte in the value's JSON text; of a string
--- that is what stands between its quotes, unless it is empty. Without the tokens of the whole answer, in its order, there
--- is no number. JSON is taken apart here because only its text tells which bytes a value has.
+-- measured: for each answer with log probabilities, one number for each top-level key of its JSON, and for '' one for
+-- all of it
+-- A number is the geometric mean of the probabilities of the tokens that have a byte in the value's JSON text; for a
+-- string, only the text between its quotes counts, unless it is empty. There is no number unless the tokens are exactly
+-- the answer's text, in order. JSON is taken apart here because only its text shows which bytes a value has.
 CREATE OR REPLACE TEMP TABLE sqlbatch_confidence AS
 WITH said AS (
   SELECT rowid AS place, content,
@@ -56,11 +57,11 @@ WITH said AS (
 SELECT place, map_from_entries(list({'key': name, 'value': mean} ORDER BY name)) AS confidence
 FROM (SELECT place, name, arg_max(mean, starts) AS mean FROM means GROUP BY ALL) GROUP BY place;
 
--- joined: put them beside what else each line says
+-- joined: add them to the parsed lines
 CREATE OR REPLACE TEMP TABLE sqlbatch_parsed_results AS
 SELECT p.* REPLACE (c.confidence AS confidence)
 FROM sqlbatch_parsed_results p LEFT JOIN sqlbatch_confidence c ON c.place = p.rowid
 ORDER BY p.rowid;
 
--- forget: the log probabilities themselves are needed no longer
+-- forget: the log probabilities themselves are no longer needed
 ALTER TABLE sqlbatch_parsed_results DROP COLUMN logprobs;

@@ -1,9 +1,9 @@
--- The schema's version, and small things every room asks of the database.
+-- The schema's version, and small queries that every module uses.
 
 -- has_schema: one row if the schema sqlbatch is in the database
 SELECT 1 FROM duckdb_tables() WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND table_name = 'migrations';
 
--- version: the newest migration that was applied
+-- version: the newest applied migration
 SELECT coalesce(max(version), 0) FROM sqlbatch.migrations;
 
 -- migrated: note migrations as applied
@@ -13,9 +13,9 @@ SELECT unnest($versions::INTEGER[]), unnest($names::VARCHAR[]), $now::TIMESTAMP;
 -- planner_lock: make two planners conflict, so that they cannot both choose or add the same requests
 UPDATE sqlbatch.planner_lock SET turns = turns + 1;
 
--- current: the catalog, and its file, NULL where it is in memory
+-- current: the catalog, and its file (NULL: in memory)
 SELECT database_name, path FROM duckdb_databases() WHERE database_name = current_catalog();
 
--- append_results: append what a block says of requests; the only insert into results
+-- append_results: append the results that a block selects; the only insert into results
 INSERT INTO sqlbatch.results BY NAME
 SELECT *, $now::TIMESTAMP AS received_at FROM ({source});

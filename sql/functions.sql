@@ -1,8 +1,8 @@
--- AI functions as macros that look answers up, so that the user's query runs as it stands in any client of the database.
--- sqlbatch_answer(signature, input) gives the answer as JSON (NULL: none yet), sqlbatch_error why there is none. The
+-- AI functions as macros that look answers up, so that the user's query runs unchanged in any client of the database.
+-- sqlbatch_answer(signature, input) returns the answer as JSON (NULL: none yet), sqlbatch_error why there is none. The
 -- signature is the function with its constant arguments, as Python writes it too (catalogue.signature).
 
--- text: what the model is shown of a value: a list or a struct as JSON, anything else as DuckDB prints it
+-- text: the text that is sent for a value: a list or a struct as JSON, anything else as DuckDB prints it
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_text(sqlbatch_x) AS
   CASE WHEN regexp_matches(typeof(sqlbatch_x), '(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$')
     THEN to_json(sqlbatch_x)::VARCHAR ELSE CAST(sqlbatch_x AS VARCHAR) END;
@@ -26,7 +26,7 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_cut(sqlbatch_l, sqlbatch_le
       {schema}sqlbatch_joined(sqlbatch_a[sqlbatch_z[1] + 1 : sqlbatch_z[2]], sqlbatch_level, sqlbatch_z[2])))[1])[1];
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_whole(sqlbatch_l) AS CAST(struct_extract(sqlbatch_l[1], 't') AS VARCHAR);
 
--- image: a picture as an input, known by its newest look; what is asked about pictures alone
+-- image: a picture as an input, by its newest entry in ai_pictures, and the input of a call about pictures
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_picture(sqlbatch_x) AS (
   SELECT sqlbatch_url FROM (SELECT name AS sqlbatch_name, arg_max(url, job_id) AS sqlbatch_url FROM sqlbatch.ai_pictures GROUP BY name)
   WHERE sqlbatch_name = {schema}sqlbatch_picture_name(sqlbatch_x));
@@ -38,7 +38,7 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_asked(sqlbatch_input) AS
       image_url := struct_pack(url := substr(sqlbatch_input, 17))))::VARCHAR, ']}')
     ELSE to_json(struct_pack(role := 'user', content := sqlbatch_input))::VARCHAR END;
 
--- answer: what is known of a question now: its answer as JSON, or why there is none
+-- answer: the stored result for a question: its answer as JSON, or why there is none
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_input) AS (
   SELECT CASE WHEN sqlbatch_s.field IS NULL THEN sqlbatch_r.content
               WHEN sqlbatch_s.field = '' THEN to_json(sqlbatch_r.content)::VARCHAR
@@ -57,7 +57,7 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_error(sqlbatch_signature, s
 -- missing: a call without an answer is NULL
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_missing(sqlbatch_signature, sqlbatch_input) AS NULL::VARCHAR;
 
--- counting: how many calls were never asked is counted as they are looked up
+-- counting: count the calls that were never asked while they are looked up
 CREATE OR REPLACE TEMP SEQUENCE sqlbatch_unasked;
 CREATE OR REPLACE TEMP MACRO sqlbatch_missing(sqlbatch_signature, sqlbatch_input) AS
   CASE WHEN sqlbatch_input IS NOT NULL AND sqlbatch_error(sqlbatch_signature, sqlbatch_input) IS NULL
@@ -66,7 +66,7 @@ CREATE OR REPLACE TEMP MACRO sqlbatch_missing(sqlbatch_signature, sqlbatch_input
 -- counted: how many calls were looked up that were never asked
 SELECT coalesce(last_value, 0) FROM duckdb_sequences() WHERE sequence_name = 'sqlbatch_unasked' AND temporary;
 
--- value: an answer as a value of the type that a specification names, with its error where on_error is capture
+-- value: an answer as a value of a specified type, with its error if on_error is capture
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_value(sqlbatch_signature, sqlbatch_input, sqlbatch_spec, sqlbatch_on_error) AS
   from_json(
     CASE WHEN sqlbatch_on_error <> 'capture' THEN coalesce({schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_input),
@@ -140,23 +140,23 @@ CREATE OR REPLACE {temporary} MACRO {schema}ai_agg(input, instructions, model :=
 CREATE OR REPLACE {temporary} MACRO {schema}ai_summarize_agg(input, model := NULL, on_error := 'null', params := NULL) AS
   {schema}ai_agg(input, 'Summarize the texts together.', model := model, on_error := on_error, params := params);
 
--- installed: the functions that the database has as macros
+-- installed: the functions that are macros of the database
 SELECT DISTINCT function_name FROM duckdb_functions()
 WHERE database_name = $catalog AND schema_name = 'main' AND function_name LIKE 'ai\_%' ESCAPE '\'
 ORDER BY function_name;
 
--- keep: a source of a query as it is now, in the scratch database
+-- keep: store a source of a query as it is now, in the scratch database
 CREATE TABLE {scratch}.main.src_{number} AS {query};
 
 -- count: the rows of a table
 SELECT count(*) FROM {table};
 
--- views: the views of the database and their SQL, and its macros
+-- views: the views of the database with their SQL, and its macros
 SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal
 UNION ALL
 SELECT lower(function_name), macro_definition FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT NULL;
 
--- collected: the distinct requests of a call, with their sizes, those with like inputs beside each other
+-- collected: the distinct requests of a call, with their sizes; similar inputs are stored side by side
 CREATE OR REPLACE TEMP TABLE sqlbatch_collected AS
 SELECT {custom_id} AS custom_id, sqlbatch_input AS input, strlen(sqlbatch_input) + $constant::BIGINT AS bytes,
   greatest(1, (strlen(sqlbatch_input) + $constant::BIGINT + $uncounted::BIGINT + $bytes_per_token::BIGINT - 1)
@@ -168,16 +168,16 @@ FROM ({collection})
 -- longest: the largest request of a call
 SELECT coalesce(max(bytes), 0), count(*) FROM sqlbatch_collected;
 
--- first: a table of the requests of the first stage, as the compiler makes one, in the scratch database
+-- first: a table for the requests of the first stage, like the compiler's, in the scratch database
 CREATE TABLE {scratch}.main.requests (custom_id UUID, sqlbatch_row BIGINT, bytes BIGINT, tokens BIGINT);
 
--- first_asks: what those ask, and which call asks for which, in the scratch database
+-- first_asks: a table for the requests of the first stage and the calls they belong to, in the scratch database
 CREATE TABLE {scratch}.main.ai_requests (
   custom_id UUID, call_id UUID, input VARCHAR, images VARCHAR[], failed VARCHAR, pictures BIGINT, extra BIGINT
 );
 CREATE TABLE {scratch}.main.ai_asks (call INTEGER, custom_id UUID);
 
--- lay_down_asks: which requests a call of the first stage asks for, in the scratch database
+-- lay_down_asks: which requests a call of the first stage needs, in the scratch database
 INSERT INTO {scratch}.main.ai_asks SELECT $call, custom_id FROM sqlbatch_collected;
 
 -- lay_down: the requests of a call of the first stage, in the scratch database
@@ -185,11 +185,11 @@ INSERT INTO {scratch}.main.requests
 SELECT custom_id, row_number() OVER () + (SELECT count(*) FROM {scratch}.main.requests), bytes, tokens
 FROM sqlbatch_collected ANTI JOIN {scratch}.main.requests o USING (custom_id);
 
--- lay_down_inputs: what those requests ask
+-- lay_down_inputs: the inputs of those requests
 INSERT INTO {scratch}.main.ai_requests
 SELECT custom_id, $call_id::UUID, input, images, failed, pictures, extra FROM sqlbatch_collected ANTI JOIN {scratch}.main.ai_requests o USING (custom_id);
 
--- of_call: what is to be sent of one call
+-- of_call: the requests to send for one call
 CREATE OR REPLACE TEMP TABLE sqlbatch_to_send AS
 SELECT s.* FROM {scratch}.main.to_send s JOIN {scratch}.main.ai_requests r USING (custom_id) WHERE r.call_id = $call_id::UUID;
 
@@ -219,13 +219,13 @@ VALUES ($job_id, $call, $call_id::UUID, $function, $text, $clause, $stage, $coll
 -- add_need: a call waits for another
 INSERT INTO sqlbatch.ai_needs (job_id, call, needs) VALUES ($job_id, $call, $needs);
 
--- drop_signature: what a function with constant arguments asked before
+-- drop_signature: drop the earlier request of a function with constant arguments
 DELETE FROM sqlbatch.ai_signatures WHERE signature = $signature;
 
--- add_signature: what a function with constant arguments asks now
+-- add_signature: add the request of a function with constant arguments
 INSERT INTO sqlbatch.ai_signatures (signature, call_id, field) VALUES ($signature, $call_id::UUID, $field);
 
--- add_first: what the first stage asks
+-- add_first: add the requests of the first stage
 INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens, images)
 SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.sqlbatch_row), n.custom_id,
   a.call_id, a.input, n.bytes, n.tokens, a.images
@@ -237,7 +237,7 @@ INSERT INTO sqlbatch.ai_asks (job_id, call, custom_id) SELECT {job}, call, custo
 INSERT INTO sqlbatch.ai_collected (job_id, call, collected_at, asked)
 SELECT $job_id, $call, $now::TIMESTAMP, count(*) FROM sqlbatch.ai_asks WHERE job_id = $job_id AND call = $call;
 
--- no_rows: a job of a plan has no rows of its own; its sources are its snapshot
+-- no_rows: a job with a plan has no rows of its own; its sources are its snapshot
 CREATE TABLE sqlbatch.rows_{job} (sqlbatch_row BIGINT);
 CREATE TABLE sqlbatch.asks_{job} (sqlbatch_row BIGINT, call_id UUID, custom_id UUID, skipped VARCHAR);
 
@@ -258,7 +258,7 @@ WHERE a.job_id = $job_id ORDER BY a.stage, a.call;
 -- ready: the calls of a job that can be collected
 SELECT call FROM sqlbatch.ai_ready WHERE job_id = $job_id ORDER BY stage, call;
 
--- collect_again: calls whose needs were answered after they were collected (a retry, a late result) are collected again
+-- collect_again: calls whose inputs were answered after they were collected (by a retry, or late) are collected again
 DELETE FROM sqlbatch.ai_collected d
 WHERE d.job_id = $job_id
   AND d.collected_at < (SELECT max(received_at) FROM sqlbatch.results)
@@ -268,7 +268,7 @@ WHERE d.job_id = $job_id
     WHERE n.job_id = $job_id AND n.call = d.call AND r.received_at > d.collected_at)
 RETURNING call;
 
--- uncollected: how many calls of a job are not collected, or were before what they need was answered
+-- uncollected: how many calls of a job are not collected, or were collected before their inputs were answered
 SELECT count(*) FROM sqlbatch.ai_calls c
 LEFT JOIN sqlbatch.ai_collected d ON d.job_id = c.job_id AND d.call = c.call
 WHERE c.job_id = $job_id AND c.stage > 0
@@ -277,7 +277,7 @@ WHERE c.job_id = $job_id AND c.stage > 0
     JOIN sqlbatch.results r ON r.custom_id = a.custom_id
     WHERE n.job_id = $job_id AND n.call = c.call AND r.received_at > d.collected_at));
 
--- decided: what each request of a job came to
+-- decided: the final result of each request of a job
 CREATE OR REPLACE TEMP TABLE sqlbatch_decided AS
 SELECT r.custom_id, q.call_id, r.settled,
   CASE WHEN r.outcome = 'answered' THEN r.content END AS sqlbatch_content,
@@ -286,7 +286,7 @@ SELECT r.custom_id, q.call_id, r.settled,
 FROM sqlbatch.responses r JOIN sqlbatch.requests q ON q.custom_id = r.custom_id
 WHERE r.job_id = $job_id;
 
--- known: what each request of some calls came to, whichever job asked it
+-- known: the final result of each request of some calls, for whichever job it was sent
 CREATE OR REPLACE TEMP TABLE sqlbatch_decided AS
 SELECT r.custom_id, any_value(q.call_id) AS call_id, true AS settled,
   arg_max(r.content, r.rowid) FILTER (r.outcome = 'answered') AS sqlbatch_content,
@@ -297,47 +297,47 @@ JOIN sqlbatch.requests q ON q.custom_id = r.custom_id
 WHERE list_contains($calls::UUID[], q.call_id)
 GROUP BY r.custom_id;
 
--- unknown: the collected requests that have no result, or all of them
+-- unknown: the collected requests without a result, or all of them
 SELECT custom_id::VARCHAR FROM sqlbatch_collected
 WHERE failed IS NULL
   AND ($fresh::BOOLEAN OR custom_id NOT IN (SELECT custom_id FROM sqlbatch.results WHERE outcome IN ('answered', 'failed')))
 ORDER BY input;
 
--- previewed: the rows of a query as JSON, and what failed of each
+-- previewed: the rows of a query as JSON, and the failures of each
 SELECT (to_json(sqlbatch_query)::JSON)::VARCHAR, sqlbatch_failed FROM (
 {query}
 ) AS sqlbatch_query;
 
--- answers: the values of what a call asks
+-- answers: the values for a call
 CREATE OR REPLACE TEMP TABLE {answers} AS
 SELECT custom_id AS sqlbatch_key, {value} AS sqlbatch_value, sqlbatch_error AS sqlbatch_why
 FROM {decided} WHERE call_id = $call_id::UUID AND settled;
 
--- want_requests: what a call asks is kept where it is new
+-- want_requests: add a call's requests that are new
 INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens, images)
 SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.rowid), n.custom_id,
   $call_id::UUID, n.input, n.bytes, n.tokens, n.images
 FROM (SELECT rowid, * FROM sqlbatch_collected) n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id;
 
--- want_asks: which requests a call asks for
+-- want_asks: note which requests a call needs
 INSERT INTO sqlbatch.ai_asks (job_id, call, custom_id)
 SELECT $job_id, $call, n.custom_id
 FROM sqlbatch_collected n
 ANTI JOIN (SELECT custom_id FROM sqlbatch.ai_asks WHERE job_id = $job_id AND call = $call) o ON o.custom_id = n.custom_id;
 
--- want: the job waits for what a call asks
+-- want: the job waits for a call's requests
 INSERT INTO sqlbatch.wanted (job_id, custom_id, not_before)
 SELECT $job_id, n.custom_id, (SELECT not_before FROM sqlbatch.jobs WHERE job_id = $job_id)
 FROM sqlbatch_collected n
 ANTI JOIN (SELECT custom_id FROM sqlbatch.wanted WHERE job_id = $job_id) w ON w.custom_id = n.custom_id;
 
--- count_wanted: the job has so many requests now
+-- count_wanted: store the job's current number of requests
 UPDATE sqlbatch.jobs SET requests = (SELECT count(*) FROM sqlbatch.wanted WHERE job_id = $job_id) WHERE job_id = $job_id;
 
--- count_rows: the rows of a job's target, which are not known before
+-- count_rows: store the number of rows of a job's target, which is not known before
 UPDATE sqlbatch.jobs SET "rows" = $rows WHERE job_id = $job_id;
 
--- progress: the stages of a job: how many calls each has, the requests, those that are settled, and the functions
+-- progress: the stages of a job: how many calls each has, the requests, the settled ones, and the functions
 SELECT c.stage, count(*), coalesce(sum(d.asked), 0)::BIGINT, count(d.asked), list(DISTINCT c.function ORDER BY c.function)
 FROM sqlbatch.ai_calls c LEFT JOIN sqlbatch.ai_collected d ON d.job_id = c.job_id AND d.call = c.call
 WHERE c.job_id = $job_id AND c.stage > 0 GROUP BY c.stage ORDER BY c.stage;
@@ -346,11 +346,11 @@ WHERE c.job_id = $job_id AND c.stage > 0 GROUP BY c.stage ORDER BY c.stage;
 SELECT count(DISTINCT f.custom_id) FROM sqlbatch.ai_failures f
 WHERE f.job_id = $job_id AND f.clause IN ('where', 'having', 'qualify', 'join');
 
--- held: calls that hold the target until they are answered (on_error fail), and have failed
+-- held: failed calls that the target must wait for (on_error fail)
 SELECT f.text, count(*) FROM sqlbatch.ai_failures f JOIN sqlbatch.ai_calls c ON c.job_id = f.job_id AND c.call = f.call
 WHERE f.job_id = $job_id AND c.on_error = 'fail' GROUP BY f.text ORDER BY f.text;
 
--- unfinished: calls of a job that are not collected, or have requests that are not settled
+-- unfinished: calls of a job that are not collected, or have unsettled requests
 SELECT c.call FROM sqlbatch.ai_calls c
 LEFT JOIN sqlbatch.ai_collected d ON d.job_id = c.job_id AND d.call = c.call
 WHERE c.job_id = $job_id AND c.stage > 0 AND (d.call IS NULL OR EXISTS (
@@ -360,8 +360,8 @@ WHERE c.job_id = $job_id AND c.stage > 0 AND (d.call IS NULL OR EXISTS (
 -- has_failures: one row if a request of a job's calls failed
 SELECT 1 FROM sqlbatch.ai_failures WHERE job_id = $job_id LIMIT 1;
 
--- world: what each request came to, were the failed ones answered otherwise: filters all true, all false, or one or the
--- other by chance, the rest by what was answered to other inputs
+-- world: the result of each request, if the failed ones had been answered differently: filters all true, all false, or
+-- at random, the rest by answers to other inputs
 CREATE OR REPLACE TEMP TABLE sqlbatch_world AS
 WITH answered AS (
   SELECT call_id, list(DISTINCT sqlbatch_content ORDER BY sqlbatch_content) AS contents
@@ -374,21 +374,21 @@ SELECT d.custom_id, d.call_id, d.settled, coalesce(d.sqlbatch_content, CASE
   d.sqlbatch_vector, NULL::VARCHAR AS sqlbatch_error
 FROM sqlbatch_decided d LEFT JOIN answered a ON a.call_id = d.call_id;
 
--- no_changes: the rows of a target that another answer changed: none yet
+-- no_changes: the target's rows that a different answer changes: none yet
 CREATE OR REPLACE TEMP TABLE sqlbatch_changed (row_hash UBIGINT);
 
--- changes: the rows of a target that the query does not have, or has fewer times, with other answers
+-- changes: the target's rows that the query with different answers lacks, or has fewer times
 INSERT INTO sqlbatch_changed
 SELECT t.row_hash
 FROM (SELECT hash({row}) AS row_hash, count(*) AS n FROM {target} GROUP BY ALL) t
 LEFT JOIN (SELECT hash({row}) AS row_hash, count(*) AS n FROM ({query}) GROUP BY ALL) w ON w.row_hash = t.row_hash
 WHERE coalesce(w.n, 0) < t.n;
 
--- uncertain: rows that other answers in the place of failed ones would change are called so
+-- uncertain: mark rows that different answers in place of failed ones would change
 UPDATE {target} SET ai_status = 'uncertain', ai_error = 'another answer in the place of a failed one changes this row'
 WHERE ai_status = 'answered' AND hash({row}) IN (SELECT row_hash FROM sqlbatch_changed);
 
--- write: the target: the query's columns, and what became of each row
+-- write: write the target: the query's columns, and the status of each row
 CREATE OR REPLACE TABLE {target} AS
 SELECT {columns}, CASE WHEN $pending::BOOLEAN OR contains(sqlbatch_failed, chr(1)) THEN 'pending'
     WHEN sqlbatch_failed IS NOT NULL THEN 'failed' ELSE 'answered' END AS ai_status,

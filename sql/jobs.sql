@@ -1,4 +1,4 @@
--- Jobs: rows of sqlbatch.jobs, and what is derived of them.
+-- Jobs: rows of sqlbatch.jobs, and what is derived from them.
 
 -- add: a new job, with its number
 INSERT INTO sqlbatch.jobs (target, query, enrichment, provider, base_url, "rows", skipped, requests, reused, bytes, tokens,
@@ -7,20 +7,21 @@ VALUES ($target, $query, $enrichment, $provider, $base_url, $rows, $skipped, $re
   $max_attempts, $replacing, $now::TIMESTAMP, $not_before::TIMESTAMP, $quote::JSON, $max_cost::DOUBLE)
 RETURNING job_id;
 
--- unnamed: the target of the newest job with the same query and returned columns, of those that are named by their number
+-- unnamed: the target of the newest job with the same query and returned columns, among targets that are named after
+-- their job
 SELECT target FROM sqlbatch.jobs
 WHERE query = $query AND enrichment ->> 'returns' = $returns AND regexp_full_match(target, 'enriched_\d+')
 ORDER BY job_id DESC LIMIT 1;
 
--- rename: the target of a job that is named by its number
+-- rename: name a job's target after its number
 UPDATE sqlbatch.jobs SET target = $target WHERE job_id = $job_id;
 
--- want: what the job waits for
+-- want: the requests that the job waits for
 INSERT INTO sqlbatch.wanted (job_id, custom_id, not_before)
 SELECT $job_id, custom_id, $not_before::TIMESTAMP FROM {scratch}.main.requests;
 
--- list: jobs, the newest first; their counts are in their tallies
--- Beside them the newest job of their target, the newest that was not cancelled, and whether their rows are still kept.
+-- list: jobs, newest first; their counts are in their tallies
+-- Also the newest job of their target, the newest that was not cancelled, and whether their rows are still stored.
 SELECT j.job_id, j.target, j.status, j.provider, j.base_url, j.query, j.enrichment::VARCHAR, j."rows", j.skipped, j.requests,
   0::BIGINT AS answered, 0::BIGINT AS failed, j.requests AS pending,
   j.reused, j.bytes, j.tokens, j.max_attempts, j.replacing, j.created_at, j.finished_at, j.paused_until, j.blocked, j.error,
@@ -36,9 +37,9 @@ LEFT JOIN (
 WHERE ($job_id::INTEGER IS NULL OR j.job_id = $job_id::INTEGER)
 ORDER BY j.job_id DESC;
 
--- kept: of some jobs the state that their counts depend on, and what was counted in it: NULL where it is to be counted anew
--- The state is a hash of what changes with all that is appended, with a batch, and with the jobs. A batch and its state are
--- hashed as one text: hashes of two values are such that two batches in the same new state would cancel out.
+-- kept: for some jobs, the state that their counts depend on, and the counts stored for it (NULL: to be counted anew)
+-- The state is a hash of the number of results, the batches and the jobs, so that it changes with them. A batch and its
+-- state are hashed as one text: if they were hashed apart, two batches that change to the same state would cancel out.
 WITH changing AS (
   SELECT hash(r.facts, m.facts, b.facts, j.facts) AS facts
   FROM (SELECT struct_pack(entries := count(*), latest := max(rowid), newest := max(received_at)) AS facts FROM sqlbatch.results) r,
@@ -80,10 +81,10 @@ WHERE list_contains($jobs::INTEGER[], j.job_id);
 -- due: how many requests of a job are to be sent
 SELECT count(*) FROM sqlbatch.due WHERE job_id = $job_id;
 
--- forget: what was counted of a job before
+-- forget: delete a job's stored counts
 DELETE FROM sqlbatch.tallies WHERE job_id = $job_id;
 
--- keep: what was counted of a job in a state
+-- keep: store a job's counts for a state
 INSERT INTO sqlbatch.tallies (job_id, state, answered, failed, unsettled, due)
 VALUES ($job_id, $state, $answered, $failed, $unsettled, $due);
 
@@ -100,7 +101,7 @@ UPDATE sqlbatch.jobs SET finished_at = coalesce(finished_at, $now::TIMESTAMP), e
   blocked_code = NULL, paused_until = NULL, pause_seconds = NULL
 WHERE job_id = $job_id;
 
--- batches: the batches that carry what a job wants
+-- batches: the batches that carry a job's requests
 SELECT b.batch_id::VARCHAR, b.state, b.status, b.provider_id, b.requests, a.answered, a.failed, a.released, a.open,
   b.bytes, b.planned_at, b.opened_at, b.ended_at, b.loaded_at, b.adopted, b.error, b.error_code,
   coalesce(b.completed, 0) + coalesce(b.failed, 0) AS done, coalesce(r.again, 0) AS again, coalesce(r.gone, 0) AS gone,
@@ -116,13 +117,13 @@ WHERE b.batch_id IN (
 ) AND b.planned_at >= (SELECT created_at FROM sqlbatch.jobs WHERE job_id = $job_id)
 ORDER BY b.planned_at, b.batch_id;
 
--- failures: a job's failed requests by reason, the commonest first
+-- failures: a job's failed requests by reason, the most common first
 SELECT r.code, count(*), any_value(r.message)
 FROM sqlbatch.responses r
 WHERE r.job_id = $job_id AND r.settled AND r.outcome <> 'answered'
 GROUP BY r.code ORDER BY count(*) DESC, r.code;
 
--- tried_again: requests of a job that did not work at once and may: by the last reason, what became of them
+-- tried_again: requests of a job that failed at first and may succeed: by the last reason, what became of them
 SELECT t.code, count(*), count(*) FILTER (p.outcome = 'answered'), count(*) FILTER (p.settled IS NOT TRUE),
   count(*) FILTER (p.settled AND p.outcome <> 'answered'), max(t.tries)
 FROM (
@@ -134,7 +135,7 @@ FROM (
 ) t LEFT JOIN sqlbatch.responses p ON p.job_id = $job_id AND p.custom_id = t.custom_id
 GROUP BY t.code ORDER BY count(*) DESC, t.code;
 
--- billed: results, tokens and dollars billed for what a job has sent (NULL where any price is not known), and its quote
+-- billed: results, tokens and dollars billed for a job's requests (NULL if any price is unknown), and its quote
 SELECT coalesce(sum(results), 0)::BIGINT, coalesce(sum(tokens_in), 0)::BIGINT, coalesce(sum(tokens_cached), 0)::BIGINT,
   coalesce(sum(tokens_cache_write), 0)::BIGINT, coalesce(sum(tokens_out), 0)::BIGINT,
   CASE WHEN count(*) = count(dollars) THEN coalesce(sum(dollars), 0) END,
@@ -143,11 +144,11 @@ SELECT coalesce(sum(results), 0)::BIGINT, coalesce(sum(tokens_in), 0)::BIGINT, c
     WHERE job_id = $job_id AND state NOT IN ('planned', 'loaded', 'abandoned'))
 FROM sqlbatch.costs WHERE job_id = $job_id;
 
--- spent: dollars billed for each of some jobs; NULL where any price is not known
+-- spent: dollars billed for each of some jobs; NULL if any price is unknown
 SELECT job_id, CASE WHEN count(*) = count(dollars) THEN sum(dollars) END
 FROM sqlbatch.costs WHERE list_contains($jobs::INTEGER[], job_id) GROUP BY job_id;
 
--- promised: dollars that jobs were quoted (NULL: not known), and that their batches under way may cost
+-- promised: the dollars that jobs were quoted (NULL: unknown), and that their batches in flight may cost
 SELECT j.job_id, TRY_CAST(j.quote->>'$.cost.dollars' AS DOUBLE), coalesce(sum(b.reserved), 0)
 FROM sqlbatch.jobs j
 LEFT JOIN sqlbatch.batches b ON b.job_id = j.job_id AND b.state NOT IN ('planned', 'loaded', 'abandoned')

@@ -1,6 +1,6 @@
--- The pictures of the rows of a compiled query, in its scratch database; an input names each by the sha256 of its bytes.
+-- The pictures of a compiled query's rows, in its scratch database; an input names each by the sha256 of its bytes.
 
--- begin: the pictures of each row, in the order of the columns; the files they are in, and what those hold
+-- begin: the pictures of each row, in the order of the columns, and tables for the files and their contents
 CREATE TABLE {scratch}.main.pictures (
   sqlbatch_row BIGINT, place INTEGER, nth BIGINT, url VARCHAR, source VARCHAR, sha256 VARCHAR, size BIGINT, type VARCHAR,
   problem VARCHAR
@@ -9,7 +9,7 @@ CREATE TABLE {scratch}.main.contents (sha256 VARCHAR, type VARCHAR, size BIGINT,
 CREATE TABLE {scratch}.main.located (number BIGINT, path VARCHAR, size BIGINT, problem VARCHAR);
 CREATE TABLE {scratch}.main.found (path VARCHAR, sha256 VARCHAR, size BIGINT, type VARCHAR);
 
--- named: pictures that a text names: a URL, which is passed on, or a file
+-- named: pictures named by a text: a URL, which is passed on, or a file
 INSERT INTO {scratch}.main.pictures (sqlbatch_row, place, nth, url, source)
 SELECT sqlbatch_row, {place}, nth, CASE WHEN remote THEN value END, CASE WHEN NOT remote THEN value END
 FROM (
@@ -18,7 +18,7 @@ FROM (
   WHERE value <> '' AND lower(left(value, 5)) <> 'data:'
 );
 
--- held: pictures that the rows hold themselves: bytes, or a data: URL of them
+-- held: pictures that the rows contain themselves: bytes, or a data: URL of them
 INSERT INTO {scratch}.main.pictures (sqlbatch_row, place, nth, sha256, size, type, problem)
 SELECT sqlbatch_row, {place}, nth, sha256(content), octet_length(content), {type},
   CASE WHEN content IS NULL THEN $unreadable::VARCHAR
@@ -30,7 +30,7 @@ FROM (
   WHERE {holds}
 );
 
--- contents: the bytes of pictures that the rows hold, once
+-- contents: the bytes of pictures in the rows, once each
 INSERT INTO {scratch}.main.contents
 SELECT f.sha256, f.type, f.size, {content}
 FROM (
@@ -44,7 +44,7 @@ JOIN (
   SELECT sqlbatch_row, unnest({values}) AS value, generate_subscripts({values}, 1) AS nth FROM {scratch}.main.rows
 ) v ON v.sqlbatch_row = f.first.r AND v.nth = f.first.a;
 
--- files: the different files, numbered
+-- files: the distinct files, numbered
 CREATE TABLE {scratch}.main.files AS
 SELECT row_number() OVER () AS number, source
 FROM (SELECT DISTINCT source FROM {scratch}.main.pictures WHERE source IS NOT NULL);
@@ -56,11 +56,11 @@ SELECT number, source FROM {scratch}.main.files WHERE number > $after AND number
 INSERT INTO {scratch}.main.located
 SELECT unnest($numbers::BIGINT[]), unnest($paths::VARCHAR[]), unnest($sizes::BIGINT[]), unnest($problems::VARCHAR[]);
 
--- found: what files hold
+-- found: the contents of files
 INSERT INTO {scratch}.main.found
 SELECT filename, sha256(content), octet_length(content), {type} FROM read_blob($paths);
 
--- looks: the pictures of each row, together; and why a row cannot be asked for, which begins with its code
+-- looks: the pictures of each row, together; and why a row cannot be asked about, starting with the code
 CREATE TABLE {scratch}.main.looks AS
 SELECT sqlbatch_row, struct_pack(
     urls := urls,
@@ -95,11 +95,11 @@ FROM (
 )
 GROUP BY sqlbatch_row);
 
--- known: what cannot be sent is not to be sent
+-- known: requests that cannot be sent are not to be sent
 INSERT INTO {scratch}.main.known
 SELECT DISTINCT custom_id, 'unsent' FROM {scratch}.main.asks WHERE failed IS NOT NULL AND custom_id IS NOT NULL;
 
--- unsent: what cannot be sent, the rows that it concerns, and why; the commonest first
+-- unsent: the rows that cannot be sent, and why; the most common reason first
 SELECT failed, count(*) FROM {scratch}.main.asks WHERE failed IS NOT NULL AND custom_id IS NOT NULL
 GROUP BY failed ORDER BY count(*) DESC, failed;
 
@@ -107,17 +107,17 @@ GROUP BY failed ORDER BY count(*) DESC, failed;
 SELECT custom_id::VARCHAR, any_value(failed) FROM {scratch}.main.asks WHERE failed IS NOT NULL AND custom_id IS NOT NULL
 GROUP BY custom_id;
 
--- fail: what cannot be sent has failed
+-- fail: requests that cannot be sent have failed
 SELECT custom_id, 'unsent' AS source, 'failed' AS outcome, split_part(any_value(failed), ': ', 1) AS code,
   substr(any_value(failed), strpos(any_value(failed), ': ') + 2) AS message, $now::TIMESTAMP AS asked_at
 FROM {scratch}.main.asks WHERE failed IS NOT NULL AND custom_id IS NOT NULL
 GROUP BY custom_id;
 
--- quoted: how many pictures are to be sent, and the bytes that they take in the files
+-- quoted: how many pictures are to be sent, and their bytes in the files
 SELECT coalesce(sum(l.sqlbatch_look.pictures), 0)::BIGINT, coalesce(sum(l.sqlbatch_look.extra), 0)::BIGINT
 FROM {scratch}.main.to_send t JOIN {scratch}.main.looks l ON l.sqlbatch_row = t.seq;
 
--- store: keep where the pictures are, and the bytes of those that are in no file
+-- store: store the places of the pictures, and the bytes of those that are in no file
 INSERT INTO sqlbatch.images (sha256, type, size, path, content)
 SELECT DISTINCT f.sha256, f.type, f.size, f.path, NULL::BLOB
 FROM {scratch}.main.found f
@@ -128,13 +128,13 @@ SELECT c.sha256, c.type, c.size, NULL, c.content
 FROM {scratch}.main.contents c
 ANTI JOIN sqlbatch.images i ON i.sha256 = c.sha256 AND i.content IS NOT NULL;
 
--- readable_again: what could not be sent for its picture before, and now can, is due for a job that wants it
+-- readable_again: a request that could not be sent because of its picture, and now can, is due for a job that wants it
 UPDATE sqlbatch.wanted SET not_before = $now::TIMESTAMP
 WHERE job_id = $job_id
   AND custom_id IN (SELECT custom_id FROM sqlbatch.results WHERE source = 'unsent')
   AND custom_id NOT IN (SELECT custom_id FROM sqlbatch.results WHERE source <> 'unsent' AND outcome IN ('answered', 'failed'));
 
--- forget: let go of bytes whose requests are answered, and that no open job waits for
+-- forget: delete bytes whose requests are answered, and that no open job needs
 DELETE FROM sqlbatch.images
 WHERE content IS NOT NULL AND sha256 NOT IN (
   SELECT unnest(r.images) FROM sqlbatch.requests r

@@ -1,9 +1,9 @@
--- Due requests into batches.
+-- Pack due requests into batches.
 
--- held: one row where a job is paused, or its user has to look first
+-- held: one row if a job is paused, or waits for its user
 SELECT 1 FROM sqlbatch.jobs WHERE job_id = $job_id AND (paused_until > $now::TIMESTAMP OR failing);
 
--- groups: the calls for which a job has due requests, unless it is paused
+-- groups: the calls with due requests of a job, unless it is paused
 SELECT r.call_id, c.model, count(*)
 FROM sqlbatch.due d
 JOIN sqlbatch.requests r ON r.custom_id = d.custom_id
@@ -20,14 +20,14 @@ LEFT JOIN sqlbatch.sent_calls s ON s.job_id = d.job_id AND s.call_id = r.call_id
 WHERE d.job_id = $job_id AND r.call_id = $call_id::UUID
 ORDER BY r.seq;
 
--- running: running sums over the requests of a table, in its order; a line takes one byte more than its text
+-- running: running sums over the requests of a table, in order; a line takes one byte more than its text
 CREATE OR REPLACE TEMP TABLE sqlbatch_running AS
 SELECT seq, row_number() OVER () AS place,
   sum(bytes + 1) OVER (ROWS UNBOUNDED PRECEDING) AS bytes,
   sum(tokens) OVER (ROWS UNBOUNDED PRECEDING) AS tokens
 FROM {source};
 
--- shards: the fullest files within the limits, one after the other
+-- shards: the largest files within the limits, one after the other
 CREATE OR REPLACE TEMP TABLE sqlbatch_shards AS
 WITH RECURSIVE shard(number, low, high, bytes, tokens) AS (
   SELECT -1::BIGINT, 0::BIGINT, 0::BIGINT, 0::HUGEINT, 0::HUGEINT
@@ -46,12 +46,13 @@ SELECT uuid() AS batch_id, number, low, high, high - low + 1 AS requests,
   tokens - coalesce(lag(tokens) OVER (ORDER BY number), 0) AS tokens
 FROM shard WHERE number >= 0;
 
--- covered: how many batches there are, how many requests they hold, and how many there are to hold
+-- covered: how many batches there are, how many requests they contain, and how many there are in all
 SELECT (SELECT count(*) FROM sqlbatch_shards), (SELECT coalesce(max(high), 0) FROM sqlbatch_shards),
   (SELECT count(*) FROM sqlbatch_running);
 
--- learned: the most tokens that a batch of a model may have, as the provider told when it refused one within a day
--- Its estimate is not ours: where it refused less than its limit, less is tried, down to a quarter.
+-- learned: the largest batch of a model in tokens, if the provider has refused one within a day
+-- The provider counts tokens differently: if it refused a batch below its own limit, smaller ones are tried, down to a
+-- quarter.
 SELECT greatest(told // 4, least(told, coalesce(refused * 3 // 4, told)))
 FROM (
   SELECT arg_max(most, ended_at) AS told, min(tokens) FILTER (tokens <= most) AS refused
@@ -65,11 +66,11 @@ FROM (
 )
 WHERE told IS NOT NULL;
 
--- longest: the tokens of the longest request of a table, which has to go alone if need be
+-- longest: the tokens of the longest request of a table, which may need a batch of its own
 SELECT coalesce(max(tokens), 0) FROM {source};
 
--- plan: the batches, planned, at the cost of the job
--- Their results count for every job that is open, also where somebody has set the clock back since it was begun or retried.
+-- plan: add the planned batches, on the job's budget
+-- Their results count for every open job, even if somebody has set the clock back since it was started or retried.
 WITH open_jobs AS (
   FROM sqlbatch.jobs WHERE job_id = $job_id OR (finished_at IS NULL AND cancelled_at IS NULL)
 ), latest AS (
@@ -82,7 +83,7 @@ SELECT batch_id, 'planned', $base_url, $call_id::UUID, $model, requests, bytes, 
   greatest($now::TIMESTAMP, (SELECT max(moment) FROM latest)), $job_id, $batch_factor::DOUBLE, $job_id
 FROM sqlbatch_shards ORDER BY number;
 
--- manifest: which requests each batch carries
+-- manifest: which requests each batch contains
 INSERT INTO sqlbatch.batch_requests (batch_id, seq, custom_id)
 SELECT s.batch_id, c.seq, c.custom_id
 FROM sqlbatch_chosen c

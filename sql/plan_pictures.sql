@@ -1,31 +1,31 @@
--- The pictures that a query with AI functions asks about (ai_image): looked at once, when it is planned, and named by the
+-- The pictures that a query with AI functions asks about (ai_image): read once, when it is planned, and named by the
 -- sha256 of their bytes from then on. In its SQL a picture is sqlbatch_picture(x).
 
--- name: what a picture is called: as its row names it, or by the hash of bytes that the row holds
+-- name: the name of a picture: as in its row, or by the hash of bytes in the row
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_picture_name(sqlbatch_x) AS
   CASE WHEN typeof(sqlbatch_x) = 'BLOB' THEN 'bytes:' || sha256(sqlbatch_x)
        WHEN lower(left(CAST(sqlbatch_x AS VARCHAR), 5)) = 'data:' THEN 'data:' || sha256(CAST(sqlbatch_x AS VARCHAR))
        ELSE CAST(sqlbatch_x AS VARCHAR) END;
 
--- raw: a picture as it stands in its row, to be looked at
+-- raw: a picture as its row has it, to be read
 CREATE OR REPLACE TEMP MACRO sqlbatch_picture(sqlbatch_x) AS CASE WHEN sqlbatch_x IS NOT NULL THEN struct_pack(
   name := sqlbatch_picture_name(sqlbatch_x),
   text := CASE WHEN typeof(sqlbatch_x) <> 'BLOB' THEN CAST(sqlbatch_x AS VARCHAR) END,
   content := CASE WHEN typeof(sqlbatch_x) = 'BLOB' THEN CAST(sqlbatch_x AS BLOB) END) END;
 
--- seen: a picture as a request names it; one that was not looked at is named so that it cannot be sent
+-- seen: a picture as a request names it; one that was not read gets a name that cannot be sent
 CREATE OR REPLACE TEMP MACRO sqlbatch_picture(sqlbatch_x) AS CASE WHEN sqlbatch_x IS NOT NULL THEN coalesce(
   (SELECT sqlbatch_url FROM (SELECT name AS sqlbatch_name, url AS sqlbatch_url FROM {pictures})
    WHERE sqlbatch_name = sqlbatch_picture_name(sqlbatch_x)),
   'unread:' || sqlbatch_picture_name(sqlbatch_x)) END;
 
--- begin: the different pictures of a query, in the scratch database
+-- begin: the distinct pictures of a query, in the scratch database
 CREATE TABLE {scratch}.main.rows (sqlbatch_row BIGINT, name VARCHAR, ai_image VARCHAR, "ai_image (BLOB)" BLOB);
 
--- asks: what the first stage asks, for whoever looks at what cannot be sent
+-- asks: the requests of the first stage, to find those that cannot be sent
 CREATE TABLE {scratch}.main.asks AS SELECT custom_id, failed FROM {scratch}.main.ai_requests;
 
--- add: the pictures of a call, which a collection gives
+-- add: the pictures of a call, from its collection
 INSERT INTO {scratch}.main.rows (sqlbatch_row, name, ai_image, "ai_image (BLOB)")
 SELECT row_number() OVER () + (SELECT count(*) FROM {scratch}.main.rows), p.name, p.text, p.content
 FROM (
@@ -34,18 +34,18 @@ FROM (
   FROM (SELECT unnest(sqlbatch_input) AS v FROM ({collection})) WHERE v IS NOT NULL GROUP BY ALL
 ) p ANTI JOIN {scratch}.main.rows o ON o.name = p.name;
 
--- looked: how requests name each picture, what it is, and why it cannot be sent
+-- looked: how requests name each picture, its type, and why it cannot be sent
 CREATE TABLE {scratch}.main.ai_pictures AS
 SELECT r.name, coalesce(l.sqlbatch_look.urls[1], 'unread:' || r.name) AS url,
   CASE WHEN l.sqlbatch_look.failed IS NULL THEN l.sqlbatch_look.images[1] END AS sha256,
   l.sqlbatch_look.extra AS extra, l.sqlbatch_look.failed AS problem
 FROM {scratch}.main.rows r LEFT JOIN {scratch}.main.looks l ON l.sqlbatch_row = r.sqlbatch_row;
 
--- keep: the pictures of a job's query
+-- keep: store the pictures of a job's query
 INSERT INTO sqlbatch.ai_pictures (job_id, name, url, sha256, extra, problem)
 SELECT {job}, name, url, sha256, extra, problem FROM {scratch}.main.ai_pictures;
 
--- collected: the collected requests with what is of their pictures
+-- collected: the collected requests with the facts about their pictures
 CREATE OR REPLACE TEMP TABLE sqlbatch_collected AS
 WITH shown AS (
   SELECT rowid AS place, unnest(regexp_extract_all(input, '"(?:image_)?url":"((?:[^"\\]|\\.)*)"', 1)) AS url FROM sqlbatch_collected
@@ -66,22 +66,22 @@ SELECT c.custom_id, c.input, c.bytes + CASE WHEN s.failed IS NULL THEN s.extra E
 FROM (SELECT rowid AS place, * FROM sqlbatch_collected) c LEFT JOIN seen s ON s.place = c.place
 ORDER BY c.place;
 
--- due: what a collected call asks, for whoever looks at what cannot be sent
+-- due: the requests of a collected call, to find those that cannot be sent
 CREATE OR REPLACE TEMP VIEW asks AS SELECT custom_id, failed FROM sqlbatch_collected;
 
--- quoted: how many pictures are to be sent, and the bytes that they take in the files
+-- quoted: how many pictures are to be sent, and their bytes in the files
 SELECT coalesce(sum(a.pictures), 0)::BIGINT, coalesce(sum(a.extra), 0)::BIGINT
 FROM {scratch}.main.to_send t JOIN {scratch}.main.ai_requests a ON a.custom_id = t.custom_id;
 
--- unsent: what of the collected requests cannot be sent, and why
+-- unsent: the collected requests that cannot be sent, and why
 SELECT custom_id::VARCHAR, failed FROM sqlbatch_collected WHERE failed IS NOT NULL;
 
--- unsent_decided: what cannot be sent has failed
+-- unsent_decided: requests that cannot be sent have failed
 INSERT INTO sqlbatch_decided
 SELECT unnest($custom_ids::UUID[]), unnest($calls::UUID[]), true, NULL, NULL, unnest($whys::VARCHAR[]);
 
 -- has: one row if a job's query asks about pictures
 SELECT 1 FROM sqlbatch.ai_pictures WHERE job_id = $job_id LIMIT 1;
 
--- detail: how closely a job looks at its pictures, as --image-detail says
+-- detail: the detail of a job's pictures, as --image-detail says
 SELECT enrichment->>'image_detail' FROM sqlbatch.jobs WHERE job_id = $job_id;

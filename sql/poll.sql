@@ -1,24 +1,25 @@
--- Where the batches are.
+-- The status of batches.
 
--- owners: who holds leases
+-- owners: the owners of leases
 SELECT DISTINCT lease_owner FROM sqlbatch.batches
 WHERE base_url = $base_url AND state IN ('uploading', 'creating') AND lease_until > $now::TIMESTAMP;
 
--- void: end the leases of an owner that is no more
+-- void: end the leases of an owner that is gone
 UPDATE sqlbatch.batches SET lease_until = $now::TIMESTAMP
 WHERE lease_owner = $owner AND state IN ('uploading', 'creating') AND lease_until > $now::TIMESTAMP
 RETURNING batch_id;
 
--- lost: batches whose create has an unknown outcome and that nobody is creating right now
+-- lost: batches whose create has an unknown outcome and that no process is creating right now
 SELECT batch_id::VARCHAR, state, input_file_id, requests, coalesce(grace_seconds, $grace::DOUBLE), fenced_at, job_id
 FROM sqlbatch.batches
 WHERE base_url = $base_url AND state IN ('creating', 'fenced')
   AND (lease_until IS NULL OR lease_until <= $now::TIMESTAMP OR lease_owner = $owner)
 ORDER BY creating_at;
 
--- doubtful: batches that, by our own state, are not at the provider: planned before this run began, or refused or given up of late
--- A gateway may refuse (4xx) what the provider behind it has made.
--- What was planned later than now was planned before somebody set the clock back.
+-- doubtful: batches that, according to this database, are not at the provider: planned before this run began, or
+-- recently refused or given up
+-- A gateway may refuse (4xx) a batch that the provider behind it has created. A batch planned in the future was planned
+-- before somebody set the clock back.
 SELECT batch_id::VARCHAR, state, input_file_id
 FROM sqlbatch.batches
 WHERE base_url = $base_url
@@ -27,7 +28,7 @@ WHERE base_url = $base_url
        OR state = 'abandoned' AND creating_at IS NOT NULL AND provider_id IS NULL
          AND abandoned_at > $now::TIMESTAMP - INTERVAL 25 HOUR);
 
--- known: batches that are at the provider, or were, and whether each is so new that a list of them must have it
+-- known: batches that are at the provider, or were, and whether each is so new that a list must contain it
 SELECT provider_id, opened_at > $now::TIMESTAMP - INTERVAL 1 DAY FROM sqlbatch.batches
 WHERE base_url = $base_url AND provider_id IS NOT NULL AND opened_at > $now::TIMESTAMP - INTERVAL 30 DAY;
 
@@ -36,7 +37,7 @@ SELECT batch_id::VARCHAR, provider_id FROM sqlbatch.batches
 WHERE base_url = $base_url AND state = 'abandoned' AND error_code = 'given_up' AND provider_id IS NOT NULL
   AND abandoned_at > $now::TIMESTAMP - INTERVAL 30 DAY;
 
--- adopted: a batch is at the provider, whatever our state said
+-- adopted: a batch is at the provider, whatever this database said
 UPDATE sqlbatch.batches SET state = 'open', provider_id = $provider_id, status = $status, opened_at = $now::TIMESTAMP,
   adopted = true, abandoned_at = NULL, lease_owner = NULL, lease_until = NULL, error_code = NULL, error = NULL
 WHERE batch_id = $batch_id::UUID AND state = $state
@@ -52,11 +53,11 @@ WHERE m.batch_id = $batch_id::UUID AND EXISTS (
 WHERE batch_id = $batch_id::UUID
 RETURNING doubled;
 
--- open: batches that the provider is at work on
+-- open: batches that the provider is working on
 SELECT batch_id::VARCHAR, provider_id, requests, coalesce(opened_at, planned_at), job_id FROM sqlbatch.batches
 WHERE base_url = $base_url AND state = 'open' ORDER BY opened_at;
 
--- saw: note what the provider says of a batch
+-- saw: store what the provider says about a batch
 UPDATE sqlbatch.batches SET status = $status, completed = $completed, failed = $failed,
   output_file_id = $output_file_id, error_file_id = $error_file_id,
   state = CASE WHEN $ended::BOOLEAN THEN 'ended' ELSE state END,
@@ -65,17 +66,17 @@ UPDATE sqlbatch.batches SET status = $status, completed = $completed, failed = $
 WHERE batch_id = $batch_id::UUID AND state = 'open'
 RETURNING batch_id;
 
--- fence: a batch that is not at the provider; its input file is about to be deleted
+-- fence: a batch is not at the provider; its input file is about to be deleted
 UPDATE sqlbatch.batches SET state = 'fenced', fenced_at = NULL, grace_seconds = $grace, lease_owner = NULL, lease_until = NULL
 WHERE batch_id = $batch_id::UUID AND state = 'creating'
 RETURNING batch_id;
 
--- fenced: the input file is deleted, the grace begins
+-- fenced: the input file is deleted, and the grace period starts
 UPDATE sqlbatch.batches SET fenced_at = $now::TIMESTAMP
 WHERE batch_id = $batch_id::UUID AND state = 'fenced' AND fenced_at IS NULL
 RETURNING batch_id;
 
--- progress: batches and requests at the provider, by status, of what a job needs
+-- progress: a job's batches and requests at the provider, by status
 WITH open AS (FROM sqlbatch.batches WHERE state NOT IN ('loaded', 'abandoned')),
 carried AS MATERIALIZED (FROM sqlbatch.batch_requests SEMI JOIN open USING (batch_id))
 SELECT coalesce(status, state), count(*), sum(requests)::BIGINT, coalesce(sum(completed), 0)::BIGINT,
@@ -85,7 +86,7 @@ WHERE batch_id IN (
   SELECT m.batch_id FROM carried m JOIN sqlbatch.wanted w ON w.custom_id = m.custom_id WHERE w.job_id = $job_id)
 GROUP BY ALL ORDER BY ALL;
 
--- until: when the next thing that waits for our clock is due
+-- until: when the next step that depends on our clock is due
 SELECT min(until) FROM (
   SELECT paused_until AS until FROM sqlbatch.jobs WHERE job_id = $job_id
   UNION ALL

@@ -1,10 +1,10 @@
--- From requests to answers without a batch: a handful, through the ordinary endpoint.
+-- Send a few requests to the ordinary endpoint, without a batch.
 
--- call: what the answers to a call are judged by
+-- call: the endpoint and returned columns against which a call's answers are checked
 SELECT endpoint, returns FROM sqlbatch.calls WHERE call_id = $call_id::UUID;
 
--- keep: keep what was paid for, once; a refused or lost request costs nothing, and a batch may ask it again
--- What is asked for a job belongs to the batch that holds it meanwhile.
+-- keep: store paid results, once; a refused or lost request costs nothing, and may be sent again in a batch
+-- Requests sent for a job belong to the batch that reserves them meanwhile.
 SELECT n.* EXCLUDE (status, good, unreadable, mark, cut, confidence), 'preview' AS source,
   coalesce(n.confidence, CASE WHEN $logprobs THEN map([]::VARCHAR[], []::DOUBLE[]) END) AS confidence,
   CASE WHEN n.cut THEN $cap::BIGINT END AS cap,
@@ -14,27 +14,27 @@ FROM (FROM sqlbatch_parsed_results WHERE good AND outcome IN ('answered', 'faile
 SEMI JOIN sqlbatch.requests q ON q.custom_id = n.custom_id
 ANTI JOIN sqlbatch.results o ON o.custom_id = n.custom_id AND o.source = 'preview' AND o.asked_at = n.asked_at;
 
--- told: what each line says
+-- told: the content of each line
 SELECT j.custom_id::VARCHAR, j.outcome, j.code, j.message, j.good,
   coalesce(j.tokens_in, 0)::BIGINT, coalesce(j.tokens_cached, 0)::BIGINT,
   coalesce(j.tokens_cache_write, 0)::BIGINT, coalesce(j.tokens_out, 0)::BIGINT
 FROM sqlbatch_parsed_results j
 ORDER BY j.rowid;
 
--- held: the requests that runs ask for jobs through the ordinary endpoint, as batches that no other may send
+-- held: the requests that runs send for jobs to the ordinary endpoint, reserved as batches that nobody else may send
 SELECT batch_id::VARCHAR, lease_owner, lease_until FROM sqlbatch.batches WHERE state = 'asking';
 
--- renew: a run that asks requests for a job is at work
+-- renew: extend the reservation of a run
 UPDATE sqlbatch.batches SET lease_until = $until::TIMESTAMP WHERE state = 'asking' AND lease_owner = $owner
 RETURNING batch_id;
 
--- unanswered: what brought no answer is taken out of what a run asked
+-- unanswered: requests without an answer are removed from a run's reservation
 DELETE FROM sqlbatch.batch_requests
 WHERE batch_id = $batch_id::UUID
   AND (SELECT state FROM sqlbatch.batches WHERE batch_id = $batch_id::UUID) = 'asking'
   AND custom_id NOT IN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID);
 
--- end: what a run asked for a job is loaded, with as many requests as brought an answer
+-- end: a run's reservation is loaded, with as many requests as have an answer
 UPDATE sqlbatch.batches b SET requests = c.requests, bytes = c.bytes, tokens = c.tokens, completed = c.requests,
   state = CASE WHEN c.requests = 0 THEN 'abandoned' ELSE 'loaded' END,
   status = CASE WHEN c.requests > 0 THEN 'completed' END, lease_owner = NULL, lease_until = NULL,
@@ -50,7 +50,8 @@ FROM (
 WHERE b.batch_id = $batch_id::UUID AND b.state = 'asking'
 RETURNING b.requests;
 
--- remainder: what of a job has no final result and is in nobody's hands: what was only planned is in none
+-- remainder: a job's requests without a final result that nobody is sending: those of batches that were only planned
+-- count
 CREATE OR REPLACE TEMP TABLE sqlbatch_remainder AS
 SELECT q.seq, q.custom_id, q.call_id, q.bytes, q.tokens
 FROM sqlbatch.unsettled u JOIN sqlbatch.requests q ON q.custom_id = u.custom_id
@@ -60,7 +61,7 @@ ANTI JOIN (
 ) f ON f.custom_id = u.custom_id
 WHERE u.job_id = $job_id;
 
--- elsewhere: how many requests of a job are in batches that are sent, or on their way
+-- elsewhere: how many requests of a job are in batches that are sent, or are being sent
 SELECT count(*) FROM sqlbatch.unsettled u
 WHERE u.job_id = $job_id AND u.custom_id NOT IN (SELECT custom_id FROM sqlbatch_remainder);
 
@@ -74,14 +75,14 @@ GROUP BY ALL ORDER BY 1;
 -- of_call: the requests of one call of a remainder
 CREATE OR REPLACE TEMP TABLE sqlbatch_now AS FROM sqlbatch_remainder WHERE call_id = $call_id::UUID;
 
--- unplan: batches that were only planned and carry what is asked at once are given up
+-- unplan: planned batches that contain requests to be sent now are given up
 UPDATE sqlbatch.batches SET state = 'abandoned', abandoned_at = $now::TIMESTAMP, lease_owner = NULL, lease_until = NULL,
   error_code = 'asked_at_once', error = 'planned, and then asked at once'
 WHERE state = 'planned' AND batch_id IN (
   SELECT m.batch_id FROM sqlbatch.batch_requests m SEMI JOIN sqlbatch_remainder r ON r.custom_id = m.custom_id)
 RETURNING batch_id;
 
--- hold: the requests of one call that a run asks at once, as a batch of its own that no other may send
+-- hold: reserve the requests of one call that a run sends now, as a batch that nobody else may send
 INSERT INTO sqlbatch.batches (batch_id, state, base_url, call_id, model, requests, bytes, tokens, planned_at, job_id,
   batch_factor, sent_as, lease_owner, lease_until, reserved)
 SELECT $batch_id::UUID, 'asking', $base_url, $call_id::UUID, $model, count(*), coalesce(sum(bytes + 1), 0)::BIGINT,
@@ -89,6 +90,6 @@ SELECT $batch_id::UUID, 'asking', $base_url, $call_id::UUID, $model, count(*), c
   $until::TIMESTAMP, $reserved::DOUBLE
 FROM sqlbatch_now;
 
--- hold_requests: which those are
+-- hold_requests: the requests of that batch
 INSERT INTO sqlbatch.batch_requests (batch_id, seq, custom_id)
 SELECT $batch_id::UUID, seq, custom_id FROM sqlbatch_now ORDER BY seq RETURNING custom_id::VARCHAR;

@@ -1,6 +1,6 @@
--- Rows beside what came back for them, before there is a job.
+-- The rows of a preview with their answers, before there is a job.
 
--- rows: each row's request, what is known of it (what was asked now before all else), and row and answer as JSON
+-- rows: each row's request and its result (one from this preview first), and row and answer as JSON
 WITH best AS (
   SELECT custom_id, max({
     now: CASE WHEN source = 'preview' AND list_contains($asked::UUID[], custom_id) THEN rowid ELSE -1 END,
@@ -26,7 +26,7 @@ JOIN {scratch}.main.asks sqlbatch_asks USING (sqlbatch_row)
 LEFT JOIN sqlbatch_answers sqlbatch_answer ON sqlbatch_answer.custom_id = sqlbatch_asks.custom_id
 ORDER BY sqlbatch_rows.sqlbatch_row;
 
--- to_send: the requests that are to be asked now: not what was answered or sent since they were shown, unless all are wanted
+-- to_send: the requests to send now: without those answered or sent since the quote, unless all are wanted
 SELECT custom_id::VARCHAR FROM {scratch}.main.to_send
 WHERE $fresh::BOOLEAN OR custom_id NOT IN (
   SELECT custom_id FROM ({quote.final})

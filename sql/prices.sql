@@ -1,6 +1,6 @@
--- What models cost: the library's rows, what sqlbatch.toml says, and the user's own rows of sqlbatch.prices.
+-- Prices of models: the library's rows, those of sqlbatch.toml, and the user's own rows of sqlbatch.prices.
 
--- known: the library's rows (a JSON array) and what sqlbatch.toml says (another), as rows of sqlbatch.prices
+-- known: the library's prices (a JSON array) and those of sqlbatch.toml (another), as rows of sqlbatch.prices
 CREATE OR REPLACE TEMP TABLE sqlbatch_known_prices AS
 SELECT p.*
 FROM (
@@ -15,21 +15,21 @@ FROM (
     "cache_write": "DOUBLE", "output": "DOUBLE", "batch_factor": "DOUBLE"}]'), recursive := true)
 ) AS p;
 
--- called: the models that calls and batches name, with their addresses
+-- called: the models of calls and batches, with their addresses
 SELECT base_url, model FROM sqlbatch.calls UNION SELECT base_url, model FROM sqlbatch.batches;
 
 -- has_table: one row if the database has a table of prices in its present form
 SELECT 1 FROM duckdb_columns()
 WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND table_name = 'prices' AND column_name = 'above';
 
--- shipped: the models whose rows are of this release of the library
+-- shipped: the models whose rows are from this release of the library
 SELECT DISTINCT base_url, model FROM sqlbatch.prices WHERE origin = 'shipped' AND source = $source;
 
--- kept: their rows, and the user's own where these are asked for, beside what is known
+-- kept: add their rows, and if requested the user's own
 INSERT INTO sqlbatch_known_prices BY NAME
 FROM sqlbatch.prices WHERE (origin = 'shipped' AND source = $source) OR (origin = 'own' AND $own::BOOLEAN);
 
--- find: the rates of the price that holds for a model on a day in a tier, by length of prompt, as the view costs has them
+-- find: the rates of a model's price on a day in a tier, by length of prompt, by the same rule as the view costs
 WITH candidates AS (
   SELECT p.*, p.rowid AS place, p.tier = $tier AS same,
     dense_rank() OVER (
@@ -45,7 +45,7 @@ SELECT above, "input" * factor, cached * factor, cache_write * factor, "output" 
   place, shutdown, successor, origin, source, valid_from, same
 FROM held ORDER BY above;
 
--- differ: whether what is known differs from what the database has of it
+-- differ: whether these prices differ from those in the database
 SELECT EXISTS (
   SELECT model, tier, above, "input", cached, cache_write, "output", batch_factor, valid_from, shutdown, successor, base_url, origin, source
   FROM sqlbatch_known_prices
@@ -56,13 +56,13 @@ SELECT EXISTS (
   FROM sqlbatch.prices p WHERE p.origin = 'toml' AND p.model NOT IN (SELECT model FROM sqlbatch_known_prices WHERE origin = 'toml')
 );
 
--- forget: what is replaced: all that is not the user's own
+-- forget: delete all prices except the user's own
 DELETE FROM sqlbatch.prices WHERE origin <> 'own';
 
--- note: what is known, into the database
+-- note: add these prices to the database
 INSERT INTO sqlbatch.prices BY NAME FROM sqlbatch_known_prices;
 
--- named: the models that the user's own rows and sqlbatch.toml name for an address
+-- named: the models with a price for an address in the user's own rows or in sqlbatch.toml
 SELECT DISTINCT model FROM sqlbatch_known_prices
 WHERE origin <> 'shipped' AND (base_url IS NULL OR base_url = $base_url);
 
@@ -71,7 +71,8 @@ SELECT {key} AS key, sum(results)::BIGINT, sum(tokens_in)::BIGINT, sum(tokens_ca
   sum(tokens_out)::BIGINT, coalesce(sum(dollars), 0), coalesce(sum(results) FILTER (dollars IS NULL), 0)::BIGINT
 FROM sqlbatch.costs GROUP BY ALL ORDER BY key;
 
--- fold: add up what some results cost, before they are deleted: their day, job, model and all that their price depends on
+-- fold: add up the cost of some results before they are deleted: by day, job, model and everything that their price
+-- depends on
 INSERT INTO sqlbatch.spent BY NAME
 SELECT day, job_id, batch_id, source, outcome, base_url, model, batch_factor, tier, above, sum(results)::BIGINT AS results,
   sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_cached)::BIGINT AS tokens_cached,
@@ -80,8 +81,8 @@ FROM sqlbatch.billed r
 WHERE {which}
 GROUP BY ALL;
 
--- month: dollars billed since the first day of a month, a result that was paid for and lost costing its part of what its batch
--- had reserved; dollars that batches under way may cost, but for one; and how many results have no price
+-- month: the dollars billed since the first day of a month (a result that was paid for and lost costs its share of its
+-- batch's reservation), the dollars that other batches in flight may cost, and how many results have no price
 SELECT coalesce(c.dollars, 0) + coalesce(l.dollars, 0), coalesce(b.dollars, 0), coalesce(c.unpriced, 0)::BIGINT
 FROM (
   SELECT sum(dollars) AS dollars, sum(results) FILTER (dollars IS NULL) AS unpriced FROM sqlbatch.costs WHERE day >= $first::DATE

@@ -1,8 +1,9 @@
--- What of the compiled requests is known already, and what is to be sent.
+-- Which of the compiled requests are settled, and which are to be sent.
 
 -- final: the compiled requests that have a final result, as the call sends them
--- An answer that was cut at a smaller limit of tokens than $cap (NULL: none) may be whole with the larger one. One without
--- log probabilities is not enough where the call asks for them; their refusal says nothing where it does not.
+-- An answer that was cut at a smaller token limit than $cap (NULL: none) may be complete with the larger one. An answer
+-- without log probabilities does not count if the call requests them; a refusal of them does not count if the call does
+-- not.
 SELECT r.custom_id, CASE WHEN bool_or(r.outcome = 'answered') THEN 'answered' ELSE 'failed' END AS state
 FROM sqlbatch.results r SEMI JOIN {scratch}.main.requests q ON q.custom_id = r.custom_id
 WHERE r.outcome IN ('answered', 'failed') AND r.source <> 'unsent' AND (r.cap IS NULL OR r.cap >= $cap::BIGINT)
@@ -21,23 +22,23 @@ SELECT DISTINCT custom_id, 'in_flight' AS state
 FROM sqlbatch.in_flight SEMI JOIN {scratch}.main.requests USING (custom_id)
 WHERE custom_id NOT IN (SELECT custom_id FROM found);
 
--- unknown: nothing is known: a new database, or --fresh
+-- unknown: no request is settled: a new database, or --fresh
 CREATE TABLE {scratch}.main.known (custom_id UUID, state VARCHAR);
 
--- asked_again: how many of the requests that would be sent were answered before
+-- asked_again: how many of the requests to send were answered before
 SELECT count(*) FROM {scratch}.main.to_send WHERE custom_id IN (SELECT custom_id FROM sqlbatch.results WHERE outcome = 'answered');
 
--- to_send: the requests that would be sent
+-- to_send: the requests to send
 CREATE TABLE {scratch}.main.to_send AS
 SELECT sqlbatch_row AS seq, custom_id, bytes, tokens
 FROM {scratch}.main.requests ANTI JOIN {scratch}.main.known USING (custom_id);
 
--- paid: the answers that count for a job, which another call would not use again
+-- paid: the answers that count for a job, and that another call would not reuse
 SELECT count(DISTINCT w.custom_id) FROM sqlbatch.wanted w
 JOIN sqlbatch.results r ON r.custom_id = w.custom_id AND r.outcome = 'answered'
 WHERE w.job_id = $job_id;
 
--- counts: answered, failed before, in flight, to send, and the bytes and estimated tokens of what is to send
+-- counts: answered, failed before, in flight, to send, and the bytes and estimated tokens of those to send
 SELECT
   (SELECT count(*) FROM {scratch}.main.known WHERE state = 'answered'),
   (SELECT count(*) FROM {scratch}.main.known WHERE state = 'failed'),
@@ -45,8 +46,9 @@ SELECT
   count(*), coalesce(sum(bytes), 0)::BIGINT, coalesce(sum(tokens), 0)::BIGINT
 FROM {scratch}.main.to_send;
 
--- measured: what results of a model were billed of late, against what their bytes had told: of this call, and of any
--- The newest batches are enough, and of them so many results: the quote of a large database takes no longer.
+-- measured: the tokens recently billed for a model's results, against those estimated from bytes: for this call, and
+-- for any
+-- The newest batches are enough, and so many of their results, so the quote of a large database takes no longer.
 WITH batches AS (
   SELECT batch_id FROM sqlbatch.batches
   WHERE base_url = $base_url AND model = $model AND state = 'loaded'
@@ -71,8 +73,8 @@ SELECT f.same, f.known, f.ratio, f.slope, f.intercept, f.output, f.estimated, f.
   (SELECT max(b.billed / (f.ratio * b.estimated)) FROM billed b WHERE b.same = f.same) AS worst
 FROM fitted f ORDER BY f.same DESC;
 
--- weighed: the tokens of input that are to be sent, as now estimated and at most; of each the dollars of all input, and of one
--- token of output of each request, by the rates for prompts of more than $above tokens
+-- weighed: the input tokens to send, as estimated and at most; for each, the dollars of all input, and of one output
+-- token of each request, at the rates for prompts of more than $above tokens
 WITH sized AS (
   SELECT greatest(1, $intercept::DOUBLE + $slope::DOUBLE * tokens) AS likely,
     ceil($margin::DOUBLE * greatest(1, $intercept::DOUBLE + $slope::DOUBLE * tokens)) AS most
@@ -87,7 +89,7 @@ SELECT count(*), coalesce(sum(likely), 0)::BIGINT, coalesce(sum(likely * ($input
   coalesce(sum(most * ($dearest::DOUBLE[])[most_step]), 0) / 1e6, coalesce(sum(($outputs::DOUBLE[])[most_step]), 0) / 1e6
 FROM stepped;
 
--- took: how many of the newest batches of a model tell how long one takes, and the seconds of the middle one
+-- took: how many of the newest batches of a model were timed, and their median time in seconds
 SELECT count(*), median(seconds)
 FROM (
   SELECT date_diff('second', opened_at, ended_at) AS seconds FROM sqlbatch.batches

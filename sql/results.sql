@@ -192,16 +192,17 @@ SELECT custom_id, status, coalesce(ok AND good, false) AS good, unreadable, aske
   CASE WHEN ok AND contains(line, '"logprob":') THEN {logprobs_sql} END AS logprobs, NULL::MAP(VARCHAR, DOUBLE) AS confidence
 FROM coded;
 
--- forbidden: what is refused for the right to ask is the key's matter where no line was answered, else the request's own
+-- forbidden: a refusal for lack of permission is about the key if no line was answered, otherwise about the request
+-- itself
 UPDATE sqlbatch_parsed_results SET outcome = 'released'
 WHERE status = 403 AND outcome = 'failed' AND NOT EXISTS (FROM sqlbatch_parsed_results WHERE good);
 
--- claim: load a batch's results only once
+-- claim: claim a batch, so that its results are loaded only once
 UPDATE sqlbatch.batches SET state = 'loaded', loaded_at = $now::TIMESTAMP
 WHERE batch_id = $batch_id::UUID AND state = 'ended'
 RETURNING planned_at;
 
--- whole: one row where the lines are one for each request of some ended batches, and nothing in them wants a closer look
+-- whole: one row if some ended batches have exactly one line for each request, and none needs a closer look
 WITH ours AS (
   SELECT count(*) AS batches, sum(requests) AS requests FROM sqlbatch.batches
   WHERE list_contains($batches::UUID[], batch_id) AND state = 'ended'
@@ -216,12 +217,12 @@ SELECT 1 FROM ours, found, lines
 WHERE ours.batches = len($batches::UUID[]) AND found.requests = ours.requests AND lines.lines = ours.requests AND lines.forbidden = 0
   AND NOT EXISTS (FROM sqlbatch.results WHERE source = 'load' AND list_contains($batches::UUID[], batch_id));
 
--- claim_all: load some batches' results only once
+-- claim_all: claim some batches, so that their results are loaded only once
 UPDATE sqlbatch.batches SET state = 'loaded', loaded_at = $now::TIMESTAMP
 WHERE list_contains($batches::UUID[], batch_id) AND state = 'ended'
 RETURNING batch_id;
 
--- all_results: one result for each request of some batches, where their lines are known to be just these
+-- all_results: one result for each request of some batches that have exactly one line each
 SELECT j.* EXCLUDE (status, good, unreadable, asked_at, mark, cut, confidence), m.batch_id, 'batch' AS source, b.planned_at AS asked_at,
   CASE WHEN j.cut THEN s.cap END AS cap,
   coalesce(j.confidence, CASE WHEN s.logprobs THEN map([]::VARCHAR[], []::DOUBLE[]) END) AS confidence
@@ -231,15 +232,16 @@ JOIN (SELECT batch_id, custom_id FROM sqlbatch.batch_requests WHERE list_contain
 JOIN sqlbatch.batches b ON b.batch_id = m.batch_id
 LEFT JOIN sqlbatch.sent_calls s ON s.job_id = b.sent_as AND s.call_id = b.call_id;
 
--- chosen: the line that counts for each request: the first that answers it, or the first that can be read, or the first
+-- chosen: the line that counts for each request: the first that answers it, or else the first that can be read, or else
+-- the first
 CREATE OR REPLACE TEMP TABLE sqlbatch_chosen_lines AS
 SELECT custom_id, coalesce(min(rowid) FILTER (outcome = 'answered'), min(rowid) FILTER (NOT unreadable), min(rowid)) AS place,
   bool_or(NOT unreadable) AS readable
 FROM sqlbatch_parsed_results WHERE custom_id IS NOT NULL GROUP BY custom_id;
 
--- evidence: requests of a batch with a line that can be read; lines that are for none of its requests or one too many; and
--- lines that cannot be read or name none of its requests, with the beginning of the first of them
--- A line that cannot be read says nothing where another one of the same request can.
+-- evidence: requests of a batch with a readable line; lines that belong to none of its requests or are one too many;
+-- lines that cannot be read or belong to none of its requests, with the beginning of the first of them
+-- A line that cannot be read does not count if another line of the same request can.
 WITH ours AS MATERIALIZED (SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID),
 known AS (SELECT count(*) AS lines, count(*) FILTER (c.readable) AS readable FROM sqlbatch_chosen_lines c SEMI JOIN ours ON ours.custom_id = c.custom_id),
 strange AS (
@@ -252,11 +254,11 @@ SELECT known.readable, (SELECT count(*) FROM sqlbatch_parsed_results) - known.li
   (SELECT arg_min(left(text, 1000), place) FROM strange)
 FROM known;
 
--- awaiting: the requests of a batch that have no result from it; those that were loaded by hand have one
+-- awaiting: the requests of a batch without a result from it; those loaded by hand have one
 SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID
   AND custom_id NOT IN (SELECT custom_id FROM sqlbatch.results WHERE batch_id = $batch_id::UUID AND source = 'load');
 
--- of_batch: one result for each request of a batch, by its line or by what is said of those without
+-- of_batch: one result for each request of a batch, from its line, or the given one for those without a line
 SELECT j.* EXCLUDE (custom_id, outcome, code, message, status, good, unreadable, asked_at, mark, cut, confidence), m.custom_id,
   $batch_id::UUID AS batch_id, 'batch' AS source, coalesce(j.outcome, $outcome) AS outcome,
   CASE WHEN j.custom_id IS NULL THEN $code ELSE j.code END AS code,
@@ -270,8 +272,9 @@ LEFT JOIN (
   WHERE b.batch_id = $batch_id::UUID) s ON true
 LEFT JOIN (SELECT j.* FROM sqlbatch_parsed_results j SEMI JOIN sqlbatch_chosen_lines c ON c.place = j.rowid) j ON j.custom_id = m.custom_id;
 
--- strangers: keep the lines that belong to no request of the batch, and second answers that differ, read once more
--- A line is found again by its hash: neither its place in the files nor its id tells it from all others.
+-- strangers: store the lines that belong to no request of the batch, and second answers that differ, from a second
+-- reading
+-- A line is found again by its hash: neither its place in the files nor its id is unique.
 INSERT INTO sqlbatch.quarantine (batch_id, reason, raw, received_at)
 WITH ours AS MATERIALIZED (
   SELECT custom_id FROM sqlbatch.batch_requests WHERE batch_id = $batch_id::UUID
@@ -295,13 +298,13 @@ WITH ours AS MATERIALIZED (
 SELECT $batch_id::UUID, s.reason, l.line, $now::TIMESTAMP
 FROM spare s JOIN lines l ON l.mark = s.mark;
 
--- same_for_all: one result for each request of a batch that brought no files
+-- same_for_all: the same result for each request of a batch without files
 SELECT m.custom_id, $batch_id::UUID AS batch_id, 'batch' AS source, $outcome AS outcome, $code AS code, $message AS message,
   $asked_at::TIMESTAMP AS asked_at
 FROM ({results.awaiting}) m;
 
--- line_errors: the requests that a failed batch's errors name by their lines failed, the others are released
--- Where no request is named, the cause may be in any of them, and the attempt counts.
+-- line_errors: requests of a failed batch with an error on their line failed, the others are released
+-- If no request is named, the cause may be in any of them, so the attempt counts.
 WITH lines AS (
   SELECT row_number() OVER () AS number, TRY_CAST(line->>'$.custom_id' AS UUID) AS custom_id
   FROM ({lines})
@@ -319,7 +322,7 @@ SELECT m.custom_id, $batch_id::UUID AS batch_id, 'batch' AS source,
   $asked_at::TIMESTAMP AS asked_at
 FROM ({results.awaiting}) m LEFT JOIN named n ON n.custom_id = m.custom_id;
 
--- counts: results of a batch by outcome, and lines put aside
+-- counts: results of a batch by outcome, and quarantined lines
 SELECT count(*) FILTER (outcome = 'answered'), count(*) FILTER (outcome = 'failed'), count(*) FILTER (outcome = 'retryable'),
   count(*) FILTER (outcome = 'released'), (SELECT count(*) FROM sqlbatch.quarantine WHERE batch_id = $batch_id::UUID),
   count(*) FILTER (code = 'unreadable_results'),
@@ -327,21 +330,21 @@ SELECT count(*) FILTER (outcome = 'answered'), count(*) FILTER (outcome = 'faile
   count(*) FILTER (outcome = 'answered' AND cardinality(confidence) = 0)
 FROM sqlbatch.results WHERE batch_id = $batch_id::UUID;
 
--- looked: the result files of a batch could not be used; what the provider says of them now is noted
+-- looked: the result files of a batch could not be used; note what the provider says about them now
 UPDATE sqlbatch.batches SET looks = coalesce(looks, 0) + 1, output_file_id = $output_file_id, error_file_id = $error_file_id,
   completed = $completed
 WHERE batch_id = $batch_id::UUID AND state = 'ended';
 
--- block: the open jobs that want what could not be read of a batch wait for their user
+-- block: the open jobs that want a batch's unreadable results wait for their user
 UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = $code, paused_until = TIMESTAMP '9999-12-31'
 WHERE finished_at IS NULL AND cancelled_at IS NULL AND job_id IN (
   SELECT w.job_id FROM sqlbatch.wanted w
   JOIN sqlbatch.results r ON r.custom_id = w.custom_id AND r.batch_id = $batch_id::UUID AND r.code = $code);
 
--- unjudged: one row where a job's first results may be there and are not judged yet
+-- unjudged: one row if a job's first results may be there and are not judged yet
 SELECT 1 FROM sqlbatch.jobs WHERE job_id = $job_id AND failing IS NULL AND requests * max_attempts >= $first;
 
--- tried: results of what a job has sent since it began, and how many of them could be used
+-- tried: results of a job since it started, and how many of them could be used
 SELECT count(*), count(*) FILTER (r.outcome = 'answered')
 FROM sqlbatch.results r
 WHERE r.source = 'batch' AND r.outcome <> 'released' AND r.code IS DISTINCT FROM 'unreadable_results'

@@ -1,8 +1,9 @@
--- A batch's way to the provider.
+-- Send a batch to the provider.
 
--- ready: batches that are planned, or were left behind while uploading, and that a job needs, unless it is paused
--- Where a limit of enqueued tokens is known, told by the provider or configured ($most; the smaller holds), as many as fit
--- beside what is there or on its way, and one where nothing is; and no more in an hour than the provider makes ($an_hour).
+-- ready: batches that a job needs and that are planned, or were left behind while uploading, unless the job is paused
+-- If there is a limit of enqueued tokens, told by the provider or configured ($most; the smaller wins), as many batches
+-- as fit beside those at the provider or on their way there, or one if there are none; and no more in an hour than the
+-- provider allows ($an_hour).
 WITH limits AS (
   SELECT model, arg_max(most, ended_at) AS most
   FROM (
@@ -39,7 +40,8 @@ QUALIFY (least(l.most, $most::BIGINT) IS NULL
     WHERE m.base_url = $base_url AND m.creating_at > $now::TIMESTAMP - INTERVAL 1 HOUR))
 ORDER BY b.planned_at, b.batch_id;
 
--- limit: the most tokens of a batch's model that may wait at the provider, told by it or configured ($most); NULL: not known
+-- limit: the most tokens of a batch's model that may be queued at the provider, told by it or configured ($most); NULL:
+-- unknown
 SELECT least($most::BIGINT, (
   SELECT arg_max(most, ended_at)
   FROM (
@@ -51,7 +53,7 @@ SELECT least($most::BIGINT, (
   WHERE most > 0))
 FROM sqlbatch.batches b WHERE b.batch_id = $batch_id::UUID;
 
--- room: one row where a batch fits beside what waits at the provider or is on its way there, or nothing does
+-- room: one row if a batch fits beside those queued at the provider or on their way there, or if there are none
 SELECT 1
 FROM sqlbatch.batches b, LATERAL (
   SELECT sum(e.tokens) AS tokens FROM sqlbatch.batches e
@@ -60,7 +62,7 @@ FROM sqlbatch.batches b, LATERAL (
 ) e
 WHERE b.batch_id = $batch_id::UUID AND (e.tokens IS NULL OR e.tokens + b.tokens <= $limit::BIGINT);
 
--- claim: take a batch under a lease, at the cost of the job; no row where somebody else has it, or a refusal blocks the job
+-- claim: take a batch under a lease, on the job's budget; no row if another process has it, or a refusal blocks the job
 UPDATE sqlbatch.batches SET state = 'uploading', lease_owner = $owner, lease_until = $until::TIMESTAMP, job_id = $job_id,
   reserved = $reserved::DOUBLE,
   taken_from = CASE WHEN state = 'uploading' AND lease_owner <> $owner THEN lease_owner ELSE taken_from END
@@ -76,21 +78,22 @@ JOIN sqlbatch.batches b ON b.batch_id = m.batch_id
 JOIN sqlbatch.calls c ON c.call_id = b.call_id
 WHERE m.batch_id = $batch_id::UUID;
 
--- around: what stands before and behind the inputs of a batch, as its job sends them
+-- around: the head and tail of a batch's requests, as its job sends them
 SELECT coalesce(s.head, c.head), coalesce(s.tail, c.tail)
 FROM sqlbatch.batches b JOIN sqlbatch.calls c ON c.call_id = b.call_id
 LEFT JOIN sqlbatch.sent_calls s ON s.call_id = b.call_id AND s.job_id = b.sent_as
 WHERE b.batch_id = $batch_id::UUID;
 
--- write: the batch's input file, a request a line
--- What all lines share comes as two texts: to join it from tables and put it together for each line takes half as long again.
+-- write: write the batch's input file, one request a line
+-- What all lines share is passed as two texts: joining it from tables and building it for each line would take half as
+-- long again.
 COPY (
   SELECT concat('{"custom_id":"', r.custom_id::VARCHAR, $before::VARCHAR, {rendered}, $behind::VARCHAR) AS line
   FROM sqlbatch.requests r {joined}
   WHERE {chosen}
 ) TO {path} (FORMAT CSV, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\x01', COMPRESSION none);
 
--- parts: ranges of request numbers, each of about so many bytes
+-- parts: ranges of request numbers, each of about the given number of bytes
 SELECT min(seq), max(seq)
 FROM (SELECT r.seq, sum(r.bytes) OVER (ORDER BY r.seq) // $most::BIGINT AS part FROM sqlbatch.requests r WHERE {chosen})
 GROUP BY part ORDER BY part;
@@ -99,11 +102,11 @@ GROUP BY part ORDER BY part;
 SELECT unnest($ids::UUID[]) AS custom_id, 'unsent' AS source, 'failed' AS outcome, $code AS code,
   unnest($messages::VARCHAR[]) AS message, $now::TIMESTAMP AS asked_at;
 
--- leave_out: what cannot be sent is taken out of a batch before its file is written
+-- leave_out: remove requests that cannot be sent from a batch before its file is written
 DELETE FROM sqlbatch.batch_requests
 WHERE batch_id = $batch_id::UUID AND custom_id IN (SELECT unnest($ids::UUID[]));
 
--- count_again: a batch's requests, and a batch without any is given up
+-- count_again: count a batch's requests; a batch without any is given up
 UPDATE sqlbatch.batches b SET requests = c.requests, bytes = c.bytes, tokens = c.tokens,
   state = CASE WHEN c.requests = 0 THEN 'abandoned' ELSE b.state END,
   abandoned_at = CASE WHEN c.requests = 0 THEN $now::TIMESTAMP END,
@@ -120,13 +123,13 @@ FROM (
 WHERE b.batch_id = $batch_id::UUID
 RETURNING b.requests, b.bytes;
 
--- creating: commit that the create may be sent; no row where the lease was lost
+-- creating: commit that the create may be sent; no row if the lease was lost
 UPDATE sqlbatch.batches SET state = 'creating', input_file_id = $input_file_id, creating_at = $now::TIMESTAMP,
   lease_until = $until::TIMESTAMP
 WHERE batch_id = $batch_id::UUID AND state = 'uploading' AND lease_owner = $owner AND lease_until > $now::TIMESTAMP
 RETURNING batch_id;
 
--- is_creating: one row where it is on record that we may create a batch
+-- is_creating: one row if the database says that we may create a batch
 SELECT 1 FROM sqlbatch.batches WHERE batch_id = $batch_id::UUID AND state = 'creating' AND lease_owner = $owner;
 
 -- open: the provider has the batch
@@ -135,71 +138,72 @@ UPDATE sqlbatch.batches SET state = 'open', provider_id = $provider_id, status =
 WHERE batch_id = $batch_id::UUID AND state IN ('creating', 'fenced')
 RETURNING requests;
 
--- start_over: certainly no batch was made, because the create was not sent or was refused ($error); its file is used again
+-- start_over: it is certain that no batch exists, because the create was not sent or was refused ($error); its file is
+-- used again
 UPDATE sqlbatch.batches SET state = 'planned', lease_owner = NULL, lease_until = NULL, creating_at = NULL,
   error = coalesce($error, error)
 WHERE batch_id = $batch_id::UUID AND state = 'creating' AND lease_owner = $owner
 RETURNING batch_id;
 
--- unknown: the create's outcome is not known; anybody may look it up from now on
+-- unknown: the create's outcome is unknown; any process may look it up from now on
 UPDATE sqlbatch.batches SET lease_until = $now::TIMESTAMP, grace_seconds = $grace, error = $error
 WHERE batch_id = $batch_id::UUID AND state = 'creating'
 RETURNING batch_id;
 
--- abandon: the provider certainly made no batch; its requests are due again
+-- abandon: it is certain that the provider has no such batch; its requests are due again
 UPDATE sqlbatch.batches SET state = 'abandoned', abandoned_at = $now::TIMESTAMP, lease_owner = NULL, lease_until = NULL,
   error_code = $code, error = $error
 WHERE batch_id = $batch_id::UUID AND state IN ('creating', 'fenced')
 RETURNING input_file_id;
 
--- let_go: give an upload that did not work back at once
+-- let_go: release a failed upload at once
 UPDATE sqlbatch.batches SET lease_owner = NULL, lease_until = NULL, error = $error
 WHERE batch_id = $batch_id::UUID AND state = 'uploading' AND lease_owner = $owner
 RETURNING batch_id;
 
--- block: a job was refused what waiting cannot mend; nothing is sent for it until its user goes on
+-- block: a job was refused for a reason that waiting does not change; nothing is sent for it until its user acts
 UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = coalesce($code, 'refused'), paused_until = TIMESTAMP '9999-12-31'
 WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE
 RETURNING job_id;
 
--- resume: its user goes on, and wants to see whether what blocked or paused a job has passed
+-- resume: the user continues the job, to see whether what blocked or paused it has passed
 UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL, paused_until = NULL
 WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
 RETURNING job_id;
 
--- pause: why a job waits, and until when; what waits for its user does not pass
+-- pause: why a job waits, and until when; a job that waits for its user stays paused
 UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = $code, pause_seconds = $seconds, paused_until = $until::TIMESTAMP
 WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE
   AND (paused_until IS DISTINCT FROM TIMESTAMP '9999-12-31' OR blocked_code = 'budget')
 RETURNING job_id;
 
--- judge: whether a job's first results are of use; where they are not, it waits for its user
+-- judge: whether a job's first results can be used; if not, it waits for its user
 UPDATE sqlbatch.jobs SET failing = $failing, blocked = CASE WHEN $failing THEN $reason ELSE blocked END,
   blocked_code = CASE WHEN $failing THEN 'failing' ELSE blocked_code END
 WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NULL
 RETURNING job_id;
 
--- keep_going: the user has seen the first results, and goes on all the same
+-- keep_going: the user has seen the first results, and continues all the same
 UPDATE sqlbatch.jobs SET failing = false, blocked = NULL, blocked_code = NULL, paused_until = NULL
 WHERE job_id = $job_id AND finished_at IS NULL AND failing IS DISTINCT FROM false
 RETURNING job_id;
 
--- looks_refused: the provider does not let us look, for the key or the right to
+-- looks_refused: the provider refuses status checks, because of the key or a missing permission
 UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = 'looks_refused'
 WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE AND coalesce(blocked_code, 'looks_refused') = 'looks_refused'
 RETURNING job_id;
 
--- looked: the provider lets us look again
+-- looked: the provider allows status checks again
 UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL WHERE job_id = $job_id AND blocked_code = 'looks_refused'
 RETURNING job_id;
 
--- unpause: what passes by itself is in a job's way no more
+-- unpause: end a temporary pause
 UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL, pause_seconds = NULL, paused_until = NULL
 WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
   AND (paused_until IS DISTINCT FROM TIMESTAMP '9999-12-31' OR blocked_code = 'budget')
 RETURNING job_id;
 
--- working: a job may try again at once; how long its last pause was is kept, for the next one is longer
+-- working: a job may try again at once; the length of its last pause is kept, because the next one is longer
 UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL, paused_until = NULL
 WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
   AND (paused_until IS DISTINCT FROM TIMESTAMP '9999-12-31' OR blocked_code = 'budget')
@@ -209,10 +213,10 @@ RETURNING job_id;
 SELECT j.job_id FROM sqlbatch.batches b JOIN sqlbatch.job_status j ON j.job_id = b.job_id
 WHERE b.batch_id = $batch_id::UUID AND j.status IN ('running', 'blocked');
 
--- pause_seconds: how long a job's last pause was
+-- pause_seconds: the length of a job's last pause
 SELECT coalesce(pause_seconds, 0) FROM sqlbatch.jobs WHERE job_id = $job_id;
 
--- validated: batches whose files the provider has read, so that no error of it will name their lines any more
+-- validated: batches whose files the provider has validated, so that no error will refer to their lines any more
 SELECT batch_id::VARCHAR FROM sqlbatch.batches
 WHERE base_url = $base_url AND state = 'open' AND status IN ('in_progress', 'finalizing', 'completed', 'cancelling');
 

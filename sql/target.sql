@@ -1,12 +1,12 @@
--- The target table: what has its name, whose it is, and how results are joined to its rows.
+-- The target: the table of its name, who made it, and how results are joined to its rows.
 
 -- schema_exists: one row if the schema is in the database
 SELECT 1 FROM duckdb_schemas() WHERE database_name = $catalog AND lower(schema_name) = lower($schema);
 
--- database_type: what kind of database is attached under a name; no row where none is
+-- database_type: the kind of database attached under a name; no row if there is none
 SELECT type FROM duckdb_databases() WHERE lower(database_name) = lower($name);
 
--- identity: the id of this state
+-- identity: the id of this database's state
 SELECT state_id FROM sqlbatch.identity;
 
 -- marked: who published a target in another database: state, job and rows
@@ -22,7 +22,7 @@ WHERE database_name = $catalog AND lower(schema_name) = lower($schema) AND lower
 -- count: rows of the target
 SELECT count(*) FROM {target};
 
--- state: a hash of the target's columns, and of its rows in any order; DuckDB's hash differs from release to release
+-- state: a hash of the target's columns, and of its rows in any order; DuckDB's hash differs between releases
 SELECT concat_ws('|', version(),
   (SELECT md5(string_agg(column_name, ',' ORDER BY column_index)) FROM duckdb_columns()
    WHERE database_name = $catalog AND lower(schema_name) = lower($schema) AND lower(table_name) = lower($name)),
@@ -32,27 +32,27 @@ FROM {target} AS sqlbatch_target;
 -- state_of: the state in which a job left its target
 SELECT target_state FROM sqlbatch.jobs WHERE job_id = $job_id;
 
--- keep_state: keep the state in which a job leaves its target
+-- keep_state: store the state in which a job leaves its target
 UPDATE sqlbatch.jobs SET target_state = $state WHERE job_id = $job_id;
 
--- made_by: one row if this database's job of a number writes this target
+-- made_by: one row if a job of this database, by its number, writes this target
 SELECT 1 FROM sqlbatch.jobs WHERE job_id = $job_id AND lower(target) = lower($target);
 
 -- previous: query and enrichment of the job that made the target
 SELECT query, enrichment FROM sqlbatch.jobs WHERE job_id = $job_id;
 
--- has_snapshot: one row if the rows of a job are still kept
+-- has_snapshot: one row if the rows of a job are still stored
 SELECT 1 FROM duckdb_tables() WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND table_name = $rows;
 
--- found: which result decides what each row asks, in the rows' order
+-- found: the result for each row, in the rows' order
 CREATE OR REPLACE TEMP TABLE sqlbatch_found AS
 SELECT a.sqlbatch_row, a.custom_id, a.skipped, d.place, d.settled
 FROM sqlbatch.asks_{job} a
 LEFT JOIN (SELECT custom_id, place, settled FROM sqlbatch.decided WHERE job_id = $job_id) d ON d.custom_id = a.custom_id
 ORDER BY a.sqlbatch_row;
 
--- write: some rows of the target: the query's columns, the returned columns, and what became of each row
--- Answers are made into values after the sort, for texts are sorted in less time than the lists and structs in them.
+-- write: write some rows of the target: the query's columns, the returned columns, and the status of each row
+-- Answers are converted to values after the sort, because texts sort faster than the lists and structs in them.
 {begin}
 SELECT * EXCLUDE (sqlbatch_row, sqlbatch_content, sqlbatch_vector, sqlbatch_id, sqlbatch_status, sqlbatch_error, sqlbatch_model,
     sqlbatch_confidence),
@@ -76,10 +76,10 @@ FROM (
   ORDER BY r.sqlbatch_row
 );
 
--- comment: say which job made the target
+-- comment: note which job made the target
 COMMENT ON TABLE {target} IS {comment};
 
--- counts: rows of the target by what became of them
+-- counts: rows of the target by their status
 SELECT count(*), count(*) FILTER (ai_status = 'answered'), count(*) FILTER (ai_status = 'failed'),
   count(*) FILTER (ai_status = 'pending'), count(*) FILTER (ai_status = 'skipped')
 FROM {target};
@@ -87,10 +87,10 @@ FROM {target};
 -- drop_rows: drop the snapshot of a job
 DROP TABLE IF EXISTS sqlbatch.rows_{job};
 
--- drop_asks: drop which row asks which request
+-- drop_asks: drop the table of which row needs which request
 DROP TABLE IF EXISTS sqlbatch.asks_{job};
 
--- sources: the tables that keep the sources of a job's query with AI functions
+-- sources: the tables with the stored sources of a job's query with AI functions
 SELECT table_name FROM duckdb_tables()
 WHERE database_name = $catalog AND schema_name = 'sqlbatch' AND starts_with(table_name, $prefix);
 
