@@ -7,7 +7,7 @@ CREATE TABLE migrations (
   applied_at TIMESTAMP NOT NULL
 );
 
--- One row that each planner of due requests updates first: two planners then conflict and cannot both choose them.
+-- One row that each planner of due requests updates first, so that two planners conflict and cannot both choose them.
 CREATE TABLE planner_lock (
   turns BIGINT NOT NULL
 );
@@ -15,13 +15,13 @@ INSERT INTO planner_lock VALUES (0);
 
 CREATE SEQUENCE job_ids START 1;
 
--- One row a run of an enrichment. Its status is derived, in the view job_status:
+-- One row per run of an enrichment. Its status is derived, in the view job_status:
 --   cancelled   cancelled_at is set                               <- `cancel`
 --   done        finished_at is set                                <- the join wrote the target
 --   superseded  a newer job, not cancelled, has the same target   <- a later `enrich`
 --   blocked     blocked is set: why; paused_until: until when     <- quota, queue limit
---               paused_until is 9999-12-31: until its user goes on    <- a refusal that waiting cannot mend, the budget
---               failing is true: nothing is sent for it           <- under half of its first results are usable
+--               paused_until is 9999-12-31: until its user acts       <- a permanent refusal, the budget
+--               failing is true: nothing is sent for it           <- fewer than half of its first results are usable
 --   running     otherwise
 CREATE TABLE jobs (
   job_id       INTEGER NOT NULL DEFAULT nextval('job_ids'),
@@ -32,26 +32,26 @@ CREATE TABLE jobs (
   base_url     VARCHAR NOT NULL,
   "rows"       BIGINT NOT NULL,
   skipped      BIGINT NOT NULL,
-  requests     BIGINT NOT NULL,    -- distinct ones
-  reused       BIGINT NOT NULL,    -- of those, settled or in flight when the job began
-  bytes        BIGINT NOT NULL,    -- of the request lines to send
-  tokens       BIGINT NOT NULL,    -- of input, estimated, to send
+  requests     BIGINT NOT NULL,    -- distinct requests
+  reused       BIGINT NOT NULL,    -- of those, settled or in flight when the job started
+  bytes        BIGINT NOT NULL,    -- bytes of the request lines to send
+  tokens       BIGINT NOT NULL,    -- estimated input tokens to send
   max_attempts INTEGER NOT NULL,
-  replacing    BOOLEAN NOT NULL,   -- the target may take the place of a table that is not ours (--replace)
+  replacing    BOOLEAN NOT NULL,   -- the target may replace a table that sqlbatch did not make (--replace)
   created_at   TIMESTAMP NOT NULL,
   finished_at  TIMESTAMP,
   cancelled_at TIMESTAMP,
-  not_before   TIMESTAMP,          -- results received for batches made earlier do not count (--fresh)
-  paused_until TIMESTAMP,          -- nothing is packed for it until then
-  pause_seconds DOUBLE,            -- how long the last pause was, for the next is longer
+  not_before   TIMESTAMP,          -- results of batches planned earlier do not count (--fresh)
+  paused_until TIMESTAMP,          -- no requests are packed for it until then
+  pause_seconds DOUBLE,            -- length of the last pause; the next one is longer
   blocked      VARCHAR,
   error        VARCHAR,            -- why a finished job wrote no target
-  quote        JSON,               -- what was shown before it was sent
-  max_cost     DOUBLE,             -- dollars that it may cost at most; NULL: nobody said
+  quote        JSON,               -- the quote that was shown before anything was sent
+  max_cost     DOUBLE,             -- the most that it may cost, in dollars; NULL: no limit
   blocked_code VARCHAR,            -- the provider's code for what blocks it, or ours: failing, looks_refused
-  failing      BOOLEAN,            -- NULL until its first results are judged; false where they are usable, or the user
-                                   -- goes on all the same (wait --keep-going)
-  target_state VARCHAR             -- a hash of the target as this job wrote it: what was changed since is not overwritten
+  failing      BOOLEAN,            -- NULL until its first results are judged; false if they are usable, or if the user
+                                   -- continues all the same (wait --keep-going)
+  target_state VARCHAR             -- a hash of the target as this job wrote it, so that later changes are not overwritten
 );
 
 -- The constant side of a model call; call_id is a hash of all of it.
@@ -65,29 +65,29 @@ CREATE TABLE calls (
   returns  VARCHAR NOT NULL        -- the returned columns, canonical
 );
 
--- How a job sends a call: with the parameters that are no part of a request's identity, such as a limit of tokens.
+-- How a job sends a call: with the parameters outside of a request's identity, such as a token limit.
 CREATE TABLE sent_calls (
   job_id INTEGER NOT NULL,
   call_id UUID NOT NULL,
   head    VARCHAR,                 -- NULL: as in calls
   tail    VARCHAR,                 -- NULL: as in calls
-  extra   BIGINT NOT NULL,         -- bytes that a request's line has more than with the call's own head and tail
-  cap     BIGINT,                  -- the most tokens that an answer may have; NULL: not limited
-  logprobs BOOLEAN                 -- it asks for the log probabilities of tokens
+  extra   BIGINT NOT NULL,         -- extra bytes of a request's line, compared with the call's own head and tail
+  cap     BIGINT,                  -- the most tokens of an answer; NULL: no limit
+  logprobs BOOLEAN                 -- log probabilities of tokens are requested
 );
 
--- One row a distinct request; custom_id is a hash of its call and its input.
+-- One row per distinct request; custom_id is a hash of its call and its input.
 CREATE TABLE requests (
   seq       BIGINT NOT NULL,
   custom_id UUID NOT NULL,
   call_id   UUID NOT NULL,
   input     VARCHAR NOT NULL,
-  bytes     BIGINT NOT NULL,       -- of the line in the input file, with the call's own head and tail
-  tokens    BIGINT NOT NULL,       -- of input, estimated
+  bytes     BIGINT NOT NULL,       -- bytes of the line in the input file, with the call's own head and tail
+  tokens    BIGINT NOT NULL,       -- estimated input tokens
   images    VARCHAR[]              -- the pictures that the input names, by sha256; NULL: none
 );
 
--- Where the pictures of requests are, by the sha256 of their bytes: in files, or here, for as long as they may be sent.
+-- The places of requests' pictures, by the sha256 of their bytes: in files, or here, for as long as they may be sent.
 CREATE TABLE images (
   sha256  VARCHAR NOT NULL,
   type    VARCHAR NOT NULL,        -- image/png, image/jpeg, image/webp, image/gif
@@ -96,31 +96,31 @@ CREATE TABLE images (
   content BLOB
 );
 
--- What a job waits for; the answering layer knows nothing else of it.
+-- The requests that a job needs; this is all that the answering layer knows of its rows.
 CREATE TABLE wanted (
   job_id     INTEGER NOT NULL,
   custom_id  UUID NOT NULL,
   not_before TIMESTAMP
 );
 
--- One row an attempt to send requests as one file. state:
---   asking     a run asks its requests now, through the ordinary endpoint  <- `wait --finish-now`; then loaded, or abandoned
+-- One row per attempt to send requests as one file. state:
+--   asking     a run sends its requests now, to the ordinary endpoint     <- `wait --finish-now`; then loaded, or abandoned
 --   planned    its manifest is written                                  <- pack
---   uploading  somebody writes and uploads its file, under a lease      <- claimed
+--   uploading  a process writes and uploads its file, under a lease     <- claimed
 --   creating   the input file's id is known, the create may be sent     <- committed before the POST
---   open       the provider's batch is known                            <- reply seen, or adopted from the provider's list
---   ended      the provider is done with it                             <- a terminal status was seen
---   loaded     its results are in                                       <- one transaction with the results
+--   open       the provider's batch is known                            <- a reply, or adopted from the provider's list
+--   ended      the provider has finished it                             <- a terminal status
+--   loaded     its results are stored                                   <- one transaction with the results
 --   fenced     not found at the provider; its input file is deleted     <- evidence of absence
---   abandoned  certainly never made; its requests are due again         <- a 4xx reply, or absent after the grace
---              error_code is given_up: nobody waits for it any more     <- `cancel --give-up`; open again if it ends after all
+--   abandoned  certainly never created; its requests are due again      <- a 4xx reply, or absent after the grace period
+--              error_code is given_up: it is no longer waited for       <- `cancel --give-up`; open again if it ends after all
 CREATE TABLE batches (
   batch_id       UUID NOT NULL,
   state          VARCHAR NOT NULL,
-  status         VARCHAR,          -- the provider's own word
+  status         VARCHAR,          -- the provider's own status
   provider_id    VARCHAR,          -- the provider's batch
   base_url       VARCHAR NOT NULL,
-  call_id        UUID NOT NULL,    -- a file holds requests of one call
+  call_id        UUID NOT NULL,    -- a file has requests of one call only
   model          VARCHAR NOT NULL,
   input_file_id  VARCHAR,
   output_file_id VARCHAR,
@@ -140,34 +140,34 @@ CREATE TABLE batches (
   fenced_at      TIMESTAMP,
   abandoned_at   TIMESTAMP,
   adopted        BOOLEAN NOT NULL DEFAULT false,
-  grace_seconds  DOUBLE,           -- how long a fenced batch may still appear
+  grace_seconds  DOUBLE,           -- seconds for which a fenced batch may still appear
   error_code     VARCHAR,
   error          VARCHAR,
-  job_id         INTEGER,          -- the job that sends it, and pays
-  batch_factor   DOUBLE,           -- the part of the ordinary price that the provider asks; 0: it is free; NULL: not known
-  reserved       DOUBLE,           -- dollars that it may cost at most, of a job with a budget
-  taken_from     VARCHAR,          -- who had its upload before, and left it behind
-  doubled        BIGINT,           -- how many of its requests had been sent again when it appeared after all
-  looks          BIGINT,           -- how often its result files were fetched and could not be used
-  sent_as        INTEGER           -- the job as which it is sent (sent_calls); NULL: as its call
+  job_id         INTEGER,          -- the job that sends and pays for it
+  batch_factor   DOUBLE,           -- the fraction of the ordinary price; 0: free; NULL: unknown
+  reserved       DOUBLE,           -- the most that it may cost, in dollars, if there is a budget
+  taken_from     VARCHAR,          -- the owner that left its upload behind
+  doubled        BIGINT,           -- how many of its requests had been sent again when it appeared late
+  looks          BIGINT,           -- how often its result files were downloaded and could not be used
+  sent_as        INTEGER           -- the job whose sent_calls it is sent with; NULL: as in calls
 );
 
--- The manifest: which requests a batch carries. Append-only.
+-- The manifest: which requests a batch contains. Append-only.
 CREATE TABLE batch_requests (
   batch_id  UUID NOT NULL,
   seq       BIGINT NOT NULL,
   custom_id UUID NOT NULL
 );
 
--- What came back for a request. Append-only. outcome:
---   answered   usable, of the asked-for shape                           <- a 2xx line
---   failed     final: asking the same again is not worth it             <- refusal, length, bad shape, 4xx
---   retryable  may go well another time; counts as an attempt           <- 408, 409, 429, 5xx, expired, missing
---   released   was not tried; counts as nothing                         <- quota, billing, key
+-- The results of requests. Append-only. outcome:
+--   answered   usable, of the requested shape                           <- a 2xx line
+--   failed     final: the same request would fail again                 <- refusal, length, bad shape, 4xx
+--   retryable  may succeed another time; counts as an attempt           <- 408, 409, 429, 5xx, expired, missing
+--   released   was not tried; does not count as an attempt              <- quota, billing, key
 CREATE TABLE results (
   custom_id     UUID NOT NULL,
   batch_id      UUID,
-  source        VARCHAR NOT NULL,  -- batch, preview, load; judged: a stored line judged again; unsent: it could not be sent
+  source        VARCHAR NOT NULL,  -- batch, preview, load; judged: a stored line checked again; unsent: it could not be sent
   outcome       VARCHAR NOT NULL,
   code          VARCHAR,
   message       VARCHAR,
@@ -180,42 +180,42 @@ CREATE TABLE results (
   tier          VARCHAR,
   asked_at      TIMESTAMP NOT NULL,
   received_at   TIMESTAMP NOT NULL,
-  raw           VARCHAR,           -- the line, where it could not be used
-  vector        FLOAT[],           -- of an embedding, in the place of content
-  tokens_cache_write BIGINT,       -- of the tokens of input, those that were written to the prompt cache
-  cap           BIGINT,           -- the limit of tokens at which the answer was cut; NULL: at none of ours
-  confidence    MAP(VARCHAR, DOUBLE) -- of each returned value, and of the whole answer as ''; NULL: not asked for, empty: not given
+  raw           VARCHAR,           -- the result line, if it could not be used
+  vector        FLOAT[],           -- of an embedding, instead of content
+  tokens_cache_write BIGINT,       -- input tokens that were written to the prompt cache
+  cap           BIGINT,           -- the token limit of ours at which the answer was cut; NULL: none
+  confidence    MAP(VARCHAR, DOUBLE) -- of each returned value, and of the whole answer as ''; NULL: not requested, empty: not returned
 );
 
 -- Lines of result files that belong to no request of their batch.
 CREATE TABLE quarantine (
-  batch_id    UUID,                -- NULL: of a file that its user handed in
+  batch_id    UUID,                -- NULL: of a file that the user loaded
   reason      VARCHAR NOT NULL,
   raw         VARCHAR,
   received_at TIMESTAMP NOT NULL
 );
 
 -- What models cost, in dollars per million tokens. Rows from the price library (origin shipped) are replaced by each of its
--- releases, those of sqlbatch.toml (origin toml) when it changes; yours (origin own) go before both. Prices also hold for
+-- releases, those of sqlbatch.toml (origin toml) when it changes; yours (origin own) come before both. Prices also apply to
 -- what was spent earlier.
 CREATE TABLE prices (
   model        VARCHAR NOT NULL,   -- also its dated versions: gpt-4o for gpt-4o-2024-08-06
   tier         VARCHAR NOT NULL DEFAULT 'default',   -- default: an ordinary request; batch; flex
-  above        BIGINT NOT NULL DEFAULT 0,            -- for requests of more tokens of input than this
-  "input"      DOUBLE,             -- NULL: not known
-  cached       DOUBLE,             -- of input read from the prompt cache; NULL: as the rest
-  cache_write  DOUBLE,             -- of input written to the prompt cache; NULL: as the rest
-  "output"     DOUBLE,             -- NULL: not known, if anything comes out
-  batch_factor DOUBLE,             -- the part of the default price that a batch costs; NULL: as the provider says
+  above        BIGINT NOT NULL DEFAULT 0,            -- for requests of more input tokens than this
+  "input"      DOUBLE,             -- NULL: unknown
+  cached       DOUBLE,             -- of input read from the prompt cache; NULL: as other input
+  cache_write  DOUBLE,             -- of input written to the prompt cache; NULL: as other input
+  "output"     DOUBLE,             -- NULL: unknown, or no output
+  batch_factor DOUBLE,             -- the fraction of the default price for a batch; NULL: the provider's
   valid_from   DATE NOT NULL DEFAULT '2000-01-01',
   shutdown     DATE,               -- the day from which the model is no longer served
-  successor    VARCHAR,            -- what to use then
-  base_url     VARCHAR,            -- NULL: wherever it is reached
+  successor    VARCHAR,            -- the model to use then
+  base_url     VARCHAR,            -- NULL: at any address
   origin       VARCHAR NOT NULL DEFAULT 'own',   -- own, toml (sqlbatch.toml), shipped (the price library)
   source       VARCHAR
 );
 
--- What results cost whose rows are no longer kept: added up by `prune`.
+-- The cost of deleted results, added up by `prune`.
 CREATE TABLE spent (
   day                DATE NOT NULL,
   job_id             INTEGER,
@@ -226,7 +226,7 @@ CREATE TABLE spent (
   model              VARCHAR,
   batch_factor       DOUBLE,
   tier               VARCHAR NOT NULL,
-  above              BIGINT NOT NULL,   -- the longest prompt length of any price that these requests are beyond
+  above              BIGINT NOT NULL,   -- the largest `above` of any price that these requests exceed
   results            BIGINT NOT NULL,
   tokens_in          BIGINT NOT NULL,
   tokens_cached      BIGINT NOT NULL,
@@ -234,8 +234,8 @@ CREATE TABLE spent (
   tokens_out         BIGINT NOT NULL
 );
 
--- What was counted of a job's requests, and the state of all that it was counted from: while that is the same, so are the
--- counts, and nothing need be counted anew. Those of a job that is done stay as they were when it ended.
+-- The counts of a job's requests, and the state of everything they were counted from: while the state is the same, the
+-- counts are not computed again. Those of a finished job stay as they were when it ended.
 CREATE TABLE tallies (
   job_id    INTEGER NOT NULL,
   state     VARCHAR NOT NULL,      -- done, or a hash of the state
@@ -259,13 +259,13 @@ JOIN (
   FROM jobs GROUP BY ALL
 ) t ON t.target = lower(j.target);
 
--- Requests of batches whose results are still to come.
+-- Requests in batches whose results are not loaded yet.
 CREATE VIEW in_flight AS
 SELECT m.custom_id, m.batch_id
 FROM batch_requests m JOIN batches b USING (batch_id)
 WHERE b.state NOT IN ('loaded', 'abandoned');
 
--- The results that count for a job: received for what was asked after the job's not_before.
+-- The results that count for a job: of batches planned after the job's not_before.
 CREATE VIEW counted AS
 SELECT w.job_id, r.*
 FROM wanted w JOIN results r USING (custom_id)
@@ -290,7 +290,7 @@ FROM (FROM wanted WHERE not_before IS NOT NULL) w
 WHERE NOT EXISTS (
   FROM results r WHERE r.custom_id = w.custom_id AND r.outcome = 'answered' AND r.asked_at >= w.not_before);
 
--- Requests of a job that are settled without an answer, unless one of another time counts: failed for good, or tried often enough.
+-- Requests of a job that are settled without an answer, unless another answer counts: failed for good, or tried often enough.
 CREATE VIEW given_up AS
 SELECT c.job_id, c.custom_id
 FROM counted c JOIN jobs j USING (job_id)
@@ -299,7 +299,7 @@ GROUP BY c.job_id, c.custom_id, j.max_attempts
 HAVING bool_or(c.outcome = 'failed')
     OR count(*) FILTER (c.outcome = 'retryable' AND c.asked_at >= j.created_at) >= j.max_attempts;
 
--- Requests of a job that are not settled: what is answered is taken out first, for it is most, and needs no grouping.
+-- Requests of a job that are not settled. Answered ones, which are most, are removed first, because they need no grouping.
 CREATE VIEW unsettled AS
 SELECT u.job_id, u.custom_id
 FROM unanswered u ANTI JOIN given_up g ON g.job_id = u.job_id AND g.custom_id = u.custom_id;
@@ -310,9 +310,9 @@ SELECT u.job_id, u.custom_id
 FROM (SELECT u.* FROM unsettled u JOIN job_status j USING (job_id) WHERE j.status IN ('running', 'blocked')) u
 ANTI JOIN in_flight f ON f.custom_id = u.custom_id;
 
--- Where the one result is (its rowid) that decides a request of a job: an answer before a failure, a final failure before
--- a passing one, then the newest, for results are appended; and whether the request is settled by it. Rank and place are
--- one number, which is compared in half the time, and kept in a third of the memory, of a struct.
+-- The rowid of the one result that decides a request of a job: an answer before a failure, a final failure before a
+-- temporary one, then the newest, because results are appended; and whether it settles the request. Rank and place are
+-- one number, which takes half the time and a third of the memory of a struct.
 CREATE VIEW decided AS
 SELECT w.job_id, w.custom_id,
   max((CASE r.outcome WHEN 'answered' THEN 3 WHEN 'failed' THEN 2 WHEN 'retryable' THEN 1 ELSE 0 END)::BIGINT << 56 | r.rowid)
@@ -323,19 +323,19 @@ FROM wanted w JOIN results r ON r.custom_id = w.custom_id JOIN jobs j ON j.job_i
 WHERE w.not_before IS NULL OR r.asked_at >= w.not_before
 GROUP BY w.job_id, w.custom_id;
 
--- What decides each request of a job: an answer, or why there is none.
+-- The result that decides each request of a job: an answer, or why there is none.
 CREATE VIEW responses AS
 SELECT d.job_id, d.custom_id, d.settled, r.outcome, r.code, r.message, r.content, r.model, r.vector
 FROM decided d JOIN results r ON r.rowid = d.place;
 
--- Results that are no answers, with the line as it came.
+-- Results that are not answers, with the result line.
 CREATE VIEW failures AS
 SELECT custom_id, batch_id, source, outcome, code, message, raw, received_at
 FROM results
 WHERE outcome <> 'answered';
 
--- What was billed, one row a result: failed ones too. The job is the one that sent it, or the first that wants it. `above` is
--- the longest prompt length of any price that the request is beyond.
+-- What was billed, one row per result, failed ones too. The job is the one that sent it, or the first that wants it. `above`
+-- is the largest `above` of any price that the request exceeds.
 CREATE VIEW billed AS
 WITH paid AS (
   SELECT r.*, b.job_id AS sender, b.base_url AS sent_to, b.model AS asked, b.batch_factor,
@@ -361,20 +361,20 @@ LEFT JOIN (
   SEMI JOIN (FROM results WHERE batch_id IS NULL) x USING (custom_id) GROUP BY custom_id
 ) w ON w.custom_id = r.custom_id;
 
--- Which prices are of a model, in a tier: those without an address hold everywhere, a family's also for its dated models.
+-- Whether a price is for a model in a tier. A price without an address applies everywhere, a family's also to dated models.
 CREATE MACRO is_price_of(price_url, price_model, price_tier, url, model, tier) AS
   (price_url IS NULL OR price_url = url) AND price_tier IN (tier, 'default')
   AND lower(price_model) IN (lower(model), regexp_replace(lower(model), '-\d{4}-\d{2}-\d{2}$', ''));
 
--- Which of them holds on a day, the least one: your own before sqlbatch.toml's before the price library's, a dated model's own
--- before its family's, the tier's own before the default one, the nearest day.
+-- The rank of a price on a day; the lowest applies: a price already valid before a later one, a dated model's own before its
+-- family's, yours before sqlbatch.toml's before the price library's, the tier's own before the default one, the nearest day.
 CREATE MACRO price_rank(rate, origin, valid_from, price_model, price_tier, model, tier, day) AS row(
   rate IS NULL AND origin = 'shipped', valid_from > day, lower(price_model) <> lower(model),
   array_position(['own', 'toml', 'shipped'], origin), price_tier <> tier, abs(date_diff('day', valid_from, day)));
 
--- What was spent, in dollars: a row a result, or a sum of those that are no longer kept (custom_id is NULL then). dollars
--- is NULL where no price is known; a price that becomes known later prices what was spent earlier. The price is that of
--- the day, the tier and the length of the prompt; yours goes before sqlbatch's, a dated model's own before its family's.
+-- What was spent, in dollars: one row per result, or a sum of deleted results (custom_id is NULL then). dollars is NULL if no
+-- price is known; a price that becomes known later also applies to what was spent earlier. The price depends on the day, the
+-- tier and the length of the prompt.
 CREATE VIEW costs AS
 WITH all_billed AS (
   FROM billed
@@ -400,13 +400,13 @@ LEFT JOIN priced p ON p.base_url IS NOT DISTINCT FROM a.base_url AND p.model = a
   AND p.above = a.above
 LEFT JOIN jobs j ON j.job_id = a.job_id;
 
--- Nothing is missing: every batch's requests are answered, failed, released or open. balanced is false for what is not so.
+-- The audit: every request of a batch is answered, failed, released or open. balanced is false for a batch if not.
 CREATE VIEW audit AS
 SELECT *, listed = sent AND strangers = 0 AND repeated = 0 AND sent = answered + failed + released + open AS balanced
 FROM (
   SELECT b.batch_id, b.state, b.requests AS sent, coalesce(m.listed, 0) AS listed,
     coalesce(r.answered, 0) AS answered, coalesce(r.failed, 0) AS failed,
-    -- What was given up after a part of it was loaded by hand: the rest counts as released.
+    -- A batch that was given up after a part of it was loaded by hand: the rest counts as released.
     CASE WHEN b.state = 'abandoned' THEN b.requests - coalesce(r.results, 0) + coalesce(r.released, 0)
       ELSE coalesce(r.released, 0) END AS released,
     CASE WHEN b.state IN ('loaded', 'abandoned') THEN 0 ELSE b.requests - coalesce(r.results, 0) END AS open,
@@ -425,16 +425,16 @@ FROM (
   ) r USING (batch_id)
 );
 
--- The plan of a job whose query calls AI functions, one row a job. In its SQL a source is named "@sqlbatch_source_<n>@" and
+-- The plan of a job whose query calls AI functions, one row per job. In its SQL a source is named "@sqlbatch_source_<n>@" and
 -- a call sqlbatch_ai_<n>.
 CREATE TABLE ai_plans (
   job_id INTEGER NOT NULL,
   policy VARCHAR NOT NULL,         -- balanced, lean, fuse: how far calls wait for one another
   stages INTEGER NOT NULL,
-  query  VARCHAR NOT NULL          -- gives the target's rows, once all calls are answered
+  query  VARCHAR NOT NULL          -- returns the target's rows, once all calls are answered
 );
 
--- The sources of such a query, each kept as it was then in src_<job>_<source>, as long as the job's rows are kept.
+-- The sources of such a query, each stored as it was then in src_<job>_<source>, as long as the job's rows are stored.
 CREATE TABLE ai_sources (
   job_id   INTEGER NOT NULL,
   source   INTEGER NOT NULL,
@@ -443,11 +443,11 @@ CREATE TABLE ai_sources (
   "rows"   BIGINT NOT NULL
 );
 
--- The pictures that such a query asks about, looked at when it was planned.
+-- The pictures that such a query asks about, read when it was planned.
 CREATE TABLE ai_pictures (
   job_id  INTEGER NOT NULL,
   name    VARCHAR NOT NULL,        -- a path or URL as its row has it; bytes:<sha256>, data:<sha256>
-  url     VARCHAR NOT NULL,        -- what a request names it by
+  url     VARCHAR NOT NULL,        -- its name in a request
   sha256  VARCHAR,                 -- of its bytes; NULL: a URL that is passed on, or it cannot be sent
   extra   BIGINT,                  -- bytes that it takes in a request
   problem VARCHAR                  -- why it cannot be sent
@@ -461,14 +461,14 @@ CREATE TABLE ai_calls (
   function   VARCHAR NOT NULL,
   text       VARCHAR NOT NULL,     -- as its user wrote it
   clause     VARCHAR NOT NULL,
-  stage      INTEGER NOT NULL,     -- 0: nothing rests on it, and it is not asked
-  collection VARCHAR NOT NULL,     -- gives its inputs
+  stage      INTEGER NOT NULL,     -- 0: nothing depends on it, and it is not asked
+  collection VARCHAR NOT NULL,     -- returns its inputs
   ask        VARCHAR NOT NULL,     -- SQL of the varying part of a request's body, from the input sqlbatch_x
   "value"    VARCHAR NOT NULL,     -- SQL of its value, from sqlbatch_content, sqlbatch_vector and sqlbatch_error
   "type"     VARCHAR NOT NULL,     -- the SQL type of its value
-  answers    VARCHAR NOT NULL,     -- equal for calls that ask the same
+  answers    VARCHAR NOT NULL,     -- equal for equal calls
   on_error   VARCHAR NOT NULL,
-  at_most    BIGINT                -- requests, as far as could be told when it was planned
+  at_most    BIGINT                -- the most requests it may have, as known when it was planned
 );
 
 -- Which calls a call waits for.
@@ -478,7 +478,7 @@ CREATE TABLE ai_needs (
   needs  INTEGER NOT NULL
 );
 
--- Which requests a call asks for.
+-- The requests of a call.
 CREATE TABLE ai_asks (
   job_id    INTEGER NOT NULL,
   call      INTEGER NOT NULL,
@@ -512,7 +512,7 @@ WHERE c.stage > 0 AND j.status IN ('running', 'blocked')
         OR EXISTS (FROM ai_asks a JOIN unsettled u ON u.job_id = a.job_id AND u.custom_id = a.custom_id
           WHERE a.job_id = n.job_id AND a.call = n.needs)));
 
--- Failed requests of calls: the call, where it stands, why it failed, and what it was asked about.
+-- Failed requests of calls: the call, its place in the query, why it failed, and its input.
 CREATE VIEW ai_failures AS
 SELECT a.job_id, j.target, c.call, c.function, c.text, c.clause, a.custom_id, r.code, r.message, q.input
 FROM ai_asks a
@@ -522,13 +522,13 @@ JOIN responses r ON r.job_id = a.job_id AND r.custom_id = a.custom_id
 JOIN requests q ON q.custom_id = a.custom_id
 WHERE r.settled AND r.outcome <> 'answered';
 
--- What is known of each request: its newest answer, or why it has none.
+-- The current result of each request: its newest answer, or why it has none.
 CREATE VIEW ai_answers AS
 SELECT custom_id, arg_max(content, rowid) FILTER (outcome = 'answered') AS content,
   CASE WHEN count(*) FILTER (outcome = 'answered') = 0 THEN arg_max(concat_ws(': ', code, message), rowid) END AS error
 FROM results GROUP BY custom_id;
 
--- Which state this is, in databases that its targets are published to.
+-- The id of this state, for the databases to which its targets are published.
 CREATE TABLE identity (
   state_id UUID NOT NULL           -- names this state in other databases; a copy of the file has the same
 );
@@ -558,21 +558,21 @@ CREATE TABLE publications (
   exported_at  TIMESTAMP,          -- the job's rows and answers were built here; NULL: not yet
   published_at TIMESTAMP,          -- they are in the target; NULL: not yet
   "rows"       BIGINT,             -- of the target, as published
-  error        VARCHAR             -- why the last try to publish failed; NULL: it did not
+  error        VARCHAR             -- why the last attempt to publish failed; NULL: it did not
 );
 
--- What people said of answers, one row each time; the newest of a request and column counts (view verdicts). A review is of
--- an answer, by its request, so that it survives a new run of the same prompt; the row tells what it is about whatever the
+-- Verdicts of people on answers, one row each; the newest for a request and column counts (view verdicts). A review belongs to
+-- an answer, by its request, so that it survives a new run of the same prompt; the row identifies its subject whatever the
 -- prompt is.
 CREATE TABLE reviews (
   custom_id   UUID NOT NULL,
-  "column"    VARCHAR NOT NULL,    -- of the returned columns
+  "column"    VARCHAR NOT NULL,    -- one of the returned columns
   verdict     VARCHAR NOT NULL,    -- approved, rejected, corrected
   "value"     JSON NOT NULL,       -- corrected: the right value; else the value that was judged
   note        VARCHAR,
   reviewer    VARCHAR NOT NULL,
   reviewed_at TIMESTAMP NOT NULL,
-  target      VARCHAR NOT NULL,    -- the table in which it was seen, as in jobs
+  target      VARCHAR NOT NULL,    -- the table in which it was reviewed, as in jobs
   source_row  JSON NOT NULL        -- the query's columns of the first row with this answer; bytes as their md5
 );
 
@@ -581,8 +581,8 @@ CREATE VIEW verdicts AS
 SELECT * FROM reviews
 QUALIFY row_number() OVER (PARTITION BY custom_id, "column" ORDER BY rowid DESC) = 1;
 
--- Right values, approved or corrected by a person: of each row of a target and column the newest, whatever prompt the answer
--- was to. With a changed prompt the same rows have other answers, and these still hold.
+-- Right values, approved or corrected by a person: the newest for each row of a target and column, whatever the prompt was.
+-- With a changed prompt the same rows have other answers, but these values stay right.
 CREATE VIEW gold AS
 SELECT target, source_row, "column", "value", verdict, custom_id, reviewer, reviewed_at FROM verdicts
 WHERE verdict IN ('approved', 'corrected')
@@ -590,23 +590,23 @@ QUALIFY row_number() OVER (PARTITION BY target, source_row::VARCHAR, "column" OR
 
 CREATE SEQUENCE comparison_ids START 1;
 
--- One row a comparison; of two tables the newest is kept.
+-- One row per comparison; only the newest of two tables is stored.
 CREATE TABLE comparisons (
   comparison_id INTEGER NOT NULL DEFAULT nextval('comparison_ids'),
   a           VARCHAR NOT NULL,    -- the tables, as SQL
   b           VARCHAR NOT NULL,
-  gold        VARCHAR,             -- the table that has the right values; NULL: reviews, if anything
+  gold        VARCHAR,             -- the table with the right values; NULL: reviews, if there are any
   keys        VARCHAR[] NOT NULL,  -- the columns by which rows are matched
-  "rows"      BIGINT NOT NULL,     -- that both have, and that are answered in both
-  only_a      BIGINT NOT NULL,     -- that the other table does not have
+  "rows"      BIGINT NOT NULL,     -- rows of both tables that are answered in both
+  only_a      BIGINT NOT NULL,     -- rows that the other table does not have
   only_b      BIGINT NOT NULL,
-  unanswered  BIGINT NOT NULL,     -- that both have, and that are not answered in one of them
-  dollars_a   DOUBLE,              -- for 1,000 rows; NULL: not known
+  unanswered  BIGINT NOT NULL,     -- rows of both tables that are not answered in both
+  dollars_a   DOUBLE,              -- per 1,000 rows; NULL: unknown
   dollars_b   DOUBLE,
   compared_at TIMESTAMP NOT NULL
 );
 
--- The values of a comparison, one row a row and column: as text, lists and objects as JSON, lists in one order.
+-- The values of a comparison, one line per row and column: as text, lists and objects as JSON, lists in one order.
 CREATE TABLE compared (
   comparison_id INTEGER NOT NULL,
   "row"       BIGINT NOT NULL,
@@ -615,11 +615,11 @@ CREATE TABLE compared (
   a           VARCHAR,
   b           VARCHAR,
   gold        VARCHAR,
-  a_right     BOOLEAN,             -- by gold or reviews; NULL: nothing is known
+  a_right     BOOLEAN,             -- by gold or reviews; NULL: unknown
   b_right     BOOLEAN
 );
 
--- Between which values the kappa of a column lies in 95 of 100 samples of its rows drawn anew (bootstrap).
+-- The 95 % bootstrap interval of a column's kappa.
 CREATE TABLE kappa_intervals (
   comparison_id INTEGER NOT NULL,
   "column"    VARCHAR NOT NULL,
@@ -628,7 +628,7 @@ CREATE TABLE kappa_intervals (
   resamples   BIGINT NOT NULL
 );
 
--- How often two values stand in the same row of a comparison; NULL is a value like others.
+-- How often two values occur in the same row of a comparison; NULL counts as a value.
 CREATE VIEW confusion AS
 SELECT comparison_id, "column", a, b, count(*) AS "rows" FROM compared GROUP BY ALL;
 
@@ -636,8 +636,8 @@ SELECT comparison_id, "column", a, b, count(*) AS "rows" FROM compared GROUP BY 
 CREATE VIEW differences AS
 SELECT comparison_id, "column", "row", key, a, b, gold FROM compared WHERE a IS DISTINCT FROM b;
 
--- Per comparison and column: the part of the rows that agree, Cohen's kappa of columns with at most 50 values (NULL where
--- chance alone explains all), its bootstrap interval, and the part that is right by gold or reviews.
+-- Per comparison and column: the fraction of rows that agree, Cohen's kappa for columns with at most 50 values (NULL if chance
+-- alone explains all agreement), its bootstrap interval, and the fraction that is right by gold or reviews.
 CREATE VIEW agreement AS
 WITH totals AS (
   SELECT comparison_id, "column", count(*) AS "rows", count(*) FILTER (a IS NOT DISTINCT FROM b) AS agreed,
