@@ -156,38 +156,36 @@ SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal
 UNION ALL
 SELECT lower(function_name), macro_definition FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT NULL;
 
--- collected: the distinct requests of a call, with their sizes; similar inputs are stored side by side
+-- collected: the requests of a call, with their sizes
 CREATE OR REPLACE TEMP TABLE sqlbatch_collected AS
-SELECT {custom_id} AS custom_id, sqlbatch_input AS input, strlen(sqlbatch_input) + $constant::BIGINT AS bytes,
+SELECT {custom_id} AS custom_id, {input} AS input, strlen(sqlbatch_input) + $constant::BIGINT AS bytes,
   greatest(1, (strlen(sqlbatch_input) + $constant::BIGINT + $uncounted::BIGINT + $bytes_per_token::BIGINT - 1)
     // $bytes_per_token::BIGINT) AS tokens,
   NULL::VARCHAR[] AS images, NULL::VARCHAR AS failed, 0::BIGINT AS pictures, 0::BIGINT AS extra
-FROM ({collection})
-{order};
+FROM ({collection});
 
--- longest: the largest request of a call
-SELECT coalesce(max(bytes), 0), count(*) FROM sqlbatch_collected;
+-- longest: the largest request of a call, how many there are, and how many of them differ
+SELECT coalesce(max(bytes), 0), count(*), count(DISTINCT custom_id) FROM sqlbatch_collected;
 
--- first: a table for the requests of the first stage, like the compiler's, in the scratch database
-CREATE TABLE {scratch}.main.requests (custom_id UUID, sqlbatch_row BIGINT, bytes BIGINT, tokens BIGINT);
+-- drop_repeated: keep each request once; the ids take a tenth of the memory that the inputs would
+DELETE FROM sqlbatch_collected WHERE rowid NOT IN (SELECT min(rowid) FROM sqlbatch_collected GROUP BY custom_id);
 
--- first_asks: a table for the requests of the first stage and the calls they belong to, in the scratch database
+-- first: tables for the requests of the first stage and the calls they belong to, in the scratch database
 CREATE TABLE {scratch}.main.ai_requests (
-  custom_id UUID, call_id UUID, input VARCHAR, images VARCHAR[], failed VARCHAR, pictures BIGINT, extra BIGINT
+  custom_id UUID, sqlbatch_row BIGINT, bytes BIGINT, tokens BIGINT, call_id UUID, input VARCHAR, images VARCHAR[],
+  failed VARCHAR, pictures BIGINT, extra BIGINT
 );
 CREATE TABLE {scratch}.main.ai_asks (call INTEGER, custom_id UUID);
 
--- lay_down_asks: which requests a call of the first stage needs, in the scratch database
-INSERT INTO {scratch}.main.ai_asks SELECT $call, custom_id FROM sqlbatch_collected;
+-- first_requests: those requests, under the name of the compiler's table
+CREATE VIEW {scratch}.main.requests AS SELECT custom_id, sqlbatch_row, bytes, tokens FROM {scratch}.main.ai_requests;
 
--- lay_down: the requests of a call of the first stage, in the scratch database
-INSERT INTO {scratch}.main.requests
-SELECT custom_id, row_number() OVER () + (SELECT count(*) FROM {scratch}.main.requests), bytes, tokens
-FROM sqlbatch_collected ANTI JOIN {scratch}.main.requests o USING (custom_id);
-
--- lay_down_inputs: the inputs of those requests
+-- lay_down: add the requests of a call of the first stage, in the scratch database
+INSERT INTO {scratch}.main.ai_asks SELECT {call}, custom_id FROM sqlbatch_collected;
 INSERT INTO {scratch}.main.ai_requests
-SELECT custom_id, $call_id::UUID, input, images, failed, pictures, extra FROM sqlbatch_collected ANTI JOIN {scratch}.main.ai_requests o USING (custom_id);
+SELECT custom_id, row_number() OVER () + (SELECT count(*) FROM {scratch}.main.ai_requests), bytes, tokens, {call_id}::UUID,
+  input, images, failed, pictures, extra
+FROM sqlbatch_collected ANTI JOIN {scratch}.main.ai_requests o USING (custom_id);
 
 -- of_call: the requests to send for one call
 CREATE OR REPLACE TEMP TABLE sqlbatch_to_send AS
@@ -227,10 +225,9 @@ INSERT INTO sqlbatch.ai_signatures (signature, call_id, field) VALUES ($signatur
 
 -- add_first: add the requests of the first stage
 INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens, images)
-SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.sqlbatch_row), n.custom_id,
-  a.call_id, a.input, n.bytes, n.tokens, a.images
-FROM {scratch}.main.requests n JOIN {scratch}.main.ai_requests a ON a.custom_id = n.custom_id
-ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id;
+SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (), n.custom_id, n.call_id, n.input, n.bytes,
+  n.tokens, n.images
+FROM {scratch}.main.ai_requests n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id;
 INSERT INTO sqlbatch.ai_asks (job_id, call, custom_id) SELECT {job}, call, custom_id FROM {scratch}.main.ai_asks;
 
 -- add_collected: a call's inputs are collected
@@ -315,9 +312,9 @@ FROM {decided} WHERE call_id = $call_id::UUID AND settled;
 
 -- want_requests: add a call's requests that are new
 INSERT INTO sqlbatch.requests (seq, custom_id, call_id, input, bytes, tokens, images)
-SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (ORDER BY n.rowid), n.custom_id,
-  $call_id::UUID, n.input, n.bytes, n.tokens, n.images
-FROM (SELECT rowid, * FROM sqlbatch_collected) n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id;
+SELECT (SELECT coalesce(max(seq), 0) FROM sqlbatch.requests) + row_number() OVER (), n.custom_id, $call_id::UUID, n.input,
+  n.bytes, n.tokens, n.images
+FROM sqlbatch_collected n ANTI JOIN sqlbatch.requests o ON o.custom_id = n.custom_id;
 
 -- want_asks: note which requests a call needs
 INSERT INTO sqlbatch.ai_asks (job_id, call, custom_id)

@@ -14,6 +14,7 @@ from sqlbatch.db import prices
 from sqlbatch.db.database import scratch_name
 from sqlbatch.functions import jobs
 from sqlbatch.functions import pictures as plan_pictures
+from sqlbatch.functions.answers import define
 from sqlbatch.functions.plan import names_of_calls, with_sources
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import new_owner
@@ -165,7 +166,7 @@ def _define(session: Session, ready: PreparedPlanPreview, calls: list[KeptCall],
     session.run("functions.known", {"calls": [str(each.call.call_id) for each in calls]})
     if ready.planned.shows:
         plan_pictures.define_unsent(session, scratch_name(ready.scratch), ready.unsent)
-    jobs.define(session, calls, names_of_calls(sql))
+    define(session, calls, names_of_calls(sql))
 
 
 def _source(ready: PreparedPlanPreview, number: int) -> str:

@@ -44,7 +44,6 @@ PLACES = {
     "decided": "sqlbatch_decided", "row": "struct_pack(a := ai_status)",
     "temporary": "", "schema": "", "number": "1", "table": "sqlbatch.jobs",
     "collection": "SELECT 'x' AS sqlbatch_input",
-    "order": "ORDER BY input",
     "custom_id": "uuid()", "relation": "'t'", "text": "'SELECT 1'", "answers": "sqlbatch_answers_1",
     "value": "sqlbatch_content",
     "columns": "* EXCLUDE (sqlbatch_failed)",
@@ -66,7 +65,7 @@ FIRST = (
     "prune.past", "prune.past_batches", "cancel.failed", "cancel.stuck_requests",
     "functions.text", "plan_pictures.name", "functions.image", "functions.answer", "functions.cut",
     "functions.missing", "functions.value", "functions.counting", "functions.macros", "functions.aggregates",
-    "functions.first_asks", "functions.keep",
+    "functions.first", "functions.keep",
     "functions.collected", "plan_pictures.looked",
     "functions.decided", "functions.no_changes", "judge_again.kept", "preview.remainder", "preview.of_call",
     "compare.pairs",
@@ -87,6 +86,16 @@ VALUES = {
     "batches": "['00000000-0000-0000-0000-000000000001']",
     "job_id": "1",
     "call_id": "'00000000-0000-0000-0000-000000000001'",
+}
+
+
+_OF_FUNCTIONS = {
+    "functions.collected": {"input": "sqlbatch_input"},
+    "functions.lay_down": {"call": "1", "call_id": VALUES["call_id"]},
+    "functions.changes": {"query": "SELECT 'x' AS ai_status"},
+    "functions.uncertain": {"target": "uncertain"},
+    "functions.write": {"query": "SELECT 1 AS a, NULL::VARCHAR AS sqlbatch_failed"},
+    "functions.previewed": {"query": "SELECT 1 AS a, NULL::VARCHAR AS sqlbatch_failed"},
 }
 
 
@@ -202,12 +211,10 @@ def _statements(session: Session, name: str, scratch: str) -> list[str]:
             "collection": "SELECT [{'name': 'a', 'text': 'a', 'content': NULL::BLOB}] AS sqlbatch_input",
         }
         places["rows"] = f"{scratch}.main.rows"
-    if name == "functions.changes":
-        places["query"] = "SELECT 'x' AS ai_status"
-    if name == "functions.uncertain":
-        places["target"] = "uncertain"
-    if name in {"functions.write", "functions.previewed"}:
-        places["query"] = "SELECT 1 AS a, NULL::VARCHAR AS sqlbatch_failed"
+    places |= _OF_FUNCTIONS.get(name, {})
+    if name == "functions.first_requests":
+        # The compiler's own table has that name here.
+        return [statement(name, session.catalog, scratch=scratch).replace("main.requests", "main.requests_of_calls")]
     if name == "database.append_results":
         places["source"] = "SELECT uuid() AS custom_id, 'batch' AS source, 'failed' AS outcome"
     if name.startswith("view."):

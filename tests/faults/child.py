@@ -225,18 +225,10 @@ def _watch(points: Points) -> None:
 def _watch_database(points: Points) -> None:
     from sqlbatch.db.session import Session  # noqa: PLC0415
 
-    run_named, sql = Session.run, Session.sql
+    sql = Session.sql
     here = threading.local()
 
-    def running(session: Session, name: str, params: Any = None, /, **places: str) -> Any:
-        here.name = name
-        try:
-            return run_named(session, name, params, **places)
-        finally:
-            here.name = None
-
-    def doing(session: Session, text: str, params: Any = None, _: str | None = None) -> Any:
-        name = getattr(here, "name", None)
+    def doing(session: Session, text: str, params: Any = None, name: str | None = None) -> Any:
         if text == "COMMIT":
             commit = f"the commit of {here.last or 'what was read'}"
             if here.last:
@@ -256,7 +248,6 @@ def _watch_database(points: Points) -> None:
             here.last = name or "a migration"
         return done
 
-    Session.run = running  # type: ignore[method-assign]
     Session.sql = doing  # type: ignore[method-assign, assignment]
 
 

@@ -17,6 +17,7 @@ from duckdb.func import SPECIAL
 from sqlbatch.db.sql import statement
 from sqlbatch.functions import catalogue
 from sqlbatch.functions.conditions import Policy
+from sqlbatch.functions.joins import Answers, with_joins
 from sqlbatch.functions.lookups import custom_id
 from sqlbatch.functions.plan import Plan, with_sources
 from sqlbatch.functions.planning import make_plans
@@ -195,7 +196,7 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
         found = call.lookup
         key = custom_id(found.call.call_id, "sqlbatch_input")
         inputs = con.execute(
-            f"SELECT k, i FROM (SELECT {key} AS k, sqlbatch_input AS i FROM ({named(call.collection)})) "
+            f"SELECT DISTINCT k, i FROM (SELECT {key} AS k, sqlbatch_input AS i FROM ({named(call.collection)})) "
             f"WHERE k NOT IN (SELECT sqlbatch_key FROM {found.answers})"
         ).fetchall()
         if not inputs:
@@ -208,7 +209,15 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
             {"k": [str(custom) for custom, _ in inputs], "c": content},
         )
     # The last column, which says what failed, is the target's and not the query's.
+    lookups = [call.lookup for call in plan.calls if not call.lookup.ask.pieces]
+    answers = {found.number: Answers(found.answers, found.call.call_id, found.number) for found in lookups}
     whole = result(con.execute(named(plan.query)), model)
+    for in_order in (True, False):
+        joined = with_joins(
+            named(plan.query), answers, lambda sql: con.execute(f"EXPLAIN {sql}") is not None, in_order=in_order
+        )
+        rows = con.execute(joined).fetchall()
+        assert sorted(repr(row[:-1]) for row in rows) == sorted(repr(row[:-1]) for row in whole.rows)
     return Result(whole.names[:-1], whole.types[:-1], [row[:-1] for row in whole.rows], whole.asked)
 
 

@@ -32,7 +32,7 @@ class Collector(Conditions):
     """Builds the collections of calls."""
 
     def collect(self, call: Call, policy: Policy | None = None) -> Node:
-        """Return the collection of a call: a query of one column, the distinct inputs as they are sent."""
+        """Return the collection of a call: a query of one column, the inputs as they are sent."""
         policy = policy or self.policy
         spot = self.spot_of(call)
         lifted = self.lifted(spot) if policy is not Policy.FUSE else None
@@ -77,7 +77,10 @@ class Collector(Conditions):
         if many:
             each = self.syntax.expression("unnest(x)", x=column) | {"alias": INPUT}
             inner = self.syntax.in_from(self.syntax.select([each], like=self._from(inner)), "sqlbatch_each")
-        shape = self.syntax.query(f"SELECT DISTINCT {INPUT} FROM t WHERE {INPUT} IS NOT NULL")
+        # A join may give an input many times, so they are told apart before they are kept. Those of one relation are
+        # kept as they come, and told apart by their ids.
+        one = copy["type"] == "SELECT_NODE" and copy["from_table"]["type"] == "BASE_TABLE" and not many
+        shape = self.syntax.query(f"SELECT {'' if one else 'DISTINCT '}{INPUT} FROM t WHERE {INPUT} IS NOT NULL")
         return with_ctes({**shape, "from_table": inner}, environment)
 
     def _from(self, relation: Node) -> Node:

@@ -11,9 +11,8 @@ from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import JobError
 from sqlbatch.functions import pictures
 from sqlbatch.functions.aggregates import PIECES
-from sqlbatch.functions.conditions import ASK
-from sqlbatch.functions.inputs import VALUE
-from sqlbatch.functions.lookups import TEXT, answer_sql, asked_sql, custom_id
+from sqlbatch.functions.answers import define
+from sqlbatch.functions.lookups import custom_id
 from sqlbatch.functions.plan import names_of_calls, names_of_reasons, with_sources
 from sqlbatch.query import target, target_rows
 from sqlbatch.query.compile import ENVELOPE, send_as
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 # Columns that sqlbatch adds to the target of a query with calls.
 ADDED = ("ai_status", "ai_error")
-# SQL of the reason for a row whose answer is not there yet.
-PENDING = "chr(1)"
 # Trials with other answers in place of failed ones; a row that changes in one of them is uncertain.
 WORLDS = 5
 
@@ -153,18 +150,24 @@ def lay_down(
 ) -> int:
     """Run a collection and write its distinct requests to sqlbatch_collected; return how many there are.
 
-    Without a `line_limit` only their sizes are written, in no order, as an upper limit for a later stage. `shown` is a
-    table of the pictures that were read, if the call asks about some, `detail` the value of --image-detail. Raises
-    JobError if a request exceeds the provider's limit of `line_limit` bytes.
+    Without a `line_limit` only their sizes are written, as an upper limit for a later stage. `shown` is a table of the
+    pictures that were read, if the call asks about some, `detail` the value of --image-detail. Raises JobError if a
+    request exceeds the provider's limit of `line_limit` bytes.
     """
     constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.tail))
     sizes = {"constant": constant, "uncounted": bytes_of_no_account(call, constant), "bytes_per_token": BYTES_PER_TOKEN}
-    key = "NULL::UUID" if line_limit is None else custom_id(UUID(str(call.call_id)), "sqlbatch_input")
-    order = "" if line_limit is None else "ORDER BY input"
-    session.run("functions.collected", sizes, custom_id=key, collection=collection, order=order)
+    key, given = custom_id(UUID(str(call.call_id)), "sqlbatch_input"), "sqlbatch_input"
+    if line_limit is None:
+        # No request is made of it: a cheaper hash tells inputs apart, and only pictures are looked for in them.
+        key, given = "md5(sqlbatch_input)::UUID", "sqlbatch_input" if shown else "CAST(NULL AS VARCHAR)"
+    with session.keeping_row_order(keep=True):
+        session.run("functions.collected", sizes, custom_id=key, input=given, collection=collection)
+    _, entries, distinct = session.run("functions.longest")[0]
+    if distinct < entries:
+        session.run("functions.drop_repeated")
     if shown is not None:
         pictures.in_collected(session, shown, line_limit or pictures.MOST, detail)
-    longest, requests = session.run("functions.longest")[0]
+    longest, requests, _ = session.run("functions.longest")[0]
     if line_limit is not None and longest > line_limit:
         raise JobError(
             f"a request of {longest:,} bytes is above the provider's limit of {line_limit:,}: shorten the input in the "
@@ -184,9 +187,9 @@ def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | 
     calls = calls_of(session, job_id)
     call = next(each for each in calls if each.number == ready[0][0])
     session.run("functions.decided", {"job_id": job_id})
-    define(session, calls, names_of_calls(call.collection))
+    defined = define(session, calls, names_of_calls(call.collection))
     shown = _shown(session, job_id, call.collection)
-    collection = with_sources(call.collection, _source(session, job_id))
+    collection = defined.joined(session, with_sources(call.collection, _source(session, job_id)), in_order=False)
     detail = session.run("plan_pictures.detail", {"job_id": job_id})[0][0] if shown else None
     requests = lay_down(session, call.call, collection, line_limit, shown, detail)
     asked = {"job_id": job_id, "call": call.number}
@@ -213,45 +216,6 @@ def _shown(session: Session, job_id: int, sql: str) -> str | None:
     return seen
 
 
-def define(
-    session: Session,
-    calls: Sequence[KeptCall],
-    used: frozenset[int],
-    decided: str = "sqlbatch_decided",
-    *,
-    failures: bool = True,
-    unfinished: bool = False,
-) -> None:
-    """Create the macros of a plan's calls, and the tables of the answers they use, from the table `decided`.
-
-    Without `failures`, nothing says why an answer is missing, which saves a look-up a call. In an `unfinished` plan, an
-    answer that is not there yet counts as PENDING.
-    """
-    session.sql(TEXT)
-    made: set[str] = set()
-    for call in calls:
-        pieces = call.type == PIECES
-        asked = asked_sql(call.ask, pieces=pieces)
-        session.sql(f"CREATE OR REPLACE TEMP MACRO {ASK}{call.number}(sqlbatch_x) AS {asked}")
-        value = f"CAST(NULL AS {call.type})"
-        why = "CAST(NULL AS VARCHAR)"
-        if call.number in used and call.stage:
-            if call.answers not in made:
-                answers = {"answers": call.answers, "value": call.value, "decided": decided}
-                session.run("functions.answers", {"call_id": call.call.call_id}, **answers)
-                made.add(call.answers)
-            call_id = UUID(str(call.call.call_id))
-            value = answer_sql(call.answers, call_id, call.ask, pieces=pieces)
-            if failures:
-                where = f"FROM {call.answers} WHERE sqlbatch_key = {custom_id(call_id, call.ask)}"
-                why = f"({value})[1].why" if pieces else f"(SELECT sqlbatch_why {where})"
-                if unfinished and not pieces:
-                    told = f"(SELECT CASE WHEN count(*) = 0 THEN {PENDING} ELSE any_value(sqlbatch_why) END {where})"
-                    why = f"CASE WHEN ({call.ask}) IS NOT NULL THEN {told} END"
-        session.sql(f"CREATE OR REPLACE TEMP MACRO {VALUE}{call.number}(sqlbatch_x) AS {value}")
-        session.sql(f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{call.number}(sqlbatch_x) AS {why}")
-
-
 def write_target(session: Session, job: JobRow, *, replace: bool) -> target_rows.Joined:
     """Write the target of a job with a plan anew from the answers so far, within the caller's transaction.
 
@@ -266,13 +230,14 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target_rows
     unfinished: set[int] = set()
     if job.pending or needs_collecting(session, job.job_id):
         unfinished = {number for (number,) in session.run("functions.unfinished", {"job_id": job.job_id})}
-    define(session, calls, names_of_calls(query), failures=failures or bool(unfinished), unfinished=bool(unfinished))
+    told = failures or bool(unfinished)
+    defined = define(session, calls, names_of_calls(query), failures=told, unfinished=bool(unfinished))
     # An answer that belongs to no single row (of a condition or an aggregate) decides which rows exist and their
     # values.
     own = names_of_reasons(query) - {call.number for call in calls if call.type == PIECES}
     pending = {"pending": not unfinished <= own}
     _shown(session, job.job_id, query)
-    sql = with_sources(query, _source(session, job.job_id))
+    sql = defined.joined(session, with_sources(query, _source(session, job.job_id)), in_order=True)
     qualified = named.qualified(session.catalog)
     with session.keeping_row_order(keep=True):
         session.run("functions.write", pending, target=qualified, query=sql, columns="* EXCLUDE (sqlbatch_failed)")

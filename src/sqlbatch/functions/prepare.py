@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
 from sqlbatch.functions import catalogue, pictures
 from sqlbatch.functions.conditions import Policy
@@ -121,17 +122,16 @@ def plan_query(
     _check_names(plan)
     shows = pictures.look(session, plan, enrichment, scratch, lambda sql: _named(sql, scratch), line_limit)
     session.run("functions.first", scratch=scratch)
-    session.run("functions.first_asks", scratch=scratch)
+    session.run("functions.first_requests", scratch=scratch)
     for call in plan.calls:
         session.sql(call.lookup.ask_macro())
     for call in plan.calls:
         if call.stage == 1:
             lay_down(session, call.lookup.call, _named(call.collection, scratch), line_limit,
                      *_shown(call, scratch))  # fmt: skip
-            asked = {"call": call.number}
-            session.run("functions.lay_down_asks", asked, scratch=scratch)
-            session.run("functions.lay_down", scratch=scratch)
-            session.run("functions.lay_down_inputs", {"call_id": call.lookup.call.call_id}, scratch=scratch)
+            asked = {"call": str(call.number), "call_id": quote_literal(str(call.lookup.call.call_id))}
+            with session.keeping_row_order(keep=True):
+                session.run("functions.lay_down", scratch=scratch, **asked)
     if shows:
         session.run("plan_pictures.asks", scratch=scratch)
     known = count_known(session, scratch, fresh=fresh, images=shows)

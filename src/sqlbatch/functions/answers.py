@@ -1,0 +1,93 @@
+"""The answers of a plan's calls, on a connection: macros and tables by which its queries look them up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import duckdb
+
+from sqlbatch.functions.aggregates import PIECES
+from sqlbatch.functions.conditions import ASK
+from sqlbatch.functions.inputs import VALUE
+from sqlbatch.functions.joins import PENDING, WHY, Answers, with_joins
+from sqlbatch.functions.lookups import TEXT, answer_sql, asked_sql, custom_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlbatch.db.session import Session
+    from sqlbatch.functions.jobs import KeptCall
+
+
+@dataclass(frozen=True)
+class Defined:
+    """What was defined of a plan's calls: the answers that a join can look up, and macros and tables as SQL."""
+
+    answers: dict[int, Answers]
+    macros: list[str]
+    tables: list[str]
+
+    def joined(self, session: Session, sql: str, *, in_order: bool) -> str:
+        """Return planned SQL with the answers joined to the rows, where they can be."""
+
+        def binds(tried: str) -> bool:
+            # On another connection: an error would end the transaction.
+            with session.con.cursor() as other:
+                try:
+                    for statement in (*self.tables, *self.macros, f"EXPLAIN {tried}"):
+                        other.execute(statement)
+                except duckdb.Error:
+                    return False
+            return True
+
+        return with_joins(sql, self.answers, binds, in_order=in_order)
+
+
+def define(
+    session: Session,
+    calls: Sequence[KeptCall],
+    used: frozenset[int],
+    decided: str = "sqlbatch_decided",
+    *,
+    failures: bool = True,
+    unfinished: bool = False,
+) -> Defined:
+    """Create the macros of a plan's calls, and the tables of the answers they use, from the table `decided`.
+
+    Without `failures`, nothing says why an answer is missing, which saves a look-up a call. In an `unfinished` plan, an
+    answer that is not there yet counts as PENDING.
+    """
+    defined = Defined({}, [TEXT], [])
+    made: set[str] = set()
+    for call in calls:
+        pieces = call.type == PIECES
+        asked = asked_sql(call.ask, pieces=pieces)
+        defined.macros.append(f"CREATE OR REPLACE TEMP MACRO {ASK}{call.number}(sqlbatch_x) AS {asked}")
+        value = f"CAST(NULL AS {call.type})"
+        why = "CAST(NULL AS VARCHAR)"
+        if call.number in used and call.stage:
+            call_id = UUID(str(call.call.call_id))
+            if call.answers not in made:
+                answers = {"answers": call.answers, "value": call.value, "decided": decided}
+                session.run("functions.answers", {"call_id": call.call.call_id}, **answers)
+                made.add(call.answers)
+                columns = (
+                    f"sqlbatch_key UUID, sqlbatch_value {'VARCHAR' if pieces else call.type}, sqlbatch_why VARCHAR"
+                )
+                defined.tables.append(f"CREATE TEMP TABLE {call.answers} ({columns})")
+            value = answer_sql(call.answers, call_id, call.ask, pieces=pieces)
+            if failures:
+                where = f"FROM {call.answers} WHERE sqlbatch_key = {custom_id(call_id, call.ask)}"
+                why = f"({value})[1].why" if pieces else f"(SELECT sqlbatch_why {where})"
+                if unfinished and not pieces:
+                    told = f"(SELECT CASE WHEN count(*) = 0 THEN {PENDING} ELSE any_value(sqlbatch_why) END {where})"
+                    why = f"CASE WHEN ({call.ask}) IS NOT NULL THEN {told} END"
+            if not pieces:
+                defined.answers[call.number] = Answers(call.answers, call_id, call.number, failures, unfinished)
+        defined.macros.append(f"CREATE OR REPLACE TEMP MACRO {VALUE}{call.number}(sqlbatch_x) AS {value}")
+        defined.macros.append(f"CREATE OR REPLACE TEMP MACRO {WHY}{call.number}(sqlbatch_x) AS {why}")
+    for macro in defined.macros:
+        session.sql(macro)
+    return defined
