@@ -17,21 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_PRELOAD = [
-    "sqlbatch.cli",
-    "sqlbatch.cli.admin",
-    "sqlbatch.cli.enrich",
-    "sqlbatch.cli.jobs",
-    "sqlbatch.cli.rows",
-    "sqlbatch.cli.show",
-    "sqlbatch.display.job",
-    "sqlbatch.display.progress",
-    "sqlbatch.server",
-    "sqlbatch.batches.client",
-    "sqlbatch.batches.step",
-    "duckdb",
-    "openai",
-]
+_PRELOAD = ["tests.faults.preloaded", __name__]
 # Seconds after which a process that neither ends nor dies is a mistake; one that copies its state may take longer.
 _PATIENCE, _PATIENCE_MIRRORED = 60, 300
 # Real seconds that a lease lasts at least, however fast the clock.
