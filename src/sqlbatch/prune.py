@@ -161,7 +161,7 @@ def _jobs(session: Session, job_id: int | None) -> list[int]:
         why = (
             f"wrote no target yet: sqlbatch load {job_id}"
             if job.error
-            else f"is {job.status}, or has batches on their way"
+            else f"is {job.status}, or has batches in flight"
         )
         raise JobError(f"job {job_id} {why}; prune deletes only data of finished jobs")
     return ended

@@ -239,7 +239,7 @@ def _recover_asking(context: StepContext, progress: Progress) -> None:
 def _failing(job: JobRow) -> JobError:
     return JobError(
         f"job {job.job_id} is blocked: {job.blocked}, so nothing more is sent. sqlbatch show {job.job_id} says why; "
-        f"sqlbatch wait {job.job_id} --keep-going goes on all the same (in Python: wait(keep_going=True))"
+        f"sqlbatch wait {job.job_id} --keep-going continues anyway (in Python: wait(keep_going=True))"
     )
 
 

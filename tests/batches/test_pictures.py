@@ -263,7 +263,7 @@ def test_batches_are_packed_by_what_pictures_take(tmp_path: Path) -> None:
         ({"image": ["imag"]}, "did you mean image?"),
         ({"image": ["n"]}, "the column is INTEGER; a picture is a VARCHAR"),
         ({"image": ["image", "image"]}, "names image twice"),
-        ({"image": ["image"], "endpoint": "embeddings"}, "does not look at pictures"),
+        ({"image": ["image"], "endpoint": "embeddings"}, "accepts no pictures"),
         ({"image": ["image"], "image_detail": "original"}, "original is for --endpoint responses"),
         ({"image": ["image"], "image_detail": "tiny"}, "it is one of auto, low, high"),
         ({"image_detail": "low"}, "name their column with --image"),

@@ -52,7 +52,7 @@ def test_what_is_on_its_way_is_not_touched(bench: Bench) -> None:
     assert found.inputs == 0, "the open job wants the same three"
     assert bench.sql("SELECT count(*) FROM sqlbatch.requests") == [(5,)]
     assert len(bench.control.files()) == 1
-    with pytest.raises(JobError, match="is running, or has batches on their way"):
+    with pytest.raises(JobError, match="is running, or has batches in flight"):
         prune.prunable(bench.database, open_job)
     bench.wait(open_job)
     bench.check(5, name="others")

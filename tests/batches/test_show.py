@@ -72,7 +72,7 @@ def test_a_lost_reply_is_told(bench: Bench, shown: Any) -> None:
     ("fault", "told"),
     [
         ({"name": "quota"}, "no quota or credit is left there: check the account's billing"),
-        ({"name": "error", "on": CREATE, "status": 429}, "too many requests at once: it goes on by itself"),
+        ({"name": "error", "on": CREATE, "status": 429}, "too many requests at once: it continues by itself"),
     ],
 )
 def test_what_blocks_a_job_is_told_with_what_to_do(bench: Bench, shown: Any, fault: dict[str, Any], told: str) -> None:
@@ -88,9 +88,9 @@ def test_what_waits_for_its_user_is_told_with_what_to_do(bench: Bench, shown: An
     bench.control.faults({"name": "error", "on": CREATE, "status": 401, "message": "Revoked."})
     job_id = bench.begin(2)
     bench.sync(job_id)
-    told = "refused the API key (401): Revoked (set the right key); nothing more is sent until you say "
-    assert told + "sqlbatch wait 1" in bench.held
-    assert told + "so next set the right key, then sqlbatch wait 1" in " ".join(shown().split())
+    told = "refused the API key (401): Revoked (set the right key); nothing more is sent until you "
+    assert told + "run sqlbatch wait 1" in bench.held
+    assert told + "say so next set the right key, then sqlbatch wait 1" in " ".join(shown().split())
 
 
 def test_the_queue_limit_is_told_with_the_time(bench: Bench, shown: Any, monkeypatch: pytest.MonkeyPatch) -> None:

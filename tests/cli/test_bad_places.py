@@ -59,7 +59,7 @@ def test_a_lock_that_comes_once_a_job_is_begun_is_told_with_how_to_go_on(
         patch.setattr(run, "run_job", locked)
         ran = here("enrich", MOVIES, *FREE, "--no-wait")
     assert ran.code == 1
-    assert ran.error.endswith("or wait until it is done; sqlbatch wait 1 goes on with job 1")
+    assert ran.error.endswith("or wait until it is done; sqlbatch wait 1 continues job 1")
     assert here("wait", "1").code == 0
 
 
@@ -75,7 +75,7 @@ def test_an_interrupted_sync_steps_no_further_job(here: Command, theirs: Path, m
         assert here("enrich", MOVIES, *FREE, "--no-wait", "--into", target).code == 4
     ran = here("sync")
     assert ran.code == 4
-    assert "go on with: sqlbatch wait 1" in ran.err
+    assert "continue with: sqlbatch wait 1" in ran.err
     assert stepped == [1, 2, 1]
     assert theirs.exists()
 

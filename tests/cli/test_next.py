@@ -53,21 +53,24 @@ def job(**facts: Any) -> JobRow:
             {"status": "superseded", "newest": 3, "successor": 2},
             "sqlbatch show 2 shows the job that has its target now",
         ),
-        ({"status": "cancelled"}, "the same enrich goes on from there"),
+        ({"status": "cancelled"}, "the same enrich continues from there"),
         (
             {"status": "cancelled", "answered": 2},
-            "sqlbatch load 1 writes what was answered; the same enrich goes on from there",
+            "sqlbatch load 1 writes what was answered; the same enrich continues from there",
         ),
-        ({"status": "cancelled", "kept": False}, "the same enrich goes on from there"),
-        (BLOCKED | {"failing": True}, "sqlbatch show 1 --failures says why, sqlbatch wait 1 --keep-going sends on"),
+        ({"status": "cancelled", "kept": False}, "the same enrich continues from there"),
+        (
+            BLOCKED | {"failing": True},
+            "sqlbatch show 1 --failures says why, sqlbatch wait 1 --keep-going continues anyway",
+        ),
         (BLOCKED | {"blocked_code": "budget"}, "sqlbatch wait 1 --max-cost USD allows more"),
         (BLOCKED | {"blocked_code": "invalid_api_key"}, "set the right key, then sqlbatch wait 1"),
         (
             BLOCKED | {"paused_until": NEVER, "blocked_code": "http_404"},
-            "once that is put right, sqlbatch wait 1 sends on",
+            "once that is fixed, sqlbatch wait 1 continues",
         ),
         (BLOCKED | {"blocked_code": "insufficient_quota"}, "check the account's billing, then sqlbatch wait 1"),
-        (BLOCKED | {"blocked_code": "http_429"}, "it goes on by itself with sqlbatch wait 1, or with sync"),
+        (BLOCKED | {"blocked_code": "http_429"}, "it continues by itself with sqlbatch wait 1, or with sync"),
     ],
 )
 def test_each_state_has_its_step(facts: dict[str, Any], step: str) -> None:
@@ -92,7 +95,7 @@ def test_what_is_over_says_how_to_go_on(here: Command) -> None:
     job_actions.cancel(db, 2)
     assert "job 2" not in here("jobs").err
     cancelled = here("wait", "2")
-    going_on = "the same enrich goes on from there: it sends only what is not answered"
+    going_on = "the same enrich continues from there: it sends only unanswered requests"
     assert (cancelled.code, cancelled.error) == (1, f"job 2 is cancelled; 0 answers kept; {going_on}")
     assert here("load", "2").err.endswith(f"{going_on}\n")
     begin(db, "SELECT 'd' AS x", into="more")

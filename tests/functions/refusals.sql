@@ -22,7 +22,7 @@ SELECT ai_sentiment(title, 'a') FROM movies
 
 -- labels_of_the_row: labels that depend on the row
 SELECT ai_classify(title, [studio]) FROM movies
---> ai_classify: every argument but the input must be constant, for all rows of a batch share it
+--> ai_classify: every argument but the input must be constant, because all rows of a batch share it
 
 -- model_of_the_row: a model that depends on the row
 SELECT ai_sentiment(title, model := studio) FROM movies
@@ -66,15 +66,15 @@ WITH RECURSIVE r(n, t) AS (SELECT 1, 'x' UNION ALL SELECT n + 1, ai_complete(t) 
 
 -- string_agg_without_order: another text each time
 SELECT ai_summarize(string_agg(title, ' ')) FROM movies
---> string_agg inside ai_summarize gives another text each time, for it has no order: write string_agg(… ORDER BY …)
+--> string_agg inside ai_summarize returns another text each time, because it has no order: write string_agg(… ORDER BY …)
 
 -- list_without_order: likewise
 SELECT studio, ai_summarize(list(title)) FROM movies GROUP BY studio
---> list inside ai_summarize gives another text each time
+--> list inside ai_summarize returns another text each time
 
 -- random_rows: random
 SELECT ai_sentiment(title) FROM movies WHERE random() < 0.5
---> random() gives another value in each stage: compute it in a table first
+--> random() has another value in each stage: compute it in a table first
 
 -- sample: a sample
 SELECT ai_sentiment(title) FROM movies USING SAMPLE 5

@@ -68,9 +68,9 @@ def test_there_are_as_many_as_promised_of_each() -> None:
         (
             "snowflake",
             "SELECT AI_CLASSIFY(t, c) FROM x",
-            "ai_classify: c must be constant, for all rows of a batch share it",
+            "ai_classify: c must be constant, because all rows of a batch share it",
         ),
-        ("bigquery", "SELECT AI.IF(t, magic => 1) FROM x", "ai_if: sqlbatch has nothing for its argument magic"),
+        ("bigquery", "SELECT AI.IF(t, magic => 1) FROM x", "ai_if: sqlbatch has no equivalent of its argument magic"),
         (
             "databricks",
             "SELECT ai_query('m', t, returnType => 'NONSENSE<') FROM x",

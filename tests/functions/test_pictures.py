@@ -117,8 +117,8 @@ def test_installed_macros_know_a_picture_by_its_name(tmp_path: Path) -> None:
         ("SELECT ai_image(image) FROM t", "ai_image is the input of another function"),
         ("SELECT ai_complete('see ' || ai_image(image)) FROM t", "ai_image is the input of another function"),
         ("SELECT ai_complete(ai_image(ai_complete(image))) FROM t", "not an answer"),
-        ("SELECT ai_embed(ai_image(image)) FROM t", "ai_embed does not look at pictures"),
-        ("SELECT ai_agg(ai_image(image), 'x') FROM t", "ai_agg does not look at pictures"),
+        ("SELECT ai_embed(ai_image(image)) FROM t", "ai_embed accepts no pictures"),
+        ("SELECT ai_agg(ai_image(image), 'x') FROM t", "ai_agg accepts no pictures"),
         ("SELECT ai_complete(ai_image(image, 'low')) FROM t", "ai_image takes one argument"),
     ],
 )

@@ -307,9 +307,9 @@ def test_columns_of_any_name_come_through() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("UPDATE answers SET response = 'mine' WHERE title = 'Alien'", "some of its values are others"),
+        ("UPDATE answers SET response = 'mine' WHERE title = 'Alien'", "some of its values have changed"),
         ("DELETE FROM answers WHERE title = 'Alien'", "it has 1 rows and had 2"),
-        ("ALTER TABLE answers ADD COLUMN checked BOOLEAN", "its columns are others"),
+        ("ALTER TABLE answers ADD COLUMN checked BOOLEAN", "its columns have changed"),
     ],
 )
 def test_a_target_that_was_changed_by_hand_is_not_overwritten(change: str, says: str) -> None:

@@ -56,7 +56,7 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
         why = month.unknown or f"{month.in_words()}, and the next {_what(own.dollars, whole)} may cost ${whole:,.4f}"
         # Batches in flight may cost less than they have reserved.
         until = min(month.end, clock.after(LOOK_AGAIN)) if month.reserved else month.end
-        return Reservation(held=f"{BUDGET}: {why}; sqlbatch wait {job_id} goes on once there is room", until=until)
+        return Reservation(held=f"{BUDGET}: {why}; sqlbatch wait {job_id} continues once there is room", until=until)
     return own if held is None else Reservation(held=held)
 
 
@@ -100,7 +100,7 @@ def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str, name: str
         held = f"{BUDGET}: no price is known for {model}, so its cost cannot be kept under {name}"
         return Reservation(held=held)
     if cap is None:
-        held = f"{BUDGET}: its answers have no limit of tokens, so no sum can be kept to ({name})"
+        held = f"{BUDGET}: its answers have no token limit, so its cost cannot be limited ({name})"
         return Reservation(held=held)
     fit = {"slope": slope, "intercept": intercept, "margin": margin, **price.ladder(cache_writes=writes)}
     return Reservation(prices.Weight(*session.run("budget.weighed", fit | {"batch_id": batch_id})[0]).dollars(cap))
@@ -120,6 +120,6 @@ def allow(session: Session, job_id: int, max_cost: float, *, paid: bool = True) 
     cap = session.run("budget.of_job", {"job_id": job_id})[0][5]
     if cap is None and paid:
         raise JobError(
-            f"--max-cost: the answers of job {job_id} have no limit of tokens, so no sum can be kept: cancel it, and "
-            "enrich with one (--param max_completion_tokens=N, of responses max_output_tokens=N)"
+            f"--max-cost: the answers of job {job_id} have no token limit, so its cost cannot be limited: cancel it, "
+            "and enrich with one (--param max_completion_tokens=N, of responses max_output_tokens=N)"
         )

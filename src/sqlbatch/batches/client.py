@@ -320,7 +320,7 @@ class BatchAPI:
             yield
         except replies.NotUnderstood as start:
             # A proxy's page instead of the answer: the request may have been carried out.
-            words = self._scrubbed(f"{self.name} answered something else than was asked for to {doing}: {start}")
+            words = self._scrubbed(f"{self.name} gave an unexpected answer to {doing}: {start}")
             raise ProviderUnreachable(words, 200) from None
         except openai.APIStatusError as error:
             raise self._refusal(error, doing) from None

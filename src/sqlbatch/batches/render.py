@@ -93,5 +93,5 @@ def _because(path: str | None) -> str:
     """Return what is wrong with a picture that was readable when its job started."""
     if path is None:
         return "the database does not keep the picture's bytes any more; run its enrich again"
-    reason = size_of(path)[1] or "it is another picture than when the job began"
-    return f"{path}: {reason}; run its enrich again once it is mended"
+    reason = size_of(path)[1] or "the picture has changed since the job started"
+    return f"{path}: {reason}; run its enrich again once that is fixed"

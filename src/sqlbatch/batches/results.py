@@ -41,7 +41,7 @@ _MISSING = {"outcome": "retryable", "code": "missing", "message": "in neither re
 _GONE = {
     "outcome": "failed",
     "code": "results_expired",
-    "message": "the provider has its result file no longer; sqlbatch retry asks (and pays) again",
+    "message": "the provider no longer has the result file; sqlbatch retry asks (and pays) again",
 }
 # Codes of a failed batch that mean: not now, but nothing is wrong with the requests.
 _RELEASING = BLOCKING_CODES | {"token_limit_exceeded", "rate_limit_exceeded"}
@@ -238,7 +238,7 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Pat
             return None
         fact = _fact(batch, claimed[0][0])
         if batch.fenced:
-            deleted = "the batch's input file was deleted, for it was not known whether the batch was made"
+            deleted = "the batch's input file was deleted, because it was unknown whether the batch existed"
             session.append_results(
                 "results.same_for_all", fact | {"outcome": "released", "code": FENCED, "message": deleted}
             )

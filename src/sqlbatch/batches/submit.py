@@ -45,9 +45,9 @@ _UNCERTAIN = frozenset({408, 409})
 _MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _REMEDIES = {
     401: "set the right key",
-    403: "use a key that may do this, or let it be allowed there",
-    404: "see that the model, the endpoint and the base URL are right; to change them, run its enrich again",
-    413: "let [providers.NAME] of sqlbatch.toml say a smaller max_bytes",
+    403: "use a key with this permission, or have it granted there",
+    404: "check the model, the endpoint and the base URL; to change them, run its enrich again",
+    413: "set a smaller max_bytes under [providers.NAME] in sqlbatch.toml",
 }
 
 
@@ -211,11 +211,11 @@ def refusal_in_words(job: JobRow) -> str:
     """Return the words for a job that is blocked by a permanent refusal: why, and how it can continue."""
     if job.blocked_code == UNREADABLE:
         return (
-            f"blocked: {job.blocked}. Nothing is paid for again unasked: mend a file and load it with sqlbatch load "
-            f"{job.job_id} --as FILE, or pay again with sqlbatch retry {job.job_id} --only {UNREADABLE}, or go on "
-            f"without these results with sqlbatch wait {job.job_id}"
+            f"blocked: {job.blocked}. Nothing is paid for again unless you ask: repair a file and load it with "
+            f"sqlbatch load {job.job_id} --as FILE, or pay again with sqlbatch retry {job.job_id} --only {UNREADABLE}, "
+            f"or continue without these results with sqlbatch wait {job.job_id}"
         )
-    return f"blocked: {job.blocked}; nothing more is sent until you say sqlbatch wait {job.job_id}"
+    return f"blocked: {job.blocked}; nothing more is sent until you run sqlbatch wait {job.job_id}"
 
 
 def _create(context: StepContext, batch_id: str, requests: int, file_id: str, endpoint: str) -> Sent:

@@ -113,17 +113,17 @@ def follow(
         display.follow(following(database, steps), job)
     except DatabaseLocked as error:
         # The job has started, and nothing of it is lost.
-        again = f"sqlbatch {back} {job_id}{at(database)} goes on with job {job_id}"
+        again = f"sqlbatch {back} {job_id}{at(database)} continues job {job_id}"
         raise DatabaseLocked(f"{error}; {again}", error.pid) from error
     except KeyboardInterrupt:
         back = f"{connection.coming_back(provider)}sqlbatch {back} {job_id}{at(database)}"
         if not provider.embedded and not _any_submitted(database, job_id):
-            message = f"interrupted: nothing was submitted yet; go on with: {back}"
+            message = f"interrupted: nothing was submitted yet; continue with: {back}"
         elif not provider.embedded:
-            goes_on = f"what was submitted goes on at {label(provider.name, provider.base_url)} without this computer"
+            goes_on = f"what was submitted continues at {label(provider.name, provider.base_url)} without this computer"
             message = f"interrupted: {goes_on}; come back with: {back}"
         else:
-            message = f"interrupted: the local server stops with this command, and loses nothing; go on with: {back}"
+            message = f"interrupted: the local server stops with this command, and loses nothing; continue with: {back}"
         raise Interrupted(message) from None
 
 

@@ -145,7 +145,7 @@ def _finish_now(database: Database, job: JobRow, *, keep_going: bool, yes: bool)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted: {len(quoted.told):,} answers came and are kept; what was under way may be billed, and "
-                f"is asked again with the rest; go on with: sqlbatch wait {job.job_id}{at(database)}"
+                f"is asked again with the rest; continue with: sqlbatch wait {job.job_id}{at(database)}"
             ) from None
         asked_before = True
         kept = sum(each.kept for each in quoted.told)

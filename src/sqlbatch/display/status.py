@@ -29,8 +29,8 @@ _TODO = (
     | {
         "account_deactivated": "the account is closed: contact the provider, or use another key",
         "token_limit_exceeded": "its queue is full: the rest is sent as it empties",
-        "rate_limit_exceeded": "too many requests at once: it goes on by itself",
-        "http_429": "too many requests at once: it goes on by itself",
+        "rate_limit_exceeded": "too many requests at once: it continues by itself",
+        "http_429": "too many requests at once: it continues by itself",
     }
 )
 
@@ -161,7 +161,7 @@ def _again(batch: BatchRow, *, sending: bool) -> str:
 
 
 # How a job that was given up continues.
-GOING_ON = "the same enrich goes on from there: it sends only what is not answered"
+GOING_ON = "the same enrich continues from there: it sends only unanswered requests"
 
 
 def next_step(job: JobRow, at: str = "") -> str:  # noqa: PLR0911 (one a state)
@@ -174,7 +174,7 @@ def next_step(job: JobRow, at: str = "") -> str:  # noqa: PLR0911 (one a state)
         case "superseded":
             return f"sqlbatch show {job.successor}{at} shows the job that has its target now"
         case "cancelled" if job.answered and job.newest == job.job_id and job.kept:
-            return f"{_run('load', job, at)} writes what was answered; the same enrich goes on from there"
+            return f"{_run('load', job, at)} writes what was answered; the same enrich continues from there"
         case "cancelled":
             return GOING_ON
         case _ if job.newest != job.job_id:
@@ -202,17 +202,17 @@ def needs_somebody(job: JobRow) -> bool:
 def _unblock(job: JobRow, at: str) -> str:
     wait = _run("wait", job, at)
     if job.failing:
-        return f"{_run('show', job, at)} --failures says why, {wait} --keep-going sends on all the same"
+        return f"{_run('show', job, at)} --failures says why, {wait} --keep-going continues anyway"
     if job.blocked_code == BUDGET:
         raised = f"raise month under [budget] in sqlbatch.toml, or leave it to the next month; then {wait}"
         return raised if MONTH in (job.blocked or "") else f"{wait} --max-cost USD allows more"
     if job.blocked_code in KEY_CODES:
         return f"set the right key, then {wait}"
     if job.refused:
-        return f"once that is put right, {wait} sends on"
+        return f"once that is fixed, {wait} continues"
     if job.blocked_code in QUOTA_CODES:
         return f"check the account's billing, then {wait}"
-    return f"it goes on by itself with {wait}, or with sync"
+    return f"it continues by itself with {wait}, or with sync"
 
 
 def _run(command: str, job: JobRow, at: str) -> str:

@@ -43,7 +43,7 @@ def _snowflake_classify(given: Given) -> Shape:
     examples = [{"input": each["input"], "labels": each["labels"]} for each in config.pop("examples", None) or []]
     told = config.pop("task_description", None)
     if config:
-        raise Unknown(f"sqlbatch has nothing for {next(iter(config))}")
+        raise Unknown(f"sqlbatch has no equivalent of {next(iter(config))}")
     given.done()
     call = ours("ai_classify", source, labels, multi=multi or None, instructions=told, examples=examples or None)
     return {"labels": call if multi else [call]}

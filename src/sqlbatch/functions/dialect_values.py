@@ -83,7 +83,9 @@ class Given:
         """Raise Unknown if arguments are left."""
         if self.positional or self.named:
             left = next(iter(self.named), None) or self.positional[0].sql()
-            raise Unknown(f"sqlbatch has nothing for its argument {left}: leave it out, or write the call for DuckDB")
+            raise Unknown(
+                f"sqlbatch has no equivalent of its argument {left}: leave it out, or write the call for DuckDB"
+            )
 
 
 def constant(node: exp.Expr | None) -> Any:  # noqa: PLR0911 (one for each kind of literal)
@@ -109,7 +111,7 @@ def constant(node: exp.Expr | None) -> Any:  # noqa: PLR0911 (one for each kind 
         case exp.JSON():
             return json.loads(constant(node.this))
         case _:
-            raise Unknown(f"{node.sql()} must be constant, for all rows of a batch share it")
+            raise Unknown(f"{node.sql()} must be constant, because all rows of a batch share it")
 
 
 def written(value: Any) -> exp.Expr:

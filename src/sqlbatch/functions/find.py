@@ -279,7 +279,7 @@ class _Finder(Inputs):
         what = f"{function.name}: {name}" if name else f"{function.name}: every argument but the input"
         depends = any(columns_in(expression)) or any(is_query(node) for node in walk(expression))
         if depends:
-            raise self.error(expression, f"{what} must be constant, for all rows of a batch share it")
+            raise self.error(expression, f"{what} must be constant, because all rows of a batch share it")
         sql = self.syntax.write_expression(expression | {"alias": ""})
         try:
             found = self.syntax.compute(f"SELECT to_json(sqlbatch_v)::VARCHAR FROM (SELECT {sql} AS sqlbatch_v)")

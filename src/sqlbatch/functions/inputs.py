@@ -57,7 +57,7 @@ class Inputs:
         """Return whether a call has pictures in its input; raise InvalidQuery if its function accepts none."""
         shows = any(source is each for each in self.pictured)
         if shows and (function.embeds or function.aggregates):
-            raise self.error(node, f"{function.name} does not look at pictures: describe them first, as in "
+            raise self.error(node, f"{function.name} accepts no pictures: describe them first, as in "
                              f"{function.name}(ai_complete(ai_image(path), 'Describe it.'))")  # fmt: skip
         return shows
 
@@ -97,8 +97,8 @@ class Inputs:
                                  "several as {'a': a, 'b': b}")  # fmt: skip
             name = str(node.get("function_name", "")).casefold() if node.get("class") == "FUNCTION" else ""
             if name in ORDERED and not node["order_bys"]["orders"] and not function.aggregates:
-                raise self.error(node, f"{name} inside {function.name} gives another text each time, for it has no "
-                                 f"order: write {name}(… ORDER BY …)")  # fmt: skip
+                raise self.error(node, f"{name} inside {function.name} returns another text each time, because it "
+                                 f"has no order: write {name}(… ORDER BY …)")  # fmt: skip
 
     def error(self, node: Node | None, message: str) -> Exception:
         """Return an error about a place in the query."""

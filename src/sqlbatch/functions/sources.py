@@ -81,7 +81,7 @@ def pin_sources(syntax: Syntax, found: Found, binds: Callable[[str], bool]) -> t
     for node in walk(found.root):
         name = str(node.get("function_name", "")).casefold()
         if node.get("class") == "FUNCTION" and name in RANDOM:
-            raise point(found.query, node, f"{name}() gives another value in each stage: compute it in a table first")
+            raise point(found.query, node, f"{name}() has another value in each stage: compute it in a table first")
     return tuple(pinning.sources)
 
 

@@ -58,7 +58,7 @@ def check_detail(path: str, detail: str | None) -> None:
 def check_columns(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> None:
     """Raise InvalidPrompt if the endpoint takes no pictures, or a column holds none."""
     if not endpoint_of(enrichment.endpoint).pictures:
-        raise InvalidPrompt(f"--image: {enrichment.endpoint} does not look at pictures")
+        raise InvalidPrompt(f"--image: {enrichment.endpoint} accepts no pictures")
     for number, column in enumerate(columns):
         if column in columns[:number]:
             raise InvalidPrompt(f"--image names {column.name} twice: name each column once")

@@ -135,7 +135,7 @@ def _text_of(enrichment: Enrichment, columns: Sequence[QueryColumn], named: Mapp
         )
     if not talks and not enrichment.inputs and len(columns) > 1:
         raise InvalidPrompt(
-            f"nothing says what {enrichment.endpoint} shall see of a row: name it with --input COLUMN, or give "
+            f"nothing says what {enrichment.endpoint} gets of a row: name it with --input COLUMN, or give "
             "--prompt 'a template with {{ column }}'"
         )
     chosen = [find_column(name, list(named.values()), "--input") for name in enrichment.inputs] or list(columns)

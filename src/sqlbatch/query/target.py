@@ -211,11 +211,11 @@ def changed(session: Session, target: Target, existing: Existing) -> str | None:
     release, columns, rows, values = kept.split("|", 3) if kept.count("|") == 3 else (*kept.split("|"), "")
     now = state_of(session, target).split("|")
     if now[1] != columns:
-        return "its columns are others"
+        return "its columns have changed"
     if now[2] != rows:
         return f"it has {int(now[2]):,} rows and had {int(rows):,}"
     same = release != now[0] or values == "".join(now[3:])
-    return None if same else "some of its values are others"
+    return None if same else "some of its values have changed"
 
 
 def state_of(session: Session, target: Target) -> str:

@@ -77,7 +77,7 @@ def _check(part: dict[str, Any], known: set[str]) -> None:
     if group == "PARAMETER":
         raise InvalidQuery("the condition has a parameter: write the value")
     if group in {"FUNCTION", "WINDOW"} and str(part.get("function_name", "")).casefold() in _REFUSED:
-        raise InvalidQuery(f"the condition calls {part['function_name']}, which does more than to choose rows")
+        raise InvalidQuery(f"the condition calls {part['function_name']}, which does more than select rows")
     if group is not None or not isinstance(kind, str):
         return
     if kind.endswith("_NODE"):
