@@ -98,5 +98,4 @@ WITH new AS MATERIALIZED (
 )
 SELECT n.seq, n.custom_id, $call_id::UUID, r.input, n.bytes - $extra::BIGINT, n.tokens, r.images
 FROM (SELECT sqlbatch_row, {input} AS input, {images} AS images FROM {rows} SEMI JOIN new USING (sqlbatch_row)) r
-JOIN new n USING (sqlbatch_row)
-ORDER BY n.seq;
+JOIN new n USING (sqlbatch_row);

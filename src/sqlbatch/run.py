@@ -180,7 +180,7 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
         sweep(context.database)
         if ended:
             return StepResult(done=True)
-    now = context.database.read(lambda session: jobs.find(session, str(context.job_id)))
+        now = context.database.read(lambda session: jobs.find(session, str(context.job_id)))
     if not now.open:
         return StepResult(done=True)
     progress = polling.progress(context.database, context.job_id)
