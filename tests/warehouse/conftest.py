@@ -92,12 +92,16 @@ class Place:
 
 @pytest.fixture(params=["postgres", "ducklake"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """Return an empty place of each kind, with a schema marts."""
+    """Return an empty place of each kind, with a schema marts; a second DuckDB file where a test asks for it."""
     if request.param == "postgres":
         server = request.getfixturevalue("postgres")
         found = Place(f"postgres:{server} AS pg", "pg", "public")
         found.rows("CALL postgres_execute('pg', 'DROP SCHEMA IF EXISTS marts CASCADE; DROP SCHEMA public CASCADE; "
                    "CREATE SCHEMA public; CREATE SCHEMA marts')")  # fmt: skip
+        return found
+    if request.param == "duckdb":
+        found = Place(f"{tmp_path}/other.duckdb AS other", "other", "main")
+        found.rows("CREATE SCHEMA other.marts")
         return found
     found = Place(f"ducklake:{tmp_path}/meta.ducklake AS lake (DATA_PATH '{tmp_path}/lake')", "lake", "main")
     found.rows("CREATE SCHEMA lake.marts")
