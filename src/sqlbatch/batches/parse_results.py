@@ -11,7 +11,6 @@ import zipfile
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, cast
 
-from sqlbatch.batches.confidence import measure
 from sqlbatch.batches.providers import BLOCKING_CODES
 from sqlbatch.db.sql import quote_literal, statement
 from sqlbatch.errors import InvalidSettings
@@ -171,7 +170,15 @@ def parse_results(
     with session.keeping_row_order(keep=True):
         session.run("results.parsed", **places)
         session.run("results.forbidden")
-        measure(session)
+        _measure_confidence(session)
+
+
+def _measure_confidence(session: Session) -> None:
+    """Compute a number for each returned value of the result lines that were read, then drop the log probabilities."""
+    if session.run("confidence.any"):
+        session.run("confidence.measured")
+        session.run("confidence.joined")
+    session.run("confidence.forget")
 
 
 def lines_sql(session: Session, files: Sequence[Path], *, longest: int = LONGEST_LINE) -> str:

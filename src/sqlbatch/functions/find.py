@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from sqlbatch.functions.inputs import VALUE, Inputs, is_prompt
 from sqlbatch.functions.syntax import Node, Syntax, columns_in, is_query, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # The clauses of a SELECT, starting with those that are computed for the most rows.
 CLAUSES = ("on", "table", "where", "group", "having", "qualify", "distinct", "order", "select")
@@ -191,13 +192,7 @@ class _Finder(Inputs):
             return self._aggregate(function, node, given, text)
         if node["filter"] or node["distinct"] or node["order_bys"]["orders"]:
             raise self.error(node, f"{function.name} is no aggregate: it takes no DISTINCT, ORDER BY or FILTER")
-        inputs = [expression for name, expression in given if not name]
-        named = {name: expression for name, expression in given if name}
-        if "input" in named:
-            inputs.insert(0, named.pop("input"))
-        if not inputs:
-            raise self.error(node, f"{function.name} needs an input: {function.signature}")
-        source, constants = inputs[0], inputs[1:]
+        (source, *constants), named = self._arguments(function, node, given)
         if (
             function.name == "ai_filter"
             and constants
@@ -205,20 +200,36 @@ class _Finder(Inputs):
             and any(columns_in(constants[0]))
         ):
             raise self.error(node, "ai_filter takes the input first and the predicate second: swap its arguments")
-        try:
+        with self._pointing(node, named):
             positional = [self._constant(function, each) for each in constants]
             values = {name: self._constant(function, each, name) for name, each in named.items()}
-            if function.name == "ai_translate" and len(positional) == 2:
-                positional = [positional[0], positional[1]]
             ask = catalogue.bind(function, positional, values)
+        self._check_input(function, source)
+        shows = self._shows(function, source, node)
+        return self._planned(ask, source, node, self._written(node) or text, pictures=shows)
+
+    def _arguments(
+        self, function: catalogue.Function, node: Node, given: list[tuple[str, Node]]
+    ) -> tuple[list[Node], dict[str, Node]]:
+        """Return the arguments of a call: its input and the further positional ones, and the named ones."""
+        positional = [expression for name, expression in given if not name]
+        named = {name: expression for name, expression in given if name}
+        if "input" in named:
+            positional.insert(0, named.pop("input"))
+        if not positional:
+            raise self.error(node, f"{function.name} needs an input: {function.signature}")
+        return positional, named
+
+    @contextmanager
+    def _pointing(self, node: Node, named: dict[str, Node]) -> Iterator[None]:
+        """Raise an error in the block about an argument as InvalidQuery, pointing at the argument or else the call."""
+        try:
+            yield
         except BadArgument as bad:
             about = next(
                 (each for name, each in named.items() if bad.name and name.casefold() == bad.name.casefold()), node
             )
             raise self.error(about, str(bad)) from None
-        self._check_input(function, source)
-        shows = self._shows(function, source, node)
-        return self._planned(ask, source, node, self._written(node) or text, pictures=shows)
 
     def _planned(self, ask: Ask, source: Node, node: Node, text: str, *, pictures: bool = False) -> Node:
         """Return the node that replaces a call in the plan."""
@@ -239,35 +250,25 @@ class _Finder(Inputs):
 
     def _aggregate(self, function: catalogue.Function, node: Node, given: list[tuple[str, Node]], text: str) -> Node:
         """Return an aggregate over texts: a call over the pieces of the group, and one more for each level."""
-        inputs = [expression for name, expression in given if not name]
-        named = {name: expression for name, expression in given if name}
-        if "input" in named:
-            inputs.insert(0, named.pop("input"))
-        if not inputs:
-            raise self.error(node, f"{function.name} needs an input: {function.signature}")
-        self._check_input(function, inputs[0])
-        self._shows(function, inputs[0], node)
+        (source, *constants), named = self._arguments(function, node, given)
+        self._check_input(function, source)
+        self._shows(function, source, node)
         if node["distinct"] and node["order_bys"]["orders"]:
             raise self.error(node, f"{function.name} takes DISTINCT or ORDER BY, not both: leave one out")
-        try:
-            positional = [self._constant(function, each) for each in inputs[1:]]
+        with self._pointing(node, named):
+            positional = [self._constant(function, each) for each in constants]
             values = {name: self._constant(function, each, name) for name, each in named.items()}
             catalogue.bind(function, positional, values)
             if function.name == "ai_summarize_agg":
                 function, positional = catalogue.FUNCTIONS["ai_agg"], [catalogue.SUMMARIZE]
             asks = [catalogue.bind(each, positional, values) for each in (function, catalogue.COMBINED)]
-        except BadArgument as bad:
-            about = next(
-                (each for name, each in named.items() if bad.name and name.casefold() == bad.name.casefold()), node
-            )
-            raise self.error(about, str(bad)) from None
         written = self._written(node) or text
 
         def call(pieces: Node, level: int) -> Node:
             told = written if level == 1 else f"{written}, combined"
             return self._planned(asks[level > 1], pieces, node | {"alias": ""}, told)
 
-        whole = aggregates.levels_of(self.syntax, aggregates.texts_of(self.syntax, inputs[0], node), call)
+        whole = aggregates.levels_of(self.syntax, aggregates.texts_of(self.syntax, source, node), call)
         return whole | {"alias": node["alias"]}
 
     def _written(self, node: Node) -> str:
