@@ -144,9 +144,9 @@ def test_a_model_past_its_shutdown_is_refused_and_a_near_one_is_told(bench: Benc
         bench.sql("DELETE FROM sqlbatch.prices WHERE origin = 'own'")
         bench.sql(f"INSERT INTO sqlbatch.prices (model, input, output, shutdown, successor) VALUES ('offline', 1, 1, '{day}', 'next')")  # fmt: skip  # noqa: E501
         notes = quote(bench, 5).notes
-        assert (notes == note) if not note else ("next comes after it" in notes[0])
+        assert (notes == note) if not note else ("next replaces it" in notes[0])
     bench.sql(f"UPDATE sqlbatch.prices SET shutdown = '{today}' WHERE origin = 'own'")
-    with pytest.raises(InvalidSettings, match=r"offline was shut down on .*: next comes after it; name another"):
+    with pytest.raises(InvalidSettings, match=r"offline was shut down on .*: next replaces it; name another"):
         quote(bench, 5)
     # What is answered already is still there to be had.
     assert quote(bench, 3).to_send == 0

@@ -87,10 +87,7 @@ class BatchAPI:
         self._client.close()
 
     def check(self) -> None:
-        """Request one batch, to check that the provider is reachable and accepts the key.
-
-        Only a refused key and a failed connection are raised: all else is temporary, or no evidence.
-        """
+        """Check that the provider is reachable and accepts the key; all other errors are temporary, and not raised."""
         try:
             with self._errors("list batches"):
                 self._client.with_options(max_retries=1).batches.with_raw_response.list(limit=1, timeout=CHECK_TIMEOUT)

@@ -16,7 +16,7 @@ from sqlbatch.functions.lookups import custom_id
 from sqlbatch.functions.plan import names_of_calls, names_of_reasons, with_sources
 from sqlbatch.query import target, target_rows
 from sqlbatch.query.compile import ENVELOPE, send_as
-from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
+from sqlbatch.query.estimate import BYTES_PER_TOKEN, byte_correction
 from sqlbatch.query.request import Call
 from sqlbatch.trace import masked
 
@@ -155,7 +155,7 @@ def lay_down(
     request exceeds the provider's limit of `line_limit` bytes.
     """
     constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.tail))
-    sizes = {"constant": constant, "uncounted": bytes_of_no_account(call, constant), "bytes_per_token": BYTES_PER_TOKEN}
+    sizes = {"constant": constant, "uncounted": byte_correction(call, constant), "bytes_per_token": BYTES_PER_TOKEN}
     key, given = custom_id(UUID(str(call.call_id)), "sqlbatch_input"), "sqlbatch_input"
     if line_limit is None:
         # No request is made of it: a cheaper hash tells inputs apart, and only pictures are looked for in them.

@@ -13,7 +13,7 @@ from sqlbatch.db.duckdb_errors import is_full_disk
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidPrompt, InvalidQuery
 from sqlbatch.query import confidence, pictures
-from sqlbatch.query.cost import BYTES_PER_TOKEN, bytes_of_no_account
+from sqlbatch.query.estimate import BYTES_PER_TOKEN, byte_correction
 from sqlbatch.query.prompt import PromptSql, build_prompt
 from sqlbatch.query.request import call_of
 from sqlbatch.query.select import bind, invalid_query, one_select
@@ -117,7 +117,7 @@ def compile_query(
         if prompt_sql.invalid:
             _refuse_invalid(session, prompt_sql, scratch)
         session.run("compile.asks", {"call_id": call.call_id, "constant": constant}, **asking)
-        uncounted = bytes_of_no_account(call, constant)
+        uncounted = byte_correction(call, constant)
         counting = {"uncounted": uncounted, "bytes_per_token": BYTES_PER_TOKEN}
         session.run("compile.requests", counting, scratch=scratch, **_counting(prompt_sql, enrichment.image_detail))
     too_long = session.run("compile.too_long", {"limit": line_limit}, scratch=scratch)
