@@ -151,8 +151,8 @@ def test_no_money_blocks_the_job_and_counts_nothing(
     [
         (CREATE, 400, "invalid_request", "said 400 to create a batch: Not ever; nothing more is sent until"),
         (CREATE, 401, "invalid_api_key", r"refused the API key \(401\): Not ever \(set the right key\)"),
-        (CREATE, 404, "model_not_found", "see that the model, the endpoint and the base URL are right"),
-        (UPLOAD, 403, None, "use a key that may do this"),
+        (CREATE, 404, "model_not_found", "check the model, the endpoint and the base URL"),
+        (UPLOAD, 403, None, "use a key with this permission"),
         (UPLOAD, 413, None, "a smaller max_bytes"),
     ],
 )
