@@ -259,10 +259,10 @@ def _watch_mirror(points: Points) -> None:
     import duckdb  # noqa: PLC0415
 
     from sqlbatch import clock  # noqa: PLC0415
-    from sqlbatch.lake import mirror  # noqa: PLC0415
+    from sqlbatch.lake import mirror, shared_state  # noqa: PLC0415
 
     mirror.LEASE = max(mirror.LEASE, _LEASE * clock.speed())
-    made, restore = mirror._made, mirror.Mirror._restore
+    made, restore = shared_state.make_once, mirror.Mirror._restore
     kept: list[duckdb.DuckDBPyConnection] = []
 
     def making(passing: Any, path: Any) -> bool:
@@ -279,7 +279,7 @@ def _watch_mirror(points: Points) -> None:
         kept.append(duckdb.connect(str(one.path)))
         kept[-1].execute("SET threads = 1")
 
-    mirror._made = making
+    shared_state.make_once = making
     mirror.Mirror._restore = restoring  # type: ignore[method-assign, assignment]
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from sqlbatch import clock, paths
 from sqlbatch.batches.providers import Provider
-from sqlbatch.lake.mirror import SLACK
+from sqlbatch.lake.shared_state import SLACK
 from sqlbatch.server import EmbeddedServer, ServerConfig
 from tests.batches.bench import HTTP, KEY, Bench, empty, hurry
 

@@ -12,14 +12,12 @@ unknown outcome: it is looked up at the provider, and sent again only after the 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
 import threading
 import time
 import weakref
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +30,10 @@ from sqlbatch.batches.events import Event, Fencing, Packed, Progress
 from sqlbatch.db.database import Database
 from sqlbatch.db.open_file import is_open_here
 from sqlbatch.errors import DatabaseLocked, InvalidSettings, JobError, SqlbatchError
+from sqlbatch.lake import shared_state
 from sqlbatch.lake.shared_folder import local_path
-from sqlbatch.leases import is_gone, name_of, new_owner
+from sqlbatch.lake.shared_state import Lease, is_held, newest_lease, write_lease
+from sqlbatch.leases import name_of, new_owner
 from sqlbatch.paths import state_dir
 
 try:
@@ -46,26 +46,16 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.session import Session
 
-# Seconds that a lease lasts, renewed after a third of them; and by how much the clocks of two computers may differ.
-LEASE, SLACK = 600.0, 60.0
+# Seconds that a lease lasts; it is renewed after a third of them.
+LEASE = 600.0
 # Seconds between two copies while results are loaded: they are still at the provider, and loaded again at need.
 EVERY = 180.0
-# How many copies and leases are kept; where a DuckDB file's headers are, which a checkpoint writes last.
-_KEPT, _HEADERS = 2, 12_288
+# Bytes of a DuckDB file's headers, which a checkpoint writes last.
+_HEADERS = 12_288
 # How the folder of a process's own copy begins, and what its lock is called.
 _HOME, _IN_USE = "sqlbatch-state-", "in-use"
 # How often a copy is tried, a tenth of a second apart, while others write.
 _TRIES = 50
-
-
-@dataclass(frozen=True)
-class Lease:
-    """Who has the state, until when (UTC); `clean` where its last copy has all that was sent."""
-
-    number: int
-    owner: str
-    until: datetime
-    clean: bool
 
 
 class Mirror:
@@ -119,7 +109,7 @@ class Mirror:
         """
         lease = self._lease
         try:
-            newest = _newest_lease(self.folder)
+            newest = newest_lease(self.folder)
         except OSError as error:
             raise JobError(
                 f"the state in {self.folder} cannot be read ({error.strerror}): nothing more is sent"
@@ -152,7 +142,9 @@ class Mirror:
             passing = self.folder / f".copy-{os.getpid()}-{threading.get_ident()}"
             try:
                 copied = _copy_whole(self.path, passing)
-                if not _made(passing, _named(self.folder, "copy", self._copy + 1, "duckdb")):
+                if not shared_state.make_once(
+                    passing, shared_state.name_of_file(self.folder, "copy", self._copy + 1, "duckdb")
+                ):
                     raise JobError(
                         f"another driver has written the state in {self.folder}: this one sends nothing more"
                     )
@@ -162,7 +154,7 @@ class Mirror:
                 passing.unlink(missing_ok=True)
             self._copy += 1
             self._copied, self._copied_at = copied, clock.now()
-            _forget(self.folder, "copy", self._copy)
+            shared_state.forget(self.folder, "copy", self._copy)
 
     def _is_due(self) -> bool:
         return self._copied_at is None or clock.now() - self._copied_at > timedelta(seconds=EVERY)
@@ -173,20 +165,20 @@ class Mirror:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidSettings(f"the state in {self.folder}: {error.strerror}") from error
-        before = _newest_lease(self.folder)
-        if before is not None and _is_held(before):
+        before = newest_lease(self.folder)
+        if before is not None and is_held(before):
             raise DatabaseLocked(
                 f"the state in {self.folder} is used by {name_of(before.owner)} until {before.until:%H:%M:%S} UTC: "
                 "wait, or call again then"
             )
         number = before.number + 1 if before is not None else 1
         lease = Lease(number, new_owner(), clock.after(LEASE), clean=False)
-        if not _noted(self.folder, lease):
+        if not write_lease(self.folder, lease):
             raise DatabaseLocked(f"another driver has just taken the state in {self.folder}: wait, or call again later")
         self._lease = lease
         self._stop = threading.Event()
         try:
-            newest = max(_numbers(self.folder, "copy"), default=0)
+            newest = max(shared_state.numbers(self.folder, "copy"), default=0)
             if newest != self._copy or before is None or before.owner not in self._own:
                 self._restore(newest, clean=before is None or before.clean)
             self._own.add(lease.owner)
@@ -214,7 +206,7 @@ class Mirror:
         self._copied, self._copied_at = None, None
         if not number:
             return
-        shutil.copyfile(_named(self.folder, "copy", number, "duckdb"), self.path)
+        shutil.copyfile(shared_state.name_of_file(self.folder, "copy", number, "duckdb"), self.path)
         self._copied = _headers(self.path)
         if not clean:
             database.write(_make_unsure)
@@ -235,15 +227,15 @@ class Mirror:
 
     def _end_lease(self, *, clean: bool) -> None:
         lease, self._lease = self._lease, None
-        newest = _newest_lease(self.folder)
+        newest = newest_lease(self.folder)
         if lease is not None and newest is not None and newest.owner == lease.owner:
-            _noted(self.folder, Lease(newest.number + 1, lease.owner, datetime.min, clean))  # noqa: DTZ901 (as in SQL)
+            write_lease(self.folder, Lease(newest.number + 1, lease.owner, datetime.min, clean))  # noqa: DTZ901 (as in SQL)
 
     def _renew(self, stop: threading.Event) -> None:
         """Renew the lease until it ends, or is somebody else's."""
         while not stop.wait(LEASE / 3 / clock.speed()):
             with self._turn:
-                lease, newest = self._lease, _newest_lease(self.folder)
+                lease, newest = self._lease, newest_lease(self.folder)
                 if stop.is_set() or lease is None or newest is None or newest.owner != lease.owner:
                     return
                 with contextlib.suppress(OSError, InvalidSettings):
@@ -251,7 +243,7 @@ class Mirror:
 
     def _renewed(self, newest: Lease) -> bool:
         """Renew our lease, which is the newest; return whether nobody else was faster."""
-        return _noted(self.folder, Lease(newest.number + 1, newest.owner, clock.after(LEASE), clean=False))
+        return write_lease(self.folder, Lease(newest.number + 1, newest.owner, clock.after(LEASE), clean=False))
 
 
 _MIRRORS: dict[Path, Mirror] = {}
@@ -279,10 +271,6 @@ def _make_unsure(session: Session) -> None:
         reserved = budget.reserve(session, job_id, batch_id).dollars if job_id is not None else None
         fact = {"batch_id": batch_id, "reserved": reserved, "now": clock.now()}
         session.run("kept_rows.make_unsure", fact)
-
-
-def _is_held(lease: Lease) -> bool:
-    return not is_gone(lease.owner) and clock.now() < lease.until + timedelta(seconds=SLACK)
 
 
 def _copy_whole(source: Path, target: Path) -> bytes:
@@ -339,59 +327,3 @@ def _leave(home: Path, in_use: int | None) -> None:
 def _headers(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_HEADERS)
-
-
-# ---- The shared folder: files of which each number is made once.
-
-
-def _named(folder: Path, kind: str, number: int, ending: str) -> Path:
-    return folder / f"{kind}-{number:08}.{ending}"
-
-
-def _numbers(folder: Path, kind: str) -> list[int]:
-    return [int(path.stem.partition("-")[2]) for path in folder.glob(f"{kind}-*.*")]
-
-
-def _made(passing: Path, path: Path) -> bool:
-    """Give a file its numbered name; return False where that is there already."""
-    try:
-        os.link(passing, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise InvalidSettings(
-            f"the state in {path.parent}: its file system makes no hard links ({error.strerror}), which keep two "
-            "drivers apart: name a folder on NFS, EFS or a disk"
-        ) from error
-    return True
-
-
-def _forget(folder: Path, kind: str, newest: int) -> None:
-    for path in folder.glob(f"{kind}-*.*"):
-        if int(path.stem.partition("-")[2]) <= newest - _KEPT:
-            path.unlink(missing_ok=True)
-
-
-def _noted(folder: Path, lease: Lease) -> bool:
-    """Write a lease under its number; return False where that is there already."""
-    passing = folder / f".lease-{os.getpid()}-{threading.get_ident()}"
-    passing.write_text(json.dumps({"owner": lease.owner, "until": lease.until.isoformat(), "clean": lease.clean}))
-    try:
-        made = _made(passing, _named(folder, "lease", lease.number, "json"))
-    finally:
-        passing.unlink(missing_ok=True)
-    if made:
-        _forget(folder, "lease", lease.number)
-    return made
-
-
-def _newest_lease(folder: Path) -> Lease | None:
-    """Return the lease of the highest number; one that was deleted meanwhile has a newer."""
-    while numbers := _numbers(folder, "lease"):
-        number = max(numbers)
-        try:
-            found = json.loads(_named(folder, "lease", number, "json").read_text())
-        except FileNotFoundError:
-            continue
-        return Lease(number, found["owner"], datetime.fromisoformat(found["until"]), bool(found["clean"]))
-    return None
