@@ -1,8 +1,8 @@
 """Spark tables: `sqlbatch.spark.enrich(spark, "SELECT …", into="catalog.schema.table", shared=…, …).wait()`.
 
-Spark runs the query and keeps its rows in a shared folder, sqlbatch asks about them, Spark joins the answers to them
-and writes the target. State is in a DuckDB file, as ever: `db`; or, for drivers whose disk does not last, in a shared
-folder with copies of it: `state`.
+Spark runs the query and keeps its rows in a shared folder, sqlbatch asks about them, and Spark joins the answers to
+them and writes the target. The state is in a DuckDB file (`db`) or, for drivers whose disk does not last, in a shared
+folder with copies of it (`state`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Query = Any
 
 
 class SparkJob(Job):
-    """A job whose target is a table of Spark's: `wait` follows it until that is written."""
+    """A job whose target is a Spark table: `wait` follows it until that is written."""
 
     def __init__(self, database: Database, job_id: int, engine: Spark, mirror: Mirror | None = None) -> None:
         super().__init__(database, job_id)
@@ -60,7 +60,7 @@ class SparkJob(Job):
 
     @speaking_python
     def step(self, *, progress: bool | None = None) -> JobRow:
-        """Do one step, write the target where nothing is left to do, and return how the job stands."""
+        """Run one step, write the target if nothing is left to do, and return the job's status."""
         with _held(self._mirror):
             row = super().step(progress=progress)
             if row.status == "done":
@@ -77,7 +77,7 @@ class SparkJob(Job):
         finish_now: bool = False,
         yes: bool = False,
     ) -> SparkJob:
-        """Do steps until the target is written, and return the job itself; arguments and errors as of `Job.wait`."""
+        """Run steps until the target is written, and return this job; arguments and errors are those of `Job.wait`."""
         with _held(self._mirror):
             super().wait(
                 poll=poll, on_event=on_event, progress=progress, keep_going=keep_going, finish_now=finish_now, yes=yes
@@ -86,36 +86,36 @@ class SparkJob(Job):
         return self
 
     def publish(self, *, replace: bool = False) -> Publication:  # type: ignore[override]
-        """Have Spark write the target from the answers that are here; again, it does no harm.
+        """Have Spark write the target from the answers so far; repeating it does no harm.
 
-        `replace` allows it to take the place of a table that sqlbatch did not make. Raises EngineError where Spark
-        cannot write, JobError where a newer job has the target.
+        `replace` allows it to replace a table that sqlbatch did not make. Raises EngineError if Spark cannot write,
+        JobError if a newer job owns the target.
         """
         with _held(self._mirror):
             noted = _noted(self._mirror)
             return engine_target.publish(self._database, self._engine, self.job_id, replacing=replace, noted=noted)
 
     def load(self, *, replace: bool = False, judge_again: bool = False, structured: str | None = None) -> SparkJob:
-        """Write the target from what is there so far, what is missing as `pending`, and return the job itself."""
+        """Write partial results to the target, with missing rows as `pending`, and return this job."""
         with _held(self._mirror):
             super().load(judge_again=judge_again, structured=structured)
             self.publish(replace=replace)
         return self
 
     def retry(self, *, only: str | None = None, yes: bool = False) -> SparkJob:
-        """Make failed requests due again, as `Job.retry` does, and return the job itself."""
+        """Make failed requests due again, as `Job.retry` does, and return this job."""
         with _held(self._mirror):
             super().retry(only=only, yes=yes)
         return self
 
     def cancel(self, *, give_up: bool = False, progress: bool | None = None) -> SparkJob:
-        """Cancel the job, as `Job.cancel` does, and return the job itself."""
+        """Cancel the job, as `Job.cancel` does, and return this job."""
         with _held(self._mirror):
             super().cancel(give_up=give_up, progress=progress)
         return self
 
     def table(self) -> Any:
-        """Return the target as a Spark DataFrame; raise JobError where it is not written yet."""
+        """Return the target as a Spark DataFrame; raise JobError if it is not written yet."""
         found = engine_target.find(self._database, self.job_id)
         if found is None or found.rows is None:
             raise JobError(f"job {self.job_id} is not written yet: job.wait() first, or job.load() for what is there")
@@ -143,16 +143,16 @@ def enrich(
     yes: bool = False,
     **given: Unpack[AskOptions],
 ) -> SparkJob:
-    """Submit an enrichment of Spark's rows and return its job; `.wait()` follows it until Spark's table is written.
+    """Submit an enrichment of Spark's rows and return its job.
 
-    `spark` is a session, classic or over Connect; `query` one SELECT of Spark's SQL, the Path of a .sql file, or a
-    Spark DataFrame. `into` names the table, as catalog.schema.table. `shared` is a folder that Spark and this process
-    both see: the rows are kept there until the table is written. `table_format` (delta, iceberg, parquet) is what the
-    table is stored as, by default what the session makes. `db` is the DuckDB file with the state, on a disk that lasts.
-    Where the driver's disk does not last, `state` names a folder that does, for whole copies of that file: one driver
-    at a time has it, and who comes after a killed one goes on from its last copy. All other arguments, and the errors,
-    as of `sqlbatch.enrich`; EngineError where Spark cannot do what is asked, DatabaseLocked where another driver has
-    the state.
+    Call `.wait()` to follow it until Spark's table is written. `spark` is a session, classic or over Connect; `query`
+    is one SELECT in Spark's SQL, the Path of a .sql file, or a Spark DataFrame. `into` names the table, as
+    catalog.schema.table. `shared` is a folder that Spark and this process both see; the rows are kept there until the
+    table is written. `table_format` (delta, iceberg, parquet) is the table's format, by default the session's. `db` is
+    the DuckDB file with the state, on a disk that lasts. If the driver's disk does not last, `state` names a folder
+    that does, for whole copies of that file: one driver at a time has it, and the driver after a killed one continues
+    from its last copy. All other arguments and errors are those of `sqlbatch.enrich`; also EngineError if Spark cannot
+    do it, and DatabaseLocked if another driver has the state.
     """
     engine = Spark(spark, table_format=table_format)
     mirror = _mirror(state, given)
@@ -188,9 +188,9 @@ def plan(
     replace: bool = False,
     **given: Unpack[AskOptions],
 ) -> Quote:
-    """Return the quote of an enrichment of Spark's rows; sends nothing. The rows are kept only while they are counted.
+    """Return the quote of an enrichment of Spark's rows; nothing is sent, and the rows are kept only for counting.
 
-    Arguments and errors as of `enrich`.
+    Arguments and errors are those of `enrich`.
     """
     engine = Spark(spark)
     mirror = _mirror(state, given)
@@ -219,9 +219,9 @@ def preview(
     yes: bool = False,
     **given: Unpack[AskOptions],
 ) -> Preview:
-    """Ask for a few of Spark's rows now, at the full price, and return them beside their answers, which are kept.
+    """Ask about a few of Spark's rows now, at the full price, and return them with their answers, which are kept.
 
-    Arguments and errors as of `enrich` and of `sqlbatch.preview`.
+    Arguments and errors are those of `enrich` and of `sqlbatch.preview`.
     """
     engine = Spark(spark)
     mirror = _mirror(state, given)
@@ -251,10 +251,10 @@ def find(
     state: str | os.PathLike[str] | None = None,
     table_format: str | None = None,
 ) -> SparkJob:
-    """Return a job by its number or its target's name, by default the newest; `.wait()` goes on with it.
+    """Return a job by its number or its target's name, by default the newest; call `.wait()` to continue it.
 
-    Raises JobError where there is none, or where its target is not a table of Spark's; DatabaseLocked where another
-    driver has the `state`.
+    Raises JobError if there is none, or if its target is not a Spark table; DatabaseLocked if another driver has the
+    `state`.
     """
     named: AskOptions = {"db": db}
     mirror = _mirror(state, named)
@@ -268,7 +268,7 @@ def find(
 
 
 def _mirror(state: str | os.PathLike[str] | None, given: AskOptions) -> Mirror | None:
-    """Return the mirror of a shared state, and have its copy be the database; None where none is named."""
+    """Return the mirror of a shared state, and make its copy the database; None if no state is named."""
     if state is None:
         return None
     if given.get("db") is not None:
@@ -294,7 +294,10 @@ def _guarded(database: Database, mirror: Mirror | None) -> None:
 def _asked(
     query: Query, given: AskOptions, mirror: Mirror | None, max_attempts: int | None = None
 ) -> tuple[Database, EnrichOptions]:
-    """Return the database and what is asked for; raise InvalidSettings for the local server with a shared state."""
+    """Return the database and the options of the enrichment.
+
+    Raise InvalidSettings for the local server with a shared state.
+    """
     database, asked = read_ask(query, given, max_attempts)
     if mirror is not None and asked.provider.embedded:
         raise InvalidSettings("state= does not go with the local provider, whose batches end with the driver: use db=")

@@ -1,7 +1,7 @@
-"""`--state FOLDER`: a command works on a copy of a state that drivers share, while it has the lease on it.
+"""`--state FOLDER`: a command works on a copy of a state that drivers share, while it holds the lease.
 
-The copy is the command's database: what is opened here is checked against the lease before money is spent, and put
-back before anything is sent that the shared copy does not have.
+The copy is the command's database: before money is spent, the lease is checked, and before anything new is sent, the
+copy is pushed.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ State = Annotated[
         rich_help_panel=RARELY,
     ),
 ]
-# What the command that runs has; a process runs one at a time.
+# The state of the running command; a process runs one command at a time.
 _held: list[Mirror] = []
 
 
 @contextlib.contextmanager
 def held(folder: str | None, given: dict[str, Any]) -> Iterator[None]:
-    """Have the shared state for the block, its copy as `db` among a command's options; without a folder do nothing.
+    """Hold the shared state for the block, with its copy as the command's `db`; without a folder, do nothing.
 
-    Raises InvalidOption where a database is named besides, DatabaseLocked where another driver has the state.
+    Raises InvalidOption if a database is named too, DatabaseLocked if another driver has the state.
     """
     if folder is None:
         yield
         return
     if given.get("db") is not None:
         raise InvalidOption("--state is where the database lies: leave --db out")
-    # Commands on a file need nothing of it.
+    # Commands on a file do not need this import.
     from sqlbatch.lake.mirror import mirror_of  # noqa: PLC0415
 
     mirror = mirror_of(folder)
@@ -62,7 +62,7 @@ def held(folder: str | None, given: dict[str, Any]) -> Iterator[None]:
 def opened(database: Database, *providers: Provider) -> Database:
     """Return the database of a command, which sends nothing once the lease on its state is lost.
 
-    Raises InvalidSettings where the local provider is to be asked, whose batches end with the driver.
+    Raises InvalidSettings for the local provider, whose batches end with the driver.
     """
     mirror = _mirror(database)
     if mirror is not None:
@@ -75,13 +75,13 @@ def opened(database: Database, *providers: Provider) -> Database:
 
 
 def following(database: Database, events: Iterable[Event]) -> Iterable[Event]:
-    """Pass on what a job's steps tell; the state is put back while they wait, before anything new is sent."""
+    """Pass on the events of a job's steps; the state is pushed before anything new is sent."""
     mirror = _mirror(database)
     return events if mirror is None else mirror.following(events)
 
 
 def noted(database: Database) -> Callable[[], object]:
-    """Return what puts the state back, once something is committed that must not be lost with the disk."""
+    """Return a function that pushes the state, for a commit that must survive the loss of the disk."""
     mirror = _mirror(database)
     return (lambda: None) if mirror is None else mirror.push
 

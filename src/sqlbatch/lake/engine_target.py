@@ -1,6 +1,7 @@
 """The target that another engine writes: the answers go to the shared folder, the engine joins them to its rows.
 
-A job's rows lie there already (`kept_rows`). The engine replaces its table in one commit, which is then noted here.
+A job's rows are in that folder already (`kept_rows`). The engine replaces its table in one commit, which is then noted
+here.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Publication:
 
 
 def check_target(database: Database, engine: Engine, into: str, *, replacing: bool) -> None:
-    """Raise InvalidTarget where the engine has a table of that name that this database's jobs did not write."""
+    """Raise InvalidTarget if the engine has a table of that name that no job of this database wrote."""
     if not engine.exists(into) or replacing:
         return
     asked = {"engine": engine.name, "target": into}
@@ -64,7 +65,7 @@ def check_target(database: Database, engine: Engine, into: str, *, replacing: bo
 
 
 def find(database: Database, job_id: int) -> Publication | None:
-    """Return where a job's rows and target are at another engine, None where it has none."""
+    """Return where a job's rows and target are at another engine, None if it has none."""
     found = database.read(lambda session: session.run("kept_rows.find", {"job_id": job_id}))
     if not found:
         return None
@@ -80,11 +81,11 @@ def publish(
     replacing: bool = False,
     noted: Callable[[], object] | None = None,
 ) -> Publication:
-    """Write a job's target at the engine from what is built here, and note it; again, it does no harm.
+    """Have the engine write a job's target from the rows built here, and note it; repeating it does no harm.
 
-    Of a job that is not done what is there so far is written. Raises JobError where a newer job has the target, or the
-    job has nothing built; EngineError where the engine cannot write, which is noted. `noted` is called when that is
-    noted on which the next act relies: before the target is written, and before anything is deleted.
+    For an unfinished job, the answers so far are written. Raises JobError if a newer job owns the target, or the job
+    has nothing built; EngineError if the engine cannot write, which is noted. `noted` is called after each note that
+    the next step depends on: before the target is written, and before anything is deleted.
     """
     with _one_publisher(database):
         return _publish(database, engine, job_id, replacing=replacing, noted=noted)
@@ -112,7 +113,7 @@ def _publish(
         answers, columns = _export(database, job.target, found)
         _note(database, "kept_rows.exported", found, now=clock.now())
         if noted is not None:
-            # By this the target is known as ours, whoever is killed while it is written.
+            # From now on the target counts as ours, even if this process is killed while it is written.
             noted()
         own = [name for name in engine.columns(f"{found.folder}/rows") if name != REF]
         rows = engine.publish(f"{found.folder}/rows", answers, [*own, *columns], found.target)
@@ -130,9 +131,10 @@ def _publish(
 
 
 def _stop_others(database: Database, found: Publication, job_id: int) -> None:
-    """Have what a killed publisher still has the engine write fail: without its answers it commits nothing.
+    """Make a write fail that a killed publisher has left running at the engine.
 
-    Over Spark Connect the server goes on with a write for minutes after its client is gone.
+    Without its answers, it commits nothing. Over Spark Connect, the server continues a write for minutes after its
+    client is gone.
     """
     asked = {"target": found.target, "job_id": job_id, "whole": True}
     for _, folder in database.read(lambda session: session.run("kept_rows.spent", asked)):
@@ -148,7 +150,7 @@ def _check_count(found: Publication, rows: int) -> None:
 
 @contextlib.contextmanager
 def _one_publisher(database: Database) -> Iterator[None]:
-    """Have one process at a time publish what a database holds, so that no older job replaces a newer one's rows."""
+    """Let one process at a time publish for a database, so that no older job replaces a newer one's rows."""
     folder = state_dir(database)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "publishing.lock").open("w") as file:
@@ -158,7 +160,7 @@ def _one_publisher(database: Database) -> Iterator[None]:
 
 
 def _export(database: Database, target: str, found: Publication) -> tuple[str, list[str]]:
-    """Write the answers of a job's rows as a Parquet file; return its folder, and its columns but those of the rows."""
+    """Write the answers of a job's rows as a Parquet file; return its folder, and the names of the added columns."""
     work = scratch_folder(database)
     answers = f"{found.folder}/answers/{uuid.uuid4().hex[:8]}"
     try:

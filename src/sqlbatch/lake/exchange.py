@@ -1,8 +1,8 @@
-"""Parquet between DuckDB and others: which type a column arrives as, and how its values are carried there.
+"""Parquet between DuckDB and others: the type of a column at the other end, and how its values get there.
 
-A value is carried as a type that Parquet gives back as it was, and cast to its type at the other end. What the other
-end cannot hold arrives as a type that it has. Nothing is rounded or dropped on the way, except NUL characters, which
-Postgres cannot hold, and the part of a time below a microsecond, where the other end has none.
+A value is written with a type that Parquet returns unchanged, and cast to its type at the other end. A type that the
+other end does not have becomes a similar one. Nothing is rounded or dropped, except NUL characters, which Postgres
+cannot store, and fractions of a microsecond if the other end has none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What is at the other end: decides the types that arrive."""
+    """The kind of the other end, which decides the types there."""
 
     DUCKDB = "duckdb"
     MOTHERDUCK = "motherduck"
@@ -31,19 +31,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Carried:
-    """A column on its way: its name, the SQL of its value in the Parquet file, and its SQL type at the other end."""
+    """A column in transit: its name, the SQL of its value in the Parquet file, and its SQL type at the other end."""
 
     name: str
     sql: str
     type: str
 
 
-# Types that Parquet gives back as others, or less exactly: carried as text and cast back.
+# Types that Parquet returns as others, or less exactly: they are written as text and cast back.
 _AS_TEXT = frozenset(
     {"hugeint", "uhugeint", "bignum", "interval", "time with time zone", "time_ns", "bit", "enum", "union"}
 )
 _MICROSECONDS = {"timestamp_s": "TIMESTAMP", "timestamp_ms": "TIMESTAMP"}
-# What each end has in the place of a DuckDB type that it has not.
+# The replacement at each end for a DuckDB type that it does not have.
 _LAKE = {"enum": "VARCHAR", "bit": "VARCHAR", "bignum": "VARCHAR", "time_ns": "VARCHAR"}
 _POSTGRES = _LAKE | _MICROSECONDS | {
     "tinyint": "SMALLINT",
@@ -54,7 +54,8 @@ _POSTGRES = _LAKE | _MICROSECONDS | {
     "timestamp_ns": "TIMESTAMP",
     "geometry": "BLOB",
 }  # fmt: skip
-# What Spark reads of a Parquet file: it has no unsigned types, and Sail takes them for signed ones of the same size.
+# The types that Spark reads from a Parquet file: it has no unsigned types, and Sail takes them for signed ones of the
+# same size.
 _SPARK = _LAKE | _MICROSECONDS | {
     "utinyint": "SMALLINT",
     "usmallint": "INTEGER",
@@ -79,9 +80,9 @@ _NESTED = frozenset({"list", "array", "struct", "map"})
 
 
 def carried(con: DuckDBPyConnection, relation: str, kind: Kind) -> tuple[Carried, ...]:
-    """Return how the columns of a relation (its SQL, as after FROM) are carried to a place of a kind.
+    """Return how the columns of a relation (SQL for FROM) get to a place of a kind.
 
-    A HUGEINT arrives as DECIMAL(38,0) where the place has none, and as VARCHAR where a value of it has more digits.
+    A HUGEINT becomes DECIMAL(38,0) if the place has none, or VARCHAR if a value has more digits.
     """
     bound = con.sql(f"SELECT * FROM {relation}")
     columns = list(zip(bound.columns, bound.types, strict=True))
@@ -104,7 +105,7 @@ def _carried(name: str, kind_of_column: Any, kind: Kind, *, wide: bool) -> Carri
     column = quote_identifier(name)
     arrives = arrival(kind_of_column, kind, wide=wide)
     if kind is Kind.SPARK:
-        # Spark reads the file itself, so that nothing is cast after it.
+        # Spark reads the file itself, so nothing can be cast afterwards.
         return Carried(name, _cast(column, kind_of_column, arrives), arrives)
     if kind is Kind.POSTGRES:
         if arrives == "JSON":
@@ -122,9 +123,9 @@ def _cast(sql: str, column: Any, wanted: str) -> str:
 
 
 def arrival(column: Any, kind: Kind, *, wide: bool = True) -> str:
-    """Return the SQL type as which a value of a DuckDB type (a DuckDBPyType) arrives at a place of a kind.
+    """Return the SQL type of a DuckDB type (a DuckDBPyType) at a place of a kind.
 
-    `wide` says that a whole number may have more than 38 digits.
+    `wide`: whole numbers may have more than 38 digits.
     """
     if column.id in {"union", "variant"} or str(column) == "JSON" or (kind is Kind.POSTGRES and _as_json(column)):
         return "VARCHAR" if kind is Kind.SPARK else "JSON"
@@ -138,14 +139,14 @@ def arrival(column: Any, kind: Kind, *, wide: bool = True) -> str:
 
 
 def _as_json(column: Any) -> bool:
-    """Whether Postgres has a value as JSON: what is nested, but for a list of plain values."""
+    """Whether Postgres stores a value as JSON: nested values, except lists of plain values."""
     if column.id in {"struct", "map"} or str(column) == "JSON":
         return True
     return column.id in {"list", "array"} and (_child(column).id in _NESTED or str(_child(column)) == "JSON")
 
 
 def _in_parquet(column: Any) -> str:
-    """Return the type as which a value lies in the file."""
+    """Return the type of a value in the file."""
     if column.id in _AS_TEXT:
         return "VARCHAR"
     if column.id == "array":
@@ -183,13 +184,16 @@ def _without_nul(sql: str, column: Any) -> str:
 
 
 def _json_without_nul(sql: str) -> str:
-    """Return a JSON text without escaped NUL characters; no JSON text has the control character that stands in."""
+    """Return a JSON text without escaped NUL characters.
+
+    The control character that replaces them occurs in no JSON text.
+    """
     escaped = rf"replace(({sql})::VARCHAR, '\\', chr(1))"
     return rf"replace(replace({escaped}, '\u0000', ''), chr(1), '\\')"
 
 
 def _finite(sql: str, column: Any, depth: int = 0) -> str:
-    """Return a nested value with NULL in the place of NaN and the infinities, which JSON has not."""
+    """Return a nested value with NULL instead of NaN and the infinities, which JSON does not have."""
     if not _has_floats(column):
         return sql
     if column.id in {"float", "double"}:

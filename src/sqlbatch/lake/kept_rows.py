@@ -1,11 +1,11 @@
 """Rows of another engine: it keeps them as Parquet files, sqlbatch asks about these, and it joins the answers to them.
 
-    the engine's query -> rows with a number each (REF) -> <shared>/runs/<run>/rows
-    DuckDB reads what is sent of them -> requests, batches, results, as ever
+    the engine's query -> numbered rows (REF) -> <shared>/runs/<run>/rows
+    DuckDB reads the columns to send -> requests, batches, results, as for any job
     DuckDB writes the answers by REF -> <shared>/runs/<run>/answers
-    the engine joins both and replaces its table in one commit; then that is noted
+    the engine joins both and replaces its table in one commit, which is then noted
 
-What was kept is what is asked about and what is joined, however often a step is repeated.
+The kept rows are the ones that are asked about and joined, however often a step is repeated.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.select import QueryColumn
 
-# Says in a local run folder whose it is, until a job needs it.
+# The file in a local run folder that names its owner, until a job needs the folder.
 _OWNER = "owner.txt"
 
 
 @dataclass(frozen=True)
 class EngineRows:
-    """What a query of the engine's gives: its text, its columns with DuckDB's types ('': not sent), the engine's types.
+    """The result of an engine's query: its text, its columns with DuckDB's types ('': not sent), the engine's types.
 
     `frame` is the engine's own object for it.
     """
@@ -57,33 +57,33 @@ class EngineRows:
 
 
 class Engine(Protocol):
-    """What reads the user's tables and writes the target."""
+    """An engine that reads the user's tables and writes the target."""
 
     @property
     def name(self) -> str:
-        """What the engine is called in the database."""
+        """The engine's name in the database."""
 
     def read(self, query: object) -> EngineRows:
-        """Return what a query gives, without running it."""
+        """Return the columns of a query, without running it."""
 
     def keep(self, rows: EngineRows, folder: str, *, limit: int | None = None, sample: int | None = None) -> None:
-        """Write rows to a new folder as Parquet files, each with its number."""
+        """Write rows to a new folder as Parquet files, each row with its number."""
 
     def exists(self, target: str) -> bool:
-        """Return whether something has the target's name."""
+        """Return whether a table or view has the target's name."""
 
     def columns(self, folder: str) -> list[str]:
         """Return the columns of a folder of Parquet files."""
 
     def publish(self, rows: str, answers: str, columns: Sequence[str], target: str) -> int:
-        """Replace the target by the rows joined to their answers, in one commit; return how many it has."""
+        """Replace the target by the rows joined to their answers, in one commit; return how many rows it has."""
 
 
 @dataclass
 class Kept:
-    """Rows that the engine keeps for a run: where, which columns are sent, and the query that reads those.
+    """Rows that the engine keeps for a run: their folder, the columns that are sent, and the query that reads those.
 
-    The folder is deleted with the block of `kept`, unless a job needs it then.
+    The folder is deleted at the end of the block of `kept`, unless a job needs it.
     """
 
     run_id: str
@@ -103,10 +103,10 @@ def kept(
     *,
     sample: int | None = None,
 ) -> Iterator[Kept]:
-    """Have the engine keep the rows of a query for the block, below the folder `shared` that it and DuckDB both see.
+    """Have the engine write the rows of a query for the block, below the folder `shared` that it and DuckDB both see.
 
-    `database` is the one whose job will need them, None where none will. Raises InvalidQuery where a column cannot be
-    sent.
+    `database` is the one whose job will need them, None for a plan or a preview. Raises InvalidQuery if a column cannot
+    be sent.
     """
     sent = sent_columns(rows, enrichment)
     state = _state_id(database) if database is not None else ""
@@ -135,7 +135,10 @@ def kept(
 
 
 def sent_columns(rows: EngineRows, enrichment: Enrichment) -> tuple[str, ...]:
-    """Return the columns that are sent to the model; raise InvalidQuery for one that cannot be, or a doubled name."""
+    """Return the columns that are sent to the model.
+
+    Raise InvalidQuery for an unsuitable type, or a name used twice.
+    """
     names = [column.name for column in rows.columns]
     if REF in {name.casefold() for name in names}:
         raise InvalidQuery(f"the query has a column {REF}, which sqlbatch adds: give it another name with AS")
@@ -153,7 +156,7 @@ def sent_columns(rows: EngineRows, enrichment: Enrichment) -> tuple[str, ...]:
 
 
 def _check_types(folder: str, rows: EngineRows, sent: Sequence[str]) -> None:
-    """Raise InvalidQuery where a sent column has come as another type: its requests would have other ids."""
+    """Raise InvalidQuery if a sent column was written with another type: its requests would have other ids."""
     expected = {column.name: column.type for column in rows.columns}
     with duckdb.connect() as con:
         try:
@@ -175,7 +178,7 @@ def _check_types(folder: str, rows: EngineRows, sent: Sequence[str]) -> None:
 def prepared(
     database: Database, rows: EngineRows, keep: Kept, enrichment: Enrichment, provider: Provider, into: str, **more: Any
 ) -> Iterator[Prepared]:
-    """Compile and quote an enrichment of kept rows; `more` is what `prepare.prepared` takes besides."""
+    """Compile and quote an enrichment of kept rows; `more` are further arguments of `prepare.prepared`."""
     with prepare.prepared(database, enrichment, provider, quote_identifier(into), handed_over=keep.rows, **more) as ask:
         sent = set(keep.sent)
         others = tuple(column.name for column in rows.columns if column.name not in sent)
@@ -193,7 +196,7 @@ def start(
 ) -> int:
     """Commit a prepared enrichment as a job, with its rows and its target, and return its number.
 
-    `noted` is called when the job is committed, before its rows are no longer taken for what a killed process left.
+    `noted` is called after the commit, while the rows are still protected from the sweep of killed processes.
     """
 
     def note(session: Session, job_id: int) -> None:
@@ -202,7 +205,7 @@ def start(
         session.run("kept_rows.keep", facts | more | {"rows": ask.quote.rows, "now": clock.now()})
         session.run("kept_rows.aim", facts | {"target": into})
 
-    # Before the commit, for who is interrupted at it may have a job that needs the folder.
+    # This comes before the commit, because after an interrupt at the commit there may be a job that needs the folder.
     keep.needed = True
     try:
         job_id = prepare.start(database, ask, note)
@@ -218,12 +221,15 @@ def start(
 
 
 def _state_id(database: Database) -> str:
-    """Return which state a database is; it is made where there is none."""
+    """Return the id of a database's state; it is created if there is none."""
     return str(database.read(lambda session: session.run("kept_rows.identity"))[0][0])
 
 
 def _sweep(database: Database, shared: str, state: str) -> None:
-    """Delete what killed processes of this computer kept for no job: of this state, or for a plan or a preview."""
+    """Delete the rows that killed processes of this computer left without a job.
+
+    Of this state, or of a plan or a preview.
+    """
     root = local_path(f"{root_of(shared)}/runs")
     for marker in root.glob(f"*/{_OWNER}") if root is not None else ():
         with contextlib.suppress(OSError):

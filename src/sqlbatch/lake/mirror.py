@@ -1,12 +1,12 @@
-"""A state for drivers that are thrown away: numbered whole copies in a shared folder, and a numbered lease on them.
+"""A state for drivers whose disk does not last: numbered whole copies in a shared folder, and a numbered lease on them.
 
     <state>/lease-00000007.json   who has the state, and until when
-    <state>/copy-00000003.duckdb  the state, whole
+    <state>/copy-00000003.duckdb  a whole copy of the state
 
-Each number is made once, by a hard link, so that of two drivers one has it. A driver works on a copy of its own, beside
-nobody, and puts it back before anything is sent that is not in the shared copy, and at the end of each call. Whoever
-comes after a driver that was killed takes every batch of the copy that may have been sent for one whose create has an
-unknown outcome: it is looked up at the provider, and sent again only after the grace in which it may still appear.
+Each number is made once, by a hard link, so that only one of two drivers gets it. A driver works on a copy of its own,
+and pushes it before anything is sent that is not in the shared copy, and at the end of each call. After a driver was
+killed, the next one treats every batch of the copy that may have been sent as a create with an unknown outcome: it is
+looked up at the provider, and sent again only after the grace period in which it may still appear.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 
 # Seconds that a lease lasts; it is renewed after a third of them.
 LEASE = 600.0
-# Seconds between two copies while results are loaded: they are still at the provider, and loaded again at need.
+# Seconds between two copies while results are loaded; they are still at the provider, and can be loaded again.
 EVERY = 180.0
 # Bytes of a DuckDB file's headers, which a checkpoint writes last.
 _HEADERS = 12_288
-# How the folder of a process's own copy begins, and what its lock is called.
+# The prefix of the folder of a process's own copy, and the name of its lock.
 _HOME, _IN_USE = "sqlbatch-state-", "in-use"
-# How often a copy is tried, a tenth of a second apart, while others write.
+# How often a copy is tried, a tenth of a second apart, while other threads write.
 _TRIES = 50
 
 
@@ -72,18 +72,18 @@ class Mirror:
         # The number of the shared copy that is the same as, or older than, our own.
         self._copy = 0
         self._lease: Lease | None = None
-        # Our own leases so far: after the last of them our copy has all, however its block ended.
+        # Our own leases so far: our copy is complete after the last of them, however its block ended.
         self._own: set[str] = set()
         self._copied_at: datetime | None = None
-        # The headers of our own file as it is in that copy, None where it is not known to be.
+        # The headers of our own file in that copy, None if it may differ.
         self._copied: bytes | None = None
         self._stop = threading.Event()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lease for the block, with the newest copy in place; put ours back at its end.
+        """Hold the lease for the block, with the newest copy in place; push our copy at its end.
 
-        Raises DatabaseLocked where another driver has the state.
+        Raises DatabaseLocked if another driver has the state.
         """
         with self._turn:
             if not self._users:
@@ -93,7 +93,7 @@ class Mirror:
         try:
             yield
         except BaseException:
-            # Its transfers may go on in their threads, and send what the last copy has as not sent.
+            # Its transfers may continue in their threads, and send what the last copy has as not sent.
             self._interrupted = True
             raise
         finally:
@@ -103,9 +103,9 @@ class Mirror:
                     self._give_back()
 
     def guard(self) -> None:
-        """Raise JobError where the lease is not ours any more: called before money is spent.
+        """Raise JobError if the lease is no longer ours; called before money is spent.
 
-        One that has ended, because the computer slept, is renewed where nobody has taken it meanwhile.
+        A lease that expired because the computer slept is renewed, unless another driver has taken it.
         """
         lease = self._lease
         try:
@@ -119,9 +119,9 @@ class Mirror:
             raise JobError(f"another driver has taken over the state in {self.folder}: this one sends nothing more")
 
     def following(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Pass on what a job's steps tell; copies are made while they wait, before anything new is sent.
+        """Pass on the events of a job's steps; copies are pushed before anything new is sent.
 
-        Also before a file is deleted at the provider, for a copy that does not say so would have it there.
+        Also before a file is deleted at the provider, because an older copy would still expect it there.
         """
         for event in events:
             if isinstance(event, Packed | Fencing) or (isinstance(event, Progress) and self._is_due()):
@@ -129,9 +129,9 @@ class Mirror:
             yield event
 
     def push(self) -> None:
-        """Put a whole copy of our state into the shared folder, under the next number, unless it is there as it is.
+        """Put a whole copy of our state into the shared folder, under the next number, unless it is unchanged.
 
-        Raises JobError where somebody else has the state by now.
+        Raises JobError if another driver has the state by now.
         """
         with self._turn:
             if not self.path.exists():
@@ -142,9 +142,8 @@ class Mirror:
             passing = self.folder / f".copy-{os.getpid()}-{threading.get_ident()}"
             try:
                 copied = _copy_whole(self.path, passing)
-                if not shared_state.make_once(
-                    passing, shared_state.name_of_file(self.folder, "copy", self._copy + 1, "duckdb")
-                ):
+                path = shared_state.name_of_file(self.folder, "copy", self._copy + 1, "duckdb")
+                if not shared_state.make_once(passing, path):
                     raise JobError(
                         f"another driver has written the state in {self.folder}: this one sends nothing more"
                     )
@@ -160,7 +159,7 @@ class Mirror:
         return self._copied_at is None or clock.now() - self._copied_at > timedelta(seconds=EVERY)
 
     def _take(self) -> None:
-        """Take the lease and put the newest copy in place, unless it is our own."""
+        """Take the lease and put the newest copy in place, unless ours is the newest."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -183,7 +182,7 @@ class Mirror:
                 self._restore(newest, clean=before is None or before.clean)
             self._own.add(lease.owner)
             if not newest:
-                # So that whoever comes after a driver that is killed early knows the rows that it kept as this state's.
+                # If this driver is killed early, the next one can then tell that the rows it kept belong to this state.
                 with Database(self.path).session():
                     pass
                 self.push()
@@ -193,7 +192,7 @@ class Mirror:
         threading.Thread(target=self._renew, args=(self._stop,), daemon=True).start()
 
     def _restore(self, number: int, *, clean: bool) -> None:
-        """Work on a shared copy from now on; where its driver was killed, what it may have sent is unknown."""
+        """Work on a shared copy from now on; if its driver was killed, it is unknown what that driver has sent."""
         database = Database(self.path)
         if is_open_here(self.path):
             raise DatabaseLocked(
@@ -212,14 +211,14 @@ class Mirror:
             database.write(_make_unsure)
 
     def _give_back(self) -> None:
-        """Put our copy into the folder and end the lease; where it is not ours any more, nothing is put there."""
+        """Push our copy and end the lease; if the lease is no longer ours, nothing is pushed."""
         self._stop.set()
         pushed = False
         try:
             self.push()
             pushed = True
         except SqlbatchError:
-            # What interrupted the call is raised; what was sent since the last copy is in it as not sent.
+            # The cause of the interrupt is raised; requests sent since the last copy are in it as not sent.
             if not self._interrupted:
                 raise
         finally:
@@ -232,7 +231,7 @@ class Mirror:
             write_lease(self.folder, Lease(newest.number + 1, lease.owner, datetime.min, clean))  # noqa: DTZ901 (as in SQL)
 
     def _renew(self, stop: threading.Event) -> None:
-        """Renew the lease until it ends, or is somebody else's."""
+        """Renew the lease until it ends, or another driver has it."""
         while not stop.wait(LEASE / 3 / clock.speed()):
             with self._turn:
                 lease, newest = self._lease, newest_lease(self.folder)
@@ -242,7 +241,7 @@ class Mirror:
                     self._renewed(newest)
 
     def _renewed(self, newest: Lease) -> bool:
-        """Renew our lease, which is the newest; return whether nobody else was faster."""
+        """Renew our lease, the newest; return False if another driver was faster."""
         return write_lease(self.folder, Lease(newest.number + 1, newest.owner, clock.after(LEASE), clean=False))
 
 
@@ -251,7 +250,7 @@ _TURN = threading.Lock()
 
 
 def mirror_of(state: str | os.PathLike[str]) -> Mirror:
-    """Return the mirror of a shared folder, one in a process; raise InvalidSettings for an address."""
+    """Return the mirror of a shared folder, one per process; raise InvalidSettings for an address."""
     folder = local_path(os.fspath(state))
     if folder is None or not str(state).strip():
         raise InvalidSettings(
@@ -265,9 +264,9 @@ def mirror_of(state: str | os.PathLike[str]) -> Mirror:
 
 
 def _make_unsure(session: Session) -> None:
-    """Take batches that may have been sent since the copy for such whose create has an unknown outcome."""
+    """Treat batches that may have been sent since the copy as creates with an unknown outcome."""
     for batch_id, job_id in session.run("kept_rows.unsure"):
-        # What it may cost is reserved again before others are let through.
+        # Their cost is reserved again before other batches are claimed.
         reserved = budget.reserve(session, job_id, batch_id).dollars if job_id is not None else None
         fact = {"batch_id": batch_id, "reserved": reserved, "now": clock.now()}
         session.run("kept_rows.make_unsure", fact)
@@ -276,7 +275,7 @@ def _make_unsure(session: Session) -> None:
 def _copy_whole(source: Path, target: Path) -> bytes:
     """Copy a database as it was at one moment, and return its headers.
 
-    What another thread writes meanwhile makes it be copied again.
+    If another thread writes meanwhile, it is copied again.
     """
     database = Database(source)
     for _ in range(_TRIES):
@@ -294,20 +293,20 @@ def _copy_whole(source: Path, target: Path) -> bytes:
 
 
 def _settled(path: Path) -> bytes | None:
-    """Return a database's headers, None where a part of it is in its WAL still: a checkpoint writes other headers."""
+    """Return a database's headers, None if a part of it is still in its WAL: a checkpoint writes other headers."""
     wal = path.with_name(path.name + ".wal")
     return None if wal.exists() and wal.stat().st_size else _headers(path)
 
 
 def _new_home() -> tuple[Path, int | None]:
-    """Make a folder for this process's copy, with a lock for as long as the process lives; sweep those of killed ones.
+    """Make a folder for this process's copy, locked as long as the process lives; delete those of killed processes.
 
-    A copy may be gigabytes, and the next driver on the same disk makes one of its own.
+    A copy may be gigabytes, and each driver on the same disk makes its own.
     """
     home = Path(tempfile.mkdtemp(prefix=_HOME))
     in_use = None
     if fcntl is not None:
-        # It has its name once it is locked, so that nobody takes it for a dead process's.
+        # The lock gets its name only once it is locked, so that nobody takes it for a dead process's.
         in_use = os.open(home / "coming", os.O_CREAT | os.O_RDWR)
         fcntl.flock(in_use, fcntl.LOCK_EX)
         (home / "coming").rename(home / _IN_USE)

@@ -1,8 +1,8 @@
-"""Targets in other databases: a file's rows go into the target, and the marker says whose they are, in one commit.
+"""Targets in other databases: write a file's rows to the target and note it in the marker, in one commit.
 
-Beside the targets of a schema lies a table, `sqlbatch_published`, with a row a target: which state, job and run
+Beside the targets of a schema is a table, `sqlbatch_published`, with one row for each target: which state, job and run
 published it. It is read under a lock, in the transaction that writes the target. So an older run never replaces a newer
-one, a table that is not ours is not touched, and who was killed after the commit sees by it that all is done.
+one, a table that is not ours is not touched, and after a crash it shows whether the commit was made.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from sqlbatch.db.attached import Attached
     from sqlbatch.db.publications import Publication
 
-# Seconds to try again while another publisher, or anybody, has the file or the rows.
+# Seconds to retry while another publisher, or anybody else, holds the file or the rows.
 PATIENCE = 20.0
-# What Postgres says where two transactions met, of which the other came first; and DuckDB where another thread of this
-# process has the catalogue of a DuckLake open.
+# Errors of Postgres if another transaction came first, and of DuckDB if another thread of this process has the catalog
+# of a DuckLake open.
 _MET = re.compile(
     "could not serialize|duplicate key value|deadlock detected|concurrently|already exists|already attached by database"
 )
@@ -45,7 +45,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Arriving:
-    """A run on its way to its target: its file of rows, their columns, and the state that it comes from."""
+    """A run to be published: its file of rows, their columns, and its state's id."""
 
     run: Publication
     state_id: UUID
@@ -55,34 +55,34 @@ class Arriving:
 
 
 def kind_of(session: Session, name: str) -> Kind:
-    """Return the kind of the database that is attached under a name."""
+    """Return the kind of the database attached under a name."""
     return Kind(session.run("target.database_type", {"name": name})[0][0])
 
 
 def arrivals(session: Session, relation: str, name: str) -> dict[str, str]:
-    """Return the columns of a relation with the types as which they arrive in the database attached under a name."""
+    """Return the columns of a relation with the types that they will have in the database attached under a name."""
     kind = kind_of(session, name)
     return _as_seen(session, kind, carried(session.con, relation, kind))
 
 
 def kind_at(place: Attached) -> Kind:
-    """Return the kind of a database; raises as `kind_of` does, DatabaseError where it cannot be reached."""
+    """Return the kind of a database; raises as `kind_of` does, DatabaseError if it cannot be reached."""
     if _is_duckdb_file(place):
         return Kind.DUCKDB
     return _patiently(place, None, lambda session: kind_of(session, place.name))
 
 
 def publish(place: Attached, coming: Arriving, spill: Path) -> int:
-    """Bring a run to its target, in one transaction there, and return how many rows the target has of it.
+    """Publish a run to its target, in one transaction there, and return how many rows the target has.
 
-    Where it is there already nothing is done. Raises NotPublished where a newer job, or somebody else, has the target,
-    DatabaseError where the database cannot be reached or does not take it.
+    If it is already published, nothing is done. Raises NotPublished if the target belongs to a newer job or to somebody
+    else, DatabaseError if the database cannot be reached or does not take it.
     """
     return _patiently(place, spill, lambda session: _published(session, kind_of(session, session.catalog), coming))
 
 
 def _patiently(place: Attached, spill: Path | None, do: Callable[[Session], _T]) -> _T:
-    """Open a database and do something there; again, for a while, where others have the file or the rows."""
+    """Open a database and do some work there; retry for a while if others hold the file or the rows."""
     until = time.monotonic() + PATIENCE
     pause = 0.05
     while True:
@@ -103,7 +103,10 @@ def _is_duckdb_file(place: Attached) -> bool:
 
 @contextlib.contextmanager
 def _reached(place: Attached, spill: Path | None) -> Iterator[Session]:
-    """Open another database for the block, to be written: a DuckDB file itself, another attached to one in memory."""
+    """Open another database for writing, for the block.
+
+    A DuckDB file itself, any other attached to an in-memory one.
+    """
     if _is_duckdb_file(place) and place.file is not None:
         try:
             opened = Opened(place.file)
@@ -127,7 +130,7 @@ def _reached(place: Attached, spill: Path | None) -> Iterator[Session]:
 
 
 def _published(session: Session, kind: Kind, coming: Arriving) -> int:
-    """Do what `publish` says, in a database that is open."""
+    """Publish as `publish` does, in a database that is open."""
     target, run = coming.target, coming.run
     marker = Target(target.schema, MARKER).qualified(session.catalog)
     make_marker(session, kind, target.schema)
@@ -150,7 +153,7 @@ def _published(session: Session, kind: Kind, coming: Arriving) -> int:
                     f"{run.job_id}, or run sqlbatch publish {run.job_id} --replace to put the rows in its place"
                 )
             if not ours:
-                # Of a table of somebody else nothing stays.
+                # Nothing stays of a table of somebody else.
                 _drop(session, target)
                 there = {}
         _write(session, kind, coming, there)
@@ -162,18 +165,18 @@ def _published(session: Session, kind: Kind, coming: Arriving) -> int:
 
 
 def _columns(session: Session, kind: Kind, target: Target) -> dict[str, str]:
-    """Return the columns of a target with their types; none where it is not there."""
+    """Return the columns of a target with their types; none if it does not exist."""
     where = {"catalog": session.catalog, "schema": target.schema, "name": target.name}
     there = dict(session.run("lake.columns", where))
     if there and kind is Kind.POSTGRES:
-        # The extension calls them VARCHAR; but they take no text that is no JSON.
+        # The extension reports them as VARCHAR, but they accept only JSON.
         json = [name for name, their in _postgres_types(session, target).items() if their in {"json", "jsonb"}]
         there |= dict.fromkeys(json, "JSON")
     return there
 
 
 def make_marker(session: Session, kind: Kind, schema: str) -> None:
-    """Make the table of markers where it is not there yet; with a key where the database holds to it."""
+    """Create the table of markers if it does not exist; with a key if the database enforces one."""
     name = Target(schema, MARKER)
     if kind is Kind.POSTGRES:
         _on_postgres(
@@ -181,7 +184,7 @@ def make_marker(session: Session, kind: Kind, schema: str) -> None:
             f"CREATE TABLE IF NOT EXISTS {_there(name)} (target text PRIMARY KEY, state_id uuid NOT NULL, "
             "job_id integer NOT NULL, run_id uuid NOT NULL, rows bigint NOT NULL)",
         )
-        # The extension keeps what it knows of tables; others, and we, have changed them past it.
+        # The extension caches its knowledge of tables, which others, and our own SQL, have changed.
         session.sql("CALL pg_clear_cache()")
         return
     session.run("lake.make_marker", marker=name.qualified(session.catalog))
@@ -190,8 +193,8 @@ def make_marker(session: Session, kind: Kind, schema: str) -> None:
 def _lock(session: Session, kind: Kind, schema: str) -> None:
     """Keep other publishers of the schema out until the transaction ends.
 
-    A DuckDB file has one process that writes; DuckLake and MotherDuck refuse the later of two commits that delete the
-    same marker or make the same table.
+    A DuckDB file has one writing process; DuckLake and MotherDuck refuse the later of two commits that delete the same
+    marker or create the same table.
     """
     if kind is Kind.POSTGRES:
         _on_postgres(session, "SET LOCAL lock_timeout = '60s'")
@@ -199,7 +202,7 @@ def _lock(session: Session, kind: Kind, schema: str) -> None:
 
 
 def _write(session: Session, kind: Kind, coming: Arriving, there: dict[str, str]) -> None:
-    """Write the rows into the target: in the place of all that it has, or by their key; `there` are its columns."""
+    """Write the rows into the target, replacing all rows or by their key; `there` are its columns."""
     target = coming.target
     qualified = target.qualified(session.catalog)
     comes = {each.name: each.type for each in coming.columns}
@@ -208,7 +211,7 @@ def _write(session: Session, kind: Kind, coming: Arriving, there: dict[str, str]
         _merge(session, kind, coming, there)
         return
     if there and there == _as_seen(session, kind, coming.columns) and kind in {Kind.POSTGRES, Kind.DUCKLAKE}:
-        # Views over the table, and who may read it, stay as they are.
+        # Views of the table, and permissions on it, stay as they are.
         if kind is Kind.POSTGRES:
             _on_postgres(session, f"DELETE FROM {_there(target)}")
         else:
@@ -221,7 +224,7 @@ def _write(session: Session, kind: Kind, coming: Arriving, there: dict[str, str]
 
 
 def _merge(session: Session, kind: Kind, coming: Arriving, there: dict[str, str]) -> None:
-    """Update the rows that the target has, by their key, and insert the others."""
+    """Update the existing rows by their key, and insert the others."""
     target, key = coming.target, coming.run.key
     comes = {each.name: each.type for each in coming.columns}
     if kind is not Kind.POSTGRES:
@@ -230,7 +233,7 @@ def _merge(session: Session, kind: Kind, coming: Arriving, there: dict[str, str]
         for block, places in merging(qualified, "temp.sqlbatch_arriving", there, comes, key):
             session.run(block, **places)
         return
-    # Postgres joins them itself: they go into a table beside it, which nobody else sees before it is dropped.
+    # Postgres joins them itself: they go into a table beside the target, which is dropped before anybody else sees it.
     beside = Target(target.schema, f"sqlbatch_{coming.run.run_id.hex}")
     session.run("lake.create", target=beside.qualified(session.catalog), columns=_definition(comes))
     _fill(session, coming, beside.qualified(session.catalog))
@@ -238,7 +241,7 @@ def _merge(session: Session, kind: Kind, coming: Arriving, there: dict[str, str]
     for name, kind_there in _postgres_types(session, beside).items():
         if name.casefold() not in known:
             _on_postgres(session, f"ALTER TABLE {_there(target)} ADD COLUMN {quote_identifier(name)} {kind_there}")
-    # The names as Postgres has them, which tells capitals apart.
+    # The names in Postgres' own spelling, because Postgres distinguishes capitals.
     theirs = {name.casefold(): quote_identifier(name) for name in there}
     names = {name: theirs.get(name.casefold(), quote_identifier(name)) for name in comes}
     same = " AND ".join(f"t.{names[name]} = s.{quote_identifier(name)}" for name in key)
@@ -270,7 +273,7 @@ def _as_seen(session: Session, kind: Kind, columns: Sequence[Carried]) -> dict[s
 
 
 def _drop(session: Session, target: Target) -> None:
-    """Drop a table; raise NotPublished, with its name, where a view there is made of it."""
+    """Drop a table; raise NotPublished, with its name, if a view depends on it."""
     try:
         session.run("lake.drop", target=target.qualified(session.catalog))
     except DatabaseError as error:
@@ -294,7 +297,7 @@ def _postgres_types(session: Session, table: Target) -> dict[str, str]:
 
 
 def _there(table: Target) -> str:
-    """Return a table's name as Postgres has it."""
+    """Return a table's name in Postgres' own form."""
     return f"{quote_identifier(table.schema)}.{quote_identifier(table.name)}"
 
 
@@ -307,7 +310,7 @@ def _ask_postgres(session: Session, sql: str) -> list[tuple[str, str]]:
 
 
 def _told(error: DatabaseError, place: Attached) -> DatabaseError:
-    """Return an error with the name of the database that it is of."""
+    """Return an error with the name of its database."""
     text = str(error)
     reason = text.removeprefix("the database: ").removeprefix(f"{place.name}: ")
     return error if text.startswith(place.option) else DatabaseError(f"{place.name}: {reason}")

@@ -1,7 +1,7 @@
-"""The way to a target in another database: a job's steps, its rows built here, exported, published, and noted here.
+"""Publish to a target in another database: run a job's steps, build its rows here, export and publish them.
 
-The state file is not open while the other database is waited for. Whatever ends on the way, a process or a network,
-publishing again does what is left: the other database's marker says what came to be there.
+The state file is not open while the other database is waited for. If a process or the network fails on the way,
+publishing again does the rest: the other database's marker shows what has arrived.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 
 def run_job(database: Database, job_id: int, **how: Any) -> Iterator[Event]:
-    """Do a job's steps as `run.run_job` does, and publish its rows where its target is in another database.
+    """Run a job's steps as `run.run_job` does, then publish its rows if its target is in another database.
 
-    Raises NotPublished where it is not reached or does not take them: they are kept here, and published later.
+    Raises NotPublished if that cannot be reached or does not take the rows; they are kept here, and can be published
+    later.
     """
     yield from runs.run_job(database, job_id, **how)
     if is_due(database, job_id):
@@ -45,11 +46,11 @@ def is_due(database: Database, job_id: int) -> bool:
 
 
 def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iterator[Event]:
-    """Publish the rows of a job that are built here; again, where they were published before.
+    """Publish the rows of a job that are built here, even if they were published before.
 
-    Earlier jobs whose rows update the same target are published before it. `replacing` lets them take the place of a
-    table that is not sqlbatch's. Raises JobError where the job has no target in another database or is not built,
-    NotPublished where its target does not take the rows.
+    Earlier jobs whose rows update the same target are published first. `replacing` allows the rows to replace a table
+    that is not sqlbatch's. Raises JobError if the job has no target in another database or is not built, NotPublished
+    if its target does not take the rows.
     """
     job = database.read(lambda session: jobs.find(session, str(job_id)))
     target = target_of(job)
@@ -77,8 +78,8 @@ def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iter
 
 
 def _publish(database: Database, run: Publication) -> int:
-    """Publish one run and note it here, or why not."""
-    # One of its own: others may publish meanwhile.
+    """Publish one run and note it here, or note why that failed."""
+    # A folder of its own, because other processes may publish at the same time.
     folder = scratch_folder(database)
     path = folder / f"{run.run_id}.parquet"
     try:
@@ -120,9 +121,10 @@ def _export(session: Session, run: Publication, kind: exchange.Kind, path: Any) 
 
 
 def place_of(database: Database, run: Publication) -> Attached:
-    """Return how the database of a run's target is reached: as --attach, or sqlbatch.toml, says now, or as it was then.
+    """Return how to reach the database of a run's target.
 
-    Raises NotPublished where that had a password, which is not kept.
+    As --attach or sqlbatch.toml says now, or else as it was then. Raises NotPublished if that needed a password, which
+    is not stored.
     """
     kept = Attached.parse(run.place, "--attach")
     for each in database.attach:

@@ -16,25 +16,25 @@ from sqlbatch.trace import masked
 
 
 def local_path(folder: str) -> Path | None:
-    """Return a folder as a path of this computer, None where it is an address."""
+    """Return a folder as a path of this computer, None if it is an address."""
     if folder.startswith("file:"):
         return Path(re.sub(r"^file:(//)?", "", folder))
     return None if re.match(r"[a-zA-Z][\w+.-]*://|dbfs:", folder) else Path(folder)
 
 
 def files_of(folder: str) -> str:
-    """Return the pattern by which DuckDB finds the Parquet files of a folder."""
+    """Return the pattern that matches the Parquet files of a folder in DuckDB."""
     local = local_path(folder)
     return f"{_escaped(str(local)) if local is not None else folder}/*.parquet"
 
 
 def remove(folder: str) -> None:
-    """Delete a run's files; those at an address stay, for the rules of its store to delete."""
+    """Delete a run's files; files at an address stay, and are deleted by the rules of its store."""
     local = local_path(folder)
     if local is not None:
         shutil.rmtree(local, ignore_errors=True)
         with contextlib.suppress(OSError):
-            # Only where it is empty.
+            # This deletes the folder only if it is empty.
             local.parent.rmdir()
 
 
@@ -43,7 +43,7 @@ def share(file: Path, folder: str) -> None:
     local = local_path(folder)
     try:
         if local is None:
-            # Outside of the user's database, which is not open while the network is waited for.
+            # A connection of its own: the user's database is not open while the network is waited for.
             with duckdb.connect() as con:
                 source, place = quote_literal(str(file)), quote_literal(f"{folder}/part-0.parquet")
                 con.execute(f"COPY (FROM read_parquet({source})) TO {place} (FORMAT parquet)")
@@ -58,7 +58,7 @@ def share(file: Path, folder: str) -> None:
 
 
 def root_of(shared: str) -> str:
-    """Return the folder that --shared names, as the engine shall see it; raise InvalidSettings where it is empty."""
+    """Return the folder that --shared names, as the engine sees it; raise InvalidSettings if it is empty."""
     if not shared or not shared.strip():
         raise InvalidSettings("--shared is empty: name a folder that both this process and the engine see")
     if local_path(shared) is not None and not shared.startswith("file:"):
@@ -67,10 +67,10 @@ def root_of(shared: str) -> str:
 
 
 def _escaped(path: str) -> str:
-    """Return a path for a pattern, with what would match more than itself in brackets."""
+    """Return a path as a pattern, with the special characters in brackets."""
     return re.sub(r"([*?\[])", r"[\1]", path)
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, without secrets."""
+    """Return the first line of an error, without secrets."""
     return masked(str(error).strip().partition("\n")[0])

@@ -1,7 +1,7 @@
-"""Spark: reads the user's query, keeps its rows as Parquet, joins the answers to them. The only importer of pyspark.
+"""Spark: read the user's query, keep its rows as Parquet, join the answers to them. The only importer of pyspark.
 
-Everything is SQL and DataFrames, so that a classic session and one over Spark Connect both work, and any server that
-speaks Connect.
+Everything is SQL and DataFrames, so that classic sessions, Spark Connect, and other servers that speak Connect all
+work.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sqlbatch.trace import masked
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Spark's default writes timestamps as INT96, which other readers take for another type.
+# Spark's default writes timestamps as INT96, which other readers do not recognize as timestamps.
 _TIMESTAMPS = "spark.sql.parquet.outputTimestampType"
 _TYPES = {
     "StringType": "VARCHAR",
@@ -43,26 +43,26 @@ _TYPES = {
     "TimestampType": "TIMESTAMP WITH TIME ZONE",
     "TimestampNTZType": "TIMESTAMP",
 }
-# The port of Spark Connect where an address has none, and the seconds that its server has to answer.
+# The default port of Spark Connect, and the seconds that its server has to answer.
 _PORT, _PATIENCE = 15002, 10.0
 _PART = r"(?:`(?:[^`]|``)+`|[^\W\d][\w-]*)"
 _NAME = re.compile(rf"\s*{_PART}(?:\s*\.\s*{_PART}){{0,2}}\s*")
 
 
 class Spark:
-    """A Spark session of the user's, classic or over Connect."""
+    """A user's Spark session, classic or over Connect."""
 
     name = "spark"
 
     def __init__(self, session: Any, *, table_format: str | None = None) -> None:
-        """Take a session; `table_format` is what new targets are stored as, None for the session's default."""
+        """Take a session; `table_format` is the format of new targets, None for the session's default."""
         self._session = session
         self._format = table_format
 
     def read(self, query: object) -> EngineRows:
-        """Return what a query or a DataFrame gives, analyzed only; raise InvalidQuery for what Spark refuses.
+        """Return the columns of a query or a DataFrame, which is only analyzed; raise InvalidQuery if Spark refuses it.
 
-        The query stands in a subquery, for Spark runs a command (CREATE, INSERT) as soon as it is named.
+        The query is put into a subquery, because Spark runs a command (CREATE, INSERT) as soon as it is parsed.
         """
         with _told("the query", InvalidQuery, _calls(query)):
             if isinstance(query, str):
@@ -94,20 +94,20 @@ class Spark:
                 numbered.write.mode("error").parquet(folder)
 
     def exists(self, target: str) -> bool:
-        """Return whether a table or view has the target's name; raise InvalidTarget where it is no name."""
+        """Return whether a table or view has the target's name; raise InvalidTarget if it is not a valid name."""
         if not _NAME.fullmatch(target):
             raise InvalidTarget(f"--into {target}: name a table of Spark's, as catalog.schema.table")
         with _told(f"--into {target}", InvalidTarget):
             return bool(self._session.catalog.tableExists(target))
 
     def publish(self, rows: str, answers: str, columns: Sequence[str], target: str) -> int:
-        """Replace the target, in one commit, by the rows of a folder joined to their answers; return its rows.
+        """Replace the target, in one commit, by the rows of a folder joined to their answers; return how many it has.
 
         `columns` are the target's, in their order.
         """
         with _told(f"Spark could not write {target}", EngineError):
             kept, answered = self._session.read.parquet(rows), self._session.read.parquet(answers)
-            # What was sent is in both: the rows have it as it was.
+            # The sent columns are in both; those of the rows are the original ones.
             mine = {name.casefold() for name in kept.columns}
             extra = [name for name in answered.columns if name == REF or name.casefold() not in mine]
             joined = kept.join(answered.select(*map(_quoted, extra)), REF, "inner").select(*map(_quoted, columns))
@@ -128,7 +128,7 @@ class Spark:
 
     @contextlib.contextmanager
     def _timestamps(self) -> Iterator[None]:
-        """Have timestamps written as such for the block; where that cannot be set, the files' types are refused."""
+        """Write timestamps as such for the block; if that cannot be set, the type check of the files refuses them."""
         conf, before = self._session.conf, None
         changed = False
         with contextlib.suppress(Exception):
@@ -144,12 +144,12 @@ class Spark:
 
 
 def connect(address: str, *, table_format: str | None = None) -> Spark:
-    """Return the Spark behind a Connect address (sc://host:port); raise InvalidSettings where it cannot be used."""
+    """Return the Spark behind a Connect address (sc://host:port); raise InvalidSettings if it cannot be used."""
     if not address.startswith("sc://"):
         raise InvalidSettings(f"--engine {address}: it is an address of Spark Connect, as sc://localhost:15002")
     try:
         with warnings.catch_warnings():
-            # What pyspark thinks of the installed pandas is of no concern here.
+            # pyspark's warnings about the installed pandas do not matter here.
             warnings.simplefilter("ignore")
             from pyspark.sql import SparkSession  # noqa: PLC0415
     except ImportError as error:
@@ -165,7 +165,7 @@ def connect(address: str, *, table_format: str | None = None) -> Spark:
 
 
 def _reach(address: str) -> None:
-    """Raise EngineError where nobody listens: pyspark asks for ten minutes before it says so."""
+    """Raise EngineError if nothing listens: pyspark would retry for ten minutes before it says so."""
     place = urlsplit(address)
     try:
         socket.create_connection((place.hostname or "", place.port or _PORT), _PATIENCE).close()
@@ -174,7 +174,7 @@ def _reach(address: str) -> None:
 
 
 def duckdb_type(kind: Any) -> str:
-    """Return DuckDB's name of the type that a Spark type has in Parquet, '' where it has none that sqlbatch sends."""
+    """Return DuckDB's name for the Parquet type of a Spark type, '' if sqlbatch cannot send it."""
     name = type(kind).__name__
     if name == "DecimalType":
         return f"DECIMAL({kind.precision},{kind.scale})"
@@ -198,7 +198,7 @@ def _quoted(name: str) -> str:
 
 @contextlib.contextmanager
 def _told(what: str, kind: type[Exception], advice: str = "") -> Iterator[None]:
-    """Raise an error of Spark's as one line of ours; it has no base class that classic and Connect share."""
+    """Raise Spark's error as one line of ours; classic and Connect errors share no base class."""
     try:
         yield
     except Exception as error:
@@ -208,13 +208,13 @@ def _told(what: str, kind: type[Exception], advice: str = "") -> Iterator[None]:
 
 
 def _calls(query: object) -> str:
-    """Return what to do about a query with AI functions that Spark does not take; on Databricks some are its own."""
+    """Return what to do about a query with AI functions that Spark refuses; on Databricks, some are its own."""
     if not isinstance(query, str) or not mentions_calls(query):
         return ""
     return "; sqlbatch's AI functions do not go with Spark's queries: ask with --instructions and --returns instead"
 
 
 def _in_words(error: Exception) -> str:
-    """Return what is wrong in one line: Spark's plan, and the stack of its JVM, stay out."""
+    """Return the error on one line, without Spark's plan and the stack of its JVM."""
     text = str(error).partition("\n\nJVM stacktrace")[0].partition("\n== SQL")[0].partition(";\n'")[0]
     return " ".join(text.split())[:400] or type(error).__name__
