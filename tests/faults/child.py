@@ -261,7 +261,8 @@ def _watch_mirror(points: Points) -> None:
     from sqlbatch import clock  # noqa: PLC0415
     from sqlbatch.lake import mirror, shared_state  # noqa: PLC0415
 
-    mirror.LEASE = max(mirror.LEASE, _LEASE * clock.speed())
+    # Another length than those of batches, for it is the lease on a create that one sleeps past.
+    mirror.LEASE = max(mirror.LEASE, 3 * _LEASE * clock.speed())
     made, restore = shared_state.make_once, mirror.Mirror._restore
     kept: list[duckdb.DuckDBPyConnection] = []
 
