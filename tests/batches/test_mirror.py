@@ -128,6 +128,8 @@ def test_commands_work_on_a_shared_state_and_put_back_what_they_changed(
 
     asked = ["--instructions", "Repeat the text.", "--model", "offline", "--into", "answers", "--yes"]
     enrich = ["enrich", "SELECT unnest(['a', 'b']) AS text", *asked]
+    assert command("jobs").error.startswith(f"there is no state in {tmp_path / 'shared'} yet")
+    assert not (tmp_path / "shared").exists()
     begun = command(*enrich, "--base-url", bench.base_url, "--no-wait")
     assert begun.code == 0, begun.err
     assert f"sqlbatch wait 1 --state {tmp_path / 'shared'} follows it to its end" in begun.err

@@ -60,6 +60,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors an
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print each SQL statement and HTTP call with its time.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")]
 _NAMES = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
+# Commands that begin a state where there is none yet; all others look for one.
+_MAKING = frozenset({"enrich", "plan", "preview", "compare"})
 # Options given before the command's name.
 _before: dict[str, bool] = {}
 
@@ -127,7 +129,7 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
     def spoken(**given: Any) -> int:
         given.pop("help_all")
         speak(**{name: given.pop(name) for name in _NAMES})
-        with state.held(given.pop("state", None), given):
+        with state.held(given.pop("state", None), given, making=function.__name__ in _MAKING):
             return function(**given)
 
     more = [

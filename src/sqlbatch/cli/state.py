@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sqlbatch.cli.help import RARELY
-from sqlbatch.errors import InvalidOption, InvalidSettings
+from sqlbatch.errors import InvalidOption, InvalidSettings, JobError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,10 +36,11 @@ _held: list[Mirror] = []
 
 
 @contextlib.contextmanager
-def held(folder: str | None, given: dict[str, Any]) -> Iterator[None]:
+def held(folder: str | None, given: dict[str, Any], *, making: bool) -> Iterator[None]:
     """Hold the shared state for the block, with its copy as the command's `db`; without a folder, do nothing.
 
-    Raises InvalidOption if a database is named too, DatabaseLocked if another driver has the state.
+    Raises InvalidOption if a database is named too, JobError if the folder has no state and the command starts none
+    (`making`), DatabaseLocked if another driver has the state.
     """
     if folder is None:
         yield
@@ -50,6 +51,8 @@ def held(folder: str | None, given: dict[str, Any]) -> Iterator[None]:
     from sqlbatch.lake.mirror import mirror_of  # noqa: PLC0415
 
     mirror = mirror_of(folder)
+    if not making and not mirror.exists():
+        raise JobError(f"there is no state in {mirror.folder} yet: sqlbatch enrich makes it; is the folder mounted?")
     with mirror.held():
         given["db"] = str(mirror.path)
         _held.append(mirror)

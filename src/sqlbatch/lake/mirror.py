@@ -102,6 +102,10 @@ class Mirror:
                 if not self._users:
                     self._give_back()
 
+    def exists(self) -> bool:
+        """Return whether the folder has a state."""
+        return bool(shared_state.numbers(self.folder, "copy"))
+
     def guard(self) -> None:
         """Raise JobError if the lease is no longer ours; called before money is spent.
 
