@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _STOPWORDS = """
 a about above across after again against all almost alone along already also although always am among an and another
@@ -98,6 +103,21 @@ def stem(word: str) -> str:
 TOPICS: dict[str, frozenset[str]] = {}
 for _label, _words in re.findall(r"^([a-z_]+):((?:[^:]|\n)*?)$(?=\n[a-z_]+:|\Z)", _TOPICS.strip(), re.MULTILINE):
     TOPICS[_label.replace("_", " ")] = frozenset(map(stem, _words.split()))
+# The topics that each stem indicates, with its points: a topic's own name counts twice.
+POINTS: dict[str, list[tuple[str, int]]] = {}
+for _topic in [_topic for _topic in TOPICS if _topic not in SENTIMENTS]:
+    for _stem in TOPICS[_topic] | {stem(_topic)}:
+        POINTS.setdefault(_stem, []).append((_topic, (_stem in TOPICS[_topic]) + (_stem == stem(_topic))))
+_PLACES = {_topic: _place for _place, _topic in enumerate(TOPICS)}
+
+
+def rank(stems: Iterable[str]) -> list[tuple[str, int]]:
+    """Return the topics that stems indicate and their points, the strongest first."""
+    points: Counter[str] = Counter()
+    for found in POINTS.keys() & stems:
+        for topic, more in POINTS[found]:
+            points[topic] += more
+    return sorted(points.items(), key=lambda each: (-each[1], _PLACES[each[0]]))
 
 
 @functools.lru_cache(maxsize=4_096)

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from sqlbatch.server.offline.lexicon import SENTIMENTS, STOPWORDS, TOPICS, stem
+from sqlbatch.server.offline.lexicon import STOPWORDS, TOPICS, rank, stem
 
 _LOOKED_AT = 4_000  # characters; what comes later changes no answer, so that long texts stay cheap
 _LONGEST_SENTENCE = 400  # characters
@@ -141,13 +141,8 @@ class Text:
     @cached_property
     def topics(self) -> list[str]:
         """The strongest well-known topics; with fewer than two of them also the keywords."""
-        scores = {
-            topic: len(stems & self.stems) + (stem(topic) in self.stems)  # a topic's own name counts twice
-            for topic, stems in TOPICS.items()
-            if topic not in SENTIMENTS
-        }
-        ranked = sorted((topic for topic in scores if scores[topic]), key=lambda topic: -scores[topic])
-        found = [topic for topic in ranked if scores[topic] > 1][:3] or ranked[:2]
+        ranked = rank(self.stems)
+        found = [topic for topic, points in ranked if points > 1][:3] or [topic for topic, _ in ranked[:2]]
         return found if len(found) > 1 else list(dict.fromkeys([*found, *self.keywords]))
 
     @cached_property
