@@ -1,6 +1,6 @@
 """sqlbatch beside the cookbook's loop and raw DuckDB, on the same rows; needs the extra `bench`.
 
-    python -m benchmarks                            10k, 100k, 1m rows, end to end, state: half an hour
+    python -m benchmarks                            1k to 1m rows, end to end, state: half an hour
     python -m benchmarks --only end,start           1,000 and 50,000 rows beside other clients, and the start: minutes
     python -m benchmarks --rows 10m                 10 million rows, for DuckDB and sqlbatch: an hour, 60 GB of disk
     python -m benchmarks --quick                    10k rows and nothing else: a minute
@@ -32,7 +32,7 @@ END_TO_END = {"1k": 5, "50k": 3}
 def main() -> None:
     """Run what the command line names, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="10k,100k,1m", help="a list of 10k, 100k, 1m, 10m")
+    parser.add_argument("--rows", default="1k,10k,100k,1m", help="a list of 1k, 10k, 100k, 1m, 10m")
     parser.add_argument("--only", default="build,end,start,scale", help="a list of build, end, start, scale")
     parser.add_argument("--quick", action="store_true", help="10k rows and nothing else")
     parser.add_argument("--folder", type=Path, help="where the rows and files go; by default a temporary folder")

@@ -83,7 +83,7 @@ class Findings:
     def write(self) -> None:
         """Write the measured part of the page anew, and the plot."""
         self._keep()
-        PICTURE.write_text(plot(self.measured, self.facts.get("scale", {}).get("steps", {})))
+        PICTURE.write_text(plot(self.measured, self.facts.get("scale", {})))
         page = PAGE.read_text()
         before, _, rest = page.partition(BEGIN)
         _, _, after = rest.partition(END)
