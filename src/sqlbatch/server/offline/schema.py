@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _DEEP = 3  # levels of recursion after which values are made as small as they may be
 _ITEMS = 3  # items of a list where the schema leaves it open
 _LONGEST = 100_000  # items or characters of a value; a schema that asks for more is refused or not kept
+_ANYTHING = {"type": "string"}  # what a schema without a keyword gives
 _NOTHING: Any = object()  # the text says nothing about this, where null may be answered
 _LIMITS = {
     "minimum": operator.ge,
@@ -40,6 +41,8 @@ class Maker:
     def __init__(self, root: dict[str, Any]) -> None:
         self.tokens = count_schema_tokens(root)
         self._root = root
+        # The schemas of one type each that a schema of several types stands for, by its identity.
+        self._of_kinds: dict[int, list[dict[str, Any]]] = {}
         # How many references deep the smallest value of each reference goes; none are known at first.
         self._levels = dict.fromkeys((str(found["$ref"]) for found in _schemas(root) if "$ref" in found), math.inf)
         for _ in range(len(self._levels)):
@@ -59,7 +62,7 @@ class Maker:
         `depth` counts references, `turn` the items of a list.
         """
         if schema is True or schema == {}:
-            schema = {"type": "string"}
+            schema = _ANYTHING
         if not isinstance(schema, dict):
             raise InvalidSchema(f"{json.dumps(schema)} is not a schema that allows a value")
         if "$ref" in schema:
@@ -71,7 +74,7 @@ class Maker:
         kind = schema.get("type", holds)
         options = schema.get("anyOf") or schema.get("oneOf")
         if isinstance(kind, list) and "enum" not in schema:
-            options = [{**schema, "type": one} for one in kind]
+            options = self._of_kinds.setdefault(id(schema), [{**schema, "type": one} for one in kind])
         if options:
             return self._any_of(options, text, name, about, depth, turn, optional)
         if kind == "object":
@@ -83,8 +86,11 @@ class Maker:
             }
         if kind == "array":
             return self._list(schema, text, name, about, depth, turn)
-        asked = read_name(name, about)
-        found = _leaf(schema, kind, text, asked, optional)
+        # The items of a list are made one by one, of the same values.
+        key = (id(schema), name, about, optional)
+        if key not in text.values:
+            text.values[key] = _leaf(schema, kind, text, read_name(name, about), optional)
+        found = text.values[key]
         return found[turn % len(found)]
 
     def _any_of(
@@ -106,7 +112,7 @@ class Maker:
 
     def _list(self, schema: dict[str, Any], text: Text, name: str, about: str, depth: int, turn: int) -> list[Any]:
         """Return as many different items as the text has, up to a few, within the schema's limits."""
-        items = schema.get("items", {"type": "string"})
+        items = schema.get("items", _ANYTHING)
         least, most = max(0, int(schema.get("minItems", 0))), schema.get("maxItems", math.inf)
         if most < least or least > _LONGEST:
             raise InvalidSchema("no list is as short as maxItems and as long as minItems")
@@ -177,6 +183,8 @@ def _leaf(schema: dict[str, Any], kind: Any, text: Text, asked: Name, optional: 
             pattern.matching(found if form in FORMATS else [*found, *_suggestions(text)]) or nothing or [pattern.made]
         )
     least, most = min(schema.get("minLength", 0), _LONGEST), schema.get("maxLength")
+    if not least and most is None:
+        return found
     return [one if one is _NOTHING else one[:most].ljust(least, ".") for one in found]
 
 

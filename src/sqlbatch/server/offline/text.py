@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 from sqlbatch.server.offline.lexicon import STOPWORDS, TOPICS, rank, stem
 
@@ -81,6 +82,8 @@ class Text:
 
     def __init__(self, raw: str) -> None:
         self.raw = raw[:_LOOKED_AT]
+        # The values that a schema found in it.
+        self.values: dict[object, list[Any]] = {}
 
     @cached_property
     def seed(self) -> int:
