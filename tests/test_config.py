@@ -101,11 +101,11 @@ def test_the_command_to_come_back_with_leads_to_an_address_that_only_the_command
 ) -> None:
     monkeypatch.setenv(str(KNOWN[name].key_variable), "sk-test")
     provider = find_provider(name, "https://else.example/v1")
-    assert connection.coming_back(provider) == "SQLBATCH_BASE_URL=https://else.example/v1 "
+    assert connection.address_variable(provider) == "SQLBATCH_BASE_URL=https://else.example/v1 "
     monkeypatch.setenv("SQLBATCH_BASE_URL", "https://else.example/v1")
-    assert connection.coming_back(provider) == ""
-    assert connection.coming_back(KNOWN["openai"]) == ""
-    assert connection.coming_back(KNOWN["local"]) == ""
+    assert connection.address_variable(provider) == ""
+    assert connection.address_variable(KNOWN["openai"]) == ""
+    assert connection.address_variable(KNOWN["local"]) == ""
 
 
 def test_a_path_counts_from_the_folder_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def preview(
                     pass
                 return plan_previews.result(database, planned)
     with previews.prepared(
-        database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, handed_over=_rows(query)
+        database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=fresh, passed_rows=_rows(query)
     ) as ready:
         return ask_preview(database, ready, yes=yes)
 
@@ -259,7 +259,7 @@ def _prepared(
         replacing=replace,
         max_attempts=asked.max_attempts,
         max_cost=max_cost,
-        handed_over=_rows(query),
+        passed_rows=_rows(query),
         notes=asked.notes,
         arrivals=arrivals,
     )

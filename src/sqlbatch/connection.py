@@ -70,7 +70,7 @@ def key_of(provider: Provider) -> str | None:
     return key or None
 
 
-def coming_back(provider: Provider) -> str:
+def address_variable(provider: Provider) -> str:
     """Return the environment variable that another process's command needs to reach the provider, or an empty text.
 
     It is needed if a key would go to an address that only this command line named.

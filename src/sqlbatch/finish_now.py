@@ -56,7 +56,7 @@ class CallNow:
 class Remainder:
     """A job's requests that would be sent now. `elsewhere` counts its requests in batches, which stay there.
 
-    `told` fills with the results.
+    `received` fills with the results.
     """
 
     job: JobRow
@@ -67,7 +67,7 @@ class Remainder:
     max_cost: float | None
     month: prices.Month | None
     owner: str
-    told: list[PreviewResult] = field(default_factory=list)
+    received: list[PreviewResult] = field(default_factory=list)
 
     @property
     def requests(self) -> int:
@@ -135,9 +135,9 @@ def ask(database: Database, quoted: Remainder) -> Iterator[Event]:
                     database, call.call_id, quoted.owner, spool, check_of, around, call.cap, call.flex, call.logprobs
                 )
                 try:
-                    yield from requests.ask(work, api, custom_ids, quoted.told)
+                    yield from requests.ask(work, api, custom_ids, quoted.received)
                 except KeyboardInterrupt:
-                    yield from requests.keep(work, quoted.told)
+                    yield from requests.keep(work, quoted.received)
                     raise
     finally:
         for batch_id, _ in held.values():

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class PreparedPlanPreview:
     """A planned preview. Its sources, limited to the sample's rows, are in the scratch file.
 
-    `quote` is for the ordinary endpoint; `told` fills with the results.
+    `quote` is for the ordinary endpoint; `received` fills with the results.
     """
 
     planned: PlannedQuery
@@ -51,7 +51,7 @@ class PreparedPlanPreview:
     scratch: Path
     fresh: bool
     owner: str
-    told: list[PreviewResult] = field(default_factory=list)
+    received: list[PreviewResult] = field(default_factory=list)
     month: prices.Month | None = None
     flex: bool = False
     detail: str | None = None
@@ -134,7 +134,7 @@ def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
                 asking = requests.Asking(
                     database, str(call.call.call_id), ready.owner, spool, check_of, *sent, ready.flex
                 )
-                yield from requests.ask(asking, api, custom_ids, ready.told)
+                yield from requests.ask(asking, api, custom_ids, ready.received)
 
 
 def result(database: Database, ready: PreparedPlanPreview) -> Preview:
@@ -149,11 +149,11 @@ def result(database: Database, ready: PreparedPlanPreview) -> Preview:
         values = json.loads(text)
         values.pop("sqlbatch_failed")
         rows.append(PreviewRow(number, "failed" if failed else "answered", failed, kept=False, input={}, answer=values))
-    billed = [each for each in ready.told if each.kept]
+    billed = [each for each in ready.received if each.kept]
     return Preview(
         tuple(rows),
         (),
-        len(ready.told),
+        len(ready.received),
         sum(each.tokens_in for each in billed),
         sum(each.tokens_cached for each in billed),
         sum(each.tokens_cache_write for each in billed),

@@ -76,19 +76,19 @@ def prepared(
     replacing: bool = False,
     max_attempts: int = 3,
     max_cost: float | None = None,
-    handed_over: object = None,
+    passed_rows: object = None,
     notes: tuple[str, ...] = (),
     arrivals: Arrivals | None = None,
 ) -> Iterator[Prepared]:
     """Compile and quote an enrichment for the block; the scratch file is deleted at the end of the block.
 
-    `notes` are shown with the quote. `handed_over` are rows used instead of the query's: a relation, a DataFrame and
+    `notes` are shown with the quote. `passed_rows` are rows used instead of the query's: a relation, a DataFrame and
     the like (`sqlbatch.query.rows`). `arrivals` returns the types that columns will have in another database. Raises
     InvalidEnrichment if the request is wrong, DatabaseError if the database cannot be read.
     """
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     with scratch_file(database) as scratch:
-        query = query_of(database, enrichment.query, handed_over, scratch, enrichment.where)
+        query = query_of(database, enrichment.query, passed_rows, scratch, enrichment.where)
         names = [each.name for each in database.attach]
         making = attached_in(into or "", names)
         with database.session(migrate=False, scratch=scratch, attach=True, making=making) as session:
@@ -99,7 +99,7 @@ def prepared(
             name = scratch_name(scratch)
             factor = provider.batch_factor if provider.paid else 0.0
             compiled: Compiled | PlannedQuery | None = None
-            if handed_over is None:
+            if passed_rows is None:
                 compiled = plan_query(session, enrichment, name, provider.max_bytes, fresh=fresh)
             if isinstance(compiled, PlannedQuery):
                 compiled, quote = quote_plan(session, enrichment, compiled, named, factor, replacing=replacing)

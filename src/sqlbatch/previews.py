@@ -46,7 +46,7 @@ ROWS, ROWS_AT_MOST = 5, 100
 class PreparedPreview:
     """A compiled preview. Its rows are in the scratch file; nothing is sent yet.
 
-    `known` counts its requests, `cost` is the cost of sending them now, and `told` fills with the results.
+    `known` counts its requests, `cost` is the cost of sending them now, and `received` fills with the results.
     """
 
     enrichment: Enrichment
@@ -60,7 +60,7 @@ class PreparedPreview:
     price: Price | None
     cost: Cost
     notes: tuple[str, ...] = ()
-    told: list[PreviewResult] = field(default_factory=list)
+    received: list[PreviewResult] = field(default_factory=list)
     month: prices.Month | None = None
 
     @property
@@ -82,7 +82,7 @@ def prepared(
     rows: int | None = None,
     sample: int | None = None,
     fresh: bool = False,
-    handed_over: object = None,
+    passed_rows: object = None,
 ) -> Iterator[PreparedPreview]:
     """Compile a query's first `rows`, or a random `sample`, for the block; only a scratch file is written.
 
@@ -93,7 +93,7 @@ def prepared(
         enrichment = replace(enrichment, limit=min(wanted, enrichment.limit or wanted))
     returns = read_returns(enrichment.endpoint, enrichment.returns)
     with scratch_file(database) as scratch:
-        query = query_of(database, enrichment.query, handed_over, scratch, enrichment.where)
+        query = query_of(database, enrichment.query, passed_rows, scratch, enrichment.where)
         with database.session(migrate=False, scratch=scratch, attach=True) as session:
             name = scratch_name(scratch)
             if provider.cache_options:
@@ -126,7 +126,7 @@ def ask(database: Database, ready: PreparedPreview) -> Iterator[Event]:
         prices.refresh(session)
         if ready.compiled.prompt_sql.images:
             unsent = pictures.unsent_requests(session, scratch_name(ready.scratch))
-            ready.told[:] = [PreviewResult(each, "failed", code, why, False) for each, code, why in unsent]
+            ready.received[:] = [PreviewResult(each, "failed", code, why, False) for each, code, why in unsent]
         asked = {"fresh": ready.fresh, **sent_by(ready.compiled.call)}
         places = {"scratch": scratch_name(ready.scratch), "refused": confidence.REFUSED}
         return [row[0] for row in session.run("previews.to_send", asked, **places)]
@@ -134,12 +134,12 @@ def ask(database: Database, ready: PreparedPreview) -> Iterator[Event]:
     custom_ids = database.write(commit, scratch=ready.scratch)
     _spool(database).mkdir(mode=0o700, parents=True, exist_ok=True)
     with connect(database, ready.provider) as api:
-        yield from requests.ask(_work(database, ready), api, custom_ids, ready.told)
+        yield from requests.ask(_work(database, ready), api, custom_ids, ready.received)
 
 
 def keep(database: Database, ready: PreparedPreview) -> Iterator[Event]:
     """Store the results that arrived before an interrupt and are not stored yet."""
-    yield from requests.keep(_work(database, ready), ready.told)
+    yield from requests.keep(_work(database, ready), ready.received)
 
 
 def result(database: Database, ready: PreparedPreview) -> Preview:
@@ -149,16 +149,16 @@ def result(database: Database, ready: PreparedPreview) -> Preview:
     came = "sqlbatch_answer.confidence" if ready.enrichment.confidence else None
     columns = confidence.answer_columns(ready.returns, "sqlbatch_answer.content", "sqlbatch_answer.vector", came)
     typed = ", ".join(f"{quote_identifier(name)} := {sql}" for name, sql in columns)
-    told = {each.custom_id: each for each in ready.told}
+    results = {each.custom_id: each for each in ready.received}
     places = {"scratch": scratch_name(ready.scratch), "shown": shown, "answer": typed}
     with database.session(scratch=ready.scratch) as session:
-        found = session.run("previews.rows", {"asked": list(told)}, **places)
-    rows = tuple(_row(ready, told.get(row[1]), *row) for row in found)
-    billed = [each for each in ready.told if each.kept]
+        found = session.run("previews.rows", {"asked": list(results)}, **places)
+    rows = tuple(_row(ready, results.get(row[1]), *row) for row in found)
+    billed = [each for each in ready.received if each.kept]
     return Preview(
         rows,
         ready.compiled.prompt_sql.columns,
-        sum(not (each.code or "").startswith("image_un") or each.kept for each in ready.told),
+        sum(not (each.code or "").startswith("image_un") or each.kept for each in ready.received),
         sum(each.tokens_in for each in billed),
         sum(each.tokens_cached for each in billed),
         sum(each.tokens_cache_write for each in billed),
@@ -180,7 +180,7 @@ def _dollars(ready: PreparedPreview, billed: list[PreviewResult]) -> float | Non
 
 def _row(
     ready: PreparedPreview,
-    told: PreviewResult | None,
+    result: PreviewResult | None,
     number: int,
     _custom_id: str | None,
     skipped: str | None,
@@ -194,10 +194,10 @@ def _row(
     status, error, kept = "pending", "no answer came before the interrupt; it may be billed all the same", False
     if skipped is not None:
         status, error = "skipped", skipped
-    elif told is not None and not told.kept:
-        status, error = "failed", _because(told.code, told.message)
-    elif outcome is not None and (told is not None or not ready.fresh):
-        status, kept = outcome, told is None
+    elif result is not None and not result.kept:
+        status, error = "failed", _because(result.code, result.message)
+    elif outcome is not None and (result is not None or not ready.fresh):
+        status, kept = outcome, result is None
         error = _because(code, message) if outcome == "failed" else ""
     elif in_flight and not ready.fresh:
         error = "a batch has it already, so it was not sent; sqlbatch wait brings its answer"
@@ -273,7 +273,7 @@ class Preview:
     """
 
     rows: tuple[PreviewRow, ...]
-    sees: tuple[str, ...]
+    sent_columns: tuple[str, ...]
     sent: int
     tokens_in: int
     tokens_cached: int

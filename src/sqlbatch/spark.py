@@ -237,7 +237,7 @@ def preview(
         more = {"rows": rows, "sample": sample, "fresh": bool(given.get("fresh"))}
         with (
             kept_rows.kept(engine, read, few, os.fspath(shared), None, sample=sample) as keep,
-            previews.prepared(database, few, asked.provider, handed_over=keep.rows, **more) as ready,  # type: ignore[arg-type]
+            previews.prepared(database, few, asked.provider, passed_rows=keep.rows, **more) as ready,  # type: ignore[arg-type]
         ):
             return ask_preview(database, ready, yes=yes)
 

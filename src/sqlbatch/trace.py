@@ -46,13 +46,13 @@ def now() -> float:
     return time.perf_counter()
 
 
-def told(kind: str, what: str, began: float) -> None:
+def report(kind: str, what: str, began: float) -> None:
     """Report an action that began at a reading of `now`."""
     for listener in _listeners:
         listener(kind, what, time.perf_counter() - began)
 
 
-def sql_told(sql: str, began: float, name: str | None = None) -> None:
+def report_sql(sql: str, began: float, name: str | None = None) -> None:
     """Report a SQL statement under the name of its block; parameters are never reported.
 
     A statement that attaches a database or creates a secret may contain a password, so its string literals are left
@@ -65,19 +65,19 @@ def sql_told(sql: str, began: float, name: str | None = None) -> None:
         words = re.sub(r"'(?:[^']|'')*'", "'…'", words)
     words = masked(words, sql=True)
     words = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
-    told("sql", f"{name}: {words}" if name else words, began)
+    report("sql", f"{name}: {words}" if name else words, began)
 
 
-def http_began(request: Any) -> None:
+def note_http_begin(request: Any) -> None:
     """Note when an HTTP call began: the first of the client's two hooks."""
     request.extensions["sqlbatch_began"] = now()
 
 
-def http_told(response: Any) -> None:
+def report_http(response: Any) -> None:
     """Report an HTTP call by its method, address and status.
 
     Headers, bodies and signed addresses are left out, because they contain secrets.
     """
     request = response.request
     url = str(request.url) if "authorization" in request.headers else str(request.url).partition("?")[0]
-    told("http", f"{request.method} {url} {response.status_code}", request.extensions["sqlbatch_began"])
+    report("http", f"{request.method} {url} {response.status_code}", request.extensions["sqlbatch_began"])

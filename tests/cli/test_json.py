@@ -37,7 +37,7 @@ def test_plan_prints_one_object_with_its_counts(here: Command) -> None:
     assert quote.items() >= counts.items()
     assert quote["bytes"] > 0
     assert quote["target"] == "tags"
-    assert (quote["sees"], quote["rides_along"]) == (["x"], ["y"])
+    assert (quote["sent_columns"], quote["also_kept"]) == (["x"], ["y"])
     assert quote["skipped_why"] == {"x is NULL": 1}
 
 

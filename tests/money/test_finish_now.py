@@ -94,7 +94,7 @@ def test_while_a_run_asks_no_other_process_sends_the_same_and_a_killed_one_frees
     with closing(finish_now.ask(priced.database, quoted)) as events:  # type: ignore[type-var]
         next(events)
         assert priced.sql("SELECT requests, reserved > 0 FROM sqlbatch.batches WHERE state = 'asking'") == [(9, True)]
-        assert list(finish_now.ask(priced.database, replace(quoted, owner=new_owner(), told=[]))) == []
+        assert list(finish_now.ask(priced.database, replace(quoted, owner=new_owner(), received=[]))) == []
         assert finish_now.remainder(priced.database, job_id).requests == 0
         assert pack(priced.database, job_id, priced.provider) == (0, 0)
     priced.wait(job_id)

@@ -39,7 +39,7 @@ def test_rows_are_planned_previewed_asked_about_and_written(bench: SparkBench) -
     query = QUERY.format(rows=6)
     quote = bench.plan(query)
     assert (quote.rows, quote.to_send, quote.target) == (6, 6, "default.tags")
-    assert (quote.sees, quote.rides_along) == (("text",), ("id", "twice"))
+    assert (quote.sent_columns, quote.also_kept) == (("text",), ("id", "twice"))
     assert not bench.path.exists()
     shown = bench.preview(query, rows=2)
     assert [row.input for row in shown.rows] == [{"text": "row 0"}, {"text": "row 1"}]

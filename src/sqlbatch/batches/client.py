@@ -71,7 +71,7 @@ class BatchAPI:
         self._provider = provider
         self._key = key
         # Requests to this machine itself never use a proxy from the environment.
-        hooks: Any = {"request": [trace.http_began], "response": [trace.http_told]}
+        hooks: Any = {"request": [trace.note_http_begin], "response": [trace.report_http]}
         self._http = openai.DefaultHttpxClient(
             verify=transfer.trusted_certificates(), trust_env=not loopback, event_hooks=hooks
         )
@@ -322,13 +322,13 @@ class BatchAPI:
         except openai.APIStatusError as error:
             raise self._refusal(error, doing) from None
         except (openai.APITimeoutError, httpx2.TimeoutException):
-            trace.told("http", f"no answer in time to: {doing}", began)
+            trace.report("http", f"no answer in time to: {doing}", began)
             raise ProviderUnreachable(f"{self.name}: no answer in time to: {doing}") from None
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError) as error:
             if isinstance(error, OSError) and error.filename:
                 raise ProviderError(f"{error.filename}: {error.strerror}") from None
             reason = self._scrubbed(str(error.__cause__ or error) or type(error).__name__)
-            trace.told("http", f"no answer to: {doing}: {reason}", began)
+            trace.report("http", f"no answer to: {doing}: {reason}", began)
             raise ProviderUnreachable(f"{self.name} cannot be reached to {doing}: {reason}") from None
 
     def _refusal(self, error: openai.APIStatusError, doing: str) -> ProviderError:

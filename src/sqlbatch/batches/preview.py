@@ -78,15 +78,15 @@ class Asking:
     logprobs: bool = False
 
 
-def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[PreviewResult]) -> Iterator[Event]:
-    """Send stored requests, a few at a time; append each result to `told` as it arrives.
+def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], received: list[PreviewResult]) -> Iterator[Event]:
+    """Send stored requests, a few at a time; append each result to `received` as it arrives.
 
     An answer is written to a file before anything else is done with it, and is in the database before the next check.
     Provider errors are not raised but become the request's result. After an interrupt, `keep` stores what arrived in
     between.
     """
     bodies, unreadable = work.database.read(lambda session: render.bodies(session, custom_ids, around=work.around))
-    told += [PreviewResult(each, "failed", render.UNREADABLE, why, False) for each, why in unreadable.items()]
+    received += [PreviewResult(each, "failed", render.UNREADABLE, why, False) for each, why in unreadable.items()]
     waiting: queue.SimpleQueue[tuple[int, str, str, str]] = queue.SimpleQueue()
     ends: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
     for number, (custom_id, endpoint, body) in enumerate(bodies):
@@ -121,16 +121,16 @@ def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], told: list[Previ
             yield end
             continue
         left -= 1
-        yield from keep(work, told)
+        yield from keep(work, received)
         yield Previewed(len(bodies) - left, len(bodies))
 
 
-def keep(work: Asking, told: list[PreviewResult]) -> Iterator[Event]:
+def keep(work: Asking, received: list[PreviewResult]) -> Iterator[Event]:
     """Store the answers that have arrived for this run and are not stored yet, waiting for a locked database."""
     files = [path for path in work.spool.glob(f"preview-{work.call_id}-*.jsonl") if _owner(path) == work.owner]
     while files:
         try:
-            told += store(work.database, work.call_id, files, work.check, work.cap, logprobs=work.logprobs)
+            received += store(work.database, work.call_id, files, work.check, work.cap, logprobs=work.logprobs)
         except (DatabaseLocked, DatabaseConflict) as error:
             yield Waiting(str(error), 1.0)
             clock.sleep(1.0)
@@ -195,10 +195,10 @@ def store(
             session.run("preview.renew", {"owner": owner, "until": clock.after(LEASE)})
         return [PreviewResult(*row) for row in session.run("preview.told")]
 
-    told = database.write(write)
+    results = database.write(write)
     for path in files:
         path.unlink(missing_ok=True)
-    return told
+    return results
 
 
 def _asked(
@@ -241,8 +241,8 @@ def _line_of(reply: Reply, line: Callable[[str | None, dict[str, str] | None], s
 
 def _line(custom_id: str, asked_at: str, response: str | None, error: dict[str, str] | None) -> str:
     """Return the line of a result file, with the reply unchanged."""
-    told = json.dumps(error)
-    return f'{{"custom_id":"{custom_id}","asked_at":"{asked_at}","response":{response or "null"},"error":{told}}}'
+    error_json = json.dumps(error)
+    return f'{{"custom_id":"{custom_id}","asked_at":"{asked_at}","response":{response or "null"},"error":{error_json}}}'
 
 
 def _write(work: Asking, number: int, line: str) -> None:

@@ -87,7 +87,7 @@ def previewed(
     with (
         kept_rows.kept(engine, read, few, _shared(asking), None, sample=sample) as keep,
         previews.prepared(
-            database, few, asked.provider, rows=rows, sample=sample, fresh=asking.fresh, handed_over=keep.rows
+            database, few, asked.provider, rows=rows, sample=sample, fresh=asking.fresh, passed_rows=keep.rows
         ) as ready,
     ):
         yield ready

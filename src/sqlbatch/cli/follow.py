@@ -116,7 +116,7 @@ def follow(
         again = f"sqlbatch {back} {job_id}{at(database)} continues job {job_id}"
         raise DatabaseLocked(f"{error}; {again}", error.pid) from error
     except KeyboardInterrupt:
-        back = f"{connection.coming_back(provider)}sqlbatch {back} {job_id}{at(database)}"
+        back = f"{connection.address_variable(provider)}sqlbatch {back} {job_id}{at(database)}"
         if not provider.embedded and not _any_submitted(database, job_id):
             message = f"interrupted: nothing was submitted yet; continue with: {back}"
         elif not provider.embedded:

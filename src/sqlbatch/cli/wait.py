@@ -144,9 +144,9 @@ def _finish_now(database: Database, job: JobRow, *, keep_going: bool, yes: bool)
             display.follow(finish_now.ask(database, quoted))
         except KeyboardInterrupt:
             raise Interrupted(
-                f"interrupted: {len(quoted.told):,} answers came and are kept; what was under way may be billed, and "
-                f"is asked again with the rest; continue with: sqlbatch wait {job.job_id}{at(database)}"
+                f"interrupted: {len(quoted.received):,} answers came and are kept; what was in flight may be billed, "
+                f"and is asked again with the rest; continue with: sqlbatch wait {job.job_id}{at(database)}"
             ) from None
         asked_before = True
-        kept = sum(each.kept for each in quoted.told)
+        kept = sum(each.kept for each in quoted.received)
         display.info(f"{display.counted(kept, 'answer')} of {display.counted(quoted.requests, 'request')} kept")

@@ -45,7 +45,7 @@ class Session:
         except duckdb.Error as error:
             raise wrapped(error) from error
         finally:
-            trace.sql_told(sql, began, name)
+            trace.report_sql(sql, began, name)
 
     def append_results(self, name: str, params: Mapping[str, object], /, **places: str) -> None:
         """Append the results that the block `file.block` selects to the stored results, received at `params["now"]`."""

@@ -122,9 +122,9 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     facts["rows"] = f"{quote.rows:,}" + "".join(f"; {count:,} skipped: {reason}" for reason, count in quote.skipped_why)
     if quote.unsent:
         facts["rows"] += f"; {_unsent(quote)}"
-    facts["sent to model"] = ", ".join(quote.sees)
-    if quote.rides_along:
-        facts["also kept"] = ", ".join(quote.rides_along)
+    facts["sent to model"] = ", ".join(quote.sent_columns)
+    if quote.also_kept:
+        facts["also kept"] = ", ".join(quote.also_kept)
     settled = [f"{quote.distinct:,} distinct"]
     settled += [f"{quote.answered:,} answered before"] if quote.answered else []
     settled += [f"{quote.failed_before:,} failed before, not sent (retry sends them)"] if quote.failed_before else []
@@ -230,7 +230,7 @@ def _likely(stage: Stage) -> str:
 
 
 # The most characters of a value on a terminal; --json has all of them.
-_SEEN, _ALONG = 400, 60
+_SENT, _KEPT = 400, 60
 
 
 def show_preview_quote(ready: PreparedPreview) -> None:
@@ -307,18 +307,18 @@ def tell_preview(preview: Preview, ready: PreparedPreview, database: str) -> Non
 
 
 def _input(preview: Preview, row: PreviewRow) -> Text:
-    sees = {name.casefold() for name in preview.sees}
+    sent = {name.casefold() for name in preview.sent_columns}
     text = Text()
     for name, value in row.input.items():
-        seen = name.casefold() in sees
-        _field(text, name, text_of(value), _SEEN if seen else _ALONG, "" if seen else "dim")
+        was_sent = name.casefold() in sent
+        _field(text, name, text_of(value), _SENT if was_sent else _KEPT, "" if was_sent else "dim")
     return text
 
 
 def _answer(row: PreviewRow) -> Text:
     text = Text()
     for name, value in (row.answer or {}).items():
-        _field(text, name, text_of(value), 2 * _SEEN, "")
+        _field(text, name, text_of(value), 2 * _SENT, "")
     if row.error is not None:
         style = "red" if row.status == "failed" else "dim"
         text.append(f"{row.status}: ", style=f"bold {style}")

@@ -199,7 +199,7 @@ def quote_plan(
         target=target.sql, provider=enrichment.provider, base_url=enrichment.base_url, model=enrichment.model,
         rows=max(planned.rows, 1), skipped=0, distinct=planned.distinct, answered=known.answered,
         failed_before=known.failed, in_flight=known.in_flight, to_send=known.to_send, batches=0, bytes=known.bytes,
-        tokens=known.tokens, sees=(), rides_along=(), skipped_why=(), notes=notes,
+        tokens=known.tokens, sent_columns=(), also_kept=(), skipped_why=(), notes=notes,
         cost=add_costs([cost for each in costs.values() for cost in each]), stages=tuple(stages),
         fused=plan.fused_stages, pictures=shown, picture_bytes=size, unsent=sum(count for _, count in unsent),
         unsent_why=unsent,

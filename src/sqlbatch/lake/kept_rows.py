@@ -179,10 +179,10 @@ def prepared(
     database: Database, rows: EngineRows, keep: Kept, enrichment: Enrichment, provider: Provider, into: str, **more: Any
 ) -> Iterator[Prepared]:
     """Compile and quote an enrichment of kept rows; `more` are further arguments of `prepare.prepared`."""
-    with prepare.prepared(database, enrichment, provider, quote_identifier(into), handed_over=keep.rows, **more) as ask:
+    with prepare.prepared(database, enrichment, provider, quote_identifier(into), passed_rows=keep.rows, **more) as ask:
         sent = set(keep.sent)
         others = tuple(column.name for column in rows.columns if column.name not in sent)
-        yield replace(ask, quote=replace(ask.quote, rides_along=others))
+        yield replace(ask, quote=replace(ask.quote, also_kept=others))
 
 
 def start(

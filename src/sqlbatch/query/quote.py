@@ -74,8 +74,8 @@ class Quote:
     batches: int
     bytes: int
     tokens: int
-    sees: tuple[str, ...]
-    rides_along: tuple[str, ...]
+    sent_columns: tuple[str, ...]
+    also_kept: tuple[str, ...]
     skipped_why: tuple[tuple[str, int], ...]
     notes: tuple[str, ...]
     pictures: int = 0
@@ -132,7 +132,7 @@ def make_quote(
     again = asked_again(session, compiled, fresh=fresh, local=enrichment.provider == "local")
     if existing and not notes and not again and known.to_send == compiled.distinct and compiled.distinct and not fresh:
         notes = _what_changed(session, existing, enrichment)
-    seen = {name.casefold() for name in compiled.prompt_sql.columns}
+    sent = {name.casefold() for name in compiled.prompt_sql.columns}
     unsent: tuple[tuple[str, int], ...] = ()
     shown = size = 0
     if compiled.prompt_sql.images:
@@ -153,8 +153,8 @@ def make_quote(
         batches=0,
         bytes=known.bytes,
         tokens=known.tokens,
-        sees=compiled.prompt_sql.columns,
-        rides_along=tuple(column.name for column in compiled.columns if column.name.casefold() not in seen),
+        sent_columns=compiled.prompt_sql.columns,
+        also_kept=tuple(column.name for column in compiled.columns if column.name.casefold() not in sent),
         skipped_why=compiled.skipped_why,
         notes=(*again, *notes),
         pictures=shown,

@@ -79,7 +79,7 @@ def query_of(database: Database, query: str, rows: object, scratch: Path, where:
             _write_data(rows, scratch)
     except duckdb.Error as error:
         raise invalid_query(error, query, what="the rows") from error
-    found = f"FROM {scratch_name(scratch)}.main.handed_over"
+    found = f"FROM {scratch_name(scratch)}.main.passed_rows"
     return with_where(found, where) if given and where is not None else found
 
 
@@ -106,7 +106,7 @@ def _write_relation(relation: duckdb.DuckDBPyRelation, scratch: Path) -> None:
         raise InvalidQuery("the relation's connection has an open transaction: commit it first")
     run(f"ATTACH {quote_literal(str(scratch))} AS {_CATALOG}")
     try:
-        run(f"CREATE TABLE {_CATALOG}.main.handed_over AS FROM {_VIEW}")
+        run(f"CREATE TABLE {_CATALOG}.main.passed_rows AS FROM {_VIEW}")
     finally:
         run(f"DETACH {_CATALOG}")
         # DuckDB 1.5 leaves the view behind.
@@ -120,11 +120,11 @@ def _write_data(rows: Any, scratch: Path) -> None:
             # One list per column: DuckDB finds one type for its values, and a dict without the key has NULL there.
             values = {f"c{number}": [row.get(name) for row in rows] for number, name in enumerate(names)}
             columns = [f"unnest(${each}) AS {quote_identifier(str(n))}" for each, n in zip(values, names, strict=True)]
-            con.execute(f"CREATE TABLE handed_over AS SELECT {', '.join(columns)}", values)
+            con.execute(f"CREATE TABLE passed_rows AS SELECT {', '.join(columns)}", values)
             return
         sqlbatch_rows = rows
         try:
-            con.execute("CREATE TABLE handed_over AS FROM sqlbatch_rows")
+            con.execute("CREATE TABLE passed_rows AS FROM sqlbatch_rows")
         except (duckdb.InvalidInputException, duckdb.CatalogException) as error:
             if "sqlbatch_rows" not in str(error):
                 raise
