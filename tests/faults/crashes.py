@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 ROWS = 4
 # So many rows go into one batch, so that a command meets batches that are at different places.
 LIMITS = {"max_requests": 2}
+# The steps that another computer can see. Where a state is mirrored, what a killed process has written to its own disk
+# only is the same for the next one as if it had not: it starts from the shared copy and from what is at the provider.
+_SHARED = re.compile(r"POST|DELETE|the (copy|lease) is made|the state is restored")
 # A job is judged by its first two results.
 FAILING = {**LIMITS, "first_results": 2}
 _RETIRED = {"name": "model_retired"}
@@ -283,7 +287,7 @@ def crashes(ground: Ground, scenario: Scenario, every: int = 1) -> Iterator[Row]
     if isinstance(told, Row) or isinstance(undisturbed, Row):
         yield from (row for row in (told, undisturbed) if isinstance(row, Row))
         return
-    points = [point for point in told if point not in undisturbed]
+    points = [point for point in told if point not in undisturbed and (not ground.mirrored or _SHARED.search(point))]
     # Each scenario begins at another place, so that not only the first points of all are taken.
     first = zlib.crc32(scenario.name.encode()) % min(every, len(points)) if points else 0
     for point in points[first::every]:

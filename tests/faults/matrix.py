@@ -25,9 +25,6 @@ _PLAN = "a plan of 3 stages"
 # process is killed there is nothing to go on from: the failures of the provider and the full disk are the same there.
 _MIRRORED = {f"mirror, {disk.value}: ": disk for disk in (Disk.LOST, Disk.KEPT)}
 
-# Of the points of each with its disk kept so many-th are taken: the next process goes on from the same shared copy as
-# with the disk lost, where each is taken; only the lease is free at once.
-_POINTS_KEPT = 4
 # A job that was only committed on the killed process's own disk is not there for the next one: enrich is run again.
 _NEVER_SHARED = frozenset({"sync, a job just begun"})
 
@@ -79,8 +76,7 @@ def _rows(here: Ground, part: str) -> Iterator[Row]:
     elif part == _DISK:
         yield from _disks(here)
     else:
-        every = _POINTS_KEPT if here.mirrored is Disk.KEPT else 1
-        yield from crashes.crashes(here, next(one for one in crashes.SCENARIOS if one.name == part), every)
+        yield from crashes.crashes(here, next(one for one in crashes.SCENARIOS if one.name == part))
 
 
 def _disks(here: Ground) -> Iterator[Row]:
