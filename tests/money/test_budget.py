@@ -267,11 +267,11 @@ def test_without_a_price_or_a_cap_a_budget_sends_nothing_and_says_why(bench: Ben
     with pytest.raises(JobError, match="no price is known for offline"):
         bench.wait(first)
     bench.sql(OWN)
-    with pytest.raises(JobError, match="answers have no limit of tokens"):
+    with pytest.raises(JobError, match="answers have no token limit"):
         bench.wait(first)
     assert bench.control.batches() == []
     second = bench.begin(5, "unlimited")
-    with pytest.raises(JobError, match=r"answers of job 2 have no limit of tokens, .* cancel it, and enrich with one"):
+    with pytest.raises(JobError, match=r"answers of job 2 have no token limit, .* cancel it, and enrich with one"):
         bench.database.write(lambda session: allow(session, second, 1.0))
     bench.wait(second)
 
