@@ -2,6 +2,7 @@
 
     python -m benchmarks                            1k to 1m rows, end to end, state: half an hour
     python -m benchmarks --only end,start           1,000 and 50,000 rows beside other clients, and the start: minutes
+    python -m benchmarks --only serve               what the local server answers in a second of its CPU: a minute
     python -m benchmarks --rows 10m                 10 million rows, for DuckDB and sqlbatch: an hour, 60 GB of disk
     python -m benchmarks --quick                    10k rows and nothing else: a minute
 
@@ -19,7 +20,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import measure, report, scale
+from benchmarks import measure, report, scale, server
 from benchmarks.server import Process
 
 SIZES = {"1k": 1_000, "10k": 10_000, "50k": 50_000, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
@@ -33,7 +34,9 @@ def main() -> None:
     """Run what the command line names, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="1k,10k,100k,1m", help="a list of 1k, 10k, 100k, 1m, 10m")
-    parser.add_argument("--only", default="build,end,start,scale", help="a list of build, end, start, scale")
+    parser.add_argument(
+        "--only", default="build,end,start,serve,scale", help="a list of build, end, start, serve, scale"
+    )
     parser.add_argument("--quick", action="store_true", help="10k rows and nothing else")
     parser.add_argument("--folder", type=Path, help="where the rows and files go; by default a temporary folder")
     options = parser.parse_args()
@@ -51,6 +54,8 @@ def main() -> None:
                 end_to_end(base / size, size, runs, found)
         if "start" in parts:
             scale.start(base, found)
+        if "serve" in parts:
+            found.fact("serve", "requests in a CPU second", round(server.offline(50_000, 600)))
         if "scale" in parts:
             scale.state(base / "scale", found)
             scale.history(base / "history", found)
@@ -102,9 +107,9 @@ def end_to_end(folder: Path, size: str, runs: int, found: report.Findings) -> No
         "duckdb": "bare.end_to_end",
         "sqlbatch": "ours.end_to_end",
     }
-    with Process([sys.executable, "-m", "benchmarks.instant", str(folder / "server")]) as server:
+    with Process([sys.executable, "-m", "benchmarks.instant", str(folder / "server")]) as instant:
         # batch-openai keeps a registry in the home folder, where it is asked to.
-        environment = {"BENCHMARK_URL": server.said, "HOME": str(folder)}
+        environment = {"BENCHMARK_URL": instant.said, "HOME": str(folder)}
         for who, function in contenders.items():
             found.note(size, "end to end", who, measure.median(runs, function, folder, **environment))
     shutil.rmtree(folder)

@@ -137,6 +137,8 @@ class Findings:
         start = self.facts.get("start", {})
         if start:
             lines += ["", f"{'; '.join(f'{name}: {value} s' for name, value in start.items())}."]
+        for name, value in self.facts.get("serve", {}).items():
+            lines += ["", f"The local server, 50,000 requests of 600 bytes to the offline model: {value:,} {name}."]
         return "\n".join(lines) + "\n"
 
     def _row(self, size: str, what: str, who: str) -> str:
