@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,6 +42,19 @@ _STRANGE = ("OPENAI_", "SQLBATCH_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR
 
 # Databases whose audit was checked while they were open.
 _CHECKED: set[Path] = set()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Call the cases long that their test's `one_of` leaves to `pytest -m long`."""
+    cases: Counter[str] = Counter()
+    for item in items:
+        found = item.get_closest_marker("one_of")
+        if found is not None:
+            test = item.nodeid.partition("[")[0]
+            if cases[test] % found.args[0]:
+                item.add_marker(pytest.mark.long)
+            cases[test] += 1
 
 
 @dataclass(frozen=True)

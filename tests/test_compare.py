@@ -60,6 +60,7 @@ def labels(db: Database) -> tuple[list[str], list[str]]:
     return [row[0] for row in found], [row[1] for row in found]
 
 
+@pytest.mark.long
 def test_kappa_and_its_interval_are_those_of_scikit_learn(films: Database) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     np = pytest.importorskip("numpy")

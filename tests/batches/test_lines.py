@@ -108,6 +108,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield bench
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_result_line_becomes(done: Bench, case: Case) -> None:
     row = CASES.index(case)

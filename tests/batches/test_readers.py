@@ -99,6 +99,7 @@ CASES: list[tuple[str, str, int, dict[str, Any], tuple[str, str | None]]] = [
 ]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("name", "returns", "status", "body", "expected"), CASES)
 def test_a_reply_is_an_answer_or_has_its_code(
     name: str, returns: str, status: int, body: dict[str, Any], expected: tuple[str, str | None], tmp_path: Path

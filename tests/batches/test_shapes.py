@@ -25,6 +25,7 @@ UPLOAD = "POST /v1/files"
 LOST = {"name": "drop_after", "on": CREATE, "count": 1}
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "faults",
     [

@@ -74,6 +74,7 @@ def test_without_arguments_it_says_what_to_try_and_that_runs(cli: Command, tmp_p
     assert "baker" in ran.stdout
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("line", "offered"),
     [

@@ -147,6 +147,7 @@ EVERY = [
 ]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("number", range(len(EVERY)), ids=[" ".join(command)[:40] for command in EVERY])
 def test_every_command_prints_one_document_whatever_else_is_told(
     number: int, of_all: bytes, here: Command, tmp_path: Path

@@ -112,6 +112,7 @@ def test_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("name", ["sqlbatch", "renamed", "my data", "select", "main", "temp", "größe", "it's a.b"])
 def test_views_work_after_the_file_is_renamed_or_attached_under_another_name(name: str, tmp_path: Path) -> None:
     db = database()

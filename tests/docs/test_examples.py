@@ -65,7 +65,7 @@ def reader(tmp_path: Path, openai: str, monkeypatch: pytest.MonkeyPatch) -> Read
     return Reader(tmp_path, {})
 
 
-@pytest.mark.parametrize("page", one_of(3, [page for page in PAGES if page != REFERENCE]), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", one_of(4, [page for page in PAGES if page != REFERENCE]), ids=lambda page: page.name)
 def test_every_example_of_a_page_runs_and_prints_what_is_shown(
     page: Path, reader: Reader, request: pytest.FixtureRequest
 ) -> None:

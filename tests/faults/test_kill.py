@@ -50,6 +50,7 @@ def enrich(bench: Bench, query: str, into: str, rows: int) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_job_killed_again_and_again_ends_right(
     server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ def check(rows: list[Row]) -> None:
     assert [row for row in rows if not row.right] == []
 
 
-@pytest.mark.parametrize("scenario", one_of(4, crashes.SCENARIOS), ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", one_of(8, crashes.SCENARIOS), ids=lambda scenario: scenario.name)
 def test_killed_at_a_point_and_started_again(here: Ground, scenario: crashes.Scenario) -> None:
     check(list(crashes.crashes(here, scenario, every=EVERY_POINT)))
 

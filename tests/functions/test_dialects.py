@@ -36,6 +36,7 @@ def con() -> duckdb.DuckDBPyConnection:
     return connect()
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_query_of_another_product_gives_the_table_of_the_same_in_duckdb(
     name: str, direct: Direct, con: duckdb.DuckDBPyConnection

@@ -54,7 +54,7 @@ def con() -> duckdb.DuckDBPyConnection:
     return connect()
 
 
-@pytest.mark.parametrize("name", one_of(2, QUERIES))
+@pytest.mark.parametrize("name", one_of(4, QUERIES))
 def test_a_plan_gives_the_table_that_direct_calls_give(
     name: str, direct: Direct, con: duckdb.DuckDBPyConnection
 ) -> None:

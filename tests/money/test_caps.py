@@ -32,6 +32,7 @@ def quote(bench: Bench, rows: int | str, **more: Any) -> Quote:
         return prepared.quote
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", NO_IDENTITY)
 def test_a_parameter_that_changes_no_finished_answer_is_sent_and_asks_nothing_again(name: str, bench: Bench) -> None:
     given = params(**{name: NO_IDENTITY[name]})

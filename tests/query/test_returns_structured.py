@@ -125,6 +125,7 @@ def test_an_unknown_mode_is_an_error_that_names_where_it_stands(
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("endpoint", ["chat", "responses"])
 @pytest.mark.parametrize(("how", "fault"), [("json_object", "fenced"), ("prompt", "thinking"), ("prompt", "chatty")])
 def test_a_model_without_schemas_that_talks_around_its_json_fills_the_table(

@@ -139,6 +139,7 @@ def test_a_value_arrives_as_it_was_written(sql: str, part: dict[str, object], va
     assert reason(returns, '{"x": null}') == "$.x: null, but it is NOT NULL"
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(("sql", "part", "value", "text"), CASES)
 def test_null_is_a_value_unless_the_column_is_not_null(
     sql: str, part: dict[str, object], value: str, text: str
@@ -153,6 +154,7 @@ def test_null_is_a_value_unless_the_column_is_not_null(
         assert typed(returns, answer, "VARCHAR") == {"x": expected}
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(("sql", "values"), [pytest.param(sql, values, id=sql[:40]) for sql, _, values in TYPES])
 def test_a_value_arrives_inside_lists_and_structs(sql: str, values: dict[str, str]) -> None:
     value, text = next(iter(values.items()))

@@ -239,6 +239,7 @@ def test_a_target_written_half_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> N
     assert comment("tags") == comment_of(1)
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     ("into", "schema", "name", "sql"),
     [
