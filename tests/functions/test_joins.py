@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import duckdb
 import pytest
 
 from sqlbatch.functions.joins import Answers, with_joins
+
+pytestmark = pytest.mark.skipif(duckdb.__version__ < "2", reason="AI functions need DuckDB 2.0")
 
 ANSWERS = {1: Answers("answers_1", UUID(int=1), 1), 2: Answers("answers_2", UUID(int=2), 2)}
 
