@@ -10,7 +10,7 @@ RETURNING job_id;
 -- unnamed: the target of the newest job with the same query and returned columns, among targets that are named after
 -- their job
 SELECT target FROM sqlbatch.jobs
-WHERE query = $query AND enrichment ->> 'returns' = $returns AND regexp_full_match(target, 'enriched_\d+')
+WHERE query = $query AND (enrichment->>'returns') = $returns AND regexp_full_match(target, 'enriched_\d+')
 ORDER BY job_id DESC LIMIT 1;
 
 -- rename: name a job's target after its number

@@ -163,8 +163,11 @@ def _csv_problem(message: str) -> str:
     where = f"{file}, line {line[1]}" if line else file
     if "not utf-8 encoded" in message or "Invalid unicode" in message:
         return f"{where}: it is not UTF-8: name its encoding, as in read_csv('{file}', encoding = 'latin-1')"
-    if "Maximum line size" in message:
-        return f"{where}: the line is longer than 2 MB: write read_csv('{file}', max_line_size = 100000000)"
+    limit = re.search(r"Maximum line size of (\d+) bytes exceeded", message)
+    if limit:
+        # DuckDB 1.5 takes 15 times as much memory.
+        longer = f"write read_csv('{file}', max_line_size = {10 * int(limit[1])})"
+        return f"{where}: the line is longer than {int(limit[1]) / 1e6:,.0f} MB: {longer}"
     column = re.search(r'Error when converting column "(.*?)"\..*? to \'(\w+)\'', message, re.DOTALL)
     if column:
         return (
