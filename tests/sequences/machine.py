@@ -127,7 +127,8 @@ class Commands(RuleBasedStateMachine):
     def load(self, into: str) -> None:
         """Write what is there so far."""
         self.run("load", into, *(["--replace"] if self.edited[into] else []))
-        self.edited[into] = False
+        # The table of a job whose rows are no longer kept stays as it is.
+        self.edited[into] = self.edited[into] and bool(self.sql(f"FROM {into} WHERE response = 'mine'"))
 
     @rule()
     def prune(self) -> None:
