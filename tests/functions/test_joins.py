@@ -38,6 +38,10 @@ def test_a_call_of_each_row_is_looked_up_by_a_join(sql: str, joins: int) -> None
     [
         pytest.param("SELECT x, sqlbatch_ai_1(x) AS a FROM t", id="no order is given"),
         pytest.param("SELECT sqlbatch_ai_1(x) AS a FROM (FROM t LIMIT 5) AS t ORDER BY a", id="a limit takes any rows"),
+        pytest.param(
+            "SELECT sqlbatch_ai_1(x) AS a FROM (SELECT DISTINCT ON (y) x FROM t) AS t ORDER BY a", id="any row"
+        ),
+        pytest.param("SELECT y, any_value(sqlbatch_ai_1(x)) AS a FROM t GROUP BY y", id="any value"),
         pytest.param("SELECT sqlbatch_ai_1(x) AS a FROM t ORDER BY row_number() OVER ()", id="a window has no order"),
         pytest.param("SELECT list(sqlbatch_ai_1(x)) AS a FROM t GROUP BY y", id="a list is in the rows' order"),
         pytest.param("SELECT sqlbatch_ai_1(x::INTEGER) AS a FROM t WHERE y ORDER BY 1", id="a cast may fail"),

@@ -183,10 +183,13 @@ def _rests_on_order(node: Node) -> bool:
     """Whether a part of the tree gives something else where rows come in another order."""
     if is_query(node):
         kinds = {modifier["type"] for modifier in node["modifiers"]}
-        return bool(kinds & {"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER"}) and "ORDER_MODIFIER" not in kinds
+        takes_some = kinds & {"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER"} or any(
+            modifier.get("distinct_on_targets") for modifier in node["modifiers"]
+        )
+        return bool(takes_some) and "ORDER_MODIFIER" not in kinds
     if node.get("class") == "WINDOW":
         return not node["orders"]
-    ordered = node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() in ORDERED
+    ordered = node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() in ORDERED | {"any_value"}
     return bool(node.get("sample")) or (ordered and not node["order_bys"]["orders"])
 
 
