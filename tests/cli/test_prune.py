@@ -83,3 +83,15 @@ def test_load_takes_a_job_files_or_both(here: Command, tmp_path: Path) -> None:
     assert here("load", "t", "nothing.jsonl").error == "nothing.jsonl cannot be read: No such file or directory"
     (tmp_path / "in.jsonl").write_text('{"custom_id":"x","body":{}}\n')
     assert "no line is a result of the Batch API" in here("load", "in.jsonl").error
+
+
+def test_load_says_that_it_cannot_replace_a_table_whose_rows_are_no_longer_kept(here: Command) -> None:
+    assert here(*ASK).code == 0
+    with database("enriched.duckdb").session() as session:
+        session.sql("UPDATE t SET response = 'mine'")
+    ran = here("load", "t", "--replace")
+    assert (ran.code, "t stays as it is, because the rows of job 1 are no longer kept" in ran.err) == (0, True)
+    assert here("query", "SELECT DISTINCT response FROM t", "--format", "csv").out == "response\nmine\n"
+    assert "stays as it is" not in here("load", "t").err
+    assert here(*ASK, "--replace").code == 0
+    assert here("query", "FROM t WHERE response = 'mine'", "--format", "csv").out.count("\n") == 1

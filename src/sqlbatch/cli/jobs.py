@@ -97,6 +97,11 @@ def load(
     if judged is not None:
         display.info(f"{judged.results:,} stored answers checked again: {judged.answered:,} are usable now")
     display.show_joined(joined)
+    if replace and not found.kept and after.published_at == found.published_at:
+        display.info(
+            f"{found.target} stays as it is, because the rows of job {found.job_id} are no longer kept: run its enrich "
+            "again with --replace to write it anew"
+        )
     if joined.pending or joined.failed:
         display.info(next_step)
     return display.Exit.DONE
