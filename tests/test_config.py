@@ -137,7 +137,7 @@ def test_the_file_beside_a_query_of_somebody_elses_is_not_read(tmp_path: Path, h
         ("[providers.x]\npaid = 1", "line 2: paid must be true or false"),
         ("[providers.x]\npaid = false", "[providers.x] has no base_url"),
         ("[providers.x]\nbase_url = 'x'", "base_url x: write it with its scheme"),
-        ("[providers.groq]\nmax_requests = 0", "max_requests of [providers.groq] must be above 0"),
+        ("[providers.groq]\nmax_requests = 0", "line 2: max_requests 0: it must be a number above 0"),
         ("[providers.local]\nmax_requests = 1", "the local provider is sqlbatch's own"),
         ("[prices.x]\ninput = 'much'", "line 2: input must be a number"),
         ("base_url = 'https://evil.example/v1'", "line 1: base_url belongs under [providers.NAME]"),

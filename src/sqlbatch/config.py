@@ -16,18 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlbatch.errors import InvalidOption, InvalidSettings, did_you_mean
-from sqlbatch.settings import OPTIONS, SECTIONS, TABLES
+from sqlbatch.settings import OPTIONS, TABLES, Problem, check, from_text
 
 FILE = "sqlbatch.toml"
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_KINDS = {
-    list: "a list of texts",
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    dict: 'a table, such as { name = "value" }',
-}
 
 
 @dataclass(frozen=True)
@@ -73,10 +64,15 @@ def lookup(name: str) -> Setting | None:
     found = files()
     text = os.environ.get(variable)
     if text:
-        return Setting(_from_text(option.kind, text, variable), variable)
+        try:
+            return Setting(from_text(option.kind, text), variable)
+        except ValueError as error:
+            raise InvalidSettings(f"{variable}={text}: it {error}") from None
     for file in found:
         if name in file.values:
             value = file.values[name]
+            if option.kind is list and isinstance(value, str):
+                value = [value]
             if option.is_path and file.path.parent != Path.cwd():
                 # A path in a file is relative to that file.
                 value = str(file.path.parent / value)
@@ -138,80 +134,29 @@ def _read(path: Path, *, shared: bool) -> ConfigFile:
 def _parsed(path: Path, changed: int, size: int, shared: bool) -> ConfigFile:  # noqa: ARG001 (a cache's key)
     text = path.read_text(encoding="utf-8-sig")
     file = ConfigFile(path, shared, tomllib.loads(text), text)
-    for name, value in file.values.items():
-        if name in TABLES:
-            _check_table(file, name, value)
-        elif name in SECTIONS:
-            _check_section(file, name, value)
-        elif name not in OPTIONS:
-            raise InvalidSettings(f"{file.where((), name)}: unknown option {name}; {_hint(name)}")
-        elif not OPTIONS[name].in_files:
+    for name in file.values:
+        if name in OPTIONS and OPTIONS[name].variable:
             raise InvalidSettings(
                 f"{file.where((), name)}: {name} belongs under [providers.NAME]"
                 + (", next to key_variable, which names the variable that holds its key" * (name == "base_url"))
             )
-        elif isinstance(value, dict):
-            raise InvalidSettings(f"{file.where((name,))}: {name} is not a table; {_hint(name + 's')}")
-        else:
-            _check_kind(file, (), name, value, OPTIONS[name].kind)
-            if OPTIONS[name].counted:
-                # A wrong number is an error even if the command line gives another, or if the command does not need it.
-                _check_above_zero(file, (), name, value)
+    problem = check("toml", file.values)
+    if problem is not None:
+        raise InvalidSettings(_message(file, problem))
     return file
 
 
-def _hint(name: str) -> str:
-    return did_you_mean(name, [*(each for each, option in OPTIONS.items() if option.in_files), *TABLES, *SECTIONS])
-
-
-def _check_table(file: ConfigFile, table: str, value: object) -> None:
-    if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
-        raise InvalidSettings(f"{file.where((table,))}: write each of its {table} as a table, [{table}.NAME]")
-    for name, entry in value.items():
-        _check_keys(file, (table, name), entry, TABLES[table])
-
-
-def _check_section(file: ConfigFile, section: str, value: object) -> None:
-    if not isinstance(value, dict):
-        raise InvalidSettings(f"{file.where((), section)}: write {section} as a table, [{section}]")
-    _check_keys(file, (section,), value, SECTIONS[section])
-    for key, each in value.items():
-        _check_above_zero(file, (section,), key, each)
-
-
-def _check_keys(file: ConfigFile, table: tuple[str, ...], values: dict[str, Any], kinds: dict[str, type]) -> None:
-    for key, value in values.items():
-        if key not in kinds:
-            hint = did_you_mean(key, list(kinds))
-            raise InvalidSettings(f"{file.where(table, key)}: unknown key {key} in [{'.'.join(table)}]; {hint}")
-        _check_kind(file, table, key, value, kinds[key])
-
-
-def _check_above_zero(file: ConfigFile, table: tuple[str, ...], key: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise InvalidSettings(f"{file.where(table, key)}: {key} {value:g}: it must be a number above 0")
-
-
-def _check_kind(file: ConfigFile, table: tuple[str, ...], key: str, value: object, kind: type) -> None:
-    if kind is list:
-        right = isinstance(value, list) and all(isinstance(each, str) for each in value)
-    else:
-        right = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
-    if not right:
-        raise InvalidSettings(f"{file.where(table, key)}: {key} must be {_KINDS[kind]}")
-
-
-def _from_text(kind: type, text: str, variable: str) -> object:
-    if kind is bool:
-        if text.casefold() not in _TRUE + _FALSE:
-            raise InvalidSettings(f"{variable}={text}: it must be true or false")
-        return text.casefold() in _TRUE
-    if kind is list:
-        return [text]
-    try:
-        return kind(text)
-    except ValueError:
-        raise InvalidSettings(f"{variable}={text}: it must be {_KINDS[kind]}") from None
+def _message(file: ConfigFile, problem: Problem) -> str:
+    *table, key = problem.place
+    where, first = file.where(tuple(table), key), problem.place[0]
+    if first in TABLES and len(problem.place) < 3:
+        return f"{file.where((first,))}: write each of its {first} as a table, [{first}.NAME]"
+    if problem.known:
+        named = f"key {key} in [{'.'.join(table)}]" if table else f"option {key}"
+        return f"{where}: unknown {named}; {did_you_mean(key, problem.known)}"
+    if not table and isinstance(file.values[key], dict):
+        return f"{file.where((key,))}: {key} is not a table; {did_you_mean(f'{key}s', TABLES)}"
+    return f"{where}: {key} {problem.what}"
 
 
 def _line_of(text: str, table: tuple[str, ...], key: str | None) -> int | None:

@@ -61,7 +61,11 @@ def enrich_options(source: Source, given: Mapping[str, Any]) -> EnrichOptions:
     """
 
     def option(name: str, default: Any = None) -> Any:
-        for value in (given.get(name), source.options.get(name), configured(name) if name in OPTIONS else None):
+        for value in (
+            given.get(name),
+            source.options.get(name),
+            configured(name) if OPTIONS[name].configurable else None,
+        ):
             if value is not None and value != []:
                 return value
         return default

@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -15,8 +14,7 @@ import pytest
 from sqlbatch.api import AskOptions
 from sqlbatch.cli.app import ORDER
 from sqlbatch.cli.help import reference
-from sqlbatch.cli.options import Asking
-from sqlbatch.query.enrichment import FILE_OPTIONS
+from sqlbatch.settings import ASK
 from tests.conftest import ROOT
 from tests.query.support import begin, database
 
@@ -145,24 +143,8 @@ def test_a_command_starts_without_what_it_does_not_need(
     assert imported & unneeded == set()
 
 
-def test_the_command_line_python_and_files_have_the_same_options() -> None:
-    asking = {each.name for each in fields(Asking)}
+def test_python_has_the_options_of_the_command_line() -> None:
     spelled = {"param": "params", "lean": "policy", "fuse": "policy"}
-    # Python names the query and its connection, and Spark, in its own way; two are of enrich alone.
-    own = {"query", "threads", "memory_limit", "engine", "shared"}
-    for_python = {spelled.get(name, name) for name in asking} - own
-    assert set(AskOptions.__annotations__) == for_python - {"max_attempts", "replace"}
-    runs = {
-        "query",
-        "db",
-        "base_url",
-        "threads",
-        "memory_limit",
-        "fresh",
-        "replace",
-        "lean",
-        "fuse",
-        "engine",
-        "shared",
-    }
-    assert set(FILE_OPTIONS) == (asking - runs) | {"policy"}
+    # Python names its connection, and Spark, in its own way; two are of enrich alone.
+    own = {"threads", "memory_limit", "engine", "shared", "max_attempts", "replace"}
+    assert set(AskOptions.__annotations__) == {spelled.get(name, name) for name in ASK} - own

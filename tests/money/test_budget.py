@@ -224,7 +224,7 @@ def test_results_without_a_price_leave_no_month_to_be_kept(tight: Bench) -> None
     ("[budget]\nmonth = 0", "line 2: month 0: it must be a number above 0"),
     ("[budget]\nmonth = 'much'", "line 2: month must be a number"),
     ("[budget]\nmonht = 1", "line 2: unknown key monht in [budget]; did you mean month?"),
-    ("budget = 3", "line 1: write budget as a table, [budget]"),
+    ("budget = 3", "line 1: budget must be a table, such as [budget]"),
 ])  # fmt: skip
 def test_a_budget_that_is_none_is_named_with_its_place(text: str, says: str, tmp_path: Path) -> None:
     Path("sqlbatch.toml").write_text(text)

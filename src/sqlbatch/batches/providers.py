@@ -216,9 +216,6 @@ def _defined(entry: config.Entry, before: Provider | None) -> Provider:
         raise InvalidSettings(f"{where}: {name} cannot be the name of a provider: {reason}")
     if before is None and not values.get("base_url"):
         raise InvalidSettings(f'{where}: [providers.{name}] has no base_url; add base_url = "https://…/v1"')
-    for key, value in values.items():
-        if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < float("inf"):
-            raise InvalidSettings(f"{where}: {key} of [providers.{name}] must be above 0")
     _check_tables(name, where, values)
     if "base_url" in values:
         values["base_url"] = canonical(values["base_url"], f"{where}: base_url")

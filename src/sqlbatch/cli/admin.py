@@ -131,7 +131,7 @@ def config(as_json: opt.Json = False) -> int:
 
     Example: sqlbatch config
     """
-    options = [*(_option(name) for name in OPTIONS), _month_budget()]
+    options = [*(_option(name) for name, each in sorted(OPTIONS.items()) if each.configurable), _month_budget()]
     providers = [_provider(_reached(provider)) for provider in known().values()]
     prices = [{"model": each.name, **each.values, "from": each.where} for each in settings.entries("prices")]
     files = [str(file.path) for file in settings.files()]
@@ -146,8 +146,8 @@ def config(as_json: opt.Json = False) -> int:
 
 def _option(name: str) -> dict[str, object]:
     option, held = OPTIONS[name], settings.lookup(name)
-    value = held.value if held is not None else option.default
-    return {"option": name, "value": value, "from": held.origin if held is not None else "default", "is": option.what}
+    value = held.value if held is not None else option.default or ("false" if option.kind is bool else "none")
+    return {"option": name, "value": value, "from": held.origin if held is not None else "default", "is": option.help}
 
 
 def _month_budget() -> dict[str, object]:

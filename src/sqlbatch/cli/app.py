@@ -20,6 +20,7 @@ from sqlbatch.cli import state
 from sqlbatch.cli.help import Command, Group, of_command, overview, pasted
 from sqlbatch.display import verbosity
 from sqlbatch.errors import InvalidOption, InvalidSettings, SqlbatchError, nearest
+from sqlbatch.settings import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,9 +57,9 @@ _MODULES = {
     "cancel": "jobs", "load": "jobs", "publish": "jobs", "costs": "money", "prices": "money", "functions": "admin",
     "prune": "admin", "config": "admin", "serve": "admin",
 }  # fmt: skip
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and data.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print each SQL statement and HTTP call with its time.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=OPTIONS["quiet"].help)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help=OPTIONS["verbose"].help)]
+Debug = Annotated[bool, typer.Option("--debug", help=OPTIONS["debug"].help)]
 _NAMES = {"quiet": Quiet, "verbose": Verbose, "debug": Debug}
 # Commands that begin a state where there is none yet; all others look for one.
 _MAKING = frozenset({"enrich", "plan", "preview", "compare"})

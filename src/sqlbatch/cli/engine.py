@@ -17,7 +17,7 @@ from sqlbatch.previews import sample_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlbatch.cli.options import Asking
+    from sqlbatch.cli.options import Given
     from sqlbatch.db.database import Database
     from sqlbatch.lake.spark import Spark
     from sqlbatch.options import EnrichOptions
@@ -37,21 +37,21 @@ def engine_of(address: str | None) -> Spark | None:
 
 @contextlib.contextmanager
 def prepared(
-    database: Database, asking: Asking, asked: EnrichOptions, max_cost: float | None, *, starting: bool
+    database: Database, given: Given, asked: EnrichOptions, max_cost: float | None, *, starting: bool
 ) -> Iterator[tuple[Prepared, Callable[[], int]]]:
     """Compile and quote what is asked for, of the engine's rows or the database's own; with what starts the job."""
     more = {
-        "fresh": asking.fresh,
-        "replacing": asking.replace,
+        "fresh": given["fresh"],
+        "replacing": given["replace"],
         "max_attempts": asked.max_attempts,
         "max_cost": max_cost,
         "notes": asked.notes,
     }
-    engine = engine_of(asking.engine)
+    engine = engine_of(given["engine"])
     if engine is None:
-        if asking.shared is not None:
+        if given["shared"] is not None:
             raise InvalidSettings("--shared is the folder of --engine's rows: give both, or neither")
-        with prepare.prepared(database, asked.enrichment, asked.provider, asked.into, arrivals=arrivals, **more) as ask:  # type: ignore[arg-type]
+        with prepare.prepared(database, asked.enrichment, asked.provider, asked.into, arrivals=arrivals, **more) as ask:
             yield ask, lambda: prepare.start(database, ask)
         return
     into = asked.into
@@ -60,11 +60,11 @@ def prepared(
     if into is None:
         raise InvalidSettings("--engine needs --into: the engine's table, as catalog.schema.table")
     if starting:
-        engine_target.check_target(database, engine, into, replacing=asking.replace)
+        engine_target.check_target(database, engine, into, replacing=given["replace"])
     rows = engine.read(asked.enrichment.query)
     owner = database if starting else None
     with (
-        kept_rows.kept(engine, rows, asked.enrichment, _shared(asking), owner) as keep,
+        kept_rows.kept(engine, rows, asked.enrichment, _shared(given), owner) as keep,
         kept_rows.prepared(database, rows, keep, asked.enrichment, asked.provider, into, **more) as ask,
     ):
         yield ask, lambda: kept_rows.start(database, engine, ask, keep, into, noted=noted(database))
@@ -72,12 +72,12 @@ def prepared(
 
 @contextlib.contextmanager
 def previewed(
-    database: Database, asking: Asking, asked: EnrichOptions, rows: int | None, sample: int | None
+    database: Database, given: Given, asked: EnrichOptions, rows: int | None, sample: int | None
 ) -> Iterator[PreparedPreview]:
     """Compile a preview of the engine's rows, or of the database's own."""
-    engine, few = engine_of(asking.engine), asked.enrichment
+    engine, few = engine_of(given["engine"]), asked.enrichment
     if engine is None:
-        with previews.prepared(database, few, asked.provider, rows=rows, sample=sample, fresh=asking.fresh) as ready:
+        with previews.prepared(database, few, asked.provider, rows=rows, sample=sample, fresh=given["fresh"]) as ready:
             yield ready
         return
     wanted = sample_size(rows, sample)
@@ -85,9 +85,9 @@ def previewed(
         few = dataclasses.replace(few, limit=min(wanted, few.limit or wanted))
     read = engine.read(few.query)
     with (
-        kept_rows.kept(engine, read, few, _shared(asking), None, sample=sample) as keep,
+        kept_rows.kept(engine, read, few, _shared(given), None, sample=sample) as keep,
         previews.prepared(
-            database, few, asked.provider, rows=rows, sample=sample, fresh=asking.fresh, passed_rows=keep.rows
+            database, few, asked.provider, rows=rows, sample=sample, fresh=given["fresh"], passed_rows=keep.rows
         ) as ready,
     ):
         yield ready
@@ -108,12 +108,12 @@ def publish(database: Database, address: str | None, job_id: int) -> None:
     display.info(f"published {done.target}: {done.rows:,} rows")
 
 
-def named(quote: Quote, asking: Asking) -> Quote:
+def named(quote: Quote, given: Given) -> Quote:
     """Return a quote that names the engine's table, not the one that is built here for it."""
-    return quote if asking.engine is None else dataclasses.replace(quote, target=asking.into or quote.target)
+    return quote if given["engine"] is None else dataclasses.replace(quote, target=given["into"] or quote.target)
 
 
-def _shared(asking: Asking) -> str:
-    if asking.shared is None:
+def _shared(given: Given) -> str:
+    if given["shared"] is None:
         raise InvalidSettings("--engine needs --shared: a folder that Spark and this computer both see")
-    return asking.shared
+    return str(given["shared"])

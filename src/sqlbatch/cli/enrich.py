@@ -29,9 +29,9 @@ Ready = TypeVar("Ready")
 
 
 @app.command()
-@opt.asking
+@opt.of_enrichment
 def enrich(
-    asking: opt.Asking,
+    given: opt.Given,
     max_cost: opt.MaxCost = None,
     yes: opt.Yes = False,
     no_wait: opt.NoWait = False,
@@ -44,7 +44,7 @@ def enrich(
     Example: sqlbatch enrich "SELECT title, overview FROM 'movies.csv'" --input overview --returns "genres VARCHAR[]"
     --instructions "Name the genres." --model gpt-6-luna --into tags
     """
-    database, asked = _read(asking)
+    database, asked = _read(given)
     max_cost = config.max_cost(max_cost)
     pause = config.poll(poll)
     enqueued = config.max_enqueued_tokens(max_enqueued_tokens)
@@ -52,10 +52,10 @@ def enrich(
         asked = replace(asked, provider=replace(asked.provider, max_enqueued_tokens=enqueued))
     if asked.provider.paid and not no_wait:
         connection.key_of(asked.provider)
-    with compiling(engine.prepared(database, asking, asked, max_cost, starting=True)) as (ask, start):
+    with compiling(engine.prepared(database, given, asked, max_cost, starting=True)) as (ask, start):
         spends = bool(ask.quote.to_send) and asked.provider.paid
         with seen(always=spends and not yes and ask.quote.cost.must_be_agreed):
-            display.show_quote(engine.named(ask.quote, asking))
+            display.show_quote(engine.named(ask.quote, given))
         if not ask.quote.rows:
             display.info("the query has no rows: nothing to do")
             if as_json:
@@ -74,14 +74,14 @@ def enrich(
             noted(database)()
     display.info(f"job {job_id} started")
     follow(database, job_id, asked.provider, once=no_wait, poll=pause, max_enqueued_tokens=enqueued)
-    engine.publish(database, asking.engine, job_id)
+    engine.publish(database, given["engine"], job_id)
     return ending(database, job_id, as_json=as_json, rows=not no_wait)
 
 
 @app.command()
-@opt.asking
+@opt.of_enrichment
 def plan(
-    asking: opt.Asking,
+    given: opt.Given,
     max_cost: opt.MaxCost = None,
     as_json: opt.Json = False,
 ) -> int:
@@ -89,25 +89,25 @@ def plan(
 
     Example: sqlbatch plan films.sql --model gpt-6-luna --json
     """
-    database, asked = _read(asking)
+    database, asked = _read(given)
     max_cost = config.max_cost(max_cost)
-    with compiling(engine.prepared(database, asking, asked, max_cost, starting=False)) as (ask, _):
+    with compiling(engine.prepared(database, given, asked, max_cost, starting=False)) as (ask, _):
         over = ask.over()
         if as_json:
             display.print_json(ask.quote.as_dict())
         else:
-            display.print_quote(engine.named(ask.quote, asking))
+            display.print_quote(engine.named(ask.quote, given))
         if over is not None:
             display.error(over)
             return display.Exit.ERROR
     return display.Exit.DONE
 
 
-def _read(asking: opt.Asking) -> tuple[Database, EnrichOptions]:
+def _read(given: opt.Given) -> tuple[Database, EnrichOptions]:
     """Return the database that is named, and the options of the enrichment."""
-    source = read_source(asking.query)
-    database = options.database(asking.db, asking.attach, asking.memory_limit, asking.threads, source)
-    asked = options.enrich_options(source, asking.given())
+    source = read_source(given["query"])
+    database = options.database(given["db"], given["attach"], given["memory_limit"], given["threads"], source)
+    asked = options.enrich_options(source, given)
     return opened(database, asked.provider), asked
 
 
@@ -140,9 +140,9 @@ Tier = Annotated[
 
 
 @app.command()
-@opt.asking
+@opt.of_enrichment
 def preview(
-    asking: opt.Asking,
+    given: opt.Given,
     rows: Rows = None,
     sample: Sample = None,
     tier: Tier = None,
@@ -153,7 +153,7 @@ def preview(
 
     Example: sqlbatch preview films.sql --sample 5 --model gpt-6-luna
     """
-    database, asked = _read(asking)
+    database, asked = _read(given)
     asked = options.at_tier(asked, tier)
     if asked.provider.paid:
         connection.key_of(asked.provider)
@@ -162,14 +162,14 @@ def preview(
         display.info(f"{taken:,} answers of an interrupted preview were recovered")
     for note in asked.notes:
         display.info(f"note: {note}")
-    if asking.engine is None and mentions_calls(asked.enrichment.query):
+    if given["engine"] is None and mentions_calls(asked.enrichment.query):
         planned = plan_previews.prepared(
-            database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=asking.fresh
+            database, asked.enrichment, asked.provider, rows=rows, sample=sample, fresh=given["fresh"]
         )
         with compiling(planned) as ready_plan:
             if ready_plan is not None:
                 return _look_at_plan(database, ready_plan, yes=yes, as_json=as_json)
-    with compiling(engine.previewed(database, asking, asked, rows, sample)) as ready:
+    with compiling(engine.previewed(database, given, asked, rows, sample)) as ready:
         with seen(always=ready.cost.must_be_agreed and not yes):
             display.show_preview_quote(ready)
         if not ready.compiled.rows:

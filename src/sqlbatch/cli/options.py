@@ -1,19 +1,23 @@
-"""The options that several commands share, each with its help; the options of an enrichment are defined once."""
+"""The options of the commands as Typer's parameters, made from their definitions in `settings`."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, fields
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sqlbatch.cli import complete
 from sqlbatch.cli.help import RARELY
+from sqlbatch.settings import ASK, OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# The query and the options of an enrichment by name, as given on the command line; None: not given.
+Given = dict[str, Any]
+_COMPLETED = {"model": complete.models, "endpoint": complete.endpoints, "provider": complete.providers}
 
 
 def option(name: str, metavar: str, text: str, *, rare: bool = False, default: str = "", **more: Any) -> Any:
@@ -27,6 +31,14 @@ def flag(name: str, text: str, *short: str, rare: bool = False) -> Any:
     return typer.Option(name, *short, help=text, rich_help_panel=RARELY if rare else None)
 
 
+def defined(name: str, *short: str, **more: Any) -> Any:
+    """Return an option that `settings` defines."""
+    each, spelled = OPTIONS[name], "--" + name.replace("_", "-")
+    if each.kind is bool:
+        return flag(spelled, each.help, *short, rare=each.rare)
+    return option(spelled, each.metavar, each.help, rare=each.rare, default=each.default, **more)
+
+
 JobArgument = Annotated[
     str | None,
     typer.Argument(
@@ -36,164 +48,44 @@ JobArgument = Annotated[
         autocompletion=complete.jobs,
     ),
 ]
-Db = Annotated[str | None, option("--db", "FILE", "The DuckDB file.", rare=True, default="enriched.duckdb")]
-Attach = Annotated[
-    list[str] | None,
-    option("--attach", "PATH[ AS NAME]", "Another database: to read, or for the target; repeatable.", rare=True),
-]
-Threads = Annotated[int | None, option("--threads", "N", "Threads DuckDB uses.", rare=True, default="one per core")]
-MemoryLimit = Annotated[
-    str | None, option("--memory-limit", "SIZE", "Memory DuckDB may use.", rare=True, default="800MB")
-]
-MaxEnqueuedTokens = Annotated[
-    int | None,
-    option(
-        "--max-enqueued-tokens", "N", "Tokens of one model that may be queued at the provider.",
-        rare=True, default="the provider's limit",
-    ),
-]  # fmt: skip
-MaxCost = Annotated[float | None, option("--max-cost", "USD", "The most the job may cost, retries included.")]
-Yes = Annotated[bool, flag("--yes", "Do not ask before money is spent.", "-y")]
-NoWait = Annotated[bool, flag("--no-wait", "Submit and return; sync or wait continues later.")]
-Poll = Annotated[
-    float | None,
-    option(
-        "--poll", "SECONDS", "Time between status checks.", rare=True, default="short, growing to 60 s", min=0.05
-    ),
-]  # fmt: skip
-Json = Annotated[bool, flag("--json", "Print JSON, for a script.", rare=True)]
-
-
+Db = Annotated[str | None, defined("db")]
+Attach = Annotated[list[str] | None, defined("attach")]
+Threads = Annotated[int | None, defined("threads")]
+MemoryLimit = Annotated[str | None, defined("memory_limit")]
+MaxEnqueuedTokens = Annotated[int | None, defined("max_enqueued_tokens")]
+MaxCost = Annotated[float | None, defined("max_cost")]
+Yes = Annotated[bool, defined("yes", "-y")]
+NoWait = Annotated[bool, defined("no_wait")]
+Poll = Annotated[float | None, defined("poll", min=0.05)]
+Json = Annotated[bool, defined("json")]
 EngineAddress = Annotated[
     str | None, option("--engine", "URL", "Spark, where the target is there (sc://…).", rare=True)
 ]
 
 
-@dataclass(frozen=True)
-class Asking:
-    """The query, and the options of an enrichment: the same for enrich, plan and preview."""
-
-    query: Annotated[
+def of_enrichment(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the query and the options of an enrichment before a command's own; it gets them as its first argument."""
+    query = Annotated[
         str,
         typer.Argument(
             metavar="QUERY|FILE|-", help="One SELECT, a .sql file, or - for standard input.", show_default=False
         ),
     ]
-    into: Annotated[str | None, option("--into", "TABLE", "The target table.", default="the file's name")] = None
-    input: Annotated[
-        list[str] | None, option("--input", "COLUMN", "Column to send; repeatable.", default="all columns")
-    ] = None
-    prompt: Annotated[
-        str | None, option("--prompt", "TEXT", "A template with {{ column }}, not --input; or @file.")
-    ] = None
-    instructions: Annotated[
-        str | None, option("--instructions", "TEXT", "What the model should do (the system message); or @file.")
-    ] = None
-    returns: Annotated[
-        str | None, option("--returns", "COLUMNS", "'genres VARCHAR[], year INTEGER' or JSON.", default="text")
-    ] = None
-    json_schema: Annotated[
-        str | None, option("--json-schema", "FILE", "A JSON Schema, instead of --returns.", rare=True)
-    ] = None
-    structured: Annotated[
-        str | None,
-        option(
-            "--structured", "HOW", "For models without JSON schemas: json_object or prompt.",
-            rare=True, default="json_schema",
-        ),
-    ] = None  # fmt: skip
-    image: Annotated[
-        list[str] | None,
-        option("--image", "COLUMN", "A column of pictures (paths, URLs, BLOBs); repeatable.", rare=True),
-    ] = None
-    image_detail: Annotated[
-        str | None, option("--image-detail", "DETAIL", "Resolution of pictures: auto, low, high.", rare=True)
-    ] = None
-    model: Annotated[
-        str | None, option("--model", "NAME", "The model, for example gpt-6-luna.", autocompletion=complete.models)
-    ] = None
-    param: Annotated[
-        list[str] | None, option("--param", "K=V", "A parameter of the model call; repeatable.", rare=True)
-    ] = None
-    endpoint: Annotated[
-        str | None,
-        option(
-            "--endpoint", "NAME", "responses, embeddings, moderations, …",
-            rare=True, default="chat/completions", autocompletion=complete.endpoints,
-        ),
-    ] = None  # fmt: skip
-    provider: Annotated[
-        str | None,
-        option(
-            "--provider", "NAME", "local (no key, no cost), azure, …",
-            default="openai", autocompletion=complete.providers,
-        ),
-    ] = None  # fmt: skip
-    base_url: Annotated[str | None, option("--base-url", "URL", "Another server with the same API.", rare=True)] = None
-    db: Db = None
-    attach: Attach = None
-    threads: Threads = None
-    memory_limit: MemoryLimit = None
-    limit: Annotated[int | None, option("--limit", "N", "Only the query's first N rows.")] = None
-    max_attempts: Annotated[
-        int | None, option("--max-attempts", "N", "Times a request is sent, at most.", rare=True, default="3")
-    ] = None
-    fresh: Annotated[bool, flag("--fresh", "Ask again, and pay again, for what was answered before.")] = False
-    replace: Annotated[
-        bool, flag("--replace", "Replace a table that sqlbatch did not make, or shrink the target.", rare=True)
-    ] = False
-    engine: Annotated[
-        str | None,
-        option("--engine", "URL", "Spark Connect, sc://host:port, runs the query and writes --into.", rare=True),
-    ] = None
-    shared: Annotated[
-        str | None, option("--shared", "FOLDER", "With --engine: a folder that Spark and sqlbatch see.", rare=True)
-    ] = None
-    incremental: Annotated[
-        bool, flag("--incremental", "Update or add these rows in the target, by --unique-key; others stay.", rare=True)
-    ] = False
-    unique_key: Annotated[
-        list[str] | None,
-        option("--unique-key", "COLUMN[,…]", "With --incremental: columns that name a row; repeatable.", rare=True),
-    ] = None
-    where: Annotated[
-        str | None, option("--where", "CONDITION", "Only the query's rows that fulfil a condition.", rare=True)
-    ] = None
-    confidence: Annotated[
-        bool, flag("--confidence", "Also return how sure the model was of each value (log probabilities).", rare=True)
-    ] = False
-    lean: Annotated[bool, flag("--lean", "AI functions: ask least, one filter after the other.", rare=True)] = False
-    fuse: Annotated[bool, flag("--fuse", "AI functions: ask in the fewest rounds of batches.", rare=True)] = False
-    dialect: Annotated[
-        str | None,
-        option("--dialect", "NAME", "The query's SQL: snowflake, bigquery or databricks.", rare=True, default="duckdb"),
-    ] = None
-
-    def given(self) -> dict[str, Any]:
-        """Return the options by their names, for `options.enrich_options`; None: not given."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
-
-
-def asking(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options of Asking before a command's own, and pass them to it as its first argument."""
-    names = [each.name for each in fields(Asking)]
-    hints = get_type_hints(Asking, include_extras=True)
+    shared = [inspect.Parameter("query", inspect.Parameter.KEYWORD_ONLY, annotation=query)]
+    for name, each in ASK.items():
+        kind: Any = bool if each.kind is bool else (list[str] if each.kind is list else each.kind) | None
+        more = {"autocompletion": _COMPLETED[name]} if name in _COMPLETED else {}
+        parameter = Annotated[kind, defined(name, **more)]
+        default = False if each.kind is bool else None
+        shared.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=parameter, default=default))
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    every = [*shared, *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own)]
 
     @wraps(command)
     def gathered(**given: Any) -> int:
-        asked = Asking(**{name: given.pop(name) for name in names})
-        return command(asked, **given)
+        return command({each.name: given.pop(each.name) for each in shared}, **given)
 
-    shared = [
-        inspect.Parameter(
-            each.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[each.name],
-            default=inspect.Parameter.empty if each.name == "query" else each.default,
-        )
-        for each in fields(Asking)
-    ]  # fmt: skip
-    own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    gathered.__signature__ = inspect.Signature([*shared, *own], return_annotation=int)  # type: ignore[attr-defined]
-    gathered.__annotations__ = {each.name: each.annotation for each in (*shared, *own)} | {"return": int}
+    gathered.__signature__ = inspect.Signature(every, return_annotation=int)  # type: ignore[attr-defined]
+    gathered.__annotations__ = {each.name: each.annotation for each in every} | {"return": int}
     del gathered.__wrapped__
     return gathered

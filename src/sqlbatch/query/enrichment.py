@@ -9,37 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.errors import InvalidOption, InvalidSettings, did_you_mean
+from sqlbatch.settings import OPTIONS, check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CHAT = "/v1/chat/completions"
-
-# Options that a file's first comment may set; options about where and how to run are for the command line only.
-FILE_OPTIONS: dict[str, type | tuple[type, ...]] = {
-    "into": str,
-    "attach": (list, str),
-    "input": (list, str),
-    "prompt": str,
-    "instructions": str,
-    "returns": str,
-    "json_schema": str,
-    "structured": str,
-    "image": (list, str),
-    "image_detail": str,
-    "model": str,
-    "param": dict,
-    "endpoint": str,
-    "provider": str,
-    "limit": int,
-    "max_attempts": int,
-    "policy": str,
-    "dialect": str,
-    "incremental": bool,
-    "unique_key": (list, str),
-    "where": str,
-    "confidence": bool,
-}
 
 
 @dataclass(frozen=True)
@@ -143,24 +118,15 @@ def read_front_matter(text: str, name: str) -> dict[str, Any]:
         before = text[: comment.start("toml")].count("\n")
         where = re.sub(r"at line (\d+)", lambda line: f"at line {int(line[1]) + before}", str(error))
         raise InvalidSettings(f"{name}: the options in its first comment are not TOML: {where}") from error
-    for option, value in options.items():
-        if option not in FILE_OPTIONS:
-            hint = did_you_mean(option, sorted(FILE_OPTIONS))
-            raise InvalidSettings(f"{name}: unknown option {option} in its first comment; {hint}")
-        if not isinstance(value, FILE_OPTIONS[option]) or isinstance(value, bool) != (FILE_OPTIONS[option] is bool):
-            wanted = FILE_OPTIONS[option]
-            kinds = {str: "a text", int: "a whole number", list: "a list", dict: "a table", bool: "true or false"}
-            kind = " or ".join(kinds[each] for each in (wanted if isinstance(wanted, tuple) else (wanted,)))
-            raise InvalidSettings(f"{name}: option {option} must be {kind}")
-    for option, what in (
-        ("input", "column names"),
-        ("image", "column names"),
-        ("attach", "databases"),
-        ("unique_key", "column names"),
-    ):
-        columns = options.get(option)
-        if isinstance(columns, str):
-            options[option] = [columns]
-        elif columns is not None and not all(isinstance(each, str) for each in columns):
-            raise InvalidSettings(f"{name}: option {option} must be a list of {what}")
-    return options
+    problem = check("sql", options)
+    if problem is not None:
+        option = problem.place[0]
+        if problem.known:
+            raise InvalidSettings(
+                f"{name}: unknown option {option} in its first comment; {did_you_mean(option, problem.known)}"
+            )
+        raise InvalidSettings(f"{name}: option {option} {problem.what}")
+    return {
+        option: [value] if OPTIONS[option].kind is list and isinstance(value, str) else value
+        for option, value in options.items()
+    }
