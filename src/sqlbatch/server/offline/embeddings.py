@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import array
 import base64
 import functools
 import math
 import re
-import sys
+import struct
 import zlib
 from collections import Counter
 
@@ -41,7 +40,4 @@ def embed(text: str, dimensions: int) -> list[float]:
 
 def as_base64(vector: list[float]) -> str:
     """Return a vector as little-endian 32-bit floats in base64."""
-    floats = array.array("f", vector)
-    if sys.byteorder == "big":
-        floats.byteswap()
-    return base64.b64encode(floats.tobytes()).decode("ascii")
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")

@@ -7,13 +7,13 @@ import math
 import re
 import string
 import zlib
+from itertools import islice
 from typing import Any
 
-# What stands around a schema in OpenAI's published prompt format: `# Response Formats`, `## name`.
-_SCHEMA_HEADER = 8
-# JSON in pieces as tokenizers make them: marks that follow each other, as in `":{"`, are one token, up to four of them.
-_JSON_PIECE = re.compile(r"[^\W\d_]{1,7}|\d{1,3}|[^\w\s]{1,4}|_")
-_PIECE_AND_SPACE = re.compile(r"\s*(?:[^\W\d_]{1,7}|\d{1,3}|[^\w\s]|_)")
+_SCHEMA_HEADER = 8  # tokens around a schema in OpenAI's published prompt format: `# Response Formats`, `## name`
+# In JSON, up to four punctuation marks in a row, such as `":{"`, are one token.
+_JSON_TOKEN = re.compile(r"[^\W\d_]{1,7}|\d{1,3}|[^\w\s]{1,4}|_")
+_TOKEN = re.compile(r"\s*(?:[^\W\d_]{1,7}|\d{1,3}|[^\w\s]|_)|\s+")
 
 
 def _kind(byte: int) -> str:
@@ -40,28 +40,18 @@ def count_tokens(text: str) -> int:
 
 def count_schema_tokens(schema: object) -> int:
     """Return how many tokens the JSON Schema of an answer takes in the prompt."""
-    return _SCHEMA_HEADER + len(_JSON_PIECE.findall(json.dumps(schema, ensure_ascii=False, separators=(",", ":"))))
-
-
-def _pieces(text: str) -> list[str]:
-    """Return a text in pieces as tokenizers make them; together they are the text."""
-    found = _PIECE_AND_SPACE.findall(text)
-    rest = text[sum(map(len, found)) :]
-    return [*found, rest] if rest else found
+    return _SCHEMA_HEADER + len(_JSON_TOKEN.findall(json.dumps(schema, ensure_ascii=False, separators=(",", ":"))))
 
 
 def cut(text: str, limit: int) -> str:
-    """Return the beginning of a text that has `limit` tokens."""
-    end = 0
-    for _, match in zip(range(limit), _PIECE_AND_SPACE.finditer(text), strict=False):
-        end = match.end()
-    return text[:end]
+    """Return the first `limit` tokens of a text."""
+    return "".join(match[0] for match in islice(_TOKEN.finditer(text), limit))
 
 
 def log_probabilities(asked: str, content: str) -> list[dict[str, Any]]:
     """Return log probabilities of an answer's tokens: of words by a hash of the request's text and theirs, else 0."""
     told = []
-    for piece in _pieces(content):
+    for piece in _TOKEN.findall(content):
         word = re.sub(r"[\W_]", "", piece)
         share = zlib.crc32(f"{asked}{word}".encode("utf-8", "surrogatepass")) % 1_000 / 1_000
         logprob = math.log(0.5 + share / 2) if word else 0.0
