@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 from collections import deque
 from dataclasses import fields
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 import duckdb
 
@@ -25,6 +26,7 @@ from sqlbatch.query.target import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from sqlbatch.batches.events import Event
     from sqlbatch.db.jobs import JobRow
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
+AnyJob = TypeVar("AnyJob", bound="Job")
 # A command in a message (left alone), and an option in a message (turned into an argument).
 _COMMAND = re.compile(r"(sqlbatch [a-z]+(?: (?:\d+|'[^']*'|--?[a-z][a-z-]*))*)")
 _OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)(?: (?=[\d'\"]|[a-z]+-|[A-Z]+\b|[^\s:]+:))?(?=(:)?)")
@@ -76,6 +79,17 @@ def check_cost(cost: Cost, over: str | None, sent: str, *, yes: bool, agree: str
         raise InvalidSettings(f"{sent}, {cost.in_words()}: pass {agree} to spend it")
 
 
+def acting(method: Callable[Concatenate[AnyJob, Given], Returned]) -> Callable[Concatenate[AnyJob, Given], Returned]:
+    """Make a method of Job hold the job's state while it runs, and name Python's arguments in its errors."""
+
+    @functools.wraps(method)
+    def called(job: AnyJob, /, *given: Given.args, **named: Given.kwargs) -> Returned:
+        with job._held():  # noqa: SLF001 (a method of the job itself)
+            return method(job, *given, **named)
+
+    return speaking_python(called)
+
+
 class Job:
     """One run of an enrichment: wait for it, check its status, read its table."""
 
@@ -110,16 +124,19 @@ class Job:
         """Return the job's current status and its counts of requests."""
         return self._database.read(lambda session: state.find(session, str(self.job_id)))
 
-    @speaking_python
+    @acting
     def step(self, *, progress: bool | None = None) -> JobRow:
         """Run one step (submit what is due, check open batches, load finished ones) and return the job's status.
 
         `progress` is as for `wait`. Raises DatabaseLocked and ProviderError.
         """
         self._follow(publishing.run_job(self._database, self.job_id, once=True), progress=progress)
-        return self.status()
+        job = self.status()
+        if job.status == "done":
+            self._bring()
+        return job
 
-    @speaking_python
+    @acting
     def wait(
         self,
         *,
@@ -129,7 +146,7 @@ class Job:
         keep_going: bool = False,
         finish_now: bool = False,
         yes: bool = False,
-    ) -> Job:
+    ) -> Self:
         """Run steps until the target is written, and return this job.
 
         `poll` is the seconds between two status checks (default: short at first, growing to 60). `on_event` is called
@@ -151,6 +168,7 @@ class Job:
             raise JobError(job.error)
         if job.status != "done":
             raise JobError(f"job {job.job_id} is {status_in_words(job)}; in a terminal: {next_step(job)}")
+        self._bring()
         return self
 
     def _finish_now(self, *, yes: bool, on_event: Callable[[Event], object] | None, progress: bool | None) -> None:
@@ -191,8 +209,8 @@ class Job:
                 ) from None
             raise wrapped(error, self._database.name) from error
 
-    @speaking_python
-    def load(self, *, replace: bool = False, judge_again: bool = False, structured: str | None = None) -> Job:
+    @acting
+    def load(self, *, replace: bool = False, judge_again: bool = False, structured: str | None = None) -> Self:
         """Write partial results to the target, with missing rows as `pending`, and return this job.
 
         `replace` allows it to replace a table that sqlbatch did not make. `judge_again` checks stored answers that were
@@ -203,8 +221,7 @@ class Job:
             job_actions.judge_again(self._database, self.job_id, structured, replacing=replace)
         else:
             job_actions.load(self._database, self.job_id, replacing=replace)
-        if publishing.is_due(self._database, self.job_id):
-            self._follow(publishing.publish(self._database, self.job_id, replacing=replace), progress=False)
+        self._bring(replace=replace)
         return self
 
     def publish(self, *, replace: bool = False, attach: str | None = None, progress: bool | None = None) -> Job:
@@ -219,8 +236,8 @@ class Job:
         self._follow(publishing.publish(self._database, self.job_id, replacing=replace), progress=progress)
         return self
 
-    @speaking_python
-    def retry(self, *, only: str | None = None, yes: bool = False) -> Job:
+    @acting
+    def retry(self, *, only: str | None = None, yes: bool = False) -> Self:
         """Make the failed requests due again, all or only those with the failure code `only`; then call `wait()`.
 
         If they may cost more than a dollar, or the price is unknown, pass `yes=True`. Raises JobError if no request
@@ -235,8 +252,8 @@ class Job:
         job_actions.retry(self._database, self.job_id, only)
         return self
 
-    @speaking_python
-    def cancel(self, *, give_up: bool = False, progress: bool | None = None) -> Job:
+    @acting
+    def cancel(self, *, give_up: bool = False, progress: bool | None = None) -> Self:
         """Cancel the job, stop its batches unless another job needs them, and return this job.
 
         Answers received so far are kept and loaded. With `give_up`, it does not wait for batches that never end or that
@@ -247,6 +264,15 @@ class Job:
         steps = job_actions.give_up if give_up else run.run_job
         self._follow(steps(self._database, self.job_id), progress=progress)
         return self
+
+    def _held(self) -> AbstractContextManager[None]:
+        """Return what keeps other processes from the database while a method runs."""
+        return contextlib.nullcontext()
+
+    def _bring(self, *, replace: bool = False) -> None:
+        """Copy the rows to a target in another database, if the job has one and it lacks them."""
+        if publishing.is_due(self._database, self.job_id):
+            self._follow(publishing.publish(self._database, self.job_id, replacing=replace), progress=False)
 
     def _follow(
         self, events: Iterable[Event], *, progress: bool | None, on_event: Callable[[Event], object] | None = None

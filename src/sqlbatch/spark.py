@@ -12,7 +12,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlbatch import config, prepare, previews
+from sqlbatch import config, prepare
 from sqlbatch.api import (
     AskOptions,
     ask_preview,
@@ -23,16 +23,11 @@ from sqlbatch.api import (
     with_options,
 )
 from sqlbatch.db import jobs as state_of_jobs
-from sqlbatch.errors import (
-    InvalidSettings,
-    InvalidTarget,
-    JobError,
-)
+from sqlbatch.errors import InvalidSettings, JobError
 from sqlbatch.job import Db, Job, Quote, existing, speaking_python
-from sqlbatch.lake import engine_target, kept_rows
+from sqlbatch.lake import engine_ask, engine_target
 from sqlbatch.lake.mirror import Mirror, mirror_of
 from sqlbatch.lake.spark import Spark
-from sqlbatch.previews import sample_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,50 +35,29 @@ if TYPE_CHECKING:
 
     from sqlbatch.batches.events import Event
     from sqlbatch.db.database import Database
-    from sqlbatch.db.jobs import JobRow
     from sqlbatch.lake.engine_target import Publication
     from sqlbatch.options import EnrichOptions
+    from sqlbatch.prepare import Prepared
     from sqlbatch.previews import Preview
-    from sqlbatch.query.enrichment import Enrichment
 
 # One SELECT in Spark's SQL, the Path of a .sql file, or a Spark DataFrame.
 Query = Any
 
 
 class SparkJob(Job):
-    """A job whose target is a Spark table: `wait` follows it until that is written."""
+    """A job whose target is a Spark table: `wait` follows it until that is written.
+
+    Methods and errors are those of `Job`; also EngineError if Spark cannot write, and DatabaseLocked if another driver
+    has the state.
+    """
 
     def __init__(self, database: Database, job_id: int, engine: Spark, mirror: Mirror | None = None) -> None:
         super().__init__(database, job_id)
         self._engine = engine
         self._mirror = mirror
 
-    @speaking_python
-    def step(self, *, progress: bool | None = None) -> JobRow:
-        """Run one step, write the target if nothing is left to do, and return the job's status."""
-        with _held(self._mirror):
-            row = super().step(progress=progress)
-            if row.status == "done":
-                self.publish()
-            return row
-
-    def wait(
-        self,
-        *,
-        poll: float | None = None,
-        on_event: Callable[[Event], object] | None = None,
-        progress: bool | None = None,
-        keep_going: bool = False,
-        finish_now: bool = False,
-        yes: bool = False,
-    ) -> SparkJob:
-        """Run steps until the target is written, and return this job; arguments and errors are those of `Job.wait`."""
-        with _held(self._mirror):
-            super().wait(
-                poll=poll, on_event=on_event, progress=progress, keep_going=keep_going, finish_now=finish_now, yes=yes
-            )
-            self.publish()
-        return self
+    def _held(self) -> AbstractContextManager[None]:
+        return _held(self._mirror)
 
     def publish(self, *, replace: bool = False) -> Publication:  # type: ignore[override]
         """Have Spark write the target from the answers so far; repeating it does no harm.
@@ -91,28 +65,12 @@ class SparkJob(Job):
         `replace` allows it to replace a table that sqlbatch did not make. Raises EngineError if Spark cannot write,
         JobError if a newer job owns the target.
         """
-        with _held(self._mirror):
+        with self._held():
             noted = _noted(self._mirror)
             return engine_target.publish(self._database, self._engine, self.job_id, replacing=replace, noted=noted)
 
-    def load(self, *, replace: bool = False, judge_again: bool = False, structured: str | None = None) -> SparkJob:
-        """Write partial results to the target, with missing rows as `pending`, and return this job."""
-        with _held(self._mirror):
-            super().load(judge_again=judge_again, structured=structured)
-            self.publish(replace=replace)
-        return self
-
-    def retry(self, *, only: str | None = None, yes: bool = False) -> SparkJob:
-        """Make failed requests due again, as `Job.retry` does, and return this job."""
-        with _held(self._mirror):
-            super().retry(only=only, yes=yes)
-        return self
-
-    def cancel(self, *, give_up: bool = False, progress: bool | None = None) -> SparkJob:
-        """Cancel the job, as `Job.cancel` does, and return this job."""
-        with _held(self._mirror):
-            super().cancel(give_up=give_up, progress=progress)
-        return self
+    def _bring(self, *, replace: bool = False) -> None:
+        self.publish(replace=replace)
 
     def table(self) -> Any:
         """Return the target as a Spark DataFrame; raise JobError if it is not written yet."""
@@ -158,21 +116,12 @@ def enrich(
     mirror = _mirror(state, given)
     with _held(mirror):
         database, asked = _asked(query, given, mirror, max_attempts)
-        into = _into(asked)
         refuse_memory(database, asked)
         max_cost = config.max_cost(max_cost)
-        engine_target.check_target(database, engine, into, replacing=replace)
-        rows = engine.read(_of(query, asked.enrichment))
-        more = {"max_attempts": asked.max_attempts, "max_cost": max_cost, "fresh": bool(given.get("fresh"))}
-        with (
-            kept_rows.kept(engine, rows, asked.enrichment, os.fspath(shared), database) as keep,
-            kept_rows.prepared(
-                database, rows, keep, asked.enrichment, asked.provider, into, replacing=replace, **more
-            ) as ask,
-        ):
+        more = {"max_attempts": asked.max_attempts, "max_cost": max_cost, "replacing": replace, "starting": True}
+        with _prepared(engine, database, asked, query, shared, given, **more) as (ask, start):
             check_ask(database, ask, yes=yes or max_cost is not None)
-            job_id = kept_rows.start(database, engine, ask, keep, into, noted=_noted(mirror))
-            job = SparkJob(database, job_id, engine, mirror)
+            job = SparkJob(database, start(_noted(mirror)), engine, mirror)
         take_first_step(job, asked.provider)
         return job
 
@@ -196,14 +145,8 @@ def plan(
     mirror = _mirror(state, given)
     with _held(mirror):
         database, asked = _asked(query, given, mirror)
-        into = _into(asked)
-        rows = engine.read(_of(query, asked.enrichment))
-        more = {"replacing": replace, "fresh": bool(given.get("fresh"))}
-        with (
-            kept_rows.kept(engine, rows, asked.enrichment, os.fspath(shared), None) as keep,
-            kept_rows.prepared(database, rows, keep, asked.enrichment, asked.provider, into, **more) as ask,
-        ):
-            return Quote.of(dataclasses.replace(ask.quote, target=into))
+        with _prepared(engine, database, asked, query, shared, given, replacing=replace) as (ask, _):
+            return Quote.of(dataclasses.replace(ask.quote, target=str(asked.into)))
 
 
 @with_options
@@ -229,16 +172,10 @@ def preview(
         database, asked = _asked(query, given, mirror)
         refuse_memory(database, asked)
         prepare.recover_interrupted(database)
-        wanted = sample_size(rows, sample)
-        few = asked.enrichment
-        if sample is None:
-            few = dataclasses.replace(few, limit=min(wanted, few.limit or wanted))
-        read = engine.read(_of(query, few))
-        more = {"rows": rows, "sample": sample, "fresh": bool(given.get("fresh"))}
-        with (
-            kept_rows.kept(engine, read, few, os.fspath(shared), None, sample=sample) as keep,
-            previews.prepared(database, few, asked.provider, passed_rows=keep.rows, **more) as ready,  # type: ignore[arg-type]
-        ):
+        with engine_ask.previewed(
+            engine, database, asked.enrichment, asked.provider, os.fspath(shared), frame=_frame(query), rows=rows,
+            sample=sample, fresh=bool(given.get("fresh")),
+        ) as ready:  # fmt: skip
             return ask_preview(database, ready, yes=yes)
 
 
@@ -305,12 +242,21 @@ def _asked(
     return database, asked
 
 
-def _into(asked: EnrichOptions) -> str:
-    if not asked.into:
-        raise InvalidTarget("--into is missing: name a table of Spark's, as catalog.schema.table")
-    return asked.into
+def _prepared(
+    engine: Spark,
+    database: Database,
+    asked: EnrichOptions,
+    query: Query,
+    shared: str | os.PathLike[str],
+    given: AskOptions,
+    **more: Any,
+) -> AbstractContextManager[tuple[Prepared, Callable[[Callable[[], object] | None], int]]]:
+    return engine_ask.prepared(
+        engine, database, asked.enrichment, asked.provider, asked.into, os.fspath(shared), frame=_frame(query),
+        fresh=bool(given.get("fresh")), notes=asked.notes, **more,
+    )  # fmt: skip
 
 
-def _of(query: Query, enrichment: Enrichment) -> object:
-    """Return what Spark reads: the query's text, or the DataFrame."""
-    return enrichment.query if isinstance(query, str | os.PathLike) else query
+def _frame(query: Query) -> object:
+    """Return the DataFrame that was given instead of a query, None for a query."""
+    return None if isinstance(query, str | os.PathLike) else query

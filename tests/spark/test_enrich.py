@@ -10,7 +10,7 @@ import pytest
 
 import sqlbatch
 from sqlbatch import spark as sqlbatch_spark
-from sqlbatch.errors import EngineError, InvalidQuery, InvalidTarget, JobError
+from sqlbatch.errors import EngineError, InvalidQuery, InvalidSettings, InvalidTarget, JobError
 from sqlbatch.lake.spark import Spark
 
 from .conftest import QUERY
@@ -55,6 +55,22 @@ def test_rows_are_planned_previewed_asked_about_and_written(bench: SparkBench) -
     assert again.job_id == 2
     bench.check(6)
     assert len(bench.control.ledger()) == 6
+
+
+def test_a_condition_limits_a_dataframe_too(bench: SparkBench) -> None:
+    """Only the rows that fulfil it are quoted, asked about and written."""
+    frame = bench.spark.sql(QUERY.format(rows=6))
+    assert bench.plan(frame, where="id < 2").to_send == 2
+    assert len(bench.preview(frame, where="id < 2").rows) == 2
+    bench.enrich(frame, where="id < 2").wait(poll=60)
+    assert len(bench.rows()) == len(bench.control.ledger()) == 2
+
+
+def test_rows_of_a_table_that_is_written_anew_cannot_be_updated(bench: SparkBench) -> None:
+    """Spark replaces its table in one commit, so that rows of earlier runs would be lost."""
+    with pytest.raises(InvalidSettings, match=r"incremental.* does not go with Spark"):
+        bench.enrich(incremental=True, unique_key="id")
+    assert bench.control.ledger() == []
 
 
 def test_every_type_that_is_sent_makes_the_request_that_the_command_makes(bench: SparkBench) -> None:

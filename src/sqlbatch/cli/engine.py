@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlbatch import display, prepare, previews
 from sqlbatch.cli.state import noted
 from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidSettings
-from sqlbatch.lake import engine_target, kept_rows
+from sqlbatch.lake import engine_ask, engine_target
 from sqlbatch.lake.places import arrivals
-from sqlbatch.previews import sample_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlbatch.cli.options import Given
     from sqlbatch.db.database import Database
@@ -39,58 +39,32 @@ def engine_of(address: str | None) -> Spark | None:
 def prepared(
     database: Database, given: Given, asked: EnrichOptions, max_cost: float | None, *, starting: bool
 ) -> Iterator[tuple[Prepared, Callable[[], int]]]:
-    """Compile and quote what is asked for, of the engine's rows or the database's own; with what starts the job."""
-    more = {
-        "fresh": given["fresh"],
-        "replacing": given["replace"],
-        "max_attempts": asked.max_attempts,
-        "max_cost": max_cost,
-        "notes": asked.notes,
-    }
+    """Compile and quote an enrichment of the engine's rows or the database's own; yield it with what starts the job."""
+    more: dict[str, Any] = {
+        "fresh": given["fresh"], "replacing": given["replace"], "max_attempts": asked.max_attempts,
+        "max_cost": max_cost, "notes": asked.notes,
+    }  # fmt: skip
+    what = (asked.enrichment, asked.provider, asked.into)
     engine = engine_of(given["engine"])
     if engine is None:
         if given["shared"] is not None:
             raise InvalidSettings("--shared is the folder of --engine's rows: give both, or neither")
-        with prepare.prepared(database, asked.enrichment, asked.provider, asked.into, arrivals=arrivals, **more) as ask:
+        with prepare.prepared(database, *what, arrivals=arrivals, **more) as ask:
             yield ask, lambda: prepare.start(database, ask)
         return
-    into = asked.into
-    if asked.enrichment.incremental:
-        raise InvalidSettings("--incremental does not go with --engine, which writes its table anew: leave it out")
-    if into is None:
-        raise InvalidSettings("--engine needs --into: the engine's table, as catalog.schema.table")
-    if starting:
-        engine_target.check_target(database, engine, into, replacing=given["replace"])
-    rows = engine.read(asked.enrichment.query)
-    owner = database if starting else None
-    with (
-        kept_rows.kept(engine, rows, asked.enrichment, _shared(given), owner) as keep,
-        kept_rows.prepared(database, rows, keep, asked.enrichment, asked.provider, into, **more) as ask,
-    ):
-        yield ask, lambda: kept_rows.start(database, engine, ask, keep, into, noted=noted(database))
+    with engine_ask.prepared(engine, database, *what, _shared(given), starting=starting, **more) as (ask, start):
+        yield ask, lambda: start(noted(database))
 
 
-@contextlib.contextmanager
 def previewed(
     database: Database, given: Given, asked: EnrichOptions, rows: int | None, sample: int | None
-) -> Iterator[PreparedPreview]:
+) -> AbstractContextManager[PreparedPreview]:
     """Compile a preview of the engine's rows, or of the database's own."""
-    engine, few = engine_of(given["engine"]), asked.enrichment
+    engine, what = engine_of(given["engine"]), (asked.enrichment, asked.provider)
+    more: dict[str, Any] = {"rows": rows, "sample": sample, "fresh": given["fresh"]}
     if engine is None:
-        with previews.prepared(database, few, asked.provider, rows=rows, sample=sample, fresh=given["fresh"]) as ready:
-            yield ready
-        return
-    wanted = sample_size(rows, sample)
-    if sample is None:
-        few = dataclasses.replace(few, limit=min(wanted, few.limit or wanted))
-    read = engine.read(few.query)
-    with (
-        kept_rows.kept(engine, read, few, _shared(given), None, sample=sample) as keep,
-        previews.prepared(
-            database, few, asked.provider, rows=rows, sample=sample, fresh=given["fresh"], passed_rows=keep.rows
-        ) as ready,
-    ):
-        yield ready
+        return previews.prepared(database, *what, **more)
+    return engine_ask.previewed(engine, database, *what, _shared(given), **more)
 
 
 def publish(database: Database, address: str | None, job_id: int) -> None:

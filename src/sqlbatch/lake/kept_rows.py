@@ -13,34 +13,29 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 
-from sqlbatch import clock, prepare
 from sqlbatch.db.sql import quote_identifier, quote_literal
-from sqlbatch.errors import EngineError, InvalidQuery, InvalidSettings, JobError, SqlbatchError
+from sqlbatch.errors import EngineError, InvalidQuery, InvalidSettings, JobError
 from sqlbatch.lake.shared_folder import files_of, first_line, local_path, remove, root_of
 from sqlbatch.leases import is_gone, new_owner
 from sqlbatch.query.compile import REF, check_names
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.prompt import build_prompt
 from sqlbatch.query.rows import KeptRows
-from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
-    from sqlbatch.db.session import Session
-    from sqlbatch.prepare import Prepared
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.select import QueryColumn
 
 # The file in a local run folder that names its owner, until a job needs the folder.
-_OWNER = "owner.txt"
+OWNER = "owner.txt"
 
 
 @dataclass(frozen=True)
@@ -63,8 +58,8 @@ class Engine(Protocol):
     def name(self) -> str:
         """The engine's name in the database."""
 
-    def read(self, query: object) -> EngineRows:
-        """Return the columns of a query, without running it."""
+    def read(self, query: object, where: str | None = None) -> EngineRows:
+        """Return the columns of a query, or of rows of the engine's limited by a condition, without running it."""
 
     def keep(self, rows: EngineRows, folder: str, *, limit: int | None = None, sample: int | None = None) -> None:
         """Write rows to a new folder as Parquet files, each row with its number."""
@@ -118,7 +113,7 @@ def kept(
     if local is not None:
         try:
             local.mkdir(parents=True)
-            (local / _OWNER).write_text(f"{state} {new_owner()}")
+            (local / OWNER).write_text(f"{state} {new_owner()}")
         except OSError as error:
             raise InvalidSettings(f"--shared {shared}: {error.strerror}") from None
     found: Kept | None = None
@@ -174,52 +169,6 @@ def _check_types(folder: str, rows: EngineRows, sent: Sequence[str]) -> None:
                 )
 
 
-@contextlib.contextmanager
-def prepared(
-    database: Database, rows: EngineRows, keep: Kept, enrichment: Enrichment, provider: Provider, into: str, **more: Any
-) -> Iterator[Prepared]:
-    """Compile and quote an enrichment of kept rows; `more` are further arguments of `prepare.prepared`."""
-    with prepare.prepared(database, enrichment, provider, quote_identifier(into), passed_rows=keep.rows, **more) as ask:
-        sent = set(keep.sent)
-        others = tuple(column.name for column in rows.columns if column.name not in sent)
-        yield replace(ask, quote=replace(ask.quote, also_kept=others))
-
-
-def start(
-    database: Database,
-    engine: Engine,
-    ask: Prepared,
-    keep: Kept,
-    into: str,
-    *,
-    noted: Callable[[], object] | None = None,
-) -> int:
-    """Commit a prepared enrichment as a job, with its rows and its target, and return its number.
-
-    `noted` is called after the commit, while the rows are still protected from the sweep of killed processes.
-    """
-
-    def note(session: Session, job_id: int) -> None:
-        facts = {"run_id": keep.run_id, "job_id": job_id, "engine": engine.name}
-        more = {"query": masked(ask.enrichment.query, sql=True), "folder": keep.folder, "sent": list(keep.sent)}
-        session.run("kept_rows.keep", facts | more | {"rows": ask.quote.rows, "now": clock.now()})
-        session.run("kept_rows.aim", facts | {"target": into})
-
-    # This comes before the commit, because after an interrupt at the commit there may be a job that needs the folder.
-    keep.needed = True
-    try:
-        job_id = prepare.start(database, ask, note)
-    except SqlbatchError:
-        keep.needed = False
-        raise
-    if noted is not None:
-        noted()
-    local = local_path(keep.folder)
-    if local is not None:
-        (local / _OWNER).unlink(missing_ok=True)
-    return job_id
-
-
 def _state_id(database: Database) -> str:
     """Return the id of a database's state; it is created if there is none."""
     return str(database.read(lambda session: session.run("kept_rows.identity"))[0][0])
@@ -231,7 +180,7 @@ def _sweep(database: Database, shared: str, state: str) -> None:
     Of this state, or of a plan or a preview.
     """
     root = local_path(f"{root_of(shared)}/runs")
-    for marker in root.glob(f"*/{_OWNER}") if root is not None else ():
+    for marker in root.glob(f"*/{OWNER}") if root is not None else ():
         with contextlib.suppress(OSError):
             whose, _, owner = marker.read_text().partition(" ")
             run_id = marker.parent.name

@@ -59,8 +59,10 @@ class Spark:
         self._session = session
         self._format = table_format
 
-    def read(self, query: object) -> EngineRows:
-        """Return the columns of a query or a DataFrame, which is only analyzed; raise InvalidQuery if Spark refuses it.
+    def read(self, query: Any, where: str | None = None) -> EngineRows:
+        """Return the columns of a query, or of a DataFrame limited by a condition; it is only analyzed.
+
+        Raises InvalidQuery if Spark refuses it.
 
         The query is put into a subquery, because Spark runs a command (CREATE, INSERT) as soon as it is parsed.
         """
@@ -68,7 +70,7 @@ class Spark:
             if isinstance(query, str):
                 frame = self._session.sql(f"SELECT * FROM (\n{without_terminator(query)}\n) AS sqlbatch_query")
             elif hasattr(query, "schema") and hasattr(query, "write"):
-                frame = query
+                frame = query if where is None else query.where(where)
             else:
                 raise InvalidQuery(
                     f"a {type(query).__name__} is no rows of Spark's: give a SELECT, the Path of a .sql file, or a "
