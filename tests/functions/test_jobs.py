@@ -228,6 +228,8 @@ def test_an_option_that_the_query_says_itself_is_refused() -> None:
     for options in ({"instructions": "x"}, {"prompt": "{{ title }}"}, {"returns": "a DATE"}, {"limit": 3}):
         with pytest.raises(InvalidPrompt, match="does not go with a query that calls AI functions"):
             sqlbatch.plan(QUERY, db=db.path, provider="local", **options)
+    with pytest.raises(InvalidPrompt, match=r"endpoint=embeddings: a query that calls .* ai_embed asks for embeddings"):
+        sqlbatch.plan(QUERY, db=db.path, provider="local", endpoint="embeddings")
     with pytest.raises(InvalidQuery, match="has the name of a column that sqlbatch adds"):
         sqlbatch.plan("SELECT ai_complete(title) AS ai_status FROM movies", db=db.path, provider="local")
 

@@ -10,8 +10,8 @@ from sqlbatch.functions.aggregates import PIECES, answered, asked_of_each
 from sqlbatch.functions.conditions import ASK
 from sqlbatch.functions.inputs import VALUE
 from sqlbatch.functions.syntax import columns_in
-from sqlbatch.query.endpoints import endpoint_of, returns_of
-from sqlbatch.query.enrichment import CHAT, parameters
+from sqlbatch.query.endpoints import returns_of
+from sqlbatch.query.enrichment import parameters
 from sqlbatch.query.request import call_of, input_of
 from sqlbatch.returns import parse_returns
 
@@ -148,9 +148,8 @@ def lookup(call: Call, enrichment: Enrichment) -> Lookup:
         asked = replace(enrichment, endpoint=EMBEDDINGS, instructions=None, model=model, params=parameters(own))
     else:
         returns = parse_returns(ask.question.returns or None, enrichment.structured)
-        endpoint = enrichment.endpoint if endpoint_of(enrichment.endpoint).talks else CHAT
         merged = {**dict(enrichment.params), **dict(parameters(own))}
-        asked = replace(enrichment, endpoint=endpoint, instructions=ask.question.instructions, model=model,
+        asked = replace(enrichment, instructions=ask.question.instructions, model=model,
                         params=tuple(sorted(merged.items())))  # fmt: skip
     asked = replace(asked, returns=returns.text, prompt=None, inputs=(), images=())
     source = call.node["arguments"][0]["expression"]

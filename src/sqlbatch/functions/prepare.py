@@ -18,6 +18,7 @@ from sqlbatch.functions.plan import Plan, PlannedCall, with_sources
 from sqlbatch.functions.planning import make_plan
 from sqlbatch.query import pictures as query_pictures
 from sqlbatch.query.cost import Cost, Requests, add_costs, estimate_cost, find_price
+from sqlbatch.query.endpoints import endpoint_of
 from sqlbatch.query.quote import Known, Quote, Stage, check_existing, count_known
 from sqlbatch.query.select import bind, one_select
 from sqlbatch.query.target import look_up
@@ -49,6 +50,11 @@ class PlannedQuery:
 
 def check_options(enrichment: Enrichment) -> None:
     """Raise InvalidPrompt for an option that sets for all rows what a query with calls says itself."""
+    if not endpoint_of(enrichment.endpoint).talks:
+        raise InvalidPrompt(
+            f"--endpoint {enrichment.endpoint.removeprefix('/v1/')}: a query that calls AI functions needs "
+            "chat/completions or responses; ai_embed asks for embeddings by itself"
+        )
     given = {
         "--prompt": enrichment.prompt,
         "--instructions": enrichment.instructions,
