@@ -19,7 +19,7 @@ import duckdb
 
 from sqlbatch import api
 from sqlbatch.db.sql import quote_literal
-from sqlbatch.display import status_in_words
+from sqlbatch.display.status import status_in_words
 from sqlbatch.errors import InvalidQuery, JobError
 from sqlbatch.job import speaking_python
 from sqlbatch.lake.exchange import Kind, arriving, carried, select_list

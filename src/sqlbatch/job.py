@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 import duckdb
 
-from sqlbatch import connection, job_actions, layout, options, prepare, run
+from sqlbatch import connection, display, job_actions, layout, options, prepare, run
 from sqlbatch import finish_now as remainders
 from sqlbatch.db import jobs as state
 from sqlbatch.db.database import Database
 from sqlbatch.db.duckdb_errors import wrapped
-from sqlbatch.display import follow as follow_on_stderr
-from sqlbatch.display import next_step, notebook, status_in_words
+from sqlbatch.display import notebook
+from sqlbatch.display.status import next_step, status_in_words
 from sqlbatch.errors import DatabaseError, InvalidSettings, JobError, SqlbatchError
 from sqlbatch.lake import publishing
 from sqlbatch.query import quote
@@ -284,7 +284,7 @@ class Job:
             if show is not None:
                 notebook.follow(heard, f"job {self.job_id}", show, back="job.wait() comes back to it")
             elif progress:
-                follow_on_stderr(heard)
+                display.progress.follow(heard)
             else:
                 deque(heard, maxlen=0)
         except RuntimeError as error:

@@ -12,7 +12,7 @@ import pytest
 from sqlbatch import job_actions
 from sqlbatch.batches import submit
 from sqlbatch.db.jobs import BatchRow
-from sqlbatch.display import batch_in_words
+from sqlbatch.display.status import batch_in_words
 from sqlbatch.errors import ProviderRefused
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from sqlbatch import job_actions
 from sqlbatch.batches import plan
 from sqlbatch.batches.providers import KNOWN
 from sqlbatch.db.jobs import JobRow
-from sqlbatch.display import next_step
+from sqlbatch.display.status import next_step
 from tests.query.support import Failure, begin, content, database, enrich
 
 if TYPE_CHECKING:

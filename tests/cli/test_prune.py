@@ -36,7 +36,7 @@ def test_prune_asks_first_and_says_what_is_gone(here: Command) -> None:
 def test_in_a_terminal_it_says_what_would_go_before_it_asks(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     enrich(database("enriched.duckdb"), QUERY, content, into="t")
     terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
-    monkeypatch.setattr("sqlbatch.cli.admin.sys", terminal)
+    monkeypatch.setattr("sqlbatch.cli.follow.sys", terminal)
     kept = here("prune", "--quiet", stdin="n\n")
     assert kept.code == 1
     assert kept.err.index("would be deleted: the inputs of 2 requests") < kept.err.index("Delete it? [y/N]")

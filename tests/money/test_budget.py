@@ -23,7 +23,7 @@ from sqlbatch.config import max_cost as configured_max_cost
 from sqlbatch.config import month_budget
 from sqlbatch.connection import connect
 from sqlbatch.db import prices
-from sqlbatch.display import next_step
+from sqlbatch.display.status import next_step
 from sqlbatch.errors import InvalidSettings, JobError
 from sqlbatch.leases import new_owner
 from sqlbatch.query.endpoints import check_of

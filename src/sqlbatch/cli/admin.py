@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,9 +18,7 @@ from sqlbatch.batches.providers import find_provider, known
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
-from sqlbatch.cli.follow import existing
-from sqlbatch.cli.help import RARELY
-from sqlbatch.db import jobs as state
+from sqlbatch.cli.follow import confirmed, existing, find
 from sqlbatch.errors import InvalidOption, InvalidSettings
 from sqlbatch.functions import catalogue, live
 from sqlbatch.settings import OPTIONS
@@ -64,22 +61,21 @@ def functions(
     if as_json:
         display.print_json(listed)
     else:
-        display.show_rows(["function", "returns", "about"], [list(each.values()) for each in listed])
+        display.tables.show_rows(["function", "returns", "about"], [list(each.values()) for each in listed])
     return display.Exit.DONE
 
 
 @app.command()
 def prune(
     job: Annotated[
-        str | None,
-        typer.Option("--job", metavar="JOB", help="Only this job's data.", autocompletion=complete.jobs),
+        str | None, opt.option("--job", "JOB", "Only this job's data.", autocompletion=complete.jobs)
     ] = None,
     results: Annotated[
-        bool, typer.Option("--results", help="Also delete results that no target shows any more; their costs stay.")
+        bool, opt.flag("--results", "Also delete results that no target shows any more; their costs stay.")
     ] = False,
     db: opt.Db = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be deleted, and stop.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, opt.flag("--dry-run", "Print what would be deleted, and stop.")] = False,
+    yes: Annotated[bool, opt.flag("--yes", "Do not ask.", "-y")] = False,
     as_json: opt.Json = False,
 ) -> int:
     """Delete data that finished jobs no longer need: kept rows, inputs, files here and at the provider.
@@ -90,10 +86,7 @@ def prune(
     Example: sqlbatch prune --dry-run
     """
     database = existing(db)
-    job_id = None
-    if job is not None:
-        with database.session() as session:
-            job_id = state.find(session, job).job_id
+    job_id = find(database, job).job_id if job is not None else None
     found = pruning.prunable(database, job_id, results=results)
     if dry_run or found.nothing:
         if as_json:
@@ -101,22 +94,18 @@ def prune(
         elif found.nothing:
             display.info("nothing to prune")
         else:
-            display.info("would be deleted: " + display.prunable(found))
+            display.info("would be deleted: " + display.job.prunable(found))
         return display.Exit.DONE
-    if not yes:
-        if not sys.stdin.isatty():
-            raise InvalidSettings(
-                "there is no terminal to ask on: add --yes to delete, or --dry-run to see what would be deleted"
-            )
-        with display.always_print():
-            display.info("would be deleted: " + display.prunable(found))
-        if not display.confirm("Delete it?"):
-            display.info("nothing deleted")
-            return display.Exit.ERROR
+    if not yes and not confirmed(
+        f"would be deleted: {display.job.prunable(found)}\nDelete it?",
+        "there is no terminal to ask on: add --yes to delete, or --dry-run to see what would be deleted",
+        "nothing deleted",
+    ):
+        return display.Exit.ERROR
     done = pruning.prune(database, job_id, results=results)
     if as_json:
         display.print_json(asdict(done))
-    display.info("deleted: " + display.prunable(done))
+    display.info("deleted: " + display.job.prunable(done))
     for problem in done.problems:
         display.error(problem)
     return display.Exit.ERROR if done.problems else display.Exit.DONE
@@ -131,7 +120,13 @@ def config(as_json: opt.Json = False) -> int:
 
     Example: sqlbatch config
     """
-    options = [*(_option(name) for name, each in sorted(OPTIONS.items()) if each.configurable), _month_budget()]
+    options = [
+        _setting(name, each.help, each.default or ("false" if each.kind is bool else "none"), settings.lookup(name))
+        for name, each in sorted(OPTIONS.items())
+        if each.configurable
+    ]
+    what = "dollars that a database may spend in a calendar month, in sqlbatch.toml as month under [budget]"
+    options.append(_setting("budget.month", what, "none", settings.month_budget()))
     providers = [_provider(_reached(provider)) for provider in known().values()]
     prices = [{"model": each.name, **each.values, "from": each.where} for each in settings.entries("prices")]
     files = [str(file.path) for file in settings.files()]
@@ -144,22 +139,9 @@ def config(as_json: opt.Json = False) -> int:
     return display.Exit.DONE
 
 
-def _option(name: str) -> dict[str, object]:
-    option, held = OPTIONS[name], settings.lookup(name)
-    value = held.value if held is not None else option.default or ("false" if option.kind is bool else "none")
-    return {"option": name, "value": value, "from": held.origin if held is not None else "default", "is": option.help}
-
-
-def _month_budget() -> dict[str, object]:
-    held = settings.month_budget()
-    value = held.value if held is not None else "none"
-    what = "dollars that a database may spend in a calendar month, in sqlbatch.toml as month under [budget]"
-    return {
-        "option": "budget.month",
-        "value": value,
-        "from": held.origin if held is not None else "default",
-        "is": what,
-    }
+def _setting(name: str, what: str, default: str, held: settings.Setting | None) -> dict[str, object]:
+    value, origin = (default, "default") if held is None else (held.value, held.origin)
+    return {"option": name, "value": value, "from": origin, "is": what}
 
 
 def _reached(provider: Provider) -> Provider:
@@ -198,11 +180,11 @@ def _show_config(
     console = display.out()
     for file in files:
         console.print(f"[dim]file[/]  {display.plain(file)}", soft_wrap=True)
-    display.show_table(("option", "value", "from"), [_option_row(each) for each in options])
-    display.show_table(("provider", "address", "key"), [_provider_row(each) for each in providers])
+    display.tables.show_table(("option", "value", "from"), [_option_row(each) for each in options])
+    display.tables.show_table(("provider", "address", "key"), [_provider_row(each) for each in providers])
     if prices:
         names = ("model", "input", "cached", "cache_write", "output", "batch_factor", "from")
-        display.show_table(names, [["" if n not in each else str(each[n]) for n in names] for each in prices])
+        display.tables.show_table(names, [["" if n not in each else str(each[n]) for n in names] for each in prices])
 
 
 def _option_row(each: dict[str, Any]) -> list[str]:
@@ -211,58 +193,49 @@ def _option_row(each: dict[str, Any]) -> list[str]:
 
 
 def _provider_row(each: dict[str, Any]) -> list[str]:
-    key = "none needed" if each["key_variable"] is None else f"{each['key_variable']}: {_set(each)}"
+    key = "set" if each["key_set"] else "not set"
+    key = "none needed" if each["key_variable"] is None else f"{each['key_variable']}: {key}"
     where = "in this process, no cost" if each["provider"] == "local" else each["base_url"] or each["address"]
     name = each["provider"] if each["from"] == "sqlbatch" else f"{each['provider']} ({each['from']})"
     return [name, where, key]
 
 
-def _set(each: dict[str, Any]) -> str:
-    return "set" if each["key_set"] else "not set"
-
-
 @app.command()
 def serve(
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; beyond this machine only with --api-key-env.")
+        str, opt.option("--host", "ADDRESS", "Where to listen; beyond this machine only with --api-key-env.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
-    data: Annotated[Path, typer.Option(metavar="DIR", help="The folder that keeps files and batches.")] = Path(
+    port: Annotated[int, opt.option("--port", "N", "The port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    data: Annotated[Path, opt.option("--data", "DIR", "The folder that keeps files and batches.")] = Path(
         "batch-server"
     ),
     upstream: Annotated[
-        list[str] | None,
-        typer.Option(metavar="URL", help="An OpenAI-compatible server behind it; repeatable."),
+        list[str] | None, opt.option("--upstream", "URL", "An OpenAI-compatible server behind it; repeatable.")
     ] = None,
     upstream_key_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The variable with the upstream's key.")
+        str | None, opt.option("--upstream-key-env", "NAME", "The variable with the upstream's key.")
     ] = None,
     model: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Another name for the offline model; repeatable."),
+        list[str] | None, opt.option("--model", "NAME", "Another name for the offline model; repeatable.")
     ] = None,
     upstream_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long one request may take upstream.", rich_help_panel=RARELY)
+        float, opt.option("--upstream-timeout", "SECONDS", "How long one request may take upstream.", rare=True)
     ] = 600.0,
     concurrency: Annotated[
-        int,
-        typer.Option(metavar="N", min=1, help="Requests in flight at each upstream, at most.", rich_help_panel=RARELY),
+        int, opt.option("--concurrency", "N", "Requests in flight at each upstream, at most.", rare=True, min=1)
     ] = 16,
     api_key_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The variable with the key asked of clients.")
+        str | None, opt.option("--api-key-env", "NAME", "The variable with the key asked of clients.")
     ] = None,
     faults: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Failures to act out, for tests of clients.", rich_help_panel=RARELY),
+        Path | None, opt.option("--faults", "FILE", "Failures to act out, for tests of clients.", rare=True)
     ] = None,
     clock_speed: Annotated[
         float,
-        typer.Option(
-            metavar="N", help="How fast the server's clock runs: 1440 is a day in a minute.", rich_help_panel=RARELY
-        ),
+        opt.option("--clock-speed", "N", "How fast the server's clock runs: 1440 is a day in a minute.", rare=True),
     ] = 1.0,
     window: Annotated[
-        float, typer.Option(metavar="SECONDS", help="The completion window of a batch.", rich_help_panel=RARELY)
+        float, opt.option("--window", "SECONDS", "The completion window of a batch.", rare=True)
     ] = 86_400.0,
 ) -> int:
     """Run a server with OpenAI's Files and Batches API for any model; without --upstream, for the offline model.

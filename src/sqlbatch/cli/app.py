@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-# A line about each command for the list of commands; it fits a narrow terminal.
+# A line about each command, in the order of a first visit: ask, follow, read. It fits a narrow terminal.
 BRIEFLY = {
     "enrich": "Ask a model about each row; write a table.",
     "plan": "Show what enrich would send and cost.",
@@ -38,8 +38,8 @@ BRIEFLY = {
     "sync": "Take one step of every open job (for cron).",
     "retry": "Ask again for the rows that failed.",
     "cancel": "Stop a job; answers received so far are kept.",
-    "publish": "Bring a job's rows to their target in another database.",
     "load": "Write partial results, or load result files.",
+    "publish": "Bring a job's rows to their target in another database.",
     "query": "Run your own SQL on the database.",
     "compare": "Compare two tables, prompts or models on the same rows.",
     "view": "Look at jobs, tables and answers in the browser.",
@@ -50,6 +50,7 @@ BRIEFLY = {
     "config": "Show the current settings and their sources.",
     "serve": "Run a Batch API server for any model.",
 }
+ORDER = tuple(BRIEFLY)
 # The module of a command, if it has another name. A command's module is imported only when the command is used, because
 # most need different imports.
 _MODULES = {
@@ -105,18 +106,6 @@ def speak(**given: bool) -> None:
     verbosity.set(**wanted)
 
 
-def begin() -> None:
-    """Start a run: no option is given yet, and the verbosity is the default."""
-    _before.clear()
-    verbosity.set(quiet=False, verbose=False, debug=False)
-
-
-def given_before(**given: bool) -> None:
-    """Store the options given before the command's name."""
-    _before.update(given)
-    speak()
-
-
 def _speaking(function: Callable[..., int]) -> Callable[..., int]:
     own = [
         each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -143,13 +132,6 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
     return spoken
 
 
-# The order of a first visit: ask, follow, read.
-ORDER = (
-    "enrich", "plan", "preview", "jobs", "show", "wait", "sync", "retry", "cancel", "load", "publish", "query",
-    "compare", "view", "costs", "prices", "functions", "prune", "config", "serve",
-)  # fmt: skip
-
-
 # Commands that a first run can try as they are.
 TRY = (
     "sqlbatch enrich \"SELECT 'A shy baker finds a map in the flour.' AS story\" --instructions 'Sum it up.' "
@@ -161,7 +143,7 @@ class _Ordered(Group):
     """The commands in the order of a first visit, each imported when it is used."""
 
     def briefly(self) -> list[tuple[str, str]]:
-        return [(name, BRIEFLY[name]) for name in ORDER]
+        return list(BRIEFLY.items())
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (as Typer calls it)
         return list(ORDER)
@@ -217,7 +199,8 @@ def options(
 
         sys.stdout.write(version("sqlbatch") + "\n")
         raise typer.Exit
-    given_before(quiet=quiet, verbose=verbose, debug=debug)
+    _before.update(quiet=quiet, verbose=verbose, debug=debug)
+    speak()
     if context.invoked_subcommand is None:
         sys.stdout.write(overview(context.command))
         sys.stdout.flush()
@@ -242,11 +225,13 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupted)
     try:
-        begin()
+        # No option is given yet.
+        _before.clear()
+        verbosity.set(quiet=False, verbose=False, debug=False)
         code = _application()(arguments, standalone_mode=False)
-    except KeyboardInterrupt:
-        display.error("interrupted; nothing was started")
-        return display.Exit.INTERRUPTED
+        return int(code or 0) if code != _OF_AN_INTERRUPT else _nothing_started()
+    except (KeyboardInterrupt, typer.Abort):
+        return _nothing_started()
     except Interrupted as problem:
         display.info(str(problem))
         return display.Exit.INTERRUPTED
@@ -257,8 +242,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         return display.Exit.USAGE if isinstance(problem, InvalidOption) else display.Exit.ERROR
     except SystemExit as problem:
         if problem.code == _OF_AN_INTERRUPT:
-            display.error("interrupted; nothing was started")
-            return display.Exit.INTERRUPTED
+            return _nothing_started()
         # Typer exits if the reader of our output has gone; nobody misses the rest.
         if not isinstance(problem.__context__, BrokenPipeError):
             raise
@@ -266,10 +250,11 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 (one a way
         return display.Exit.DONE
     except Exception as problem:  # noqa: BLE001 (told in one line, or raised again with --debug)
         return _other(problem)
-    if code == _OF_AN_INTERRUPT:
-        display.error("interrupted; nothing was started")
-        return display.Exit.INTERRUPTED
-    return int(code or 0)
+
+
+def _nothing_started() -> int:
+    display.error("interrupted; nothing was started")
+    return display.Exit.INTERRUPTED
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (what a signal handler takes)
@@ -278,9 +263,6 @@ def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 
 
 def _other(problem: Exception) -> int:
     """Report Typer's error about the command line (its exceptions are in a package of its own), or any other error."""
-    if type(problem).__name__ == "Abort":
-        display.error("interrupted; nothing was started")
-        return display.Exit.INTERRUPTED
     if isinstance(problem, RuntimeError) and "Query interrupted" in str(problem):
         display.error("interrupted while DuckDB was working; nothing was changed")
         return display.Exit.INTERRUPTED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,16 +12,17 @@ from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
 from sqlbatch.cli.enrich import compiling
-from sqlbatch.cli.follow import agreed, at, existing, follow, patiently, seen
+from sqlbatch.cli.follow import agreed, existing, find, follow, stopped
 from sqlbatch.cli.state import noted, opened
-from sqlbatch.db import jobs as state
-from sqlbatch.errors import InvalidOption, JobError
+from sqlbatch.errors import InvalidOption
 from sqlbatch.source import read_source
 
 if TYPE_CHECKING:
     from sqlbatch.db.database import Database
+    from sqlbatch.db.jobs import JobRow
     from sqlbatch.options import EnrichOptions
     from sqlbatch.side_by_side import Sides
+    from sqlbatch.source import Source
 
 Side = Annotated[
     str,
@@ -87,53 +88,45 @@ def compare(
 
     Example: sqlbatch compare short.sql long.sql --sample 100 --gold checked
     """
-    models = model or []
     files = [name for name in (a, b) if name is not None and name.casefold().endswith(".sql")]
-    if not files:
-        if models or provider is not None or fresh:
+    failed = False
+    if files:
+        asked, sources = _read(a, b, files, model or [], {"provider": provider, "base_url": base_url})
+        database = opened(options.database(db, source=sources[0]), *(each.provider for each in asked))
+        stems = [source.stem for source in sources]
+        jobs = _ask(database, asked, stems, sample, fresh=fresh, yes=yes, poll=poll)
+        if not jobs:
+            return display.Exit.ERROR
+        tables, sample, failed = [job.target for job in jobs], None, any(job.failed for job in jobs)
+    else:
+        if model or provider is not None or fresh:
             raise InvalidOption("--model, --provider and --fresh are for .sql files, which ask; these are tables")
         if b is None:
             raise InvalidOption("name two tables, two .sql files, or one .sql file with two --model")
-        return _show(existing(db), (a, b), gold, key, sample, limit, as_json=as_json)
-    if len(files) == 1 and b is not None:
-        raise InvalidOption(f"{a} and {b}: give two .sql files or two tables, not one of each")
-    if (len(files), len(models)) not in {(1, 2), (2, 0), (2, 1)}:
-        raise InvalidOption("give two .sql files, or one .sql file with two --model")
-    one: str | None = models[0] if len(models) == 1 else None
-    pairs = [(files[0], name) for name in models] if len(files) == 1 else [(name, one) for name in files]
-    given = {"provider": provider, "base_url": base_url}
-    sources = [read_source(name) for name, _ in pairs]
-    asked = [
-        options.enrich_options(source, {**given, "model": name})
-        for source, (_, name) in zip(sources, pairs, strict=True)
-    ]
-    database = options.database(db, None, None, None, sources[0])
-    opened(database, *(each.provider for each in asked))
-    targets, failed = _ask(
-        database, asked, [source.stem for source in sources], sample, fresh=fresh, yes=yes, poll=poll
-    )
-    if targets is None:
-        return display.Exit.ERROR
-    code = _show(database, targets, gold, key, None, limit, as_json=as_json)
-    return display.Exit.FAILED_ROWS if failed else code
-
-
-def _show(
-    database: Database,
-    tables: tuple[str, str],
-    gold: str | None,
-    key: list[str] | None,
-    sample: int | None,
-    limit: int,
-    *,
-    as_json: bool,
-) -> int:
+        database, tables = existing(db), [a, b]
     found = comparisons.compare(database, *tables, gold=gold, keys=key or (), sample=sample, differences=limit)
     if as_json:
         display.print_json(found.as_dict())
     else:
-        display.show_comparison(found)
-    return display.Exit.DONE
+        display.comparison.show_comparison(found)
+    return display.Exit.FAILED_ROWS if failed else display.Exit.DONE
+
+
+def _read(
+    a: str, b: str | None, files: list[str], models: list[str], given: dict[str, Any]
+) -> tuple[list[EnrichOptions], list[Source]]:
+    """Return the options and the query of both sides: two files, or one file with two models."""
+    if len(files) == 1 and b is not None:
+        raise InvalidOption(f"{a} and {b}: give two .sql files or two tables, not one of each")
+    if (len(files), len(models)) not in {(1, 2), (2, 0), (2, 1)}:
+        raise InvalidOption("give two .sql files, or one .sql file with two --model")
+    sources = [read_source(name) for name in (files if b is not None else files * 2)]
+    one = models[0] if models else None
+    named = models if len(models) == 2 else [one, one]
+    asked = [
+        options.enrich_options(source, {**given, "model": name}) for source, name in zip(sources, named, strict=True)
+    ]
+    return asked, sources
 
 
 def _ask(
@@ -145,11 +138,8 @@ def _ask(
     fresh: bool,
     yes: bool,
     poll: float | None,
-) -> tuple[tuple[str, str] | None, bool]:
-    """Quote both sides, ask once for agreement, and follow both to their end.
-
-    Returns their tables (None if the user did not agree), and whether any row failed.
-    """
+) -> list[JobRow]:
+    """Quote both sides, ask once for agreement, follow both to their end, and return them; none without agreement."""
     pause = config.poll(poll)
     for each in asked:
         if each.provider.paid:
@@ -158,33 +148,30 @@ def _ask(
         side_by_side.prepared(database, asked, stems, sample=sample, max_cost=config.max_cost(None), fresh=fresh)
     ) as sides:
         if not _may_spend(sides, yes=yes):
-            return None, False
+            return []
         for each in asked:
             if sides.paid:
                 connection.check_provider(database, each.provider)
         with display.working("keeping the rows", elsewhere=False):
             jobs = side_by_side.start(database, sides)
             noted(database)()
-        targets = sides.targets
     display.info(f"jobs {jobs[0]} and {jobs[1]} started; to go on after an interrupt, run the same command again")
     # Both are sent before either is waited for, because a batch may take a day.
     for once in (True, False):
         for job_id, each in zip(jobs, asked, strict=True):
             follow(database, job_id, each.provider, once=once, poll=pause)
-    ends = patiently(database, lambda session: [state.find(session, str(job_id)) for job_id in jobs])
+    ends = [find(database, job_id) for job_id in jobs]
     for job in ends:
         if job.status != "done" or job.error:
-            raise JobError(
-                f"job {job.job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}"
-            )
-    return targets, any(job.failed for job in ends)
+            raise stopped(database, job)
+    return ends
 
 
 def _may_spend(sides: Sides, *, yes: bool) -> bool:
     """Print what both sides would cost, and return whether it may be spent."""
-    with seen(always=sides.paid and not yes and sides.cost.must_be_agreed):
+    with display.always_print(wanted=sides.paid and not yes and sides.cost.must_be_agreed):
         for ask in sides.asks:
-            display.show_quote(ask.quote)
+            display.quote.show_quote(ask.quote)
         if sides.paid:
             display.info(f"both together: {display.counted(sides.to_send, 'request')}, {sides.cost.in_words()}")
     if not any(ask.quote.rows > ask.quote.skipped for ask in sides.asks):

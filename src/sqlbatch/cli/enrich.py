@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,12 +12,13 @@ from sqlbatch import config, connection, display, options, plan_previews, prepar
 from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
-from sqlbatch.cli.follow import agreed, ending, follow, seen
+from sqlbatch.cli.follow import agreed, ending, follow
 from sqlbatch.cli.state import noted, opened
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.source import read_source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from sqlbatch.db.database import Database
@@ -54,8 +56,8 @@ def enrich(
         connection.key_of(asked.provider)
     with compiling(engine.prepared(database, given, asked, max_cost, starting=True)) as (ask, start):
         spends = bool(ask.quote.to_send) and asked.provider.paid
-        with seen(always=spends and not yes and ask.quote.cost.must_be_agreed):
-            display.show_quote(engine.named(ask.quote, given))
+        with display.always_print(wanted=spends and not yes and ask.quote.cost.must_be_agreed):
+            display.quote.show_quote(engine.named(ask.quote, given))
         if not ask.quote.rows:
             display.info("the query has no rows: nothing to do")
             if as_json:
@@ -96,7 +98,7 @@ def plan(
         if as_json:
             display.print_json(ask.quote.as_dict())
         else:
-            display.print_quote(engine.named(ask.quote, given))
+            display.quote.print_quote(engine.named(ask.quote, given))
         if over is not None:
             display.error(over)
             return display.Exit.ERROR
@@ -111,18 +113,13 @@ def _read(given: opt.Given) -> tuple[Database, EnrichOptions]:
     return opened(database, asked.provider), asked
 
 
-class compiling(Generic[Ready]):  # noqa: N801 (used as a function)
+@contextlib.contextmanager
+def compiling(inner: AbstractContextManager[Ready]) -> Iterator[Ready]:
     """Show that the query is running, while the inner context is entered."""
-
-    def __init__(self, inner: AbstractContextManager[Ready]) -> None:
-        self._inner = inner
-
-    def __enter__(self) -> Ready:
+    with contextlib.ExitStack() as entered:
         with display.working("reading the rows"):
-            return self._inner.__enter__()
-
-    def __exit__(self, *error: object) -> bool | None:
-        return self._inner.__exit__(*error)  # type: ignore[arg-type]
+            ready = entered.enter_context(inner)
+        yield ready
 
 
 Rows = Annotated[
@@ -170,8 +167,8 @@ def preview(
             if ready_plan is not None:
                 return _look_at_plan(database, ready_plan, yes=yes, as_json=as_json)
     with compiling(engine.previewed(database, given, asked, rows, sample)) as ready:
-        with seen(always=ready.cost.must_be_agreed and not yes):
-            display.show_preview_quote(ready)
+        with display.always_print(wanted=ready.cost.must_be_agreed and not yes):
+            display.quote.show_preview_quote(ready)
         if not ready.compiled.rows:
             display.info("the query has no rows: nothing to do")
             if as_json:
@@ -183,16 +180,16 @@ def preview(
 
 
 def _look_at_plan(database: Database, ready: PreparedPlanPreview, *, yes: bool, as_json: bool) -> int:
-    with seen(always=ready.quote.cost.must_be_agreed and not yes):
-        display.show_quote(replace(ready.quote, target="none: a preview, at the ordinary price"))
+    with display.always_print(wanted=ready.quote.cost.must_be_agreed and not yes):
+        display.quote.show_quote(replace(ready.quote, target="none: a preview, at the ordinary price"))
     if not agreed(ready.quote.cost, ready.over(), yes=yes):
         return display.Exit.ERROR
-    display.follow(plan_previews.ask(database, ready))
+    display.progress.follow(plan_previews.ask(database, ready))
     found = plan_previews.result(database, ready)
     if as_json:
         display.print_json(found.as_dict())
     else:
-        display.show_preview(found)
+        display.quote.show_preview(found)
     display.info(f"{len(found.rows):,} rows of the sample; {found.sent:,} requests sent; the answers are kept")
     return display.Exit.FAILED_ROWS if found.of("failed") else display.Exit.DONE
 
@@ -201,16 +198,16 @@ def _look(database: Database, ready: PreparedPreview, *, as_json: bool) -> int:
     interrupted = False
     if ready.known.to_send:
         try:
-            display.follow(previews.ask(database, ready))
+            display.progress.follow(previews.ask(database, ready))
         except KeyboardInterrupt:
             interrupted = True
-            display.follow(previews.keep(database, ready))
+            display.progress.follow(previews.keep(database, ready))
     found = previews.result(database, ready)
     if as_json:
         display.print_json(found.as_dict())
     else:
-        display.show_preview(found)
-    display.tell_preview(found, ready, database.name)
+        display.quote.show_preview(found)
+    display.quote.tell_preview(found, ready, database.name)
     if interrupted:
         return display.Exit.INTERRUPTED
     if ready.compiled.skipped == ready.compiled.rows:

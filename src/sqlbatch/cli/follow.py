@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 from typing import TYPE_CHECKING, TypeVar
@@ -12,11 +11,10 @@ from sqlbatch.batches.providers import label
 from sqlbatch.cli.app import Interrupted
 from sqlbatch.cli.state import following, opened
 from sqlbatch.db import jobs as state
-from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, JobError
+from sqlbatch.errors import DatabaseError, DatabaseLocked, InvalidSettings, JobError, SqlbatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
 
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
@@ -63,16 +61,32 @@ def patiently(database: Database, work: Callable[[Session], Answer]) -> Answer:
             clock.sleep(1.0)
 
 
-def seen(*, always: bool) -> AbstractContextManager[None]:
-    """Print the messages of the block, even with --quiet if `always` is true."""
-    return display.always_print() if always else contextlib.nullcontext()
+def find(database: Database, job: str | int | None) -> JobRow:
+    """Return a job as `state.find` does, however long another process holds the database."""
+    return patiently(database, lambda session: state.find(session, None if job is None else str(job)))
 
 
-def confirmed(cost: Cost) -> bool:
-    """Ask on the terminal whether to spend it; raise InvalidSettings if stdin is not a terminal."""
+def next_step(database: Database, job: JobRow) -> str:
+    """Return what to do next about a job of a database."""
+    return display.status.next_step(job, at(database))
+
+
+def stopped(database: Database, job: JobRow) -> JobError:
+    """Return the error about a job that does not go on by itself."""
+    return JobError(f"job {job.job_id} is {display.status.status_in_words(job)}; {next_step(database, job)}")
+
+
+def confirmed(question: str, refusal: str, declined: str, error: type[SqlbatchError] = InvalidSettings) -> bool:
+    """Ask a yes-or-no question on the terminal; a no is reported as `declined`.
+
+    Raises `error`, with the refusal, if stdin is not a terminal.
+    """
     if not sys.stdin.isatty():
-        raise InvalidSettings(f"this costs money, {cost.in_words()}: add --yes to send it without being asked")
-    return display.confirm(f"Send it, {cost.in_words()}?")
+        raise error(refusal)
+    if display.confirm(question):
+        return True
+    display.info(declined)
+    return False
 
 
 def agreed(cost: Cost, over: str | None, *, yes: bool) -> bool:
@@ -84,10 +98,15 @@ def agreed(cost: Cost, over: str | None, *, yes: bool) -> bool:
     if over is not None:
         display.error(f"{over}; nothing sent, nothing changed")
         return False
-    if cost.must_be_agreed and not yes and not confirmed(cost):
-        display.info("nothing sent, nothing changed")
-        return False
-    return True
+    return (
+        yes
+        or not cost.must_be_agreed
+        or confirmed(
+            f"Send it, {cost.in_words()}?",
+            f"this costs money, {cost.in_words()}: add --yes to send it without being asked",
+            "nothing sent, nothing changed",
+        )
+    )
 
 
 def follow(
@@ -106,11 +125,11 @@ def follow(
     from sqlbatch.lake import publishing  # noqa: PLC0415
 
     try:
-        job = patiently(database, lambda session: state.find(session, str(job_id)))
+        job = find(database, job_id)
         steps = publishing.run_job(
             database, job_id, once=once, poll=poll, keep_going=keep_going, max_enqueued_tokens=max_enqueued_tokens
         )
-        display.follow(following(database, steps), job)
+        display.progress.follow(following(database, steps), job)
     except DatabaseLocked as error:
         # The job has started, and nothing of it is lost.
         again = f"sqlbatch {back} {job_id}{at(database)} continues job {job_id}"
@@ -149,23 +168,25 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
 
     job, billed, why, hidden = patiently(database, read)
     if as_json:
-        display.print_json(display.job_json(job, at(database), billed))
+        display.print_json(display.job.job_json(job, at(database), billed))
     if job.status == "done" and job.error:
         raise JobError(job.error)
-    next_step = display.next_step(job, at(database))
     if job.refused or not (job.open or job.status == "done"):
-        raise JobError(f"job {job_id} is {display.status_in_words(job)}; {next_step}")
+        raise stopped(database, job)
     if job.open:
-        display.info(f"job {job_id}: {job.pending:,} of {job.requests:,} requests open{why}; {next_step}")
+        open_ = f"{job.pending:,} of {job.requests:,} requests open"
+        display.info(f"job {job_id}: {open_}{why}; {next_step(database, job)}")
         return display.Exit.DONE
     if rows and not as_json:
         patiently(database, lambda session: print_target(session, job))
     parts = [display.counted(job.rows, "row"), *([f"{job.skipped:,} skipped"] if job.skipped else [])]
     place = job.target if job.published_at else f"{rows_of(job).sql} in {database.name}"
-    cost = f"; cost: {display.spent(billed).partition(':')[0]}" if billed.results and job.provider != "local" else ""
+    cost = (
+        f"; cost: {display.quote.spent(billed).partition(':')[0]}" if billed.results and job.provider != "local" else ""
+    )
     display.info(
         f"job {job.job_id} done: {place} has {', '.join(parts)}; {job.answered:,} of "
-        f"{job.requests:,} requests answered{why}{cost}" + (f"; {next_step}" if job.failed else "")
+        f"{job.requests:,} requests answered{why}{cost}" + (f"; {next_step(database, job)}" if job.failed else "")
     )
     if hidden:
         display.info(
@@ -185,4 +206,4 @@ def failed_why(database: Database, job: JobRow) -> str:
 
 
 def _why(session: Session, job: JobRow) -> str:
-    return f", {job.failed:,} failed{display.top_reason(state.failures(session, job.job_id))}" if job.failed else ""
+    return f", {job.failed:,} failed{display.job.top_reason(state.failures(session, job.job_id))}" if job.failed else ""

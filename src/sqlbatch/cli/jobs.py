@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +13,10 @@ from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
-from sqlbatch.cli.follow import agreed, at, ending, existing, follow, patiently, seen
+from sqlbatch.cli.follow import agreed, at, confirmed, ending, existing, find, follow, next_step
 from sqlbatch.db import jobs as state
 from sqlbatch.display.status import GOING_ON
-from sqlbatch.errors import InvalidOption, InvalidSettings
+from sqlbatch.errors import InvalidOption
 from sqlbatch.lake import publishing
 
 if TYPE_CHECKING:
@@ -40,20 +39,19 @@ def load(
     ] = None,
     as_file: Annotated[
         list[Path] | None,
-        typer.Option(
+        opt.option(
             "--as",
-            metavar="FILE",
-            help="A kept result file you have repaired. It replaces its batch's; requests it lacks are sent again.",
+            "FILE",
+            "A kept result file you have repaired. It replaces its batch's; requests it lacks are sent again.",
         ),
     ] = None,
     db: opt.Db = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a table that sqlbatch did not make.")] = False,
+    replace: Annotated[bool, opt.flag("--replace", "Replace a table that sqlbatch did not make.")] = False,
     again: Annotated[
-        bool, typer.Option("--judge-again", help="Check stored answers that were refused again, without paying.")
+        bool, opt.flag("--judge-again", "Check stored answers that were refused again, without paying.")
     ] = False,
     structured: Annotated[
-        str | None,
-        typer.Option("--structured", metavar="HOW", help="With --judge-again: prompt accepts text around the JSON."),
+        str | None, opt.option("--structured", "HOW", "With --judge-again: prompt accepts text around the JSON.")
     ] = None,
     threads: opt.Threads = None,
     memory_limit: opt.MemoryLimit = None,
@@ -69,8 +67,7 @@ def load(
     database = existing(db, memory_limit, threads)
     job, files = _job_and_files(what or [])
     files += as_file or []
-    with database.session() as session:
-        found = state.find(session, job)
+    found = find(database, job)
     imported, judged = None, None
     if again and files:
         raise InvalidOption("--judge-again reads stored answers: leave the files out")
@@ -85,25 +82,25 @@ def load(
     else:
         joined = job_actions.load(database, found.job_id, replacing=replace)
     if publishing.is_due(database, found.job_id):
-        display.follow(publishing.publish(database, found.job_id, replacing=replace))
-    after = database.read(lambda session: state.find(session, str(found.job_id)))
-    next_step = GOING_ON if after.status == "cancelled" else display.next_step(after, at(database))
+        display.progress.follow(publishing.publish(database, found.job_id, replacing=replace))
+    after = find(database, found.job_id)
+    following = GOING_ON if after.status == "cancelled" else next_step(database, after)
     if as_json:
         more = {"files": asdict(imported)} if imported else {"judged_again": asdict(judged)} if judged else {}
-        display.print_json(asdict(joined) | more | {"next": next_step})
+        display.print_json(asdict(joined) | more | {"next": following})
         return display.Exit.DONE
     if imported is not None:
-        display.show_imported(imported)
+        display.job.show_imported(imported)
     if judged is not None:
         display.info(f"{judged.results:,} stored answers checked again: {judged.answered:,} are usable now")
-    display.show_joined(joined)
+    display.job.show_joined(joined)
     if replace and not found.kept and after.published_at == found.published_at:
         display.info(
             f"{found.target} stays as it is, because the rows of job {found.job_id} are no longer kept: run its enrich "
             "again with --replace to write it anew"
         )
     if joined.pending or joined.failed:
-        display.info(next_step)
+        display.info(following)
     return display.Exit.DONE
 
 
@@ -119,9 +116,7 @@ def publish(
     job: opt.JobArgument = None,
     db: opt.Db = None,
     attach: opt.Attach = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a table there that sqlbatch did not make.")
-    ] = False,
+    replace: Annotated[bool, opt.flag("--replace", "Replace a table there that sqlbatch did not make.")] = False,
     as_json: opt.Json = False,
 ) -> int:
     """Bring a job's rows to their target in another database: later, where it was not reached, or again.
@@ -131,11 +126,10 @@ def publish(
     Example: sqlbatch publish pg.marts.movie_tags
     """
     database = existing(db, attach=attach)
-    found = patiently(database, lambda session: state.find(session, job))
-    display.follow(publishing.publish(database, found.job_id, replacing=replace))
-    after = patiently(database, lambda session: state.find(session, str(found.job_id)))
+    job_id = find(database, job).job_id
+    display.progress.follow(publishing.publish(database, job_id, replacing=replace))
     if as_json:
-        display.print_json(display.job_json(after, at(database)))
+        display.print_json(display.job.job_json(find(database, job_id), at(database)))
     return display.Exit.DONE
 
 
@@ -144,8 +138,7 @@ def retry(
     job: opt.JobArgument = None,
     db: opt.Db = None,
     only: Annotated[
-        str | None,
-        typer.Option("--only", metavar="CODE", help="Only failures with this code.", autocompletion=complete.codes),
+        str | None, opt.option("--only", "CODE", "Only failures with this code.", autocompletion=complete.codes)
     ] = None,
     yes: opt.Yes = False,
     no_wait: opt.NoWait = False,
@@ -163,10 +156,10 @@ def retry(
         failed, cost = job_actions.retry_cost(session, found, provider, only)
     if provider.paid and failed:
         where = label(provider.name, provider.base_url)
-        with seen(always=cost.must_be_agreed and not yes):
+        with display.always_print(wanted=cost.must_be_agreed and not yes):
             display.info(
                 f"job {found.job_id}: {display.counted(failed, 'failed request')} would go to {where} again; cost: "
-                + display.cost(cost)
+                + display.quote.cost(cost)
             )
         if not agreed(cost, None, yes=yes):
             return display.Exit.ERROR
@@ -193,10 +186,7 @@ def cancel(
     ] = None,
     db: opt.Db = None,
     give_up: Annotated[
-        bool,
-        typer.Option(
-            "--give-up", help="Do not wait for batches that never end or that the provider forgot; asks first."
-        ),
+        bool, opt.flag("--give-up", "Do not wait for batches that never end or that the provider forgot; asks first.")
     ] = False,
     yes: opt.Yes = False,
     poll: opt.Poll = None,
@@ -207,15 +197,11 @@ def cancel(
     Example: sqlbatch cancel movie_tags
     """
     database = existing(db)
-    with database.session() as session:
-        found = state.find(session, job)
-    if job is None and not yes:
-        newest = f"job {found.job_id} ({found.target}, {found.answered:,} of {found.requests:,} requests answered)"
-        if not sys.stdin.isatty():
-            raise InvalidOption(f"name the job to cancel; the newest is {newest}: sqlbatch cancel {found.job_id}")
-        if not display.confirm(f"Cancel {newest}?"):
-            display.info("nothing cancelled")
-            return display.Exit.ERROR
+    found = find(database, job)
+    newest = f"job {found.job_id} ({found.target}, {found.answered:,} of {found.requests:,} requests answered)"
+    refusal = f"name the job to cancel; the newest is {newest}: sqlbatch cancel {found.job_id}"
+    if job is None and not yes and not confirmed(f"Cancel {newest}?", refusal, "nothing cancelled", InvalidOption):
+        return display.Exit.ERROR
     if give_up:
         return _give_up(database, found, yes=yes, as_json=as_json)
     if not job_actions.cancel(database, found.job_id):
@@ -235,22 +221,18 @@ def _give_up(database: Database, job: JobRow, *, yes: bool, as_json: bool) -> in
             if stuck.paid
             else "are free"
         )
-        with seen(always=not yes):
+        with display.always_print(wanted=not yes):
             display.info(
                 f"job {job.job_id} waits at {label(job.provider, job.base_url)} for "
                 f"{display.counted(stuck.requests, 'request')} in "
                 f"{display.counted(stuck.batches, 'batch', 'batches')}, "
                 f"about {stuck.tokens:,} tokens of input. They {paid}{others}"
             )
-        if not yes and not sys.stdin.isatty():
-            raise InvalidSettings(
-                "giving up may mean paying for the same requests twice: add --yes to do it without being asked"
-            )
-        if not yes and not display.confirm("Give them up?"):
-            display.info("nothing given up, nothing changed")
+        refusal = "giving up may mean paying for the same requests twice: add --yes to do it without being asked"
+        if not yes and not confirmed("Give them up?", refusal, "nothing given up, nothing changed"):
             return display.Exit.ERROR
     job_actions.cancel(database, job.job_id)
-    display.follow(job_actions.give_up(database, job.job_id))
+    display.progress.follow(job_actions.give_up(database, job.job_id))
     return _cancelled(database, job.job_id, as_json=as_json)
 
 
@@ -258,9 +240,9 @@ def _cancelled(database: Database, job_id: int, *, as_json: bool) -> int:
     with database.session() as session:
         after, billed = state.find(session, str(job_id)), state.billed(session, job_id)
     if as_json:
-        display.print_json(display.job_json(after, at(database), billed))
+        display.print_json(display.job.job_json(after, at(database), billed))
     display.info(
         f"job {after.job_id} cancelled: {after.answered:,} of {after.requests:,} requests were answered and are kept; "
-        + display.next_step(after, at(database))
+        + next_step(database, after)
     )
     return display.Exit.DONE

@@ -26,12 +26,12 @@ def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
     if as_json:
         money = {job_id: {"quoted": quoted, "reserved": kept} for job_id, (quoted, kept) in promised.items()}
         listed = [
-            display.job_json(job, at(database)) | {"dollars": spent.get(job.job_id, 0.0)} | money[job.job_id]
+            display.job.job_json(job, at(database)) | {"dollars": spent.get(job.job_id, 0.0)} | money[job.job_id]
             for job in found
         ]
         display.print_json(listed)
     elif found:
-        display.show_jobs(found, spent, promised, at(database))
+        display.job.show_jobs(found, spent, promised, at(database))
     else:
         display.info(f"{database.name} has no job yet: sqlbatch enrich starts one")
     return display.Exit.DONE

@@ -84,7 +84,7 @@ def prices(
         return display.Exit.DONE
     shown = [_shown(row) for row in found]
     columns = ("model", "tier", "input", "cached", "cache write", "output", "since", "source")
-    display.show_table(columns, shown, right=set(columns[2:6]), spare=("source", "since"))
+    display.tables.show_table(columns, shown, right=set(columns[2:6]), spare=("source", "since"))
     return display.Exit.DONE
 
 
@@ -118,7 +118,9 @@ def costs(
     """
     found = existing(db).read(lambda session: known.spent_by(session, by.value))
     if as_json:
-        display.print_json([{by.value: each.key} | _without_key(each) for each in found])
+        display.print_json(
+            [{by.value if name == "key" else name: value for name, value in asdict(each).items()} for each in found]
+        )
         return display.Exit.DONE
     if not found:
         display.info("nothing was billed yet")
@@ -133,9 +135,5 @@ def costs(
         ]
         for each in found
     ]
-    display.show_table((by.value, *numbers), shown, right=set(numbers), spare=("written", "cached"))
+    display.tables.show_table((by.value, *numbers), shown, right=set(numbers), spare=("written", "cached"))
     return display.Exit.DONE
-
-
-def _without_key(spent: known.Spent) -> dict[str, object]:
-    return {name: value for name, value in asdict(spent).items() if name != "key"}

@@ -18,7 +18,7 @@ from sqlglot import exp
 from sqlbatch import display, options
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
-from sqlbatch.cli.rows import Format, binds, choose, write_fetched, write_rows
+from sqlbatch.cli.rows import Format, binds, choose, names_of, write_fetched, write_rows
 from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidSettings
 from sqlbatch.functions import live
 from sqlbatch.functions.find import mentions_calls
@@ -106,12 +106,7 @@ def query(
     attach: opt.Attach = None,
     form: Annotated[
         Format | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="table, csv, json, markdown or parquet.  \\[default: table; in a pipe csv]",
-            show_default=False,
-        ),
+        opt.option("--format", "FORMAT", "table, csv, json, markdown or parquet.", default="table; in a pipe csv"),
     ] = None,
     output: Annotated[
         Path | None,
@@ -211,7 +206,7 @@ def _write_last(session: Session, piece: _Piece, text: str, form: Format, output
     if select is None:
         with _telling(text, piece):
             result = session.con.execute(piece.sql)
-            columns, rows = [each[0] for each in result.description or []], result.fetchall()
+            columns, rows = names_of(result), result.fetchall()
         if form is Format.JSON and output is None and columns in (["Count"], ["Success"]):
             # A script that reads JSON gets JSON even if there are no rows but only a count.
             write_fetched(columns, rows, form, output)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import os
 import re
 import shutil
 import sys
 import threading
 from enum import StrEnum
+from itertools import chain
 from typing import IO, TYPE_CHECKING
 
 import duckdb
@@ -23,7 +25,7 @@ from sqlbatch.query.target import rows_of
 from sqlbatch.query.target_rows import label_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from sqlbatch.db.jobs import JobRow
@@ -116,7 +118,8 @@ def write_rows(session: Session, select: str, form: Format, output: Path | None 
         _write_table(session.con.execute(reading(_shortened(session, select), form)))
     elif form is Format.MARKDOWN:
         with _opened(output) as out:
-            _write_markdown(session.con.execute(reading(select, form)), out)
+            texts = session.con.execute(reading(select, form))
+            _write_markdown(names_of(texts), chain.from_iterable(iter(lambda: texts.fetchmany(1_000), [])), out)
     else:
         around = (b"[\n", b"]\n") if form is Format.JSON else (b"", b"")
         with _opened(output) as out:
@@ -127,7 +130,7 @@ def write_fetched(columns: Sequence[str], rows: Sequence[Sequence[object]], form
     """Write the few rows of a statement that is no SELECT and has them all the same, as SHOW TABLES has."""
     texts = [[None if value is None else str(value) for value in row] for row in rows]
     if form is Format.TABLE:
-        display.show_rows(columns, texts)
+        display.tables.show_rows(columns, texts)
         return
     if form is Format.PARQUET:
         raise InvalidSettings("--format parquet is for the rows of a SELECT: choose csv or json")
@@ -135,10 +138,11 @@ def write_fetched(columns: Sequence[str], rows: Sequence[Sequence[object]], form
         if form is Format.JSON:
             out.write(display.as_json([dict(zip(columns, row, strict=True)) for row in rows]).encode())
         elif form is Format.MARKDOWN:
-            _markdown(columns, texts, out)
+            _write_markdown(columns, texts, out)
         else:
-            lines = csv.writer(_Encoded(out), lineterminator="\n")
-            lines.writerows([columns, *(["" if value is None else value for value in row] for row in texts)])
+            lines = io.StringIO()
+            csv.writer(lines, lineterminator="\n").writerows([columns, *texts])
+            out.write(lines.getvalue().encode())
 
 
 def print_target(session: Session, job: JobRow) -> None:
@@ -160,7 +164,7 @@ def print_target(session: Session, job: JobRow) -> None:
     text = "COLUMNS(*)::VARCHAR"
     short = f"CASE WHEN length({text}) > {HEAD_WIDTH} THEN left({text}, {HEAD_WIDTH - 1}) || '…' ELSE {text} END"
     found = session.con.execute(f"SELECT {short} FROM {rows}").fetchall()
-    display.show_sample(order, found, at_least=len(first))
+    display.tables.show_sample(order, found, at_least=len(first))
 
 
 def _shortened(session: Session, select: str) -> str:
@@ -178,16 +182,6 @@ def _shortened(session: Session, select: str) -> str:
         else:
             columns.append(column)
     return f"SELECT {', '.join(columns)} FROM (\n{select}\n)"
-
-
-class _Encoded:
-    """Bytes of what is written as text."""
-
-    def __init__(self, out: IO[bytes]) -> None:
-        self._out = out
-
-    def write(self, text: str) -> None:
-        self._out.write(text.encode())
 
 
 @contextlib.contextmanager
@@ -244,26 +238,26 @@ def _copy_out(session: Session, rows: str, options: str, out: IO[bytes], around:
 
 
 def _write_table(texts: duckdb.DuckDBPyConnection) -> None:
-    columns = [each[0] for each in texts.description or []]
     rows = texts.fetchmany(TABLE_ROWS)
     more = 0
     while batch := texts.fetchmany(10_000):
         more += len(batch)
-    display.show_rows(columns, rows, more)
+    display.tables.show_rows(names_of(texts), rows, more)
 
 
-def _write_markdown(texts: duckdb.DuckDBPyConnection, out: IO[bytes]) -> None:
-    columns = [each[0] for each in texts.description or []]
-    _markdown(columns, (row for batch in iter(lambda: texts.fetchmany(1_000), []) for row in batch), out)
+def names_of(result: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the names of a result's columns."""
+    return [each[0] for each in result.description or []]
 
 
-def _markdown(
-    columns: Sequence[str], rows: Iterator[Sequence[str | None]] | list[list[str | None]], out: IO[bytes]
-) -> None:
-    heading = "| " + " | ".join(_cell(column) for column in columns) + " |\n|" + " --- |" * len(columns) + "\n"
-    out.write(heading.encode())
+def _write_markdown(columns: Sequence[str], rows: Iterable[Sequence[str | None]], out: IO[bytes]) -> None:
+    out.write(f"{_line(columns)}|{' --- |' * len(columns)}\n".encode())
     for row in rows:
-        out.write(("| " + " | ".join(_cell(value) for value in row) + " |\n").encode())
+        out.write(_line(row).encode())
+
+
+def _line(row: Sequence[str | None]) -> str:
+    return f"| {' | '.join(map(_cell, row))} |\n"
 
 
 def _cell(value: str | None) -> str:

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sqlbatch import display, inspection
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import app
@@ -19,37 +17,21 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.db.jobs import JobRow
 
-Failures = Annotated[
-    bool,
-    typer.Option("--failures", help="Why requests failed, and for which rows; with --json each request."),
-]
-Most = Annotated[
-    int,
-    typer.Option(
-        "--limit",
-        metavar="N",
-        min=1,
-        help="How many of them.  \\[default: 20]",
-        show_default=False,
-    ),
-]
-RequestOption = Annotated[
-    str | None,
-    typer.Option("--request", metavar="CUSTOM_ID", help="Print one request and what came back for it, as JSON."),
-]
-RequestFiles = Annotated[
-    Path | None, typer.Option("--request-files", metavar="DIR", help="Write the request files as they are sent.")
-]
-
 
 @app.command()
 def show(
     job: opt.JobArgument = None,
     db: opt.Db = None,
-    failures: Failures = False,
-    limit: Most = 20,
-    request: RequestOption = None,
-    request_files: RequestFiles = None,
+    failures: Annotated[
+        bool, opt.flag("--failures", "Why requests failed, and for which rows; with --json each request.")
+    ] = False,
+    limit: Annotated[int, opt.option("--limit", "N", "How many of them.", default="20", min=1)] = 20,
+    request: Annotated[
+        str | None, opt.option("--request", "CUSTOM_ID", "Print one request and what came back for it, as JSON.")
+    ] = None,
+    request_files: Annotated[
+        Path | None, opt.option("--request-files", "DIR", "Write the request files as they are sent.")
+    ] = None,
     as_json: opt.Json = False,
 ) -> int:
     """Show a job: its state, batches, tokens, cost, and failures by reason.
@@ -69,21 +51,17 @@ def show(
                 listed = inspection.failed_requests(session, found, limit)
                 display.print_json([each.as_dict() for each in listed])
             else:
-                display.show_failures(found, inspection.failure_reasons(session, found), limit)
+                display.job.show_failures(found, inspection.failure_reasons(session, found), limit)
             return display.Exit.DONE
-    if request_files is not None:
-        return _write_files(database, found, request_files, as_json=as_json)
-    _show(database, found, as_json=as_json)
-    return display.Exit.DONE
-
-
-def _write_files(database: Database, job: JobRow, folder: Path, *, as_json: bool) -> int:
-    paths = inspection.write_request_files(database, job, folder)
+    if request_files is None:
+        _show(database, found, as_json=as_json)
+        return display.Exit.DONE
+    paths = [str(path) for path in inspection.write_request_files(database, found, request_files)]
     if as_json:
-        display.print_json([str(path) for path in paths])
+        display.print_json(paths)
     else:
         for path in paths:
-            display.out().print(display.plain(str(path)), soft_wrap=True)
+            display.out().print(display.plain(path), soft_wrap=True)
     return display.Exit.DONE
 
 
@@ -94,16 +72,14 @@ def _show(database: Database, job: JobRow, *, as_json: bool) -> None:
         billed = state.billed(session, job.job_id)
         again = state.tried_again(session, job.job_id)
     if as_json:
-        display.print_json(
-            display.job_json(job, at(database), billed)
-            | {
-                "batches": [
-                    batch.as_dict() | {"says": display.batch_in_words(batch, sending=display.sends(job))}
-                    for batch in batches
-                ]
-            }
-            | {"not_at_once": [asdict(each) for each in again]}
-            | {"failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures]}
-        )
+        sending = display.status.sends(job)
+        more = {
+            "batches": [
+                batch.as_dict() | {"says": display.status.batch_in_words(batch, sending=sending)} for batch in batches
+            ],
+            "not_at_once": [asdict(each) for each in again],
+            "failures": [{"code": code, "requests": count, "example": text} for code, count, text in failures],
+        }
+        display.print_json(display.job.job_json(job, at(database), billed) | more)
     else:
-        display.show_job(job, batches, failures, billed, again, at(database))
+        display.job.show_job(job, batches, failures, billed, again, at(database))

@@ -11,10 +11,10 @@ from sqlbatch.batches.budget import allow
 from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, app
-from sqlbatch.cli.follow import agreed, at, ending, existing, failed_rows, failed_why, follow, patiently, seen
+from sqlbatch.cli.follow import agreed, at, ending, existing, failed_rows, failed_why, find, follow, next_step, stopped
 from sqlbatch.db import jobs as state
 from sqlbatch.db import publications
-from sqlbatch.errors import JobError, SqlbatchError
+from sqlbatch.errors import SqlbatchError
 from sqlbatch.lake import publishing
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def sync(
     with database.session() as session:
         after = [state.find(session, str(job.job_id)) for job in open_jobs]
     if as_json:
-        display.print_json([display.job_json(job, at(database)) for job in after])
+        display.print_json([display.job.job_json(job, at(database)) for job in after])
     else:
         for job in after:
-            with seen(always=failed_rows(job)):
+            with display.always_print(wanted=failed_rows(job)):
                 display.info(
                     f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests "
-                    f"answered{failed_why(database, job)}; {display.next_step(job, at(database))}"
+                    f"answered{failed_why(database, job)}; {next_step(database, job)}"
                 )
         if not after:
             display.info("no job is open")
@@ -91,7 +91,7 @@ def wait(
     database = existing(db, memory_limit, threads)
     pause = config.poll(poll)
     enqueued = config.max_enqueued_tokens(max_enqueued_tokens)
-    found = patiently(database, lambda session: state.find(session, job))
+    found = find(database, job)
     if max_cost is not None:
         allowed, paid = config.max_cost(max_cost) or 0.0, connection.provider_of(found).paid
         database.write(lambda session: allow(session, found.job_id, allowed, paid=paid))
@@ -110,7 +110,7 @@ def wait(
     elif found.status == "done":
         run.tidy(database)
         if publishing.is_due(database, found.job_id):
-            display.follow(publishing.publish(database, found.job_id))
+            display.progress.follow(publishing.publish(database, found.job_id))
     engine.publish(database, engine_address, found.job_id)
     return ending(database, found.job_id, as_json=as_json, rows=found.open)
 
@@ -119,7 +119,7 @@ def _finish_now(database: Database, job: JobRow, *, keep_going: bool, yes: bool)
     """Ask what of a job is in no batch, after its own quote and question; return whether the job may go on."""
     provider = connection.provider_of(job)
     if job.failing and not keep_going:
-        raise JobError(f"job {job.job_id} is {display.status_in_words(job)}; {display.next_step(job, at(database))}")
+        raise stopped(database, job)
     if prepare.recover_interrupted(database):
         display.info("answers that an interrupted run had received are stored")
     asked_before = False
@@ -134,14 +134,14 @@ def _finish_now(database: Database, job: JobRow, *, keep_going: bool, yes: bool)
             elif not asked_before:
                 display.info(f"nothing to ask now: {quoted.elsewhere:,} requests are in batches")
             return True
-        with seen(always=quoted.cost.must_be_agreed and not yes):
-            display.show_remainder(quoted)
+        with display.always_print(wanted=quoted.cost.must_be_agreed and not yes):
+            display.quote.show_remainder(quoted)
         if not agreed(quoted.cost, quoted.over(), yes=yes):
             return False
         if provider.paid:
             connection.check_provider(database, provider)
         try:
-            display.follow(finish_now.ask(database, quoted))
+            display.progress.follow(finish_now.ask(database, quoted))
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted: {len(quoted.received):,} answers came and are kept; what was in flight may be billed, "

@@ -53,9 +53,9 @@ def info(message: str) -> None:
 
 
 @contextlib.contextmanager
-def always_print() -> Iterator[None]:
-    """Print the messages of the block even with --quiet."""
-    before, err.quiet = err.quiet, False
+def always_print(*, wanted: bool = True) -> Iterator[None]:
+    """Print the messages of the block even with --quiet, if that is `wanted`."""
+    before, err.quiet = err.quiet, err.quiet and not wanted
     try:
         yield
     finally:

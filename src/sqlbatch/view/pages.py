@@ -75,8 +75,8 @@ def _summary(site: Site, session: Session, job: JobRow, dollars: float | None) -
     return {
         "job": job,
         # The counts and the bar show the rest.
-        "says": display.status_in_words(job) if job.error or job.status not in {"running", "done"} else None,
-        "next": display.next_step(job, site.at),
+        "says": display.status.status_in_words(job) if job.error or job.status not in {"running", "done"} else None,
+        "next": display.status.next_step(job, site.at),
         "where": "local (offline)" if job.provider == "local" else label(job.provider, job.base_url),
         "cost": "no price known" if dollars is None else in_dollars(0.0 if job.provider == "local" else dollars),
         "progress": _progress(session, job),
@@ -144,7 +144,7 @@ def _batch(job: JobRow, batch: BatchRow) -> dict[str, Any]:
     return {
         "batch": batch,
         "name": batch.provider_id or batch.batch_id,
-        "says": display.batch_in_words(batch, sending=display.sends(job)),
+        "says": display.status.batch_in_words(batch, sending=display.status.sends(job)),
     }
 
 
