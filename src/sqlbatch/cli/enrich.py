@@ -98,7 +98,7 @@ def plan(
         if as_json:
             display.print_json(ask.quote.as_dict())
         else:
-            display.quote.print_quote(engine.named(ask.quote, given))
+            display.quote.show_quote(engine.named(ask.quote, given), display.out())
         if over is not None:
             display.error(over)
             return display.Exit.ERROR

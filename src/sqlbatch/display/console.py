@@ -139,6 +139,11 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def nonzero(*counts: tuple[int, str]) -> list[str]:
+    """Return numbers with their words, `1,200 answered`, without those that are 0."""
+    return [f"{number:,} {words}" for number, words in counts if number]
+
+
 class Verbosity:
     """The verbosity of one run of a command; `debug` shows the traceback of an error."""
 

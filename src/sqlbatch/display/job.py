@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from sqlbatch import layout
 from sqlbatch.batches.providers import label
 from sqlbatch.db.prices import in_dollars
-from sqlbatch.display.console import counted, info, out, plain, show_facts, sized
-from sqlbatch.display.quote import OFFLINE, billed_tokens, quoted, quoted_and_spent
+from sqlbatch.display.console import counted, info, nonzero, out, plain, show_facts, sized
+from sqlbatch.display.quote import billed_tokens, model_at, quoted, quoted_and_spent
 from sqlbatch.display.status import (
     batch_in_words,
+    clock_time,
     needs_somebody,
     next_step,
     notable,
@@ -40,20 +41,14 @@ NOTES, STEPS = 20, 5
 
 def show_joined(joined: Joined) -> None:
     """Print what became of a target's rows."""
-    parts = [f"{joined.answered:,} answered"]
-    parts += [f"{joined.failed:,} failed"] if joined.failed else []
-    parts += [f"{joined.pending:,} pending"] if joined.pending else []
-    parts += [f"{joined.skipped:,} skipped"] if joined.skipped else []
-    info(f"{joined.target}: {counted(joined.rows, 'row')}, {', '.join(parts)}")
+    parts = nonzero((joined.failed, "failed"), (joined.pending, "pending"), (joined.skipped, "skipped"))
+    info(", ".join([f"{joined.target}: {counted(joined.rows, 'row')}", f"{joined.answered:,} answered", *parts]))
 
 
 def show_imported(imported: Imported) -> None:
     """Print what result files brought."""
-    parts = [f"{imported.answered:,} answered"]
-    parts += [f"{imported.failed:,} failed"] if imported.failed else []
-    parts += [f"{imported.retryable:,} to try again"] if imported.retryable else []
-    parts += [f"{imported.known:,} known before"] if imported.known else []
-    info(f"{counted(imported.lines, 'line')}: {', '.join(parts)}")
+    parts = nonzero((imported.failed, "failed"), (imported.retryable, "to try again"), (imported.known, "known before"))
+    info(", ".join([f"{counted(imported.lines, 'line')}: {imported.answered:,} answered", *parts]))
     if imported.elsewhere:
         info(
             f"{counted(imported.elsewhere, 'line')} of other jobs left alone: "
@@ -220,9 +215,7 @@ def _apart() -> None:
 def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = (), at: str = "") -> dict[str, str]:
     """Return the facts of a job by their names, for a terminal or a notebook."""
     facts = {"job": f"{job.job_id} {job.target}", "status": status_in_words(job), "next": next_step(job, at)}
-    facts["model"] = f"{job.model} at {label(job.provider, job.base_url)}" + (
-        OFFLINE if job.provider == "local" else ""
-    )
+    facts["model"] = model_at(job.model, job.provider, job.base_url)
     facts["rows"] = f"{job.rows:,}" + (f", {job.skipped:,} skipped" if job.skipped else "")
     known = f", {job.reused:,} known before" if job.reused else ""
     settled = f"{job.answered:,} answered, {job.failed:,} failed, {job.pending:,} pending"
@@ -233,17 +226,15 @@ def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = (), at: str 
         facts["tokens"] = billed_tokens(billed)
     if billed.results or billed.reserved:
         facts["cost"] = quoted_and_spent(billed)
-    if billed.results:
-        accuracy = quoted(job, billed)
-        if accuracy is not None:
-            facts["estimate"] = accuracy
-    facts["started"] = f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    if accuracy := quoted(job, billed):
+        facts["estimate"] = accuracy
+    facts["started"] = clock_time(job.created_at)
     if job.finished_at:
-        facts["finished"] = f"{job.finished_at:%Y-%m-%d %H:%M:%S} UTC"
+        facts["finished"] = clock_time(job.finished_at)
     if job.built_at:
-        facts["built"] = f"{job.built_at:%Y-%m-%d %H:%M:%S} UTC, in sqlbatch.built_{job.job_id}"
+        facts["built"] = f"{clock_time(job.built_at)}, in sqlbatch.built_{job.job_id}"
         facts["published"] = (
-            f"{job.published_at:%Y-%m-%d %H:%M:%S} UTC, {job.published_rows or 0:,} rows in {job.target}"
+            f"{clock_time(job.published_at)}, {job.published_rows or 0:,} rows in {job.target}"
             if job.published_at
             else "not yet" + (f": {job.publish_error}" if job.publish_error else "")
         )

@@ -27,7 +27,7 @@ from sqlbatch.batches.events import (
     Waiting,
 )
 from sqlbatch.batches.events import Progress as BatchProgress
-from sqlbatch.display.console import counted, err, info, plain
+from sqlbatch.display.console import counted, err, info, nonzero, plain
 from sqlbatch.display.tables import shortened
 
 if TYPE_CHECKING:
@@ -103,12 +103,10 @@ def message(event: Event) -> str | None:  # noqa: PLR0911 (one for each kind of 
             how = "found at the provider (its reply was lost), not sent twice" if adopted else "submitted"
             return f"batch {shortened(provider_id)} {how}: {counted(requests, 'request')}"
         case Loaded(batch_id, provider_id, status, answered, failed, retryable, released):
-            parts = [f"{answered:,} answered"]
-            parts += [f"{failed:,} failed"] if failed else []
-            parts += [f"{retryable:,} {'not' if status == 'cancelled' else 'to send again'}"] if retryable else []
-            parts += [f"{released:,} not tried"] if released else []
-            how = _ENDED.get(status, status)
-            return f"batch {shortened(provider_id or batch_id)} {how}: {', '.join(parts)}"
+            again = "not" if status == "cancelled" else "to send again"
+            parts = nonzero((failed, "failed"), (retryable, again), (released, "not tried"))
+            how = f"batch {shortened(provider_id or batch_id)} {_ENDED.get(status, status)}"
+            return ", ".join([f"{how}: {answered:,} answered", *parts])
         case Waiting(reason, seconds):
             return reason if reason.startswith("blocked: ") else f"waiting{_how_long(seconds)}: {reason}"
         case Notice(text):

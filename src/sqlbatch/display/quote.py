@@ -12,11 +12,13 @@ from rich.text import Text
 
 from sqlbatch.batches.providers import label
 from sqlbatch.db.prices import HOW_TO_PRICE, in_dollars
-from sqlbatch.display.console import counted, err, info, out, plain, show_facts, sized
+from sqlbatch.display.console import counted, err, info, nonzero, out, plain, show_facts, sized
 from sqlbatch.layout import harmless, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import Console
 
     from sqlbatch.db.jobs import Billed, JobRow
     from sqlbatch.finish_now import Remainder
@@ -95,15 +97,9 @@ def cost(cost: Cost) -> str:
     return cost.in_words()
 
 
-def show_quote(quote: Quote) -> None:
-    """Print on stderr what would be sent, what would not, and why."""
-    show_facts(err, quote_facts(quote))
-    show_notes(quote.notes)
-
-
-def print_quote(quote: Quote) -> None:
-    """Print a quote on stdout, as the data of `plan`; its notes go to stderr."""
-    show_facts(out(), quote_facts(quote))
+def show_quote(quote: Quote, console: Console = err) -> None:
+    """Print what would be sent, what would not, and why: on stderr, or as the data of `plan` on stdout."""
+    show_facts(console, quote_facts(quote))
     show_notes(quote.notes)
 
 
@@ -113,23 +109,36 @@ def show_notes(notes: Sequence[str]) -> None:
         err.print(f"[yellow]note:[/] {plain(note)}")
 
 
+def model_at(model: str, provider: str, base_url: str) -> str:
+    """Return a model and where it is asked."""
+    return f"{model} at {label(provider, base_url)}{OFFLINE if provider == 'local' else ''}"
+
+
+def _rows(rows: int, skipped: Sequence[tuple[str, int]]) -> str:
+    return f"{rows:,}" + "".join(f"; {count:,} skipped: {reason}" for reason, count in skipped)
+
+
+def _settled(quote: Quote) -> list[str]:
+    """Return how many requests need not be sent, and why."""
+    return nonzero(
+        (quote.answered, "answered before"),
+        (quote.failed_before, "failed before, not sent (retry sends them)"),
+        (quote.in_flight, "in flight"),
+    )
+
+
 def quote_facts(quote: Quote) -> dict[str, str]:
     """Return the facts of a quote by their names, for a terminal or a notebook."""
-    offline = OFFLINE if quote.provider == "local" else ""
-    facts = {"target": quote.target, "model": f"{quote.model} at {label(quote.provider, quote.base_url)}{offline}"}
+    facts = {"target": quote.target, "model": model_at(quote.model, quote.provider, quote.base_url)}
     if quote.stages:
         return facts | stage_facts(quote)
-    facts["rows"] = f"{quote.rows:,}" + "".join(f"; {count:,} skipped: {reason}" for reason, count in quote.skipped_why)
+    facts["rows"] = _rows(quote.rows, quote.skipped_why)
     if quote.unsent:
         facts["rows"] += f"; {_unsent(quote)}"
     facts["sent to model"] = ", ".join(quote.sent_columns)
     if quote.also_kept:
         facts["also kept"] = ", ".join(quote.also_kept)
-    settled = [f"{quote.distinct:,} distinct"]
-    settled += [f"{quote.answered:,} answered before"] if quote.answered else []
-    settled += [f"{quote.failed_before:,} failed before, not sent (retry sends them)"] if quote.failed_before else []
-    settled += [f"{quote.in_flight:,} in flight"] if quote.in_flight else []
-    facts["requests"] = ", ".join(settled)
+    facts["requests"] = ", ".join([f"{quote.distinct:,} distinct", *_settled(quote)])
     if quote.to_send:
         batches = counted(quote.batches, "batch", "batches")
         facts["to send"] = f"{counted(quote.to_send, 'request')} in {batches}, {sized(quote.bytes)}"
@@ -180,13 +189,10 @@ def stage_facts(quote: Quote) -> dict[str, str]:
     for stage, *columns in zip(shown, named, counts, dollars, strict=True):
         line = f"{columns[0]:<{widths[0]}}  {columns[1]:>{widths[1]}}  {columns[2]:>{widths[2]}}"
         facts[f"stage {stage.number}"] = f"{line}   {_likely(stage)}".rstrip()
-    known = [f"{quote.answered:,} answered before"] if quote.answered else []
-    known += [f"{quote.failed_before:,} failed before, not sent (retry sends them)"] if quote.failed_before else []
-    known += [f"{quote.in_flight:,} in flight"] if quote.in_flight else []
     laid = f" in {counted(quote.batches, 'batch', 'batches')}" if quote.batches else ""
-    sent = f"{counted(quote.to_send, 'request')}{laid}, {sized(quote.bytes)}"
-    known += [_unsent(quote)] if quote.unsent else []
-    facts["to send now"] = ", ".join([sent if quote.to_send else "nothing", *known])
+    sent = f"{counted(quote.to_send, 'request')}{laid}, {sized(quote.bytes)}" if quote.to_send else "nothing"
+    unsent = [_unsent(quote)] if quote.unsent else []
+    facts["to send now"] = ", ".join([sent, *_settled(quote), *unsent])
     facts |= _pictures(quote)
     rounds = counted(len(shown), "round")
     facts["rounds"] = f"{rounds} of batches" + ("" if quote.provider == "local" else ", each up to 24 h")
@@ -235,18 +241,18 @@ _SENT, _KEPT = 400, 60
 
 def show_preview_quote(ready: PreparedPreview) -> None:
     """Print on stderr what a preview would send, and where."""
-    known, provider = ready.known, ready.provider
-    offline = OFFLINE if provider.name == "local" else ""
-    facts = {"model": f"{ready.enrichment.model} at {label(provider.name, provider.base_url)}{offline}"}
-    facts["rows"] = f"{ready.compiled.rows:,}" + "".join(
-        f"; {count:,} skipped: {reason}" for reason, count in ready.compiled.skipped_why
+    known, provider, compiled = ready.known, ready.provider, ready.compiled
+    settled = nonzero(
+        (known.answered, "answered before"),
+        (known.failed, "failed before, not sent (--fresh sends them)"),
+        (known.in_flight, "in a batch already"),
     )
-    facts["sent to model"] = ", ".join(ready.compiled.prompt_sql.columns)
-    parts = [f"{ready.compiled.distinct:,} distinct"]
-    parts += [f"{known.answered:,} answered before"] if known.answered else []
-    parts += [f"{known.failed:,} failed before, not sent (--fresh sends them)"] if known.failed else []
-    parts += [f"{known.in_flight:,} in a batch already"] if known.in_flight else []
-    facts["requests"] = ", ".join(parts)
+    facts = {
+        "model": model_at(ready.enrichment.model, provider.name, provider.base_url),
+        "rows": _rows(compiled.rows, compiled.skipped_why),
+        "sent to model": ", ".join(compiled.prompt_sql.columns),
+        "requests": ", ".join([f"{compiled.distinct:,} distinct", *settled]),
+    }
     price = " at the flex price" if ready.flex else " at the ordinary price, not the batch's"
     price = "" if provider.name == "local" else price
     if known.to_send:
@@ -262,15 +268,16 @@ def show_preview_quote(ready: PreparedPreview) -> None:
 def show_remainder(quoted: Remainder) -> None:
     """Print on stderr which requests of a job would be sent now, where, and at which price."""
     job, provider = quoted.job, quoted.provider
-    offline = OFFLINE if provider.name == "local" else ""
-    facts = {"job": f"{job.job_id} {job.target}"}
-    facts["model"] = f"{', '.join(dict.fromkeys(call.model for call in quoted.calls))} at "
-    facts["model"] += f"{label(provider.name, provider.base_url)}{offline}"
-    facts["in batches"] = f"{counted(quoted.elsewhere, 'request')}, not sent again" if quoted.elsewhere else "nothing"
+    models = ", ".join(dict.fromkeys(call.model for call in quoted.calls))
     price = " at the flex price" if quoted.flex else " at the ordinary price: no flex price is known"
-    facts["to send"] = f"{counted(quoted.requests, 'request')} now{price if provider.paid else ''}"
-    facts["tokens"] = tokens(quoted.cost)
-    facts["cost"] = cost(quoted.cost)
+    facts = {
+        "job": f"{job.job_id} {job.target}",
+        "model": model_at(models, provider.name, provider.base_url),
+        "in batches": f"{counted(quoted.elsewhere, 'request')}, not sent again" if quoted.elsewhere else "nothing",
+        "to send": f"{counted(quoted.requests, 'request')} now{price if provider.paid else ''}",
+        "tokens": tokens(quoted.cost),
+        "cost": cost(quoted.cost),
+    }
     show_facts(err, facts)
 
 
@@ -291,8 +298,7 @@ def show_preview(preview: Preview) -> None:
 
 def tell_preview(preview: Preview, ready: PreparedPreview, database: str) -> None:
     """Print what became of a preview's rows, its cost, and that the answers are kept."""
-    parts = [f"{preview.of(status):,} {status}" for status in ("answered", "failed", "pending", "skipped")]
-    parts = [part for part in parts if not part.startswith("0 ")]
+    parts = nonzero(*((preview.of(status), status) for status in ("answered", "failed", "pending", "skipped")))
     sent = f"{counted(preview.sent, 'request')} sent" if preview.sent else "nothing sent"
     if preview.tokens_in:
         sent += f", {billed_tokens(preview, ' tokens')}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlbatch.batches.budget import BUDGET
 from sqlbatch.batches.providers import label
 from sqlbatch.db.prices import MONTH
-from sqlbatch.display.console import counted
+from sqlbatch.display.console import counted, nonzero
 from sqlbatch.leases import name_of
 
 if TYPE_CHECKING:
@@ -94,9 +94,11 @@ def tried_again(job: JobRow, again: Sequence[Again]) -> str:
     """Return which requests of a job failed at first, why, and what became of them."""
     told = []
     for each in again:
-        became = [f"{each.answered:,} answered since"] if each.answered else []
-        became += [f"{each.open:,} {'open' if sends(job) else 'not asked again'}"] if each.open else []
-        became += [f"{each.given_up:,} given up after {counted(each.tries, 'attempt')}"] if each.given_up else []
+        became = nonzero(
+            (each.answered, "answered since"),
+            (each.open, "open" if sends(job) else "not asked again"),
+            (each.given_up, f"given up after {counted(each.tries, 'attempt')}"),
+        )
         told.append(f"{each.requests:,} for {each.code} ({', '.join(became)})")
     return f"{'; '.join(told)}; up to {counted(job.max_attempts, 'attempt')} each"
 
