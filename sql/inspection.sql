@@ -1,14 +1,16 @@
 -- Look into a job: its failed requests, and one request in full.
 
--- failed: the first failed requests of a job, each with its result line; prune may have deleted their inputs
-SELECT f.custom_id::VARCHAR, f.outcome, f.code, f.message, f.model,
+-- failed: some failed requests of a job, for one code or all, in the order of their rows, each with its result line; prune may
+-- have deleted their inputs
+SELECT f.custom_id::VARCHAR, f.code, f.message,
   (SELECT max_by(x.raw, x.rowid) FROM sqlbatch.results x
    WHERE x.custom_id = f.custom_id AND x.outcome = f.outcome AND x.code IS NOT DISTINCT FROM f.code)
 FROM (
   SELECT r.*, q.seq
   FROM sqlbatch.responses r LEFT JOIN sqlbatch.requests q ON q.custom_id = r.custom_id
   WHERE r.job_id = $job_id AND r.settled AND r.outcome <> 'answered'
-  ORDER BY q.seq NULLS LAST, r.custom_id LIMIT $most
+    AND ($code::VARCHAR IS NULL OR r.code = $code::VARCHAR)
+  ORDER BY q.seq NULLS LAST, r.custom_id LIMIT $most OFFSET $skip
 ) f
 ORDER BY f.seq NULLS LAST, f.custom_id;
 

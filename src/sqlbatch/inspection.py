@@ -44,15 +44,17 @@ class Failure:
         return asdict(self) | {"raw": _parsed(self.raw)}
 
 
-def failed_requests(session: Session, job: JobRow, most: int) -> list[Failure]:
-    """Return a job's failed requests in the order of their rows, at most `most`."""
-    found = session.run("inspection.failed", {"job_id": job.job_id, "most": most})
+def failed_requests(
+    session: Session, job: JobRow, most: int, *, code: str | None = None, skip: int = 0
+) -> list[Failure]:
+    """Return a job's failed requests in the order of their rows, for one code or all: at most `most` after `skip`."""
+    found = session.run("inspection.failed", {"job_id": job.job_id, "code": code, "most": most, "skip": skip})
     asking: dict[str, tuple[tuple[int, ...] | None, int | None]] = {}
     if found and target_rows.has_snapshot(session, job.job_id):
         ids = {"ids": [row[0] for row in found]}
         for custom_id, rows, count in session.run("inspection.asked_by", ids, job=str(job.job_id)):
             asking[custom_id] = (tuple(rows), count)
-    return [Failure(row[0], row[2], row[3], *asking.get(row[0], (None, None)), row[5]) for row in found]
+    return [Failure(row[0], row[1], row[2], *asking.get(row[0], (None, None)), row[3]) for row in found]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import logging
 import secrets
 import socket
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
 
-    Page = Callable[[Site, Request], Response]
     Write = Callable[[Site, Request, Mapping[str, str]], Response]
 
 # The port that is tried first, so that a bookmark stays good.
@@ -47,13 +47,6 @@ _log = logging.getLogger("sqlbatch.view")
 def make_app(site: Site) -> Starlette:
     """Return the application: pages to read, pages that write, the files beside them, and the gate before all."""
 
-    def endpoint(page: Page) -> Callable[[Request], Response]:
-        # A plain function, and no coroutine: Starlette runs it in a thread, so that a slow page keeps no other waiting.
-        def answered(request: Request) -> Response:
-            return page(site, request)
-
-        return answered
-
     def posted(page: Write) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
             return await run_in_threadpool(page, site, request, await _form(request))
@@ -61,7 +54,8 @@ def make_app(site: Site) -> Starlette:
         return answered
 
     read = {**pages.READ, **table.READ, **pictures.READ, **review.READ, **spend.READ, **comparison.READ}
-    routes: list[Any] = [Route(path, endpoint(page), methods=["GET"]) for path, page in read.items()]
+    # Pages are plain functions, which Starlette runs in threads, so that a slow one keeps no other waiting.
+    routes: list[Any] = [Route(path, partial(page, site), methods=["GET"]) for path, page in read.items()]
     routes += [Route(path, posted(page), methods=["POST"]) for path, page in review.WRITE.items()]
     routes.append(Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")))
     handlers: dict[Any, Any] = {
@@ -93,11 +87,8 @@ def path_of(database: Database, name: str | None) -> str:
         return "/"
 
     def read(session: Session) -> str:
-        if not (name.isascii() and name.isdigit()):
-            table = pages.table_path(session, name)
-            if table is not None:
-                return table
-        return f"/jobs/{jobs.find(session, name).job_id}"
+        table = None if name.isascii() and name.isdigit() else pages.table_path(session, name)
+        return table or f"/jobs/{jobs.find(session, name).job_id}"
 
     return database.read(read)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +42,10 @@ def confusions(cells: Sequence[Cell]) -> list[Confusion]:
     for column in dict.fromkeys(cell.column for cell in cells):
         of = [cell for cell in cells if cell.column == column]
         counts = {(cell.a, cell.b): cell.rows for cell in of}
-        sums: dict[str | None, int] = {}
+        sums: Counter[str | None] = Counter()
         for cell in of:
             for value in (cell.a, cell.b):
-                sums[value] = sums.get(value, 0) + cell.rows
+                sums[value] += cell.rows
         labels = tuple(sorted(sums, key=lambda value: (-sums[value], value or "")))
         most = max(counts.values())
         rows = tuple(

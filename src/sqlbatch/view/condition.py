@@ -42,7 +42,7 @@ def check_condition(session: Session, condition: str) -> None:
     del plain["where_clause"]
     if where is None or _without_places(node) != _without_places(plain):
         raise InvalidQuery("the condition must be one condition, as year > 1990 AND title LIKE 'The %'")
-    known = _tables(session)
+    known = {str(name).casefold() for (name,) in session.run("view.table_names")}
     for part in _parts(where):
         _check(part, known)
 
@@ -52,24 +52,22 @@ def _parsed(session: Session, condition: str) -> dict[str, Any]:
     try:
         found = json.loads(session.run("view.parsed", {"sql": sql})[0][0])
     except DatabaseError as error:
-        raise _wrong(str(error)) from error
+        raise invalid(str(error)) from error
     if found["error"]:
-        raise _wrong(found["error_message"])
+        raise invalid(found["error_message"])
     if len(found["statements"]) != 1:
         raise InvalidQuery("the condition must be one condition, and no statement of its own")
     statement: dict[str, Any] = found["statements"][0]
     return statement
 
 
-def _wrong(message: str) -> InvalidQuery:
+def invalid(message: str) -> InvalidQuery:
     """Return DuckDB's error about the condition as ours."""
     if "Only SELECT" in message:
         return InvalidQuery("the condition must be one condition, and no statement of its own")
-    return InvalidQuery(f"the condition: {' '.join(message.partition('LINE ')[0].split())}")
-
-
-def _tables(session: Session) -> set[str]:
-    return {str(name).casefold() for (name,) in session.run("view.table_names")}
+    return InvalidQuery(
+        f"the condition: {' '.join(message.partition('LINE ')[0].split())}".replace("the database: ", "")
+    )
 
 
 def _check(part: dict[str, Any], known: set[str]) -> None:

@@ -14,7 +14,7 @@ from sqlbatch.db.prices import in_dollars
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.display.job import job_facts
 from sqlbatch.query import target, target_rows
-from sqlbatch.view.site import NotFound, address, number, part
+from sqlbatch.view.site import address, number, part
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sqlbatch.db.jobs import BatchRow, JobRow
+    from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
     from sqlbatch.view.site import Site
 
@@ -48,11 +48,6 @@ class Progress:
     done: int
     total: int
     left: str | None
-
-    @property
-    def percent(self) -> float:
-        """The percentage of requests that are done."""
-        return 100 * (self.answered + self.failed + self.done) / self.total if self.total else 100
 
     def width(self, count: int) -> float:
         """Return the width of a part of the bar, which is 1000 wide."""
@@ -96,8 +91,7 @@ def _progress(session: Session, job: JobRow) -> Progress:
         return Progress(job.answered, job.failed, 0, job.requests, None)
     done, began, stages = session.run("view.under_way", {"job_id": job.job_id})[0]
     done = min(done, job.pending)
-    left = _left(job, done, began, several=stages > 1)
-    return Progress(job.answered, job.failed, done, job.requests, left)
+    return Progress(job.answered, job.failed, done, job.requests, _left(job, done, began, several=stages > 1))
 
 
 def _left(job: JobRow, done: int, began: datetime | None, *, several: bool) -> str:
@@ -132,7 +126,10 @@ def job(site: Site, request: Request) -> Response:
             **_summary(site, session, found, state.spent(session, [found.job_id]).get(found.job_id, 0.0)),
             "facts": {name: facts[name] for name in facts if name not in {"job", "next", "status"}},
             "asked": {name: asked.get(name) for name in ("instructions", "prompt", "returns") if asked.get(name)},
-            "batches": [_batch(found, each) for each in state.batches(session, found.job_id)],
+            "batches": [
+                (each, display.status.batch_in_words(each, sending=display.status.sends(found)))
+                for each in state.batches(session, found.job_id)
+            ],
             "failures": inspection.failure_reasons(session, found) if found.failed else [],
             "live": found.open,
         }
@@ -140,19 +137,8 @@ def job(site: Site, request: Request) -> Response:
     return site.render(request, "job.html", site.database.read(read))
 
 
-def _batch(job: JobRow, batch: BatchRow) -> dict[str, Any]:
-    return {
-        "batch": batch,
-        "name": batch.provider_id or batch.batch_id,
-        "says": display.status.batch_in_words(batch, sending=display.status.sends(job)),
-    }
-
-
 def _find(session: Session, request: Request) -> JobRow:
-    name = request.path_params["job"]
-    if not (name.isascii() and name.isdigit()):
-        raise NotFound(f"there is no job {name[:50]}")
-    return state.find(session, name)
+    return state.find(session, str(request.path_params["job"]))
 
 
 def failures(site: Site, request: Request) -> Response:
@@ -161,38 +147,26 @@ def failures(site: Site, request: Request) -> Response:
 
     def read(session: Session) -> dict[str, Any]:
         found = _find(session, request)
-        wanted = {"job_id": found.job_id, "code": code, "most": FAILURES, "skip": (page - 1) * FAILURES}
-        failed = session.run("view.failed", wanted)
-        ids = [row[0] for row in failed]
-        rows = _asking(session, found, ids)
+        failed = inspection.failed_requests(session, found, FAILURES, code=code, skip=(page - 1) * FAILURES)
+        ids = [each.custom_id for each in failed]
         bodies, missing = render.bodies(session, ids, job_id=found.job_id)
-        sent = {custom_id: _shortened(json.loads(body)) for custom_id, _, body in bodies}
+        reasons = state.failures(session, found.job_id)
+        of = sum(count for why, count, _ in reasons if code is None or why == code)
+        path = f"/jobs/{found.job_id}/failures"
         return {
             "job": found,
             "code": code,
             "page": page,
-            "reasons": state.failures(session, found.job_id),
-            "failures": [
-                {
-                    "custom_id": custom_id,
-                    "code": why,
-                    "message": message,
-                    "raw": _parsed(raw),
-                    "rows": rows.get(custom_id),
-                    "body": sent.get(custom_id),
-                    "missing": missing.get(custom_id),
-                }
-                for custom_id, why, message, raw in failed
-            ],
+            "reasons": reasons,
+            "failures": [_shortened(each.as_dict()) for each in failed],
+            "rows": _asking(session, found, ids),
+            "bodies": {custom_id: _shortened(json.loads(body)) for custom_id, _, body in bodies},
+            "missing": missing,
+            "before": address(path, code=code, page=page - 1 if page > 2 else None) if page > 1 else None,
+            "after": address(path, code=code, page=page + 1) if page * FAILURES < of else None,
         }
 
-    values = site.database.read(read)
-    path = f"/jobs/{values['job'].job_id}/failures"
-    of = sum(count for why, count, _ in values["reasons"] if code is None or why == code)
-    values["of"] = of
-    values["before"] = address(path, code=code, page=page - 1 if page > 2 else None) if page > 1 else None
-    values["after"] = address(path, code=code, page=page + 1) if page * FAILURES < of else None
-    return site.render(request, "failures.html", values)
+    return site.render(request, "failures.html", site.database.read(read))
 
 
 def _asking(session: Session, job: JobRow, ids: list[str]) -> dict[str, tuple[int, list[tuple[int, Any]]]]:
@@ -238,16 +212,9 @@ def _shortened(value: Any) -> Any:
     return [_shortened(each) for each in value] if isinstance(value, list) else value
 
 
-def _parsed(raw: str | None) -> Any:
-    try:
-        return None if raw is None else _shortened(json.loads(raw))
-    except ValueError:
-        return _shortened(raw)
-
-
 READ = {
     "/": jobs,
-    "/jobs/{job}": job,
-    "/jobs/{job}/failures": failures,
-    "/jobs/{job}/requests/{custom_id}": one_request,
+    "/jobs/{job:int}": job,
+    "/jobs/{job:int}/failures": failures,
+    "/jobs/{job:int}/requests/{custom_id}": one_request,
 }

@@ -20,9 +20,8 @@ from sqlbatch.view.site import NotFound, address, number, part
 from sqlbatch.view.values import cell, shown_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from starlette.datastructures import QueryParams
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -34,10 +33,11 @@ if TYPE_CHECKING:
 
 # The sizes of a sample, and the most rows of one.
 SIZES, MOST = (20, 50, 100, 200, 500), 10_000
-# The ways to draw a sample, and their words.
-DRAWN = {"random": "at random", "value": "as many of each value", "status": "as many of each status"}
-# This way needs a table that says how sure the model was.
-LEAST_SURE = {"confidence": "least sure first"}
+# The ways to draw a sample, and their words; the last one needs a table that says how sure the model was.
+DRAWN = {
+    "random": "at random", "value": "as many of each value", "status": "as many of each status",
+    "confidence": "least sure first",
+}  # fmt: skip
 # The header by which our script asks for the next row in the reply to a verdict, and the header with that row's
 # address.
 NEXT, ADDRESS = "sqlbatch-next", "sqlbatch-address"
@@ -92,7 +92,8 @@ class Reviewable:
     @property
     def drawn(self) -> dict[str, str]:
         """The ways to draw a sample, in words."""
-        return DRAWN | (LEAST_SURE if self.table.sureness(self.answers[0]) else {})
+        sure = self.table.sureness(self.answers[0]) is not None
+        return {way: words for way, words in DRAWN.items() if sure or way != "confidence"}
 
     @property
     def columns(self) -> list[tuple[str, str]]:
@@ -111,7 +112,7 @@ def find(session: Session, request: Request) -> Reviewable:
     return Reviewable(table, returns, Target(table.schema, table.name))
 
 
-def read_sample(query: QueryParams | Mapping[str, str], found: Reviewable, reviewer: str) -> Sample:
+def read_sample(query: Mapping[str, str], found: Reviewable, reviewer: str) -> Sample:
     """Return the sample in an address; invalid parameters are ignored."""
     column = query.get("column", "")
     size = number(query.get("n"), SIZES[1])
@@ -145,47 +146,38 @@ def _draw(session: Session, found: Reviewable, sample: Sample) -> list[Drawn]:
 
 def begin(site: Site, request: Request) -> Response:
     """Return the page of a review: the choice of a sample if none is chosen yet, else the current row."""
-    return site.database.read(lambda session: _shown(site, request, session))
+    return site.database.read(lambda session: _shown(site, request, session, request.query_params))
 
 
 def _shown(
-    site: Site, request: Request, session: Session, problem: str | None = None, asked: Mapping[str, str] | None = None
+    site: Site, request: Request, session: Session, asked: Mapping[str, str], problem: str | None = None
 ) -> Response:
     found = find(session, request)
-    shared = asked is not None
-    asked = request.query_params if asked is None else asked
     sample = read_sample(asked, found, site.reviewer)
+
+    def link(**changed: Any) -> str:
+        """Return the address of this review with some parameters changed."""
+        return address(found.path, *replace(sample, **changed).pairs())
+
     values: dict[str, Any] = {"table": found.table, "sample": sample, "path_of": found.path, "answers": found.answers}
-    if shared:
+    if request.method == "POST":
         # A posted form has no address; the row's own address is used.
-        values["share"] = site.share(request, address(found.path, *sample.pairs()).partition("?")[2])
+        values["share"] = site.share(request, link().partition("?")[2])
     values["view"] = reviewed.view_of(found.target).sql
     if "n" not in asked:
         counts = session.run("reviewed.counts", target=found.table.sql)
         values["counts"] = [row for row in counts if row[0] in found.answers]
         return site.render(request, "review_begin.html", values | {"sizes": SIZES, "most": MOST, "drawn": found.drawn})
     drawn = _draw(session, found, sample)
-    values |= {"drawn": drawn, "link": _linker(found, sample), "said": _said(drawn)}
+    judged = [each.verdict for each in drawn if each.verdict]
+    said = {"judged": len(judged)} | {verdict: judged.count(verdict) for verdict in reviewed.VERDICTS}
+    values |= {"drawn": drawn, "link": link, "said": said}
     if sample.at > len(drawn):
         return site.render(request, "review_end.html", values)
     with reading(session):
         values |= _item(session, found, sample, drawn[sample.at - 1])
     values |= {"problem": problem, "typed": asked.get("value") if problem else None, "words": found.drawn[sample.drawn]}
     return site.render(request, "review.html", values, 400 if problem else 200)
-
-
-def _linker(found: Reviewable, sample: Sample) -> Callable[..., str]:
-    def link(**changed: Any) -> str:
-        """Return the address of this review with some parameters changed."""
-        return address(found.path, *replace(sample, **changed).pairs())
-
-    return link
-
-
-def _said(drawn: list[Drawn]) -> dict[str, int]:
-    """Return how many rows of a sample were judged, and how."""
-    judged = [each.verdict for each in drawn if each.verdict]
-    return {"judged": len(judged)} | {verdict: judged.count(verdict) for verdict in reviewed.VERDICTS}
 
 
 def _item(session: Session, found: Reviewable, sample: Sample, at: Drawn) -> dict[str, Any]:
@@ -212,8 +204,7 @@ def _item(session: Session, found: Reviewable, sample: Sample, at: Drawn) -> dic
         "why": cells.get("ai_error"),
         "sure": _sure(cells.get(COLUMN), sample.column),
         "edit": editor_of(returned, now),
-        "verdict": said
-        and {"verdict": said[0], "value": value_in_words(said[1]), "note": said[2], "by": said[3], "at": said[4]},
+        "verdict": said and _in_words(*said),
         "stale": said is not None and at.verdict is None,
         "earlier": [_in_words(verdict, value, None, by, at) for verdict, value, by, at in earlier],
         "same_as_earlier": bool(earlier) and json.loads(earlier[0][1]) == json.loads(value),
@@ -262,13 +253,13 @@ def judge(site: Site, request: Request, form: Mapping[str, str]) -> Response:
         with site.database.kept_open():
             following = site.database.write(write)
             asked = dict(parse_qsl(urlsplit(following).query))
-            reply = site.database.read(lambda session: _shown(site, request, session, asked=asked))
+            reply = site.database.read(lambda session: _shown(site, request, session, asked))
     except InvalidSettings as error:
         problem = str(error)
     else:
         reply.headers[ADDRESS] = following
         return reply
-    return site.database.read(lambda session: _shown(site, request, session, problem, asked=form))
+    return site.database.read(lambda session: _shown(site, request, session, form, problem))
 
 
 READ = {"/review/{schema}/{table}": begin}

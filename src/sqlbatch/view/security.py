@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 
 if TYPE_CHECKING:
@@ -66,39 +66,30 @@ class Gate:
 
     def _answer(self, scope: Scope) -> Response | None:
         """Return the reply to a request that is refused, None for one that is admitted."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host", "").lower()
+        request = Request(scope)
+        host = request.headers.get("host", "").lower()
         if host not in self._hosts:
             return PlainTextResponse("This page answers on this computer only, as 127.0.0.1 or localhost.", 403)
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        given = [value for name, value in query if name == TOKEN]
-        if given and scope["method"] in _READING and self._is_token(given[-1]):
-            return self._remember(scope, query)
-        if not self._is_token(_cookies(headers).get(self._cookie, "")):
+        if request.method in _READING and self._is_token(request.query_params.get(TOKEN, "")):
+            return self._remember(request)
+        if not self._is_token(request.cookies.get(self._cookie, "")):
             return PlainTextResponse("Open the address that sqlbatch view printed: it has the token.", 403)
-        if scope["method"] not in _READING and not _is_from_here(headers, host):
+        if request.method not in _READING and not _is_from_here(request.headers, host):
             return PlainTextResponse("A change has to come from a page of sqlbatch view itself.", 403)
         return None
 
     def _is_token(self, text: str) -> bool:
         return hmac.compare_digest(text.encode(), self._token.encode())
 
-    def _remember(self, scope: Scope, query: list[tuple[str, str]]) -> Response:
+    def _remember(self, request: Request) -> Response:
         """Store the token in a cookie, and redirect the browser to the same address without it."""
-        rest = urlencode([(name, value) for name, value in query if name != TOKEN])
+        rest = urlencode([(name, value) for name, value in request.query_params.multi_items() if name != TOKEN])
         # Two slashes at the beginning would name another host.
-        path = "/" + scope["path"].lstrip("/\\")
+        path = "/" + request.scope["path"].lstrip("/\\")
         reply = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
         # Strict would keep the cookie from the redirect itself when a link in another program is followed.
         reply.set_cookie(self._cookie, self._token, httponly=True, samesite="lax", path="/")
         return reply
-
-
-def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(headers.get("cookie", "")).items()}
-    except CookieError:
-        return {}
 
 
 def _is_from_here(headers: Mapping[str, str], host: str) -> bool:

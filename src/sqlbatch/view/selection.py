@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch.errors import InvalidQuery
 from sqlbatch.view.condition import check_condition
+from sqlbatch.view.site import number
 from sqlbatch.view.values import Column, Kind
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def read_state(query: QueryParams) -> State:
     if query.get("column") and query.get("value"):
         # Fields of the form that apply to any column.
         equal.append((query["column"], query["value"]))
-    page, size = query.get("page", ""), query.get("size", "")
+    size = number(query.get("size"), PER_PAGE)
     return State(
         status=query.get("status") if query.get("status") in STATUSES else None,
         code=query.get("code") or None,
@@ -89,8 +90,8 @@ def read_state(query: QueryParams) -> State:
         below=named("below."),
         sort=query.get("sort") or None,
         descending=query.get("desc") == "1",
-        page=int(page) if page.isdigit() and 0 < len(page) < 10 and int(page) else 1,
-        size=int(size) if size.isdigit() and int(size[:4]) in SIZES else PER_PAGE,
+        page=number(query.get("page"), 1),
+        size=size if size in SIZES else PER_PAGE,
         cards=query.get("as") == "cards",
         about=query.get("about") or None,
     )

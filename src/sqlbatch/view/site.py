@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -77,7 +78,7 @@ def part(text: object) -> str:
 
 def number(text: str | None, default: int) -> int:
     """Return a whole number above 0 from an address, or the default."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() and int(text[:12]) > 0 else default
+    return int(text) if text is not None and re.fullmatch(r"0*[1-9][0-9]{0,11}", text) else default
 
 
 @functools.cache

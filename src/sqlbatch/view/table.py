@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlbatch.errors import DatabaseError, InvalidQuery
+from sqlbatch.errors import DatabaseError, InvalidQuery, SqlbatchError
 from sqlbatch.view import profile
+from sqlbatch.view.condition import invalid
 from sqlbatch.view.relation import find_table, reading
 from sqlbatch.view.selection import SIZES, State, chosen, condition_of, read_state
 from sqlbatch.view.site import NotFound, address, part
@@ -50,17 +51,16 @@ def table(site: Site, request: Request) -> Response:
         with reading(session):
             try:
                 return _page(session, found, wanted)
-            except InvalidQuery as error:
+            except (InvalidQuery, DatabaseError) as error:
+                problem: SqlbatchError = error
+                if isinstance(error, DatabaseError):
+                    if not wanted.where:
+                        raise
+                    problem = invalid(str(error))
+                    session.con.execute("ROLLBACK")
+                    session.sql("BEGIN TRANSACTION READ ONLY")
                 # The rows are shown without the invalid condition; the error is shown at its field.
-                return _page(session, found, State(cards=wanted.cards)) | {"problem": str(error), "state": wanted}
-            except DatabaseError as error:
-                if not wanted.where:
-                    raise
-                session.con.execute("ROLLBACK")
-                session.sql("BEGIN TRANSACTION READ ONLY")
-                problem = f"the condition: {' '.join(str(error).partition('LINE ')[0].split())}"
-                problem = problem.replace("the database: ", "")
-                return _page(session, found, State(cards=wanted.cards)) | {"problem": problem, "state": wanted}
+                return _page(session, found, State(cards=wanted.cards)) | {"problem": str(problem), "state": wanted}
 
     values = site.database.read(read)
     status = 400 if values.get("problem") else 200
@@ -157,7 +157,7 @@ def _cells(columns: Sequence[Column], row: Sequence[Any]) -> list[Any]:
 
 def row(site: Site, request: Request) -> Response:
     """Return the page of one row, with its values in full."""
-    rowid = _rowid(request)
+    rowid = request.path_params["rowid"]
 
     def read(session: Session) -> dict[str, Any]:
         found = find_table(session, request.path_params["schema"], request.path_params["table"])
@@ -182,15 +182,8 @@ def row(site: Site, request: Request) -> Response:
     return site.render(request, "row.html", site.database.read(read))
 
 
-def _rowid(request: Request) -> int:
-    text = request.path_params["rowid"]
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise NotFound("there is no such row")
-    return int(text)
-
-
 READ = {
     "/tables": tables,
     "/tables/{schema}/{table}": table,
-    "/tables/{schema}/{table}/rows/{rowid}": row,
+    "/tables/{schema}/{table}/rows/{rowid:int}": row,
 }

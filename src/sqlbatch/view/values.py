@@ -106,32 +106,31 @@ def kind_of(name: str, column_type: str, pictures: set[str]) -> Kind:  # noqa: P
     return Kind.TIME if _TIME.fullmatch(column_type) else Kind.TEXT
 
 
-def shown_sql(column: Column) -> str:  # noqa: PLR0911 (one a kind)
+def shown_sql(column: Column) -> str:
     """Return SQL of what a page needs of a value, as a list of texts, so that no more leaves the database."""
-    name = column.sql
+    name, content = column.sql, bytes_of(column)
     match column.kind:
         case Kind.TEXT:
-            return _unless_null(name, f"[left({name}::VARCHAR, {LONGEST}), length({name}::VARCHAR)::VARCHAR]")
+            texts = f"[left({name}::VARCHAR, {LONGEST}), length({name}::VARCHAR)::VARCHAR]"
         case Kind.CHIPS:
-            return _unless_null(name, f"[to_json({name}[:{CHIPS}])::VARCHAR, len({name})::VARCHAR]")
+            texts = f"[to_json({name}[:{CHIPS}])::VARCHAR, len({name})::VARCHAR]"
         case Kind.VECTOR:
             plain = f"{name}::{column.type.partition('[')[0]}[]"
-            return _unless_null(name, f"[to_json(({plain})[:{NUMBERS}])::VARCHAR, len({plain})::VARCHAR]")
+            texts = f"[to_json(({plain})[:{NUMBERS}])::VARCHAR, len({plain})::VARCHAR]"
         case Kind.TREE:
             text = name if column.type == "JSON" else f"to_json({name})"
-            return _unless_null(name, f"[left({text}::VARCHAR, {NESTED + 1}), length({text}::VARCHAR)::VARCHAR]")
+            texts = f"[left({text}::VARCHAR, {NESTED + 1}), length({text}::VARCHAR)::VARCHAR]"
         case Kind.BYTES:
-            return _unless_null(name, f"[len({name}::VARCHAR)::VARCHAR]")
-        case Kind.PICTURE if bytes_of(column) is not None:
-            kind = TYPE_OF_CONTENT.replace("content", f"({bytes_of(column)})")
-            return _unless_null(name, f"['bytes', octet_length({bytes_of(column)})::VARCHAR, {kind}]")
+            texts = f"[len({name}::VARCHAR)::VARCHAR]"
+        case Kind.PICTURE if content is not None:
+            kind = TYPE_OF_CONTENT.replace("content", f"({content})")
+            texts = f"['bytes', octet_length({content})::VARCHAR, {kind}]"
         case Kind.PICTURE:
             listed = f"{name}" if column.type.endswith("[]") else f"[{name}::VARCHAR]"
-            return _unless_null(
-                name, f"list_transform({listed}[:8], lambda sqlbatch_x: left(sqlbatch_x::VARCHAR, 300))"
-            )
+            texts = f"list_transform({listed}[:{PICTURES}], lambda sqlbatch_x: left(sqlbatch_x::VARCHAR, 300))"
         case _:
-            return _unless_null(name, f"[{name}::VARCHAR]")
+            texts = f"[{name}::VARCHAR]"
+    return f"CASE WHEN {name} IS NOT NULL THEN {texts} END"
 
 
 def bytes_of(column: Column) -> str | None:
@@ -139,10 +138,6 @@ def bytes_of(column: Column) -> str | None:
     if column.type == "BLOB":
         return column.sql
     return f"struct_extract({column.sql}, 'bytes')" if _HELD.fullmatch(column.type) else None
-
-
-def _unless_null(name: str, sql: str) -> str:
-    return f"CASE WHEN {name} IS NOT NULL THEN {sql} END"
 
 
 @dataclass(frozen=True)
