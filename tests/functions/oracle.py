@@ -17,8 +17,9 @@ from duckdb.func import SPECIAL
 from sqlbatch.db.sql import statement
 from sqlbatch.functions import catalogue
 from sqlbatch.functions.conditions import Policy
+from sqlbatch.functions.inputs import VALUE
 from sqlbatch.functions.joins import Answers, with_joins
-from sqlbatch.functions.lookups import custom_id
+from sqlbatch.functions.lookups import answer_sql, custom_id, macro
 from sqlbatch.functions.plan import Plan, with_sources
 from sqlbatch.functions.planning import make_plans
 from sqlbatch.query.enrichment import CHAT, Enrichment
@@ -184,13 +185,14 @@ def run_plan(con: duckdb.DuckDBPyConnection, plan: Plan, model: Model) -> Result
     model.asked = set()
     con.execute("CREATE OR REPLACE TEMP MACRO sqlbatch_picture(x) AS sqlbatch_picture_name(x)")
     for unasked in plan.unasked:
-        con.execute(unasked.null_macro())
+        con.execute(macro(VALUE, unasked.number, f"CAST(NULL AS {unasked.value_type})"))
     for call in plan.calls:
         found = call.lookup
+        value = answer_sql(found.answers, found.call.call_id, found.ask_sql, pieces=found.ask.pieces)
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE {found.answers} "
-            f"(sqlbatch_key UUID, sqlbatch_value {found.answer_type}, sqlbatch_why VARCHAR); "
-            f"{found.ask_macro()}; {found.value_macro()}"
+            f"(sqlbatch_key UUID, sqlbatch_value {found.ask.value_type(found.returns)}, sqlbatch_why VARCHAR); "
+            f"{found.ask_macro()}; {macro(VALUE, found.number, value)}"
         )
     for call in plan.calls:
         found = call.lookup

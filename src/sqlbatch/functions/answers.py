@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import duckdb
 
 from sqlbatch.functions.aggregates import PIECES
 from sqlbatch.functions.conditions import ASK
-from sqlbatch.functions.inputs import VALUE
-from sqlbatch.functions.joins import PENDING, WHY, Answers, with_joins
-from sqlbatch.functions.lookups import TEXT, answer_sql, asked_sql, custom_id
+from sqlbatch.functions.inputs import VALUE, WHY
+from sqlbatch.functions.joins import PENDING, Answers, with_joins
+from sqlbatch.functions.lookups import TEXT, answer_sql, asked_sql, custom_id, macro
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,31 +62,31 @@ def define(
     made: set[str] = set()
     for call in calls:
         pieces = call.type == PIECES
-        asked = asked_sql(call.ask, pieces=pieces)
-        defined.macros.append(f"CREATE OR REPLACE TEMP MACRO {ASK}{call.number}(sqlbatch_x) AS {asked}")
-        value = f"CAST(NULL AS {call.type})"
-        why = "CAST(NULL AS VARCHAR)"
+        value, why = f"CAST(NULL AS {call.type})", "CAST(NULL AS VARCHAR)"
         if call.number in used and call.stage:
-            call_id = UUID(str(call.call.call_id))
             if call.answers not in made:
                 answers = {"answers": call.answers, "value": call.value, "decided": decided}
                 session.run("functions.answers", {"call_id": call.call.call_id}, **answers)
                 made.add(call.answers)
-                columns = (
-                    f"sqlbatch_key UUID, sqlbatch_value {'VARCHAR' if pieces else call.type}, sqlbatch_why VARCHAR"
-                )
+                kind = "VARCHAR" if pieces else call.type
+                columns = f"sqlbatch_key UUID, sqlbatch_value {kind}, sqlbatch_why VARCHAR"
                 defined.tables.append(f"CREATE TEMP TABLE {call.answers} ({columns})")
-            value = answer_sql(call.answers, call_id, call.ask, pieces=pieces)
-            if failures:
-                where = f"FROM {call.answers} WHERE sqlbatch_key = {custom_id(call_id, call.ask)}"
-                why = f"({value})[1].why" if pieces else f"(SELECT sqlbatch_why {where})"
-                if unfinished and not pieces:
+            value = answer_sql(call.answers, call.call.call_id, call.ask, pieces=pieces)
+            if failures and pieces:
+                why = f"({value})[1].why"
+            elif failures:
+                where = f"FROM {call.answers} WHERE sqlbatch_key = {custom_id(call.call.call_id, call.ask)}"
+                why = f"(SELECT sqlbatch_why {where})"
+                if unfinished:
                     told = f"(SELECT CASE WHEN count(*) = 0 THEN {PENDING} ELSE any_value(sqlbatch_why) END {where})"
                     why = f"CASE WHEN ({call.ask}) IS NOT NULL THEN {told} END"
             if not pieces:
-                defined.answers[call.number] = Answers(call.answers, call_id, call.number, failures, unfinished)
-        defined.macros.append(f"CREATE OR REPLACE TEMP MACRO {VALUE}{call.number}(sqlbatch_x) AS {value}")
-        defined.macros.append(f"CREATE OR REPLACE TEMP MACRO {WHY}{call.number}(sqlbatch_x) AS {why}")
-    for macro in defined.macros:
-        session.sql(macro)
+                defined.answers[call.number] = Answers(
+                    call.answers, call.call.call_id, call.number, failures, unfinished
+                )
+        asked = asked_sql(call.ask, pieces=pieces)
+        found = ((ASK, asked), (VALUE, value), (WHY, why))
+        defined.macros.extend(macro(name, call.number, sql) for name, sql in found)
+    for each in defined.macros:
+        session.sql(each)
     return defined

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlbatch.functions.find import CLAUSES
-from sqlbatch.functions.sources import has_calls, row_orders
-from sqlbatch.functions.syntax import Node, Syntax, conjuncts, walk, without_subqueries
+from sqlbatch.functions.sources import row_orders
+from sqlbatch.functions.syntax import (
+    Node,
+    Syntax,
+    calling,
+    conjuncts,
+    function_of,
+    name_alone,
+    walk,
+    without_subqueries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,15 +46,10 @@ def group_keys(node: Node, syntax: Syntax) -> list[Node]:
     keys: list[Node] = []
     for key in node["group_expressions"]:
         position = whole_number(key)
-        name = (
-            key["column_names"][0].casefold()
-            if key["class"] == "COLUMN_REF" and len(key["column_names"]) == 1
-            else None
-        )
         if position is not None and 0 < position <= len(items):
             keys.append(items[position - 1])
-        elif name is not None and (same := [item for item in items if str(item["alias"]).casefold() == name]):
-            keys += same
+        elif name := name_alone(key):
+            keys += [item for item in items if str(item["alias"]).casefold() == name]
         keys.append(key)
     if node["aggregate_handling"] == "FORCE_AGGREGATES":
         keys += [item for item in items if not any(is_aggregate(part, syntax) for part in without_subqueries(item))]
@@ -53,21 +58,20 @@ def group_keys(node: Node, syntax: Syntax) -> list[Node]:
 
 def merge_equal(found: Found, syntax: Syntax) -> Found:
     """Merge equal calls of one SELECT, because DuckDB must see that they are equal (GROUP BY, DISTINCT)."""
-    kept: list[Call] = []
+    kept = [call for call in found.calls if call.clause in {"on", "table", "where"}]
+    first: list[tuple[Call, str]] = []
     for call in sorted(found.calls, key=lambda each: CLAUSES.index(each.clause)):
+        if call.clause in {"on", "table", "where"}:
+            continue
         source = syntax.write_expression(call.node["arguments"][0]["expression"])
-        if call.clause not in {"on", "table", "where"}:
-            same = next(
-                (o for o in kept if o.scope is call.scope and o.ask == call.ask
-                 and o.clause not in {"on", "table", "where"}
-                 and syntax.write_expression(o.node["arguments"][0]["expression"]) == source), None)  # fmt: skip
-            if same is not None:
-                call.node["function_name"] = same.name
-                call.node["qualified_name"] = {"path": [same.name]}
-                same.shared = True
-                continue
-        kept.append(call)
-    return type(found)(found.query, found.root, tuple(sorted(kept, key=lambda each: each.number)), found.scopes)
+        same = next((o for o, s in first if o.scope is call.scope and o.ask == call.ask and s == source), None)
+        if same is None:
+            first.append((call, source))
+        else:
+            call.node.update(calling(call.node, same.name))
+            same.shared = True
+    kept += [call for call, _ in first]
+    return replace(found, calls=tuple(sorted(kept, key=lambda each: each.number)))
 
 
 def order_rows(found: Found, syntax: Syntax) -> None:
@@ -101,17 +105,12 @@ def makes_groups(node: Node, syntax: Syntax) -> bool:
 
 def is_aggregate(node: Node, syntax: Syntax) -> bool:
     """Whether an expression calls an aggregate function (not a window function)."""
-    return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() in syntax.aggregates
-
-
-def calls(node: Node, name: str) -> bool:
-    """Whether an expression calls a function; the case of the name does not matter."""
-    return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() == name
+    return function_of(node) in syntax.aggregates
 
 
 def names(value: Node, name: str) -> bool:
     """Whether a part of the tree contains a call of the plan."""
-    return any(node.get("function_name") == name for node in walk(value))
+    return any(function_of(node) == name for node in walk(value))
 
 
 def whole_number(expression: Node) -> int | None:
@@ -127,7 +126,7 @@ def is_plain(node: Node, syntax: Syntax) -> bool:
         not node["modifiers"]
         and node["qualify"] is None
         and not makes_groups(node, syntax)
-        and not any(part.get("class") == "WINDOW" or part.get("function_name") == "unnest" for part in parts)
+        and not any(part.get("class") == "WINDOW" or function_of(part) == "unnest" for part in parts)
     )
 
 
@@ -162,44 +161,6 @@ def stands_before(relation: Node, lateral: Node) -> Node | None:
     return stands_before(relation["left"], lateral)
 
 
-def guards_of(syntax: Syntax, parent: Node, child: Node, *, bold: bool, lean: bool) -> list[Node]:
-    """Return the conditions under which an expression evaluates one of its parts.
-
-    A condition that calls functions counts only if `bold`; in AND and OR, a condition before the part counts only if
-    `lean`.
-    """
-    kind = parent.get("type")
-    said: list[tuple[str, Node]] = []
-    if kind == "CASE_EXPR":
-        for check in parent["case_checks"]:
-            if check["when_expr"] is child:
-                break
-            if check["then_expr"] is child:
-                said.append(("g", check["when_expr"]))
-                break
-            said.append(("g IS DISTINCT FROM true", check["when_expr"]))
-        return [syntax.expression(sql, g=node) for sql, node in said if bold or not has_calls(node)]
-    if kind == "OPERATOR_COALESCE" or calls(parent, "ifnull"):
-        for each in parent.get("children") or [each["expression"] for each in parent["arguments"]]:
-            if each is child:
-                break
-            said.append(("g IS NULL", each))
-        return [syntax.expression(sql, g=node) for sql, node in said if bold or not has_calls(node)]
-    if calls(parent, "if") and len(parent["arguments"]) == 3:
-        test, then, _ = (each["expression"] for each in parent["arguments"])
-        sql = "g" if child is then else "g IS DISTINCT FROM true"
-        return [] if child is test or (not bold and has_calls(test)) else [syntax.expression(sql, g=test)]
-    if kind in {"CONJUNCTION_AND", "CONJUNCTION_OR"}:
-        sql = f"g IS DISTINCT FROM {'false' if kind == 'CONJUNCTION_AND' else 'true'}"
-        before = True
-        for each in parent["children"]:
-            if each is child:
-                before = False
-            elif not has_calls(each) or (lean and before):
-                said.append((sql, each))
-    return [syntax.expression(sql, g=node) for sql, node in said]
-
-
 def limit_of(node: Node) -> tuple[int, int, list[Node]] | None:
     """Return LIMIT, OFFSET and orders of a SELECT with ORDER BY, aliases and positions resolved; None for any other."""
     kinds = {modifier["type"]: modifier for modifier in node["modifiers"]}
@@ -227,9 +188,7 @@ def resolved_order(order: Node, node: Node) -> Node | None:
         return order | {"expression": node["select_list"][position - 1] | {"alias": ""}}
     if expression["class"] in {"STAR", "CONSTANT"}:
         return None
-    if expression["class"] == "COLUMN_REF" and len(expression["column_names"]) == 1:
-        name = expression["column_names"][0].casefold()
-        for item in node["select_list"]:
-            if str(item["alias"]).casefold() == name:
-                return order | {"expression": item | {"alias": ""}}
+    for item in node["select_list"]:
+        if str(item["alias"]).casefold() == name_alone(expression):
+            return order | {"expression": item | {"alias": ""}}
     return order

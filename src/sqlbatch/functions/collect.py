@@ -6,6 +6,7 @@ that rows they exclude are never asked about. It may return an input that turns 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlbatch.functions.clauses import (
@@ -16,30 +17,26 @@ from sqlbatch.functions.clauses import (
     makes_groups,
     names,
     stands_before,
-    with_ctes,
 )
 from sqlbatch.functions.conditions import ASK, BARE, INPUT, Conditions, Policy, Spot
+from sqlbatch.functions.lift import lifted
 from sqlbatch.functions.sources import has_calls
-from sqlbatch.functions.syntax import Node, conjuncts, point, replaced, walk
+from sqlbatch.functions.syntax import Node, calling, conjuncts, point, rewritten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlbatch.functions.find import Call, Scope
 
 
 class Collector(Conditions):
     """Builds the collections of calls."""
 
-    def collect(self, call: Call, policy: Policy | None = None) -> Node:
+    def collect(self, call: Call) -> Node:
         """Return the collection of a call: a query of one column, the inputs as they are sent."""
-        policy = policy or self.policy
         spot = self.spot_of(call)
-        lifted = self.lifted(spot) if policy is not Policy.FUSE else None
-        if lifted is not None:
-            return lifted
+        if self.policy is not Policy.FUSE and (less := lifted(self, spot)) is not None:
+            return less
         while True:
-            copy, many = self._copy(spot, policy)
+            copy, many = self._copy(spot)
             whole = self.alone(copy, spot.scope.environment, many=many)
             if self.binds(whole):
                 return whole
@@ -51,194 +48,147 @@ class Collector(Conditions):
 
     def spot_of(self, call: Call) -> Spot:
         """Return the place where a call asks."""
-        ask = {**call.node, "function_name": f"{ASK}{call.number}", "alias": "",
-               "qualified_name": {"path": [f"{ASK}{call.number}"]}}  # fmt: skip
+        ask = calling(call.node, f"{ASK}{call.number}") | {"alias": ""}
         return Spot(call.scope, call.clause, call.path, ask, many=call.ask.pieces, name=call.name, shared=call.shared)
-
-    def lifted(self, spot: Spot) -> Node | None:  # noqa: ARG002 (lift.LiftingCollector says more)
-        """Return a collection built from the SELECT that reads the call's own SELECT, if that asks less."""
-        return None
 
     def _outside(self, scope: Scope, copy: Node, *, many: bool, name: str) -> Spot | None:
         """Return the place in the outer SELECT of a correlated subquery, for the whole subquery."""
         if scope.parent is None or scope.position is None:
             return None
-        inputs = self.syntax.expression("flatten(list(x))" if many else "list(DISTINCT x)", x=self.syntax.column(INPUT))
-        whole = self.syntax.select([inputs], like=self._from(self.syntax.in_from(copy, "sqlbatch_inner")))
-        asked = self.syntax.scalar(whole)
-        if scope.clause:
-            return Spot(scope.parent, scope.clause, scope.path, asked, many=True, name=name)
-        return Spot(scope.parent, "table", (scope.position,), asked, many=True, name=name)
+        inputs = self._listed(self.syntax.column(INPUT), many=many)
+        asked = self.syntax.scalar(self.syntax.select([inputs], self.syntax.in_from(copy, "sqlbatch_inner")))
+        clause, path = (scope.clause, scope.path) if scope.clause else ("table", (scope.position,))
+        return Spot(scope.parent, clause, path, asked, many=True, name=name)
 
-    def alone(self, copy: Node, environment: Sequence[tuple[str, Node]], *, many: bool) -> Node:
-        """Return a copy of a SELECT as a query of its own, with the CTEs that it reads."""
-        inner = self.syntax.in_from(copy, "sqlbatch_inner")
-        column = self.syntax.column(INPUT)
-        if many:
-            each = self.syntax.expression("unnest(x)", x=column) | {"alias": INPUT}
-            inner = self.syntax.in_from(self.syntax.select([each], like=self._from(inner)), "sqlbatch_each")
-        # A join may give an input many times, so they are told apart before they are kept. Those of one relation are
-        # kept as they come, and told apart by their ids.
-        one = copy["type"] == "SELECT_NODE" and copy["from_table"]["type"] == "BASE_TABLE" and not many
-        shape = self.syntax.query(f"SELECT {'' if one else 'DISTINCT '}{INPUT} FROM t WHERE {INPUT} IS NOT NULL")
-        return with_ctes({**shape, "from_table": inner}, environment)
-
-    def _from(self, relation: Node) -> Node:
-        return self.syntax.query("FROM t") | {"from_table": relation}
+    def _listed(self, asked: Node, *, many: bool) -> Node:
+        """Return an aggregate that lists the inputs of rows, which may be lists themselves."""
+        return self.syntax.expression("flatten(list(x))" if many else "list(DISTINCT x)", x=asked)
 
     # One SELECT, with the asked expression as its only column, or as an additional one.
 
-    def _copy(self, spot: Spot, policy: Policy) -> tuple[Node, bool]:  # noqa: PLR0911 (one for each kind of clause)
+    def _copy(self, spot: Spot) -> tuple[Node, bool]:
         node = spot.scope.node
-        if spot.clause == "on":
-            return self._copy_on(spot, policy), spot.many
-        if spot.clause == "table":
-            return self._copy_table(spot), spot.many
-        where = self.where(spot, policy)
+        if spot.clause in {"on", "table"}:
+            return (self._copy_on(spot) if spot.clause == "on" else self._copy_table(spot)), spot.many
+        where = self.where(spot)
         if spot.clause in {"where", "group"}:
-            return self._rows(spot, where, self.guarded(spot, policy)), spot.many
+            return self._rows(spot, where, self.guarded(spot)), spot.many
         inside, windowed = self.boundary(spot)
-        if makes_groups(node, self.syntax) and not self._is_group_key(spot):
-            if inside is None:
-                # The rows of a group are part of the question, so no condition on its rows may be left out.
-                return self._groups(spot, node["where_clause"], policy, windowed=windowed)
-            return self._in_aggregate(spot, where, inside)
         if makes_groups(node, self.syntax):
-            return self._rows(spot, where, self.guarded(spot, policy, inside)), spot.many
-        return self._after_rows(spot, where, policy, windowed=windowed)
+            if self._is_group_key(spot):
+                return self._rows(spot, where, self.guarded(spot, inside)), spot.many
+            if inside is not None:
+                return self._in_aggregate(spot, where, inside)
+            # The rows of a group are part of the question, so no condition on its rows may be left out.
+            where = node["where_clause"]
+        return self._kept(spot, where, windowed=windowed), spot.many
 
     def _rows(self, spot: Spot, where: Node | None, asked: Node) -> Node:
         """Return the rows of FROM and WHERE, before groups or windows."""
         node = spot.scope.node
         asked = asked | {"alias": INPUT}
-        copy = node | BARE | {"select_list": [asked], "where_clause": where, "modifiers": []}
+        copy = node | BARE | {"select_list": [asked], "where_clause": where}
         if makes_groups(node, self.syntax) or self._bound(copy, spot.scope):
             return copy
         # A later clause uses an alias of the SELECT list, so the list stays.
         return copy | {"select_list": [*node["select_list"], asked]}
 
+    def _beside(self, spot: Spot, asked: Node, where: Node | None, having: Node | None, qualify: Node | None) -> Node:
+        """Return the SELECT with an additional column, and other conditions."""
+        node = spot.scope.node
+        items = [*node["select_list"], asked | {"alias": INPUT}]
+        clauses = {"where_clause": where, "having": having, "qualify": qualify}
+        return node | {"select_list": items, "modifiers": []} | clauses
+
     def _in_aggregate(self, spot: Spot, where: Node | None, inside: Node) -> tuple[Node, bool]:
         """Return the inputs inside an aggregate: of all rows, or of the groups that a HAVING without calls keeps."""
         node = spot.scope.node
-        asked = self.guarded(spot, Policy.FUSE, inside)
+        # A condition that calls functions is not known for each row of the aggregate.
+        asked = replace(self, policy=Policy.FUSE).guarded(spot, inside)
         having = [part for part in conjuncts(node["having"]) if not has_calls(part)]
         if left_out(where, node["where_clause"]):
             # On more rows than the query groups, a condition on groups would mean something else.
             having = []
-        keys_call = any(has_calls(key) for key in group_keys(node, self.syntax))
-        plain = node | BARE | {"select_list": [asked | {"alias": INPUT}], "where_clause": where, "modifiers": []}
+        plain = node | BARE | {"select_list": [asked | {"alias": INPUT}], "where_clause": where}
         if not having and self._bound(plain, spot.scope):
             return plain, spot.many
-        listed = self.syntax.expression("flatten(list(x))" if spot.many else "list(DISTINCT x)", x=asked) | {
-            "alias": INPUT
-        }
+        keys_call = any(has_calls(key) for key in group_keys(node, self.syntax))
         kept = None if keys_call else self.syntax.all_of(having)
-        copy = node | {"select_list": [*node["select_list"], listed], "where_clause": where, "modifiers": [],
-                       "having": kept, "qualify": None}  # fmt: skip
+        copy = self._beside(spot, self._listed(asked, many=spot.many), where, kept, None)
         # A group with a call in its own condition is not known before the answer.
         if not self._bound(copy, spot.scope) and self._bound(plain, spot.scope):
             return plain, spot.many
         return copy, True
 
-    def _groups(self, spot: Spot, where: Node | None, policy: Policy, *, windowed: bool) -> tuple[Node, bool]:
-        """Return the inputs that are made of whole groups."""
+    def _kept(self, spot: Spot, where: Node | None, *, windowed: bool) -> Node:
+        """Return the inputs of the rows, or of the whole groups, that HAVING, QUALIFY and LIMIT keep."""
         node = spot.scope.node
-        having = self._others(node["having"], spot, policy, own=spot.clause == "having")
-        asked = self.guarded(spot, policy) | {"alias": INPUT}
-        early = windowed or spot.clause == "having" or left_out(having, node["having"])
-        qualify = None if early else self._others(node["qualify"], spot, policy, own=spot.clause == "qualify")
-        items = [*node["select_list"], asked]
-        copy = node | {
-            "select_list": items,
-            "where_clause": where,
-            "modifiers": [],
-            "having": having,
-            "qualify": qualify,
-        }
-        return self._limited(copy, spot, policy), spot.many
+        asked = self.guarded(spot)
+        having = self._others(node["having"], spot, own=spot.clause == "having")
+        early = windowed or spot.clause == "having"
+        qualify = None
+        if not early and not left_out(where, node["where_clause"]) and not left_out(having, node["having"]):
+            qualify = self._others(node["qualify"], spot, own=spot.clause == "qualify")
+        if qualify is None and self._limits(spot) is None and not makes_groups(node, self.syntax):
+            return self._rows(spot, where, asked)
+        return self._limited(self._beside(spot, asked, where, having, qualify), spot)
 
-    def _after_rows(self, spot: Spot, where: Node | None, policy: Policy, *, windowed: bool) -> tuple[Node, bool]:
-        """Return the inputs of a SELECT without groups: its rows that QUALIFY and LIMIT keep."""
-        node = spot.scope.node
-        asked = self.guarded(spot, policy) | {"alias": INPUT}
-        early = windowed or left_out(where, node["where_clause"])
-        qualify = None if early else self._others(node["qualify"], spot, policy, own=spot.clause == "qualify")
-        if qualify is None and self._limits(spot) is None:
-            return self._rows(spot, where, asked), spot.many
-        copy = node | {
-            "select_list": [*node["select_list"], asked],
-            "where_clause": where,
-            "modifiers": [],
-            "qualify": qualify,
-        }
-        return self._limited(copy, spot, policy), spot.many
-
-    def _copy_on(self, spot: Spot, policy: Policy) -> Node:
+    def _copy_on(self, spot: Spot) -> Node:
         """Return the pairs of rows that a join compares: those of a cross join, without the condition itself."""
         node, join = spot.scope.node, spot.path[0]
-        others = self._others(join["condition"], spot, policy, own=True)
-        asked = self.guarded(spot, policy) | {"alias": INPUT}
-        inner = join | {"condition": others, "join_type": "INNER", "ref_type": "REGULAR"}
-        if others is None:
-            inner |= {"ref_type": "CROSS"}
+        others = self._others(join["condition"], spot, own=True)
+        kind = "CROSS" if others is None else "REGULAR"
+        inner = join | {"condition": others, "join_type": "INNER", "ref_type": kind}
         around = joins_around(node["from_table"], join)
-        plain = join["join_type"] == "INNER"
-        if plain and all(each["join_type"] == "INNER" and each["ref_type"] in {"REGULAR", "CROSS"} for each in around):
-            copy = node | BARE | {"select_list": [asked], "modifiers": [], "from_table": inner, "where_clause": None}
-            kept: Node | None = inner
-        else:
+        kept: Node | None = None
+        if all(each["join_type"] == "INNER" for each in around):
             side = {"LEFT": "left", "SEMI": "left", "ANTI": "left", "RIGHT": "right"}.get(join["join_type"])
-            kept = join[side] if side and all(each["join_type"] == "INNER" for each in around) else None
-            copy = node | BARE | {"select_list": [asked], "modifiers": [], "from_table": inner, "where_clause": None}
-        if kept is None:
-            return copy
-        return copy | {"where_clause": self._binding(conjuncts(node["where_clause"]), kept, spot.scope)}
+            kept = join[side] if side else None
+            if join["join_type"] == "INNER" and all(each["ref_type"] in {"REGULAR", "CROSS"} for each in around):
+                kept = inner
+        return self._of_relation(spot, self.guarded(spot), inner, kept)
 
     def _copy_table(self, spot: Spot) -> Node:
         """Return the rows before a relation in FROM that is evaluated for each of them (LATERAL)."""
+        relations = spot.scope.node["from_table"]
+        before = stands_before(relations, spot.path[0]) or self.syntax.query("SELECT 1")["from_table"]
+        inner = all(each["join_type"] == "INNER" for each in joins_around(relations, spot.path[0]))
+        return self._of_relation(spot, spot.asked, before, before if inner else None)
+
+    def _of_relation(self, spot: Spot, asked: Node, relation: Node, kept: Node | None) -> Node:
+        """Return the inputs from a part of FROM, where the conditions on `kept` hold."""
         node = spot.scope.node
-        before = stands_before(node["from_table"], spot.path[0])
-        if before is None:
-            before = self.syntax.query("SELECT 1")["from_table"]
-        asked = spot.asked | {"alias": INPUT}
-        copy = node | BARE | {"select_list": [asked], "modifiers": [], "from_table": before, "where_clause": None}
-        if any(each["join_type"] != "INNER" for each in joins_around(node["from_table"], spot.path[0])):
-            return copy
-        return copy | {"where_clause": self._binding(conjuncts(node["where_clause"]), before, spot.scope)}
+        where = None if kept is None else self._binding(conjuncts(node["where_clause"]), kept, spot.scope)
+        items = [asked | {"alias": INPUT}]
+        return node | BARE | {"select_list": items, "from_table": relation, "where_clause": where}
 
     # LIMIT.
 
     def _limits(self, spot: Spot) -> tuple[int, int, list[Node]] | None:
         """Return how many rows LIMIT takes and in which order, if only those rows need be asked about."""
-        node = spot.scope.node
         if spot.clause != "select" or any(part.get("class") == "WINDOW" for part in spot.path):
             return None
-        found = limit_of(node)
+        found = limit_of(spot.scope.node)
         if found is None or any(names(order["expression"], spot.name) for order in found[2]):
             return None
         return found
 
-    def _limited(self, copy: Node, spot: Spot, policy: Policy) -> Node:
+    def _limited(self, copy: Node, spot: Spot) -> Node:
         limits = self._limits(spot)
         node = spot.scope.node
         dropped = any(left_out(copy[key], node[key]) for key in ("where_clause", "having", "qualify"))
         if limits is None or dropped:
             # Among more rows than the query reads, the first rows may be different ones.
             return copy
-        if policy is Policy.FUSE and any(has_calls(order["expression"]) for order in limits[2]):
-            return copy
         count, skip, orders = limits
+        if self.policy is Policy.FUSE and any(has_calls(order["expression"]) for order in orders):
+            return copy
         named = [order["expression"] | {"alias": f"sqlbatch_order_{i}"} for i, order in enumerate(orders)]
         inner = copy | {"select_list": [*copy["select_list"], *named]}
         # Rows that tie at the limit may be on either side of it, so all of them are asked about.
         skipped = f" AND count(*) OVER (ORDER BY o) > {skip}" if skip else ""
         shape = self.syntax.query(f"SELECT {INPUT} FROM t QUALIFY rank() OVER (ORDER BY o) <= {count + skip}{skipped}")
         by = [order | {"expression": self.syntax.column(f"sqlbatch_order_{i}")} for i, order in enumerate(orders)]
-        qualify = shape["qualify"]
-        for window in [part for part in walk(qualify) if part.get("class") == "WINDOW"]:
-            qualify = replaced(qualify, window, window | {"orders": by})
-        whole = shape | {
-            "qualify": qualify,
-            "from_table": self.syntax.in_from(inner, "sqlbatch_ranked"),
-        }
+        ordered = rewritten(shape["qualify"], lambda n: n | {"orders": by} if n.get("class") == "WINDOW" else None)
+        whole = shape | {"qualify": ordered, "from_table": self.syntax.in_from(inner, "sqlbatch_ranked")}
         return whole if self._bound(whole, spot.scope) else copy

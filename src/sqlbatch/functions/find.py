@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,10 @@ import duckdb
 from sqlbatch.functions import aggregates, catalogue
 from sqlbatch.functions.catalogue import Ask, BadArgument
 from sqlbatch.functions.inputs import VALUE, Inputs, is_prompt
-from sqlbatch.functions.syntax import Node, Syntax, columns_in, is_query, walk
+from sqlbatch.functions.syntax import Node, Syntax, calling, columns_in, is_query, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 # The clauses of a SELECT, starting with those that are computed for the most rows.
 CLAUSES = ("on", "table", "where", "group", "having", "qualify", "distinct", "order", "select")
@@ -101,7 +100,6 @@ class _Finder(Inputs):
         super().__init__(syntax, query)
         self.own = own
         self.calls: list[Call] = []
-        self.by_name: dict[str, Call] = {}
 
     def keep_names(self, items: Sequence[Node]) -> None:
         """Name columns that consist of a call as DuckDB would name them."""
@@ -111,8 +109,7 @@ class _Finder(Inputs):
 
     def _function(self, node: Node) -> catalogue.Function | str | None:
         """Return the AI function that a node calls, its name if it is unknown, None for any other node."""
-        if node.get("class") == "WINDOW" and catalogue.find(str(node.get("function_name", ""))) is not None:
-            name = str(node["function_name"])
+        if node.get("class") == "WINDOW" and catalogue.find(name := str(node.get("function_name", ""))) is not None:
             raise self.error(node, f"{name} is no window function: call it in a subquery, and look over its rows there")
         if node.get("class") != "FUNCTION":
             return None
@@ -170,14 +167,13 @@ class _Finder(Inputs):
         raise self.error(node, catalogue.near(function))
 
     def _similarity(self, node: Node) -> Node:
-        given = [each["expression"] for each in node["arguments"] if not each["name"]]
+        given = [each for each in node["arguments"] if not each["name"]]
         if len(given) != 2:
             raise self.error(node, "ai_similarity takes two inputs: ai_similarity(a, b)")
         named = [each for each in node["arguments"] if each["name"]]
         embedded = []
         for each in given:
-            arguments = [{"name": "", "expression": each}, *named]
-            embed = node | {"arguments": arguments, "alias": "", "qualified_name": {"path": ["ai_embed"]}}
+            embed = calling(node, "ai_embed") | {"arguments": [each, *named], "alias": ""}
             embedded.append(self._call(catalogue.FUNCTIONS["ai_embed"], embed, self.syntax.write_expression(embed)))
         whole = self.syntax.expression("CAST(array_cosine_similarity(a, b) AS DOUBLE)", a=embedded[0], b=embedded[1])
         return whole | {"alias": node["alias"]}
@@ -188,84 +184,65 @@ class _Finder(Inputs):
         if len(path) > 1 and str(path[0]).casefold() != "ai":
             # DuckDB parses x.ai_filter('…') as a function of the schema x.
             given.insert(0, ("", self.syntax.column(*path[:-1])))
-        if function.aggregates:
-            return self._aggregate(function, node, given, text)
-        if node["filter"] or node["distinct"] or node["order_bys"]["orders"]:
+        if not function.aggregates and (node["filter"] or node["distinct"] or node["order_bys"]["orders"]):
             raise self.error(node, f"{function.name} is no aggregate: it takes no DISTINCT, ORDER BY or FILTER")
-        (source, *constants), named = self._arguments(function, node, given)
-        if (
-            function.name == "ai_filter"
-            and constants
-            and source["class"] == "CONSTANT"
-            and any(columns_in(constants[0]))
-        ):
-            raise self.error(node, "ai_filter takes the input first and the predicate second: swap its arguments")
-        with self._pointing(node, named):
-            positional = [self._constant(function, each) for each in constants]
-            values = {name: self._constant(function, each, name) for name, each in named.items()}
-            ask = catalogue.bind(function, positional, values)
-        self._check_input(function, source)
-        shows = self._shows(function, source, node)
-        return self._planned(ask, source, node, self._written(node) or text, pictures=shows)
-
-    def _arguments(
-        self, function: catalogue.Function, node: Node, given: list[tuple[str, Node]]
-    ) -> tuple[list[Node], dict[str, Node]]:
-        """Return the arguments of a call: its input and the further positional ones, and the named ones."""
         positional = [expression for name, expression in given if not name]
         named = {name: expression for name, expression in given if name}
         if "input" in named:
             positional.insert(0, named.pop("input"))
         if not positional:
             raise self.error(node, f"{function.name} needs an input: {function.signature}")
-        return positional, named
-
-    @contextmanager
-    def _pointing(self, node: Node, named: dict[str, Node]) -> Iterator[None]:
-        """Raise an error in the block about an argument as InvalidQuery, pointing at the argument or else the call."""
+        source, *constants = positional
+        swapped = function.name == "ai_filter" and constants and source["class"] == "CONSTANT"
+        if swapped and any(columns_in(constants[0])):
+            raise self.error(node, "ai_filter takes the input first and the predicate second: swap its arguments")
+        self._check_input(function, source)
+        shows = self._shows(function, source, node)
+        if function.aggregates and node["distinct"] and node["order_bys"]["orders"]:
+            raise self.error(node, f"{function.name} takes DISTINCT or ORDER BY, not both: leave one out")
+        values = [self._constant(function, each) for each in constants]
+        named_values = {name: self._constant(function, each, name) for name, each in named.items()}
+        written = self._written(node) or text
         try:
-            yield
+            ask = catalogue.bind(function, values, named_values)
+            if function.aggregates:
+                return self._aggregate(function, values, named_values, source, node, written)
         except BadArgument as bad:
             about = next(
                 (each for name, each in named.items() if bad.name and name.casefold() == bad.name.casefold()), node
             )
             raise self.error(about, str(bad)) from None
+        return self._planned(ask, source, node, written, pictures=shows)
 
     def _planned(self, ask: Ask, source: Node, node: Node, text: str, *, pictures: bool = False) -> Node:
         """Return the node that replaces a call in the plan."""
         number = len(self.calls) + 1
         planned = {
-            **self.syntax.expression("f(x)"),
+            **calling(self.syntax.expression("f(x)"), f"{VALUE}{number}"),
             "alias": node["alias"],
-            "function_name": f"{VALUE}{number}",
-            "qualified_name": {"path": [f"{VALUE}{number}"]},
             "arguments": [{"name": "", "expression": source}],
             "query_location": node["query_location"],
             "query_location_length": node["query_location_length"],
         }
-        call = Call(number, ask, planned, text, node, pictures=pictures)
-        self.calls.append(call)
-        self.by_name[call.name] = call
+        self.calls.append(Call(number, ask, planned, text, node, pictures=pictures))
         return planned
 
-    def _aggregate(self, function: catalogue.Function, node: Node, given: list[tuple[str, Node]], text: str) -> Node:
+    def _aggregate(
+        self,
+        function: catalogue.Function,
+        values: list[Any],
+        named: dict[str, Any],
+        source: Node,
+        node: Node,
+        text: str,
+    ) -> Node:
         """Return an aggregate over texts: a call over the pieces of the group, and one more for each level."""
-        (source, *constants), named = self._arguments(function, node, given)
-        self._check_input(function, source)
-        self._shows(function, source, node)
-        if node["distinct"] and node["order_bys"]["orders"]:
-            raise self.error(node, f"{function.name} takes DISTINCT or ORDER BY, not both: leave one out")
-        with self._pointing(node, named):
-            positional = [self._constant(function, each) for each in constants]
-            values = {name: self._constant(function, each, name) for name, each in named.items()}
-            catalogue.bind(function, positional, values)
-            if function.name == "ai_summarize_agg":
-                function, positional = catalogue.FUNCTIONS["ai_agg"], [catalogue.SUMMARIZE]
-            asks = [catalogue.bind(each, positional, values) for each in (function, catalogue.COMBINED)]
-        written = self._written(node) or text
+        if function.name == "ai_summarize_agg":
+            function, values = catalogue.FUNCTIONS["ai_agg"], [catalogue.SUMMARIZE]
+        asks = [catalogue.bind(each, values, named) for each in (function, catalogue.COMBINED)]
 
         def call(pieces: Node, level: int) -> Node:
-            told = written if level == 1 else f"{written}, combined"
+            told = text if level == 1 else f"{text}, combined"
             return self._planned(asks[level > 1], pieces, node | {"alias": ""}, told)
 
         whole = aggregates.levels_of(self.syntax, aggregates.texts_of(self.syntax, source, node), call)
@@ -278,8 +255,7 @@ class _Finder(Inputs):
 
     def _constant(self, function: catalogue.Function, expression: Node, name: str | None = None) -> Any:
         what = f"{function.name}: {name}" if name else f"{function.name}: every argument but the input"
-        depends = any(columns_in(expression)) or any(is_query(node) for node in walk(expression))
-        if depends:
+        if any(columns_in(expression)) or any(map(is_query, walk(expression))):
             raise self.error(expression, f"{what} must be constant, because all rows of a batch share it")
         sql = self.syntax.write_expression(expression | {"alias": ""})
         try:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sqlbatch.functions.syntax import Node, Syntax, point, walk
+from sqlbatch.functions.syntax import Node, Syntax, calling, function_of, point, walk
 
 if TYPE_CHECKING:
     from sqlbatch.functions import catalogue
 
 # The name of a call in the planned SQL, followed by its number.
 VALUE = "sqlbatch_ai_"
+# The same of a call that tells why there is no answer.
+WHY = "sqlbatch_why_"
 # The macro of a picture in the planned SQL.
 PICTURE = "sqlbatch_picture"
 # Aggregates whose result depends on the order of their rows.
@@ -34,19 +36,17 @@ class Inputs:
         if not place:
             raise self.error(node, "ai_image is the input of another function: write ai_classify(ai_image(path), …) or "
                              "ai_filter(prompt('… {0} …', ai_image(path)))")  # fmt: skip
-        if any(str(part.get("function_name", "")).startswith(VALUE) for part in walk(given)):
+        if any(function_of(part).startswith(VALUE) for part in walk(given)):
             raise self.error(node, "ai_image takes a path, a URL or a BLOB of a source, not an answer: pictures are "
                              "looked at when the query is planned")  # fmt: skip
-        picture = node | {"function_name": PICTURE, "qualified_name": {"path": [PICTURE]}, "alias": ""}
+        picture = calling(node, PICTURE) | {"alias": ""}
         return picture if place == "part" else self._pictured(None, [picture])
 
     def _pictured(self, text: Node | None, shown: list[Node]) -> Node:
         """Return an input of a text and pictures: NULL if one of them is NULL."""
-        several = self.syntax.expression("['x']")
-        several = several | {"arguments": [{"name": "", "expression": each} for each in shown]}
         told = text or self.syntax.expression("CAST(NULL AS VARCHAR)")
         whole = self.syntax.expression("struct_pack(t := sqlbatch_t, p := sqlbatch_p)", sqlbatch_t=told,
-                                       sqlbatch_p=several)  # fmt: skip
+                                       sqlbatch_p=self.syntax.list_of(shown))  # fmt: skip
         needed = [*([text] if text else []), *(each["arguments"][0]["expression"] for each in shown)]
         there = self.syntax.all_of([self.syntax.expression("x IS NOT NULL", x=each) for each in needed])
         whole = self.syntax.expression("CASE WHEN g THEN x END", g=there or whole, x=whole)
@@ -70,19 +70,18 @@ class Inputs:
         whole: Node | None = None
         pictures: list[Node] = []
         for number, piece in enumerate(re.split(r"\{(\d+)\}", literal["text"])):
-            if number % 2 and int(piece) + 1 >= len(parts):
-                raise self.error(parts[0], f"prompt has {{{piece}}} and only {len(parts) - 1} values")
-            value = parts[int(piece) + 1] if number % 2 else None
-            if value is not None and value.get("function_name") == PICTURE:
-                # Pictures follow the text, which refers to them by number.
-                pictures += [] if any(value is each for each in pictures) else [value]
-                shown = self.syntax.text(f"picture {1 + next(i for i, p in enumerate(pictures) if p is value)}")
-            elif value is not None:
-                shown = self.syntax.expression("sqlbatch_text(x)", x=value)
-            elif piece:
-                shown = self.syntax.text(piece)
-            else:
+            if not piece:
                 continue
+            shown = self.syntax.text(piece)
+            if number % 2:
+                if int(piece) + 1 >= len(parts):
+                    raise self.error(parts[0], f"prompt has {{{piece}}} and only {len(parts) - 1} values")
+                value = parts[int(piece) + 1]
+                shown = self.syntax.expression("sqlbatch_text(x)", x=value)
+                if function_of(value) == PICTURE:
+                    # Pictures follow the text, which refers to them by number.
+                    pictures += [] if any(value is each for each in pictures) else [value]
+                    shown = self.syntax.text(f"picture {1 + next(i for i, p in enumerate(pictures) if p is value)}")
             whole = shown if whole is None else self.syntax.expression("a || b", a=whole, b=shown)
         whole = whole or self.syntax.text("")
         return self._pictured(whole, pictures) if pictures else whole
@@ -95,7 +94,7 @@ class Inputs:
             if node.get("class") == "STAR":
                 raise self.error(node, f"{function.name} takes one input, not * or COLUMNS: name the column, or "
                                  "several as {'a': a, 'b': b}")  # fmt: skip
-            name = str(node.get("function_name", "")).casefold() if node.get("class") == "FUNCTION" else ""
+            name = function_of(node)
             if name in ORDERED and not node["order_bys"]["orders"] and not function.aggregates:
                 raise self.error(node, f"{name} inside {function.name} returns another text each time, because it "
                                  f"has no order: write {name}(… ORDER BY …)")  # fmt: skip
@@ -107,4 +106,4 @@ class Inputs:
 
 def is_prompt(node: Node) -> bool:
     """Whether a node calls prompt."""
-    return node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() == "prompt"
+    return function_of(node) == "prompt"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from sqlbatch import clock
 from sqlbatch.db.sql import quote_identifier, quote_literal
@@ -156,7 +155,7 @@ def lay_down(
     """
     constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.head, call.tail))
     sizes = {"constant": constant, "uncounted": byte_correction(call, constant), "bytes_per_token": BYTES_PER_TOKEN}
-    key, given = custom_id(UUID(str(call.call_id)), "sqlbatch_input"), "sqlbatch_input"
+    key, given = custom_id(call.call_id, "sqlbatch_input"), "sqlbatch_input"
     if line_limit is None:
         # No request is made of it: a cheaper hash tells inputs apart, and only pictures are looked for in them.
         key, given = "md5(sqlbatch_input)::UUID", "sqlbatch_input" if shown else "CAST(NULL AS VARCHAR)"

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch.functions.clauses import is_aggregate, makes_groups
 from sqlbatch.functions.conditions import ASK
-from sqlbatch.functions.inputs import ORDERED, VALUE
+from sqlbatch.functions.inputs import ORDERED, VALUE, WHY
 from sqlbatch.functions.lookups import custom_id
-from sqlbatch.functions.syntax import Node, Syntax, columns_in, is_query, walk
+from sqlbatch.functions.syntax import Node, Syntax, columns_in, function_of, is_query, name_alone, rewritten, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from uuid import UUID
 
-# A call of a planned query that tells why there is no answer; its number follows.
-WHY = "sqlbatch_why_"
 # SQL of what is said instead of a reason where an answer is not there yet.
 PENDING = "chr(1)"
 # What a table of answers has: the request's id, its value, and why there is none.
@@ -67,7 +65,7 @@ def with_joins(sql: str, answers: Mapping[int, Answers], binds: Callable[[str], 
     tree = joining.syntax.read(sql)
     if any(map(_rests_on_order, walk(tree))) or (in_order and not _says_order(tree, joining.syntax)):
         return sql
-    root = joining.rewritten(tree)
+    root = rewritten(tree, joining.change)
     if not joining.joins:
         return sql
     joined = joining.syntax.write(root)
@@ -80,18 +78,15 @@ class _Joining:
         self.answers = answers
         self.joins = 0
 
-    def rewritten(self, value: Any) -> Any:
-        """Return a part of the tree with the SELECTs in it rewritten, the inner ones first."""
-        if isinstance(value, list):
-            return [self.rewritten(each) for each in value]
-        if not isinstance(value, dict):
-            return value
-        node = {name: self.rewritten(each) for name, each in value.items()}
-        return self._select(node) if node.get("type") == "SELECT_NODE" else node
+    def change(self, node: Node) -> Node | None:
+        """Return a SELECT with joins, in those inside it first; None for any other node."""
+        if node.get("type") != "SELECT_NODE":
+            return None
+        return self._select({name: rewritten(part, self.change) for name, part in node.items()})
 
     def _select(self, node: Node) -> Node:
         parts = {name: part for name, part in node.items() if name not in {"from_table", "cte_map"}}
-        calls = [call for call in self._calls([*parts.values()]) if self._number(call) in self.answers]
+        calls = [call for call in self._calls(list(parts.values())) if self._number(call) in self.answers]
         if not calls or node["from_table"]["type"] == "EMPTY" or not self._may_join(node, calls):
             return node
         if makes_groups(node, self.syntax):
@@ -107,12 +102,20 @@ class _Joining:
                 relation = self._join(relation, names[number, given], self.answers[number], given)
             name = names[number, given]
             found = f"{name}.sqlbatch_value"
-            if str(call["function_name"]).startswith(WHY):
+            if function_of(call).startswith(WHY):
                 found = self.answers[number].why(given, name)
             replacing[id(call)] = self.syntax.expression(found) | {"alias": call["alias"]}
         if not calls:
             return node
-        return node | {name: _replaced(part, replacing) for name, part in parts.items()} | {"from_table": relation}
+        for star in _same_select(list(parts.values())):
+            if star.get("class") == "STAR" and not star["relation_name"]:
+                star["exclude_list"] = [*star["exclude_list"], *COLUMNS]
+
+        def change(part: Node) -> Node | None:
+            # Calls in subqueries are looked up there.
+            return part if is_query(part) else replacing.get(id(part))
+
+        return node | {name: rewritten(part, change) for name, part in parts.items()} | {"from_table": relation}
 
     def _may_join(self, node: Node, calls: list[Node]) -> bool:
         """Whether the arguments mean the same in FROM, and the columns of the SELECT keep their names."""
@@ -142,10 +145,7 @@ class _Joining:
         for place, item in enumerate(node["select_list"], 1):
             if any(part is call for part in walk(item)):
                 by_place = any(each.get("literal", {}).get("text") == str(place) for each in node["group_expressions"])
-                by_name = any(
-                    [name.casefold() for name in each.get("column_names", ())] == [item["alias"].casefold()]
-                    for each in node["group_expressions"]
-                )
+                by_name = any(name_alone(each) == item["alias"].casefold() for each in node["group_expressions"])
                 return by_place or by_name or node["aggregate_handling"] == "FORCE_AGGREGATES"
         return False
 
@@ -159,13 +159,11 @@ class _Joining:
 
     @staticmethod
     def _number(call: Node) -> int:
-        return int(str(call["function_name"]).rpartition("_")[2])
+        return int(function_of(call).rpartition("_")[2])
 
     def _calls(self, value: Any) -> Iterator[Node]:
         """Return the calls of the plan in a part of the tree, but for what stands in subqueries."""
-        for part in _same_select(value):
-            if part.get("class") == "FUNCTION" and str(part["function_name"]).startswith((VALUE, WHY)):
-                yield part
+        return (part for part in _same_select(value) if function_of(part).startswith((VALUE, WHY)))
 
 
 def _same_select(value: Any) -> Iterator[Node]:
@@ -189,7 +187,7 @@ def _rests_on_order(node: Node) -> bool:
         return bool(takes_some) and "ORDER_MODIFIER" not in kinds
     if node.get("class") == "WINDOW":
         return not node["orders"]
-    ordered = node.get("class") == "FUNCTION" and str(node["function_name"]).casefold() in ORDERED | {"any_value"}
+    ordered = function_of(node) in ORDERED | {"any_value"}
     return bool(node.get("sample")) or (ordered and not node["order_bys"]["orders"])
 
 
@@ -203,7 +201,7 @@ def _is_harmless(call: Node) -> bool:
     """Whether the argument of a call can be computed for every row of FROM."""
     return all(
         part.get("class") in _HARMLESS_CLASSES
-        or (part.get("class") == "FUNCTION" and str(part["function_name"]).casefold() in _HARMLESS)
+        or function_of(part) in _HARMLESS
         or (part.get("class") == "OPERATOR" and part.get("type") == "OPERATOR_COALESCE")
         for part in walk(call["arguments"][0]["expression"])
     )
@@ -214,17 +212,3 @@ def _explicit(relation: Node) -> Node:
     if relation["type"] != "JOIN":
         return relation
     return relation | {"is_implicit": False, "left": _explicit(relation["left"])}
-
-
-def _replaced(value: Any, replacing: Mapping[int, Node]) -> Any:
-    """Return a part of the tree with nodes (told by identity) replaced, and what the joins bring left out of stars."""
-    if isinstance(value, list):
-        return [_replaced(each, replacing) for each in value]
-    if not isinstance(value, dict) or is_query(value):
-        return value
-    if id(value) in replacing:
-        return replacing[id(value)]
-    changed = {name: _replaced(each, replacing) for name, each in value.items()}
-    if changed.get("class") == "STAR" and not changed["relation_name"]:
-        changed["exclude_list"] = [*changed["exclude_list"], *COLUMNS]
-    return changed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlbatch.db.sql import quote_literal, statement
 from sqlbatch.functions.aggregates import PIECES, answered, asked_of_each
 from sqlbatch.functions.conditions import ASK
-from sqlbatch.functions.inputs import VALUE
+from sqlbatch.functions.inputs import VALUE, WHY
 from sqlbatch.functions.syntax import columns_in
 from sqlbatch.query.endpoints import returns_of
 from sqlbatch.query.enrichment import parameters
@@ -34,6 +34,11 @@ TEXT = ";\n".join(
 )
 
 
+def macro(name: str, number: int, sql: str) -> str:
+    """Return the macro of a call's VALUE, ASK or WHY, from SQL over the call's argument `sqlbatch_x`."""
+    return f"CREATE OR REPLACE TEMP MACRO {name}{number}(sqlbatch_x) AS {sql}"
+
+
 @dataclass(frozen=True)
 class Lookup:
     """One call in terms of the Batch API: the constant side of its requests, and how an answer becomes a value."""
@@ -50,12 +55,7 @@ class Lookup:
     @property
     def value_type(self) -> str:
         """Return the SQL type of the call."""
-        return PIECES if self.ask.pieces else self.answer_type
-
-    @property
-    def answer_type(self) -> str:
-        """Return the SQL type of one answer."""
-        return self.ask.value_type(self.returns)
+        return PIECES if self.ask.pieces else self.ask.value_type(self.returns)
 
     @property
     def answers(self) -> str:
@@ -63,7 +63,7 @@ class Lookup:
         kind = f"{self.call.call_id.hex}_{self.ask.function}_{self.ask.on_error}"
         return f"sqlbatch_answers_{kind}"
 
-    def probe_macros(self) -> list[str]:
+    def probe_macros(self) -> str:
         """Return macros by which an explained plan shows whether it depends on the call's answers."""
         mark = quote_literal(PROBE.format(self.number))
         salt = ", random()" if self.constant else ""
@@ -71,26 +71,15 @@ class Lookup:
         shown = "to_json(sqlbatch_x)::VARCHAR" if self.ask.pieces else "sqlbatch_text(sqlbatch_x)"
         asked = f"[{shown}]" if self.ask.pieces else shown
         value = f"TRY_CAST(concat({mark}, {shown}{salt}) AS {self.value_type})"
-        return [
-            f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS {value}",
-            f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS {asked}",
-            f"CREATE OR REPLACE TEMP MACRO sqlbatch_why_{self.number}(sqlbatch_x) AS {shown}",
-        ]
+        return ";\n".join(macro(name, self.number, sql) for name, sql in ((VALUE, value), (ASK, asked), (WHY, shown)))
 
     def symbolic_macro(self, passes: str = "true") -> str:
         """Return a macro for upper limits: every filter passes (or none does), and a text stands for itself."""
         kind = self.value_type
         if self.ask.pieces:
-            return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS sqlbatch_x"
+            return macro(VALUE, self.number, "sqlbatch_x")
         value = passes if kind == "BOOLEAN" else "sqlbatch_text(sqlbatch_x)" if kind == "VARCHAR" else "NULL"
-        return (
-            f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS "
-            f"CASE WHEN sqlbatch_x IS NOT NULL THEN CAST({value} AS {kind}) END"
-        )
-
-    def null_macro(self) -> str:
-        """Return the macro of a call that nothing depends on: it has no answers."""
-        return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS CAST(NULL AS {self.value_type})"
+        return macro(VALUE, self.number, f"CASE WHEN sqlbatch_x IS NOT NULL THEN CAST({value} AS {kind}) END")
 
     @property
     def ask_sql(self) -> str:
@@ -104,13 +93,7 @@ class Lookup:
 
     def ask_macro(self) -> str:
         """Return the macro of the varying part of a request's body."""
-        asked = asked_sql(self.ask_sql, pieces=self.ask.pieces)
-        return f"CREATE OR REPLACE TEMP MACRO {ASK}{self.number}(sqlbatch_x) AS {asked}"
-
-    def value_macro(self) -> str:
-        """Return the macro that looks an answer up."""
-        found = answer_sql(self.answers, self.call.call_id, self.ask_sql, pieces=self.ask.pieces)
-        return f"CREATE OR REPLACE TEMP MACRO {VALUE}{self.number}(sqlbatch_x) AS {found}"
+        return macro(ASK, self.number, asked_sql(self.ask_sql, pieces=self.ask.pieces))
 
     def value_sql(self, content: str, vector: str, error: str) -> str:
         """Return SQL of a value from an answer's text and vector, and the error."""

@@ -7,13 +7,12 @@ empty once enough rows have passed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlbatch.functions.clauses import limit_of, makes_groups
 from sqlbatch.functions.conditions import BARE, INPUT, Policy
-from sqlbatch.functions.inputs import VALUE
 from sqlbatch.functions.sources import has_calls
-from sqlbatch.functions.syntax import Node, conjuncts, walk
+from sqlbatch.functions.syntax import Node, calling, conjuncts, function_of, rewritten, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +38,7 @@ def taken_in_parts(collector: Collector, scope: Scope, calls: Sequence[Call]) ->
     count, skip, orders = found
     parts = [*node["select_list"], *(order["expression"] for order in orders)]
     counted = any(
-        part.get("class") == "WINDOW" or part.get("function_name") == "unnest" for item in parts for part in walk(item)
+        part.get("class") == "WINDOW" or function_of(part) == "unnest" for item in parts for part in walk(item)
     )
     nested = any(has_calls(call.node["arguments"]) for call in calls)
     if counted or nested or makes_groups(node, collector.syntax) or any(map(has_calls, orders)):
@@ -74,47 +73,31 @@ class Parts:
     def collection(self, spot: Spot, after: int, until: int | None, named: Mapping[str, str] | None) -> Node:
         """Return the inputs of the rows from one rank to another; `named` maps calls to their names in the part before.
 
-        Without `named` (and for the first part), it does not check whether enough rows have passed: an upper limit.
+        Without `named`, it does not check whether enough rows have passed: the first part, or an upper limit.
         """
         syntax = self.collector.syntax
-        asking = [part for part in conjuncts(self.scope.node["where_clause"]) if has_calls(part)]
-        passes = None if named is None or not after else syntax.all_of([_renamed(part, named) for part in asking])
-        inner = self._ranked(self.collector.guarded(spot, self.collector.policy), passes)
         limits = f"sqlbatch_rank > {after}" + (f" AND sqlbatch_rank <= {until}" if until is not None else "")
-        if passes is None:
-            whole = syntax.query(f"SELECT {INPUT} FROM t WHERE {limits}")
-        else:
+        passes = None
+        if named is not None:
+            asking = [part for part in conjuncts(self.scope.node["where_clause"]) if has_calls(part)]
+            before = rewritten(asking, lambda n: calling(n, named[function_of(n)]) if function_of(n) in named else None)
+            passes = syntax.all_of(before)
+        inner = self._ranked(self.collector.guarded(spot), passes)
+        if named is not None:
             counted = syntax.query(
                 f"SELECT *, count_if(sqlbatch_passes AND sqlbatch_rank <= {after}) OVER () AS sqlbatch_passed FROM t"
             )
             inner = counted | {"from_table": syntax.in_from(inner, "sqlbatch_ranked")}
-            whole = syntax.query(f"SELECT {INPUT} FROM t WHERE {limits} AND sqlbatch_passed < {self.wanted}")
-        copy = whole | {"from_table": syntax.in_from(inner, "sqlbatch_part")}
+            limits += f" AND sqlbatch_passed < {self.wanted}"
+        copy = syntax.query(f"SELECT {INPUT} FROM t WHERE {limits}")
+        copy = copy | {"from_table": syntax.in_from(inner, "sqlbatch_part")}
         return self.collector.alone(copy, self.scope.environment, many=spot.many)
 
     def _ranked(self, asked: Node, passes: Node | None) -> Node:
         syntax = self.collector.syntax
-        shape = syntax.expression("rank() OVER (ORDER BY o)")
-        rank = shape | {
-            "orders": [order | {"expression": order["expression"] | {"alias": ""}} for order in self.orders]
-        }
-        items = [asked | {"alias": INPUT}, rank | {"alias": "sqlbatch_rank"}]
+        orders = [order | {"expression": order["expression"] | {"alias": ""}} for order in self.orders]
+        rank = syntax.expression("rank() OVER (ORDER BY o) AS sqlbatch_rank") | {"orders": orders}
+        items = [asked | {"alias": INPUT}, rank]
         if passes is not None:
-            items.append(
-                syntax.expression("coalesce(p, false)", p=passes | {"alias": ""}) | {"alias": "sqlbatch_passes"}
-            )
-        where = syntax.all_of(self.cheap)
-        return self.scope.node | BARE | {"select_list": items, "where_clause": where, "modifiers": []}
-
-
-def _renamed(node: Any, named: Mapping[str, str]) -> Any:
-    """Return an expression with its calls renamed."""
-    if isinstance(node, list):
-        return [_renamed(each, named) for each in node]
-    if not isinstance(node, dict):
-        return node
-    changed = {key: _renamed(each, named) for key, each in node.items()}
-    if str(node.get("function_name", "")).startswith(VALUE):
-        name = named[str(node["function_name"])]
-        changed |= {"function_name": name, "qualified_name": {"path": [name]}}
-    return changed
+            items.append(syntax.expression("coalesce(p, false) AS sqlbatch_passes", p=passes | {"alias": ""}))
+        return self.scope.node | BARE | {"select_list": items, "where_clause": syntax.all_of(self.cheap)}

@@ -6,7 +6,17 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.functions.find import CLAUSES, Found, Scope
-from sqlbatch.functions.syntax import Node, children, is_expression, is_query, is_relation, point, walk
+from sqlbatch.functions.syntax import (
+    Node,
+    children,
+    function_of,
+    is_query,
+    is_relation,
+    name_alone,
+    point,
+    rewritten,
+    walk,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,9 +43,9 @@ class _Placer:
         self.by_name = {call.name: call for call in found.calls}
         self.scopes: list[Scope] = []
 
-    def error(self, node: Node | None, message: str) -> Exception:
-        """Return an error about a place in the query."""
-        return point(self.query, node, message)
+    def error(self, call: Call, why: str) -> Exception:
+        """Return an error about a call in the query."""
+        return point(self.query, call.location, f"{call.ask.function} {why}")
 
     def write_out(self, select: Node, is_column: Callable[[Node, Node], bool]) -> None:
         """Replace, in place, the names of columns that call functions by their expressions, wherever they are used."""
@@ -51,18 +61,16 @@ class _Placer:
                 select[key] = self._written_out(select[key], meant, select, is_column)
 
     def _written_out(
-        self, value: Any, meant: Mapping[str, Node], select: Node, is_column: Callable[[Node, Node], bool]
-    ) -> Any:
-        if isinstance(value, list):
-            return [self._written_out(each, meant, select, is_column) for each in value]
-        if not isinstance(value, dict) or is_query(value):
-            return value
-        if value.get("class") == "COLUMN_REF" and len(value["column_names"]) == 1:
-            item = meant.get(str(value["column_names"][0]).casefold())
-            if item is not None and not is_column(value, select):
-                return copy.deepcopy(item) | {"alias": value["alias"]}
-            return value
-        return {key: self._written_out(each, meant, select, is_column) for key, each in value.items()}
+        self, value: Node, meant: Mapping[str, Node], select: Node, is_column: Callable[[Node, Node], bool]
+    ) -> Node:
+        def expression_of(node: Node) -> Node | None:
+            item = meant.get(name_alone(node) or "")
+            if item is not None and not is_column(node, select):
+                return copy.deepcopy(item) | {"alias": node["alias"]}
+            return node if is_query(node) else None
+
+        whole: Node = rewritten(value, expression_of)
+        return whole
 
     def visit(
         self,
@@ -103,12 +111,11 @@ class _Placer:
 
     def _refuse_in(self, value: Any, why: str) -> None:
         for call in self._calls_in(value):
-            raise self.error(call.location, f"{call.ask.function} {why}")
+            raise self.error(call, why)
 
     def _calls_in(self, value: Any) -> Iterator[Call]:
-        for node in walk(value):
-            if node.get("class") == "FUNCTION" and node["function_name"] in self.by_name:
-                yield self.by_name[node["function_name"]]
+        names = (function_of(node) for node in walk(value))
+        return (self.by_name[name] for name in names if name in self.by_name)
 
     def _select(self, node: Node, scope: Scope) -> None:
         self.scopes.append(scope)
@@ -124,7 +131,7 @@ class _Placer:
         for item in node["group_expressions"]:
             self._expression(item, scope, "group", ())
         for modifier in node["modifiers"]:
-            if modifier["type"] == "LIMIT_MODIFIER" or modifier["type"] == "LIMIT_PERCENT_MODIFIER":
+            if modifier["type"] in {"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER"}:
                 self._refuse_in(modifier, "in LIMIT: give a number")
             for order in modifier.get("orders", ()):
                 self._expression(order["expression"], scope, "order", ())
@@ -154,16 +161,16 @@ class _Placer:
 
     def _expression(self, node: Node, scope: Scope, clause: str, path: tuple[Node, ...]) -> None:
         path = (*path, node)
-        call = self.by_name.get(node.get("function_name", "")) if node.get("class") == "FUNCTION" else None
+        call = self.by_name.get(function_of(node))
         if call is not None:
             self._place(call, scope, clause, path)
         for child in children(node):
             if is_query(child):
                 self.visit(child, scope, "expression", scope.environment, position=node, clause=clause, path=path)
-            elif is_expression(child):
-                self._expression(child, scope, clause, path)
             elif is_relation(child):
                 self._refuse_in(child, "in this place: use a subquery")
+            else:
+                self._expression(child, scope, clause, path)
 
     def _place(self, call: Call, scope: Scope, clause: str, path: tuple[Node, ...]) -> None:
         first = not hasattr(call, "scope")
@@ -175,16 +182,14 @@ class _Placer:
         self._check_path(call)
 
     def _check_path(self, call: Call) -> None:
-        name = call.ask.function
         for node in call.path[:-1]:
             if node.get("class") == "LAMBDA":
-                raise self.error(call.location, f"{name} in a lambda or list comprehension: unnest the list, call the "
-                                 "function on each element, and collect them with list(… ORDER BY …)")  # fmt: skip
+                raise self.error(call, "in a lambda or list comprehension: unnest the list, call the function on each "
+                                 "element, and collect them with list(… ORDER BY …)")  # fmt: skip
             if node.get("type") == "OPERATOR_TRY":
-                raise self.error(call.location, f"{name} inside TRY: take the call out of it; it never raises")
+                raise self.error(call, "inside TRY: take the call out of it; it never raises")
             if node.get("class") == "STAR" and node.get("columns"):
-                raise self.error(call.location, f"{name} beside COLUMNS(): name the columns")
-            unnests = node.get("class") == "FUNCTION" and node["function_name"].casefold() == "unnest"
-            if unnests and call.clause == "select" and call.ask.question.shape == "struct":
-                raise self.error(call.location, f"unnest of {name} in SELECT makes columns of a struct: name the "
-                                 "fields, (x).field")  # fmt: skip
+                raise self.error(call, "beside COLUMNS(): name the columns")
+            if function_of(node) == "unnest" and call.clause == "select" and call.ask.question.shape == "struct":
+                name = f"unnest of {call.ask.function} in SELECT"
+                raise point(self.query, call.location, f"{name} makes columns of a struct: name the fields, (x).field")

@@ -15,7 +15,7 @@ from sqlbatch.functions.conditions import Policy
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.functions.jobs import ADDED, lay_down
 from sqlbatch.functions.plan import Plan, PlannedCall, with_sources
-from sqlbatch.functions.planning import make_plan
+from sqlbatch.functions.planning import make_plans
 from sqlbatch.query import pictures as query_pictures
 from sqlbatch.query.cost import Cost, Requests, add_costs, estimate_cost, find_price
 from sqlbatch.query.endpoints import endpoint_of
@@ -118,7 +118,8 @@ def plan_query(
     own = frozenset(hidden) - frozenset(catalogue.FUNCTIONS) - frozenset(catalogue.OTHER_NAMES)
     _check_views(enrichment.query, {name: hidden[name] for name in own})
     try:
-        plan = make_plan(session.con, select, enrichment, keep, Policy(enrichment.policy or Policy.BALANCED), own)
+        policy = Policy(enrichment.policy or Policy.BALANCED)
+        (plan,) = make_plans(session.con, select, enrichment, keep, [policy], own)
     except InvalidQuery as error:
         if enrichment.dialect is None or "\n" not in str(error):
             raise

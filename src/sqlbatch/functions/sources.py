@@ -12,8 +12,11 @@ from sqlbatch.functions.syntax import (
     Syntax,
     children,
     conjuncts,
+    function_of,
     is_query,
+    name_alone,
     point,
+    rewritten,
     walk,
 )
 
@@ -50,25 +53,22 @@ class Source:
 
 def has_calls(value: Any) -> bool:
     """Whether a part of a planned tree calls an AI function."""
-    return any(str(node.get("function_name", "")).startswith(VALUE) for node in walk(value))
+    return any(function_of(node).startswith(VALUE) for node in walk(value))
 
 
-def fix_clock(value: Any, constant: Callable[[str], Node]) -> Any:
+def fix_clock(root: Node, constant: Callable[[str], Node]) -> Node:
     """Return a tree with now() and the like replaced by the values that `constant` returns."""
-    if isinstance(value, list):
-        return [fix_clock(each, constant) for each in value]
-    if not isinstance(value, dict):
-        return value
-    name = ""
-    if value.get("class") == "FUNCTION" and not value["arguments"]:
-        name = str(value["function_name"]).casefold()
-    elif value.get("class") == "COLUMN_REF" and len(value["column_names"]) == 1:
-        name = str(value["column_names"][0]).casefold()
+
+    def fixed(node: Node) -> Node | None:
+        name = function_of(node) if not node.get("arguments") else ""
+        alone = name_alone(node) or ""
         # A column may have the name of a function that is called without parentheses.
-        name = name if name.startswith(("current_", "local")) else ""
-    if name in CLOCK:
-        return constant(name) | {"alias": value["alias"] or name if value["class"] == "COLUMN_REF" else value["alias"]}
-    return {key: fix_clock(each, constant) for key, each in value.items()}
+        if alone.startswith(("current_", "local")):
+            name = alone
+        return constant(name) | {"alias": node["alias"] or alone} if name in CLOCK else None
+
+    whole: Node = rewritten(root, fixed)
+    return whole
 
 
 def pin_sources(syntax: Syntax, found: Found, binds: Callable[[str], bool]) -> tuple[Source, ...]:
@@ -79,8 +79,7 @@ def pin_sources(syntax: Syntax, found: Found, binds: Callable[[str], bool]) -> t
     pinning = _Pinning(syntax, found, binds)
     pinning.query(found.root, frozenset())
     for node in walk(found.root):
-        name = str(node.get("function_name", "")).casefold()
-        if node.get("class") == "FUNCTION" and name in RANDOM:
+        if (name := function_of(node)) in RANDOM:
             raise point(found.query, node, f"{name}() has another value in each stage: compute it in a table first")
     return tuple(pinning.sources)
 
@@ -103,8 +102,7 @@ class _Pinning:
             if inner["type"] == "RECURSIVE_CTE_NODE" or has_calls(inner) or _reads(inner, ctes):
                 self.query(inner, ctes | {name} if inner["type"] == "RECURSIVE_CTE_NODE" else ctes)
             elif (pinned := self._pinned(whole, None, every=bool(entry["value"]["aliases"]))) is not whole:
-                everything = self.syntax.query("FROM t")
-                entry["value"]["query_node"] = {**everything, "from_table": pinned}
+                entry["value"]["query_node"] = self.syntax.select([self.syntax.expression("*")], pinned)
             ctes |= {name}
         for part in [*(node.get("children") or ()), node.get("left"), node.get("right")]:
             if part:
@@ -141,9 +139,7 @@ class _Pinning:
         return self._pinned(relation, select)
 
     def _pinned(self, relation: Node, select: Node | None, *, every: bool = False) -> Node:
-        whole = self.syntax.select(
-            [self.syntax.expression("*")], like=self.syntax.query("FROM t") | {"from_table": relation}
-        )
+        whole = self.syntax.select([self.syntax.expression("*")], relation)
         if not self.binds(self.syntax.write(whole)):
             # It uses columns of the relations before it (LATERAL), or is unknown, which the query's check reports.
             if relation["type"] == "SUBQUERY":
@@ -165,14 +161,13 @@ class _Pinning:
     def _conditions(self, relation: Node, select: Node) -> list[Node]:
         """Return the conditions of WHERE that only read, and can be checked on the rows of one relation alone."""
         joins = select["from_table"]
-        alone = joins is relation
-        if not alone and not _all_inner(joins):
+        if joins is not relation and not _all_inner(joins):
             return []
         found = []
         for part in conjuncts(select["where_clause"]):
-            plain = all(not is_query(node) and node.get("class") not in {"SUBQUERY", "WINDOW"} for node in walk(part))
-            fixed = not any(str(n.get("function_name", "")).casefold() in RANDOM for n in walk(part))
-            if plain and fixed and not has_calls(part) and any(n.get("class") == "COLUMN_REF" for n in walk(part)):
+            classes = {node.get("class") for node in walk(part)}
+            fixed = not any(function_of(node) in RANDOM for node in walk(part))
+            if "COLUMN_REF" in classes and not classes & {"SUBQUERY", "WINDOW"} and fixed and not has_calls(part):
                 found.append(part)
         return found
 
@@ -180,18 +175,13 @@ class _Pinning:
         """Return the columns to keep: those that the query names anywhere, or all of them."""
         if self._all or alias.casefold() in self._wholes:
             return list(whole["select_list"])
-        pattern = self.syntax.expression("COLUMNS(lambda c: list_contains(names, lower(c)))",
-                                         names=_names_list(self.syntax, self._names))  # fmt: skip
+        names = self.syntax.list_of(self.syntax.text(name) for name in sorted(self._names))
+        pattern = self.syntax.expression("COLUMNS(lambda c: list_contains(names, lower(c)))", names=names)
         kept = whole | {"select_list": [pattern]}
         if self.binds(self.syntax.write(kept)):
             return [pattern]
         none = [self.syntax.expression("1 AS sqlbatch_one")]
         return none if self.binds(self.syntax.write(whole | {"select_list": none})) else list(whole["select_list"])
-
-
-def _names_list(syntax: Syntax, names: frozenset[str]) -> Node:
-    shape = syntax.expression("['x']")
-    return {**shape, "arguments": [{"name": "", "expression": syntax.text(name)} for name in sorted(names)]}
 
 
 def _mentioned(root: Node) -> tuple[frozenset[str], frozenset[str], bool]:
@@ -206,13 +196,15 @@ def _mentioned(root: Node) -> tuple[frozenset[str], frozenset[str], bool]:
         if node.get("class") == "COLUMN_REF":
             parts = [str(name).casefold() for name in node["column_names"]]
             names.update(parts)
-            alone.update(parts[:1] if len(parts) == 1 else ())
-        elif node.get("class") in {"STAR", "POSITIONAL_REFERENCE"} or node.get("ref_type") == "NATURAL":
+            alone.update(parts if len(parts) == 1 else ())
+        elif (
+            node.get("class") in {"STAR", "POSITIONAL_REFERENCE"}
+            or node.get("ref_type") == "NATURAL"
+            or node.get("type") == "PIVOT"
+        ):
             everything = True
         elif node.get("type") == "JOIN":
             names.update(str(name).casefold() for name in node["using_columns"])
-        elif node.get("type") == "PIVOT":
-            everything = True
     return frozenset(names), frozenset(alone), everything
 
 

@@ -12,7 +12,7 @@ import duckdb
 from sqlbatch.errors import InvalidQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 Node = dict[str, Any]
 
@@ -76,12 +76,13 @@ class Syntax:
         """Return the tree of an expression, with columns named like `parts` replaced by those."""
         if sql not in self._templates:
             self._templates[sql] = self.read(f"SELECT {sql}")["select_list"][0]
-        return _filled(self._templates[sql], parts) if parts else self._templates[sql]
+        filled: Node = rewritten(self._templates[sql], lambda node: parts.get(name_alone(node) or ""))
+        return filled
 
-    def select(self, items: list[Node], like: Node | None = None) -> Node:
-        """Return a SELECT of these items, with FROM, WHERE and the rest of `like`, except its modifiers."""
-        base = like if like is not None else self._bare()
-        return base | {"select_list": items, "modifiers": []}
+    def select(self, items: list[Node], relation: Node | None = None) -> Node:
+        """Return a SELECT of these items, from a relation."""
+        plain = self.query("SELECT 1") | {"select_list": items}
+        return plain if relation is None else plain | {"from_table": relation}
 
     def query(self, sql: str) -> Node:
         """Return the query node of our own SQL."""
@@ -112,6 +113,10 @@ class Syntax:
         """Return a text as a literal."""
         return {**self.expression("'x'"), "literal": {"kind": "STRING", "text": value}}
 
+    def list_of(self, elements: Iterable[Node]) -> Node:
+        """Return a list of expressions."""
+        return {**self.expression("['x']"), "arguments": [{"name": "", "expression": each} for each in elements]}
+
     def all_of(self, conditions: Iterable[Node]) -> Node | None:
         """Return conditions joined by AND; None where there is none."""
         parts = list(conditions)
@@ -123,23 +128,21 @@ class Syntax:
         """Return the one value of a query that reads no tables; raise duckdb.Error if it cannot be computed."""
         return self._con.execute(sql).fetchall()[0][0]
 
-    def _bare(self) -> Node:
-        return self.query("SELECT 1")
+
+def name_alone(node: Node) -> str | None:
+    """Return the name of a column that is referred to without its table, in lower case; None for any other node."""
+    names = node["column_names"] if node.get("class") == "COLUMN_REF" else []
+    return str(names[0]).casefold() if len(names) == 1 else None
 
 
-def _filled(value: Any, parts: dict[str, Node]) -> Any:
-    if isinstance(value, list):
-        return [_filled(each, parts) for each in value]
-    if not isinstance(value, dict):
-        return value
-    if value.get("class") == "COLUMN_REF" and len(value["column_names"]) == 1 and value["column_names"][0] in parts:
-        return parts[value["column_names"][0]]
-    return {key: _filled(each, parts) for key, each in value.items()}
+def function_of(node: Node) -> str:
+    """Return the name of the function that a node calls, in lower case; empty for any other node."""
+    return str(node["function_name"]).casefold() if node.get("class") == "FUNCTION" else ""
 
 
-def is_expression(value: Any) -> bool:
-    """Whether a part of the tree is an expression."""
-    return isinstance(value, dict) and "class" in value
+def calling(node: Node, name: str) -> Node:
+    """Return a call of another function with the same arguments."""
+    return node | {"function_name": name, "qualified_name": {"path": [name]}}
 
 
 def is_query(value: Any) -> bool:
@@ -168,7 +171,7 @@ def is_relation(value: Any) -> bool:
 
 def walk(value: Any) -> Iterator[Node]:
     """Yield a part of the tree and everything below it."""
-    if isinstance(value, dict) and (is_expression(value) or is_query(value) or is_relation(value)):
+    if isinstance(value, dict) and ("class" in value or is_query(value) or is_relation(value)):
         yield value
     for child in children(value) if isinstance(value, dict | list) else ():
         yield from walk(child)
@@ -196,17 +199,17 @@ def columns_in(value: Any) -> Iterator[Node]:
     return (node for node in walk(value) if node.get("class") == "COLUMN_REF")
 
 
-def replaced(value: Any, old: Node, new: Any) -> Any:
-    """Return a part of the tree with one node (by identity) replaced; unchanged parts are shared."""
-    if value is old:
-        return new
-    if isinstance(value, dict):
-        changed = {key: replaced(each, old, new) for key, each in value.items()}
-        return changed if any(changed[key] is not value[key] for key in value) else value
+def rewritten(value: Any, change: Callable[[Node], Any]) -> Any:
+    """Return a part of the tree with nodes replaced by what `change` returns for them, the outer ones first.
+
+    Where it returns None, a node stays and what is in it is rewritten.
+    """
     if isinstance(value, list):
-        items = [replaced(each, old, new) for each in value]
-        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
-    return value
+        return [rewritten(each, change) for each in value]
+    if not isinstance(value, dict):
+        return value
+    new = change(value)
+    return {name: rewritten(each, change) for name, each in value.items()} if new is None else new
 
 
 def point(query: str, node: Node | None, message: str) -> InvalidQuery:
