@@ -14,12 +14,8 @@ __all__ = ["EmbeddedServer", "ServerConfig", "serve"]
 
 def __getattr__(name: str) -> object:
     """Import the server itself only when it is asked for, so that `import sqlbatch.server` stays cheap."""
-    if name == "EmbeddedServer":
-        from sqlbatch.server.lifecycle import EmbeddedServer  # noqa: PLC0415 - the point of this function
+    if name in {"EmbeddedServer", "serve"}:
+        from sqlbatch.server import lifecycle  # noqa: PLC0415 - the point of this function
 
-        return EmbeddedServer
-    if name == "serve":
-        from sqlbatch.server.lifecycle import serve  # noqa: PLC0415 - the point of this function
-
-        return serve
+        return getattr(lifecycle, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,6 @@ import contextlib
 import hmac
 import json
 import logging
-import os
 import secrets
 from collections import deque
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from starlette.routing import Match, Route
 
 from sqlbatch.batch_limits import OFFLINE, OFFLINE_ENDPOINTS
 from sqlbatch.server import batches, files
+from sqlbatch.server.config import LOOPBACK, ServerContext
 from sqlbatch.server.endpoints import answer, stream
 from sqlbatch.server.http import ApiError, Json, as_object, missing_parameter, read_bytes
 from sqlbatch.server.testing import control
@@ -33,42 +33,35 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from sqlbatch.server.config import Clock, ServerConfig
-    from sqlbatch.server.storage import Folder, State
-    from sqlbatch.server.testing.faults import Faults
-    from sqlbatch.server.testing.ledger import Ledger
+    from sqlbatch.server.config import ServerConfig
+    from sqlbatch.server.storage import State
     from sqlbatch.server.testing.replies import Seen
     from sqlbatch.server.upstream import Passthrough
     from sqlbatch.server.worker import Runner
 
 
-@dataclass
-class Context:
-    """The parts of one server that its routes use (all on the event loop's thread)."""
+@dataclass(frozen=True)
+class AppContext(ServerContext):
+    """What the routes of a server use. All of them run in the thread of the event loop."""
 
-    instance: str
-    config: ServerConfig
-    folder: Folder
-    clock: Clock
     state: State
     runner: Runner
-    upstream: Passthrough | None = None
-    faults: Faults | None = None
-    ledger: Ledger | None = None
-    seen: deque[Seen] = field(default_factory=deque)
+    upstream: Passthrough | None
+    instance: str = field(default_factory=lambda: secrets.token_hex(8))
+    # The newest HTTP requests, for tests to ask for.
+    seen: deque[Seen] = field(default_factory=lambda: deque(maxlen=20_000))
 
 
 _log = logging.getLogger("sqlbatch.server")
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 class Gate:
     """Middleware that gives every reply its `x-request-id` and refuses clients without access."""
 
-    def __init__(self, app: ASGIApp, *, key_env: str | None, loopback: bool) -> None:
+    def __init__(self, app: ASGIApp, config: ServerConfig) -> None:
         self._app = app
-        self._key = os.environ.get(key_env, "") if key_env else None
-        self._loopback = loopback
+        self._key = config.api_key
+        self._loopback = config.is_loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -95,7 +88,7 @@ class Gate:
             # A web page must not reach this server by a name of its own that leads to this computer.
             host = headers.get(b"host", b"").decode("latin-1").strip()
             name = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
-            if name and name.lower() not in _LOOPBACK:
+            if name and name.lower() not in LOOPBACK:
                 return ApiError(403, f"This server answers on this computer only, not as '{name}'.")
         if self._key is None:
             return None
@@ -132,19 +125,19 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
 
 
 async def _health(request: Request) -> Response:
-    context: Context = request.app.state.context
+    context: AppContext = request.app.state.context
     return Json({"status": "ok", "instance": context.instance})
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     yield
-    context: Context = app.state.context
+    context: AppContext = app.state.context
     if context.upstream:
         await context.upstream.close()
 
 
-def make_app(context: Context) -> ASGIApp:
+def make_app(context: AppContext) -> ASGIApp:
     """Return the server as an ASGI application."""
     routes = [
         Route("/health", _health),
@@ -166,13 +159,8 @@ def make_app(context: Context) -> ASGIApp:
     handlers = {ApiError: _api_error, ClientDisconnect: _gone, HTTPException: _http_error, Exception: _unforeseen}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=_lifespan)
     app.state.context = context
-    config = context.config
-    gate = Gate(app, key_env=config.api_key_env, loopback=config.host in _LOOPBACK)
-    if context.faults is None:
-        return gate
-    faulty = FaultyHttp(gate, context.faults, context.clock)
-    context.seen = faulty.seen
-    return faulty
+    gate = Gate(app, context.config)
+    return FaultyHttp(gate, context.faults, context.clock, context.seen) if context.faults else gate
 
 
 _MADE = 1_767_225_600  # 2026-01-01, the offline model's `created`
@@ -248,8 +236,8 @@ async def get_model(request: Request) -> Response:
     return Json(_model(name))
 
 
-def _context(request: Request) -> Context:
-    context: Context = request.app.state.context
+def _context(request: Request) -> AppContext:
+    context: AppContext = request.app.state.context
     return context
 
 

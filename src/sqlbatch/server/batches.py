@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sqlbatch.server.app import Context
+    from sqlbatch.server.app import AppContext
     from sqlbatch.server.storage import BatchRecord
 
 PASSED_ON = ["/v1/completions", "/v1/moderations", "/v1/images/generations", "/v1/images/edits", "/v1/videos"]
@@ -68,7 +68,7 @@ def batch_object(record: BatchRecord) -> dict[str, Any]:
 
 async def create_batch(request: Request) -> Response:
     """POST /v1/batches: checks the request only; the input file is validated later."""
-    context: Context = request.app.state.context
+    context: AppContext = request.app.state.context
     body = await read_object(request, _MAX_BODY)
     supported = [*OFFLINE_ENDPOINTS, *PASSED_ON] if context.config.upstreams else list(OFFLINE_ENDPOINTS)
     input_file_id = _text(body, "input_file_id")
@@ -100,13 +100,12 @@ async def create_batch(request: Request) -> Response:
 
 async def get_batch(request: Request) -> Response:
     """GET /v1/batches/{id}."""
-    context: Context = request.app.state.context
-    return Json(batch_object(_existing(context, request.path_params["batch_id"])))
+    return Json(batch_object(_existing(request.app.state.context, request.path_params["batch_id"])))
 
 
 async def list_batches(request: Request) -> Response:
     """GET /v1/batches with `limit` and `after`, newest first."""
-    context: Context = request.app.state.context
+    context: AppContext = request.app.state.context
     query = request.query_params
     limit = page_size(query.get("limit"), largest=100, default=20)
     after = _existing(context, query["after"]).seq if "after" in query else None
@@ -116,7 +115,7 @@ async def list_batches(request: Request) -> Response:
 
 async def cancel_batch(request: Request) -> Response:
     """POST /v1/batches/{id}/cancel; 409 for a batch that has ended otherwise."""
-    context: Context = request.app.state.context
+    context: AppContext = request.app.state.context
     batch_id = request.path_params["batch_id"]
     _existing(context, batch_id)
     if context.state.run("cancel_batch", id=batch_id, now=context.clock.seconds()):
@@ -127,7 +126,7 @@ async def cancel_batch(request: Request) -> Response:
     return Json(batch_object(record))
 
 
-def _existing(context: Context, batch_id: str) -> BatchRecord:
+def _existing(context: AppContext, batch_id: str) -> BatchRecord:
     record = context.state.batch(batch_id)
     if record is None:
         raise ApiError(404, f"No batch found with id '{batch_id}'.")

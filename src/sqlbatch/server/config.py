@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -11,6 +12,13 @@ from sqlbatch.batch_limits import WINDOW
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlbatch.server.storage import Folder
+    from sqlbatch.server.testing.faults import Faults
+    from sqlbatch.server.testing.ledger import Ledger
+
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,21 @@ class ServerConfig:
     clock_speed: float = 1.0
     window: float = WINDOW
     models: tuple[str, ...] = ()
+
+    @property
+    def upstream_key(self) -> str | None:
+        """The key that is sent to the upstreams, or None."""
+        return os.environ.get(self.upstream_key_env) if self.upstream_key_env else None
+
+    @property
+    def api_key(self) -> str | None:
+        """The key that clients must send, or None."""
+        return os.environ.get(self.api_key_env, "") if self.api_key_env else None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this computer can reach the server."""
+        return self.host in LOOPBACK
 
 
 class Clock:
@@ -72,3 +95,14 @@ class Clock:
     def real_seconds(self, shown: float) -> float:
         """Return how long, in real seconds, a span of this clock lasts; never negative."""
         return max(0.0, shown / self.speed)
+
+
+@dataclass(frozen=True)
+class ServerContext:
+    """The parts of a server that its two threads share: one answers clients, the other runs batches."""
+
+    config: ServerConfig
+    folder: Folder
+    clock: Clock
+    faults: Faults | None
+    ledger: Ledger | None

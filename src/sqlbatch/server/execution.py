@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.server.http import new_id, parse_json
 from sqlbatch.server.results import Progress, Reply, Results, publish
+from sqlbatch.server.scheduling import wait_for
 from sqlbatch.server.testing.lines import FaultyBatch
 from sqlbatch.server.validation import Line, Report, Validator, read_lines
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlbatch.server.storage import BatchRecord
-    from sqlbatch.server.worker import Tools
+    from sqlbatch.server.worker import WorkContext
 
 
 _LOOK = 0.05  # real seconds between looks at the clock while a failure holds a batch up
@@ -26,13 +27,13 @@ _LONGEST_ALARM = 3_600.0  # real seconds
 class BatchWork:
     """Runs one batch from its present status until it ends."""
 
-    def __init__(self, batch_id: str, tools: Tools) -> None:
+    def __init__(self, batch_id: str, context: WorkContext) -> None:
         self.batch_id = batch_id
-        self._tools = tools
+        self._context = context
         self._interrupted = asyncio.Event()
         self._reason = ""
         self._alarm: asyncio.TimerHandle | None = None
-        self._faulty = FaultyBatch(tools.faults, batch_id) if tools.faults else None
+        self._faulty = FaultyBatch(context.faults, batch_id) if context.faults else None
 
     def interrupt(self, reason: str) -> None:
         """Stop running lines; `stop` also ends the work for this process."""
@@ -43,7 +44,7 @@ class BatchWork:
     def look_again(self) -> None:
         """Check whether the batch was cancelled or its window has closed."""
         record = self._record()
-        clock = self._tools.clock
+        clock = self._context.clock
         if record.status == "cancelling":
             self.interrupt("cancelled")
         elif clock.now() >= record.expires_at:
@@ -76,7 +77,7 @@ class BatchWork:
                 self._alarm.cancel()
 
     def _record(self) -> BatchRecord:
-        record = self._tools.state.batch(self.batch_id)
+        record = self._context.state.batch(self.batch_id)
         if record is None:
             raise LookupError(f"there is no batch {self.batch_id}")
         return record
@@ -88,97 +89,83 @@ class BatchWork:
         if faulty is None or seconds is None:
             return
         record = self._record()
-        since = {
-            "validating": record.created_at,
-            "in_progress": record.in_progress_at,
-            "finalizing": record.finalizing_at,
-            "cancelling": record.cancelling_at,
-        }[status]
-        until = (since or 0) + seconds
+        since = record.created_at if status == "validating" else getattr(record, f"{status}_at")
+        until = since + seconds
         goes_on = {"", "cancelled"} if status == "cancelling" else {""}
-        while faulty.holds_still(status) and self._tools.clock.now() < until and self._reason in goes_on:
+        while faulty.holds_still(status) and self._context.clock.now() < until and self._reason in goes_on:
             await asyncio.sleep(_LOOK)
 
     async def _validate(self) -> None:
-        record, tools = self._record(), self._tools
-        now = tools.clock.seconds
+        record, context = self._record(), self._context
+        now = context.clock.seconds
         if self._reason == "expired":
-            tools.state.run("expire_batch", id=record.id, now=now(), output_file_id=None, error_file_id=None)
+            context.state.run("expire_batch", id=record.id, now=now(), output_file_id=None, error_file_id=None)
             return
         report = await self._report(record)
         if report is None:
             return
         if report.errors:
-            if tools.state.run("fail_batch", id=record.id, now=now(), errors=json.dumps(report.errors)):
-                tools.folder.forget_input(record.id)
+            if context.state.run("fail_batch", id=record.id, now=now(), errors=json.dumps(report.errors)):
+                context.folder.forget_input(record.id)
             return
         drafts = {"output_draft": new_id("file-"), "error_draft": new_id("file-")}
-        tools.state.run(
+        context.state.run(
             "begin_batch", id=record.id, now=now(), total=report.total, lines=report.lines, model=report.model, **drafts
         )
 
     async def _report(self, record: BatchRecord) -> Report | None:
         """Return what validation finds, or None when it was interrupted."""
-        tools = self._tools
-        validator = Validator(record.endpoint, tools.knows_model)
+        context = self._context
+        validator = Validator(record.endpoint, context.knows_model)
         report = validator.report
-        source = tools.state.file(record.input_file_id, tools.clock.now())
+        source = context.state.file(record.input_file_id, context.clock.now())
         if source is not None and source.purpose != "batch":
             message = f"The input file has the purpose '{source.purpose}'; it must be 'batch'."
             report.add("invalid_request", message, None, "file_id")
             return report
-        if source is None or not tools.folder.keep_input(source.id, record.id):
+        if source is None or not context.folder.keep_input(source.id, record.id):
             message = f"Cannot find file {record.input_file_id}, or organization org-local does not have access to it."
             report.add("invalid_request", message, None, "file_id")
             return report
-        if not await validator.read(tools.folder.input(record.id), self._interrupted.is_set):
+        if not await validator.read(context.folder.input(record.id), self._interrupted.is_set):
             return None
         if self._faulty and not report.errors:
-            enqueued = tools.state.position("enqueued_bytes", id=record.id) or 0
+            enqueued = context.state.position("enqueued_bytes", id=record.id) or 0
             report.errors.extend(self._faulty.refusal(source.bytes, enqueued, report.total))
         return report
 
     async def _execute(self) -> None:
-        record, tools = self._record(), self._tools
-        execution = Execution(tools, record, self._faulty)
-        try:
+        record, context = self._record(), self._context
+        with contextlib.closing(Execution(context, record, self._faulty)) as execution:
             if self._reason != "expired" and await execution.run(self._interrupted):
-                tools.state.run("finalize_batch", id=record.id, now=tools.clock.seconds())
+                context.state.run("finalize_batch", id=record.id, now=context.clock.seconds())
             elif self._reason == "expired" or not self._interrupted.is_set():
                 await self._end_early(execution, EXPIRED, "expire_batch")
-        finally:
-            execution.close()
 
     async def _finalize(self) -> None:
         record = self._record()
-        execution = Execution(self._tools, record, self._faulty)
-        try:
+        with contextlib.closing(Execution(self._context, record, self._faulty)) as execution:
             if execution.results.count < record.total:  # a file was damaged while the server was down
                 await execution.run(self._interrupted)
             if self._reason == "expired":
                 await self._end_early(execution, EXPIRED, "expire_batch")
             elif not self._interrupted.is_set():
-                await publish(self._tools, execution, "complete_batch", self._faulty)
-        finally:
-            execution.close()
+                await publish(self._context, execution, "complete_batch", self._faulty)
 
     async def _end_cancelled(self) -> None:
-        record, tools = self._record(), self._tools
+        record, context = self._record(), self._context
         if record.in_progress_at is None:  # it was stopped before any line was known to be valid
             nothing = {"output_file_id": None, "error_file_id": None}
-            tools.state.run("end_cancelled_batch", id=record.id, now=tools.clock.seconds(), **nothing)
-            tools.folder.forget_input(record.id)
+            context.state.run("end_cancelled_batch", id=record.id, now=context.clock.seconds(), **nothing)
+            context.folder.forget_input(record.id)
             return
-        execution = Execution(tools, record, self._faulty)
-        try:
+        with contextlib.closing(Execution(context, record, self._faulty)) as execution:
             await self._end_early(execution, CANCELLED, "end_cancelled_batch")
-        finally:
-            execution.close()
 
     async def _end_early(self, execution: Execution, error: dict[str, str], block: str) -> None:
         """Write `error` for each remaining line, and end the batch with the statement `block`."""
         if await execution.give_up(error, lambda: self._reason == "stop"):
-            await publish(self._tools, execution, block, self._faulty)
+            await publish(self._context, execution, block, self._faulty)
 
 
 EXPIRED = {
@@ -195,11 +182,11 @@ _CHECKPOINT = 0.3  # real seconds between two moments at which progress is made 
 class Execution:
     """Runs the lines of one batch; a line whose result is in the files already is not run again."""
 
-    def __init__(self, tools: Tools, record: BatchRecord, faulty: FaultyBatch | None) -> None:
+    def __init__(self, context: WorkContext, record: BatchRecord, faulty: FaultyBatch | None) -> None:
         if record.output_draft is None or record.error_draft is None:
             raise LookupError(f"batch {record.id} has no output files")
         self.record = record
-        self._tools = tools
+        self._context = context
         self._faulty = faulty
         durable = Progress(
             input_tokens=record.input_tokens,
@@ -209,12 +196,12 @@ class Execution:
             output_bytes=record.output_bytes,
             error_bytes=record.error_bytes,
         )
-        paths = tools.folder.content(record.output_draft), tools.folder.content(record.error_draft)
+        paths = context.folder.content(record.output_draft), context.folder.content(record.error_draft)
         self.results = Results(*paths, lines=record.lines, durable=durable)
 
     async def run(self, interrupted: asyncio.Event) -> bool:
         """Run the lines that have no result yet once it is this batch's turn; True when all have one in the end."""
-        turn = asyncio.ensure_future(self._tools.turn.acquire())
+        turn = asyncio.ensure_future(self._context.turn.acquire())
         stop = asyncio.ensure_future(interrupted.wait())
         await asyncio.wait({turn, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -227,13 +214,13 @@ class Execution:
             ended = asyncio.Event()
             saver = asyncio.create_task(self._save_regularly(ended))
             try:
-                backend = self._tools.backend(self.record.model)
+                backend = self._context.backend(self.record.model)
                 await backend.run(self.record.endpoint, self._open_lines(most), self._deliver, interrupted)
             finally:
                 ended.set()
                 await saver
         finally:
-            self._tools.turn.release()
+            self._context.turn.release()
         await self.checkpoint()
         return most is None and not interrupted.is_set()
 
@@ -253,15 +240,15 @@ class Execution:
     async def checkpoint(self) -> None:
         """Flush the results to disk and update the batch's counts."""
         reached = await self.results.make_durable()
-        self._tools.state.run("mark_progress", id=self.record.id, **vars(reached))
+        self._context.state.run("mark_progress", id=self.record.id, **vars(reached))
 
     def close(self) -> None:
         """Close the files."""
         self.results.close()
 
     def _deliver(self, line: Line, reply: Reply) -> None:
-        if self._tools.ledger:
-            self._tools.ledger.add(self.record.endpoint, self.record.id, line.custom_id, line.number)
+        if self._context.ledger:
+            self._context.ledger.add(self.record.endpoint, self.record.id, line.custom_id, line.number)
         if self._faulty:
             reply = self._faulty.reply(line, reply)
         self.results.append(line.number, line.custom_id, reply)
@@ -269,7 +256,7 @@ class Execution:
     def _open_lines(self, most: int | None) -> Iterator[Line]:
         """Yield the lines without a result, at most the first `most` of the batch."""
         done = self.results.done
-        path = self._tools.folder.input(self.record.id)
+        path = self._context.folder.input(self.record.id)
         for count, (number, raw) in enumerate(read_lines(path)):
             if most is not None and count >= most:
                 return
@@ -279,7 +266,6 @@ class Execution:
 
     async def _save_regularly(self, ended: asyncio.Event) -> None:
         while not ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), _CHECKPOINT)
+            await wait_for(ended, _CHECKPOINT)
             if not ended.is_set():
                 await self.checkpoint()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sqlbatch.server.app import Context
+    from sqlbatch.server.app import AppContext
     from sqlbatch.server.storage import FileRecord
 
 
@@ -73,7 +73,7 @@ def expiry_seconds(name: str, anchor: object, seconds: object) -> int:
 
 async def create_file(request: Request) -> Response:
     """POST /v1/files: the bytes and the record are on disk before the reply."""
-    context: Context = request.app.state.context
+    context: AppContext = request.app.state.context
     upload = Upload(context.folder.uploads, request.headers.get("content-type", ""))
     try:
         await upload.receive(request)
@@ -106,13 +106,12 @@ async def create_file(request: Request) -> Response:
 
 async def get_file(request: Request) -> Response:
     """GET /v1/files/{id}."""
-    context: Context = request.app.state.context
-    return Json(file_object(_existing(context, request.path_params["file_id"])))
+    return Json(file_object(_requested(request)))
 
 
 async def list_files(request: Request) -> Response:
     """GET /v1/files with `purpose`, `limit`, `order` and `after`."""
-    context: Context = request.app.state.context
+    context: AppContext = request.app.state.context
     query = request.query_params
     limit = page_size(query.get("limit"), largest=10_000, default=10_000)
     order = query.get("order", "desc")
@@ -135,22 +134,26 @@ async def list_files(request: Request) -> Response:
 
 async def get_content(request: Request) -> Response:
     """GET /v1/files/{id}/content, as a stream; a Range header is honoured."""
-    context: Context = request.app.state.context
-    record = _existing(context, request.path_params["file_id"])
+    context: AppContext = request.app.state.context
+    record = _requested(request)
     headers = {"content-disposition": "attachment"}
     return Content(context.folder.content(record.id), media_type="application/octet-stream", headers=headers)
 
 
 async def delete_file(request: Request) -> Response:
     """DELETE /v1/files/{id}."""
-    context: Context = request.app.state.context
-    record = _existing(context, request.path_params["file_id"])
+    context: AppContext = request.app.state.context
+    record = _requested(request)
     context.state.run("delete_file", id=record.id, now=context.clock.seconds())
     context.folder.content(record.id).unlink(missing_ok=True)
     return Json({"id": record.id, "object": "file", "deleted": True})
 
 
-def _existing(context: Context, file_id: str) -> FileRecord:
+def _requested(request: Request) -> FileRecord:
+    return _existing(request.app.state.context, request.path_params["file_id"])
+
+
+def _existing(context: AppContext, file_id: str) -> FileRecord:
     record = context.state.file(file_id, context.clock.now())
     if record is None:
         raise ApiError(404, f"No such File object: {file_id}", param="id")

@@ -7,8 +7,6 @@ import atexit
 import contextlib
 import dataclasses
 import logging
-import os
-import secrets
 import signal
 import socket
 import sys
@@ -22,8 +20,8 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from sqlbatch.errors import ServerError
-from sqlbatch.server.app import Context, make_app
-from sqlbatch.server.config import ServerConfig
+from sqlbatch.server.app import AppContext, make_app
+from sqlbatch.server.config import ServerConfig, ServerContext
 from sqlbatch.server.storage import Folder, FolderLock, State
 from sqlbatch.server.testing.faults import load
 from sqlbatch.server.testing.ledger import Ledger
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _THREAD = "sqlbatch-server"
 _START_TIMEOUT = 30.0  # seconds; far more than a start takes
 
@@ -70,7 +67,6 @@ class Running:
         _check_values(config)
         self._config = config
         self._lock = lock
-        self.instance = secrets.token_hex(8)
         self.base_url = ""
         self._thread: threading.Thread | None = None
 
@@ -92,11 +88,11 @@ class Running:
         undo.callback(state.close)
         state.create()
         folder.tidy(set(state.ids("kept_contents")), set(state.ids("unfinished_batches")))
-        clock = state.clock(config.clock_speed)
-        upstream = Passthrough(config) if config.upstreams else None
         ledger = Ledger(folder.ledger) if faults else None
-        self._runner = Runner(config, folder, clock, faults, ledger)
-        self._context = Context(self.instance, config, folder, clock, state, self._runner, upstream, faults, ledger)
+        shared = ServerContext(config, folder, state.clock(config.clock_speed), faults, ledger)
+        self._runner = Runner(shared)
+        upstream = Passthrough(config) if config.upstreams else None
+        self._context = AppContext(**vars(shared), state=state, runner=self._runner, upstream=upstream)
         host, port = listener.getsockname()[:2]
         self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
         settings = uvicorn.Config(
@@ -150,9 +146,9 @@ def _listen(config: ServerConfig) -> socket.socket:
 
 
 def _check_open_to_nobody(config: ServerConfig) -> None:
-    if config.api_key_env and not os.environ.get(config.api_key_env):
+    if config.api_key_env and not config.api_key:
         raise ServerError(f"the environment variable {config.api_key_env} is empty; put the key asked of clients there")
-    if config.host not in _LOOPBACK and not config.api_key_env:
+    if not config.is_loopback and not config.api_key_env:
         raise ServerError(f"host {config.host} can be reached by others: name the variable of a key with --api-key-env")
 
 
@@ -161,7 +157,7 @@ def _check_values(config: ServerConfig) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             raise ServerError(f"the upstream {url} is no URL; write it as http://127.0.0.1:11434/v1")
-    if config.upstream_key_env and not os.environ.get(config.upstream_key_env):
+    if config.upstream_key_env and not config.upstream_key:
         raise ServerError(f"the environment variable {config.upstream_key_env} is empty; put the upstream's key there")
     if config.clock_speed <= 0 or config.window <= 0 or config.concurrency < 1 or config.upstream_timeout <= 0:
         raise ServerError("concurrency, clock speed, window and upstream timeout must be above zero")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlbatch.server.execution import Execution
     from sqlbatch.server.testing.lines import FaultyBatch
     from sqlbatch.server.validation import Line
-    from sqlbatch.server.worker import Tools
+    from sqlbatch.server.worker import WorkContext
 
 
 _log = logging.getLogger("sqlbatch.server")
@@ -207,7 +207,7 @@ class Superseded(Exception):
     """The status of the batch has changed meanwhile: it was cancelled."""
 
 
-async def publish(tools: Tools, execution: Execution, block: str, faulty: FaultyBatch | None) -> None:
+async def publish(context: WorkContext, execution: Execution, block: str, faulty: FaultyBatch | None) -> None:
     """Make the output files of a batch readable and end it by the statement `block`.
 
     Nothing happens where the statement finds the batch in a status that it does not lead out of.
@@ -219,14 +219,14 @@ async def publish(tools: Tools, execution: Execution, block: str, faulty: Faulty
         "error_file_id": (record.error_draft, progress.error_bytes, "error"),
     }
     if faulty and faulty.damages_files:
-        drafts = await in_thread(functools.partial(_damaged, tools, faulty, drafts))
-    await in_thread(tools.folder.sync)
-    now = tools.clock.seconds()
+        drafts = await in_thread(functools.partial(_damaged, context, faulty, drafts))
+    await in_thread(context.folder.sync)
+    now = context.clock.seconds()
     published = {column: draft if size else None for column, (draft, size, _) in drafts.items()}
-    with contextlib.suppress(Superseded), tools.state.transaction():
+    with contextlib.suppress(Superseded), context.state.transaction():
         for draft, size, name in drafts.values():
             if draft and size:
-                tools.state.run(
+                context.state.run(
                     "add_file",
                     id=draft,
                     filename=f"{record.id}_{name}.jsonl",
@@ -235,19 +235,19 @@ async def publish(tools: Tools, execution: Execution, block: str, faulty: Faulty
                     created_at=now,
                     expires_at=now + (record.output_expires_seconds or FILE_LIFETIME),
                 )
-        if not tools.state.run(block, id=record.id, now=now, **published):
+        if not context.state.run(block, id=record.id, now=now, **published):
             raise Superseded
-    ended = tools.state.batch(record.id)
+    ended = context.state.batch(record.id)
     if ended is None or ended.status in UNFINISHED:
         return
-    tools.folder.forget_input(record.id)
+    context.folder.forget_input(record.id)
     for draft in (record.output_draft, record.error_draft):
         if draft and draft not in published.values():
-            tools.folder.content(draft).unlink(missing_ok=True)
+            context.folder.content(draft).unlink(missing_ok=True)
 
 
 def _damaged(
-    tools: Tools, faulty: FaultyBatch, drafts: dict[str, tuple[str | None, int, str]]
+    context: WorkContext, faulty: FaultyBatch, drafts: dict[str, tuple[str | None, int, str]]
 ) -> dict[str, tuple[str | None, int, str]]:
     """Write damaged copies of the result files under new ids, as the faults say."""
     damaged: dict[str, tuple[str | None, int, str]] = {}
@@ -256,5 +256,5 @@ def _damaged(
             damaged[column] = (draft, size, name)
             continue
         other = new_id("file-")
-        damaged[column] = (other, faulty.damage(tools.folder.content(draft), tools.folder.content(other)), name)
+        damaged[column] = (other, faulty.damage(context.folder.content(draft), context.folder.content(other)), name)
     return damaged

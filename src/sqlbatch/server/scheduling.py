@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import heapq
 import itertools
 import json
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
 
     from sqlbatch.server.results import Reply
     from sqlbatch.server.validation import Line
+
+
+async def wait_for(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait until an event is set, at most some seconds."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 _BUDGET = 48 * 1024 * 1024  # bytes of requests in memory; a single larger one is let through alone
@@ -83,10 +91,7 @@ class Feed:
             if item:
                 return item
             self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait)
-            except TimeoutError:
-                continue
+            await wait_for(self._changed, wait)
 
     def again(self, item: Item, delay: float) -> None:
         """Try a line again after `delay` seconds."""
@@ -139,7 +144,7 @@ class Feed:
                 job.ended.set()
             return None
         payload = _ENCODE(line.body).encode()
-        item = Item(job, line.without_body(), payload)
+        item = Item(job, dataclasses.replace(line, body={}), payload)  # the body would take memory a second time
         self._held += len(payload)
         job.open += 1
         return item
@@ -170,10 +175,7 @@ class Gauge:
             if pause <= 0 and self.active < int(self.limit):
                 return
             self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), pause if pause > 0 else None)
-            except TimeoutError:
-                continue
+            await wait_for(self._changed, pause if pause > 0 else None)
 
     def begin(self) -> float:
         """Count a request that is sent; return when that was."""

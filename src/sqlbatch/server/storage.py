@@ -9,7 +9,7 @@ import os
 import shutil
 import sqlite3
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlbatch.named_sql import blocks
@@ -197,10 +197,6 @@ class BatchRecord:
     error_bytes: int
 
 
-_FILE_COLUMNS = [column.name for column in fields(FileRecord)]
-_BATCH_COLUMNS = [column.name for column in fields(BatchRecord)]
-
-
 class State:
     """One connection to the state, for one thread at a time; `shared` lets threads take turns.
 
@@ -249,21 +245,21 @@ class State:
     def file(self, file_id: str, now: float) -> FileRecord | None:
         """Return a file that can be read at `now`."""
         row = self._connection.execute(self._sql["get_file"], {"id": file_id, "now": now}).fetchone()
-        return None if row is None else _file(row)
+        return None if row is None else FileRecord(**row)
 
     def files(self, block: str, **values: Any) -> list[FileRecord]:
         """Return the files a listing statement finds."""
-        return [_file(row) for row in self._connection.execute(self._sql[block], values)]
+        return [FileRecord(**row) for row in self._connection.execute(self._sql[block], values)]
 
     def batch(self, batch_id: str) -> BatchRecord | None:
         """Return one batch."""
         row = self._connection.execute(self._sql["get_batch"], {"id": batch_id}).fetchone()
-        return None if row is None else _batch(row)
+        return None if row is None else BatchRecord(**row)
 
     def batches(self, after: int | None, limit: int) -> list[BatchRecord]:
         """Return batches, newest first, that were created before position `after`."""
         rows = self._connection.execute(self._sql["list_batches"], {"after": after, "limit": limit})
-        return [_batch(row) for row in rows]
+        return [BatchRecord(**row) for row in rows]
 
     def clock(self, speed: float) -> Clock:
         """Return the folder's clock, going on from what it showed before; a new folder's shows real time."""
@@ -281,14 +277,6 @@ class State:
         """Remember the clock, so that it never runs backwards across a restart."""
         real, shown = clock.origin()
         self.run("set_meta", key="clock", value=json.dumps({"real": real, "shown": shown, "speed": clock.speed}))
-
-
-def _file(row: sqlite3.Row) -> FileRecord:
-    return FileRecord(**{name: row[name] for name in _FILE_COLUMNS})
-
-
-def _batch(row: sqlite3.Row) -> BatchRecord:
-    return BatchRecord(**{name: row[name] for name in _BATCH_COLUMNS})
 
 
 _Result = TypeVar("_Result")

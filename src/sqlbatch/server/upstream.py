@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import logging
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,7 +49,7 @@ class _Answer:
 class Upstream:
     """One server, with a connection for each request that may be in flight."""
 
-    def __init__(self, base_url: str, key: str | None, config: ServerConfig) -> None:
+    def __init__(self, base_url: str, config: ServerConfig) -> None:
         self.base_url = base_url.rstrip("/")
         self.gauge = Gauge(config.concurrency)
         self._verify: Any = httpx2.create_ssl_context() if base_url.startswith("https:") else False
@@ -58,8 +57,8 @@ class Upstream:
         self._timeout = config.upstream_timeout
         url = httpx2.URL(self.base_url)
         self._headers = [("Host", url.netloc.decode("ascii")), ("Content-Type", "application/json"), ("Accept", "*/*")]
-        if key:
-            self._headers.append(("Authorization", f"Bearer {key}"))
+        if config.upstream_key:
+            self._headers.append(("Authorization", f"Bearer {config.upstream_key}"))
         self._urls: dict[str, httpx2.URL] = {}
 
     async def post(self, endpoint: str, payload: bytes) -> _Answer:
@@ -96,8 +95,7 @@ class Upstreams:
     """The backend of batches with upstreams: replicas of each other that share the lines."""
 
     def __init__(self, config: ServerConfig) -> None:
-        key = os.environ.get(config.upstream_key_env) if config.upstream_key_env else None
-        self._upstreams = [Upstream(url, key, config) for url in config.upstreams]
+        self._upstreams = [Upstream(url, config) for url in config.upstreams]
         self._feed = Feed()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests: set[asyncio.Task[None]] = set()
@@ -263,7 +261,7 @@ class Passthrough:
 
     def __init__(self, config: ServerConfig) -> None:
         self._urls = [url.rstrip("/") for url in config.upstreams]
-        self._key = os.environ.get(config.upstream_key_env) if config.upstream_key_env else None
+        self._key = config.upstream_key
         self._timeout = httpx2.Timeout(config.upstream_timeout, connect=10.0)
         self._client: httpx2.AsyncClient | None = None
         self._turn = 0

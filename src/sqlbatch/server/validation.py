@@ -26,10 +26,6 @@ class Line:
     custom_id: str
     body: dict[str, Any]
 
-    def without_body(self) -> Line:
-        """Return the line without its body, which takes memory."""
-        return Line(self.number, self.custom_id, {})
-
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield each line that is not blank with its number; one that is too long comes cut at `MAX_LINE` + 1 bytes."""

@@ -12,19 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sqlbatch.batch_limits import OFFLINE
+from sqlbatch.server.config import ServerContext
 from sqlbatch.server.endpoints import answer
 from sqlbatch.server.execution import BatchWork
 from sqlbatch.server.results import Reply, failed_line
+from sqlbatch.server.scheduling import wait_for
 from sqlbatch.server.storage import State
 from sqlbatch.server.upstream import Upstreams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlbatch.server.config import Clock, ServerConfig
-    from sqlbatch.server.storage import Folder
-    from sqlbatch.server.testing.faults import Faults
-    from sqlbatch.server.testing.ledger import Ledger
     from sqlbatch.server.validation import Line
 
 
@@ -38,28 +36,23 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True)
-class Tools:
-    """The parts of a server that batches are worked on with; `state` is the batches' thread's own connection."""
+class WorkContext(ServerContext):
+    """What running batches takes; `state` is this thread's own connection, `turn` limits the batches run at a time."""
 
-    config: ServerConfig
-    folder: Folder
-    clock: Clock
     state: State
-    offline: Backend
     upstreams: Backend | None
     turn: asyncio.Semaphore
-    faults: Faults | None = None
-    ledger: Ledger | None = None
 
     def backend(self, model: str | None) -> Backend:
         """Return the backend of a model."""
-        if self.upstreams is None or model == OFFLINE or model in self.config.models:
-            return self.offline
-        return self.upstreams
+        return OfflineBackend() if self.upstreams is None or self._is_offline(model) else self.upstreams
 
     def knows_model(self, model: str) -> bool:
-        """Return whether a model may be asked for; an upstream decides itself which names it knows."""
-        return self.upstreams is not None or model == OFFLINE or model in self.config.models
+        """Return whether a batch may name a model. Upstreams decide for themselves which names they know."""
+        return self.upstreams is not None or self._is_offline(model)
+
+    def _is_offline(self, model: str | None) -> bool:
+        return model == OFFLINE or model in self.config.models
 
 
 _SLICE = 0.02  # seconds of work between two moments at which other batches and checkpoints get their turn
@@ -98,20 +91,14 @@ _PATIENCE = 5.0  # real seconds that a stop waits for what is under way
 class Runner:
     """Runs every unfinished batch until it ends; `wake` and `stop` may be called from any thread."""
 
-    def __init__(
-        self, config: ServerConfig, folder: Folder, clock: Clock, faults: Faults | None, ledger: Ledger | None
-    ) -> None:
-        self._config = config
-        self._folder = folder
-        self._clock = clock
-        self._faults = faults
-        self._ledger = ledger
+    def __init__(self, shared: ServerContext) -> None:
+        self._shared = shared
         self._thread = threading.Thread(target=self._run, name="sqlbatch-batches", daemon=True)
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._works: dict[str, BatchWork] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tools: Tools | None = None
+        self._context: WorkContext | None = None
 
     def start(self) -> None:
         """Start the thread; it first takes up the batches that an earlier process left unfinished."""
@@ -119,21 +106,22 @@ class Runner:
 
     def wake(self, batch_id: str) -> None:
         """Announce that a batch was created or cancelled."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the next start finds the batch by itself
-            self._loop.call_soon_threadsafe(self._attend, batch_id)
+        self._call_in_loop(self._attend, batch_id)
 
     def clock_moved(self) -> None:
         """Announce that the clock was moved, so that batches check their windows again."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._rearm)
+        self._call_in_loop(self._rearm)
 
     def stop(self) -> None:
         """Stop at the next line; what has been answered is kept, the rest goes on at the next start."""
         if not self._thread.is_alive():
             return
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._call_in_loop(self._stopping.set)
         self._thread.join(2 * _PATIENCE)
+
+    def _call_in_loop(self, function: Callable[..., None], *values: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed; the next start finds every unfinished batch
+            self._loop.call_soon_threadsafe(function, *values)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -144,26 +132,17 @@ class Runner:
             self._loop.close()
 
     async def _main(self) -> None:
-        state = State(self._folder.database)
-        upstreams = Upstreams(self._config) if self._config.upstreams else None
-        self._tools = Tools(
-            self._config,
-            self._folder,
-            self._clock,
-            state,
-            OfflineBackend(),
-            upstreams,
-            asyncio.Semaphore(_AT_ONCE),
-            self._faults,
-            self._ledger,
-        )
+        shared = self._shared
+        state = State(shared.folder.database)
+        upstreams = Upstreams(shared.config) if shared.config.upstreams else None
+        turn = asyncio.Semaphore(_AT_ONCE)
+        self._context = WorkContext(**vars(shared), state=state, upstreams=upstreams, turn=turn)
         try:
             for batch_id in state.ids("unfinished_batches"):
                 self._attend(batch_id)
             while not self._stopping.is_set():
                 self._remove_expired_files(state)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), _SWEEP)
+                await wait_for(self._stopping, _SWEEP)
             for work in self._works.values():
                 work.interrupt("stop")
             if upstreams:
@@ -176,11 +155,11 @@ class Runner:
             state.close()
 
     def _attend(self, batch_id: str) -> None:
-        if self._stopping.is_set() or self._tools is None:
+        if self._stopping.is_set() or self._context is None:
             return  # before the state is open, the batch is found by the first look; after the stop, by the next start
         work = self._works.get(batch_id)
         if work is None:
-            self._works[batch_id] = work = BatchWork(batch_id, self._tools)
+            self._works[batch_id] = work = BatchWork(batch_id, self._context)
             task = self._loop.create_task(self._finish(work))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -197,8 +176,7 @@ class Runner:
                     _log.exception("batch %s cannot be worked on; trying again in %.0f s", work.batch_id, pause)
                 else:
                     break
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause)
+                await wait_for(self._stopping, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
             del self._works[work.batch_id]
@@ -208,7 +186,7 @@ class Runner:
             work.look_again()
 
     def _remove_expired_files(self, state: State) -> None:
-        now = self._clock.now()
+        now = self._shared.clock.now()
         for file_id in state.ids("expired_files", now=now):
             state.run("delete_file", id=file_id, now=int(now))
-            self._folder.content(file_id).unlink(missing_ok=True)
+            self._shared.folder.content(file_id).unlink(missing_ok=True)

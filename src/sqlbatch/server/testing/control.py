@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sqlbatch.server.app import Context
+    from sqlbatch.server.app import AppContext
     from sqlbatch.server.testing.faults import Faults
     from sqlbatch.server.testing.ledger import Ledger
 
@@ -58,25 +58,25 @@ async def change_faults(request: Request) -> Response:
 
 async def show_ledger(request: Request) -> Response:
     """GET /control/ledger: the executed requests, with `batch_id` those of one batch."""
-    ledger: Ledger | None = request.app.state.context.ledger
-    return Json({"data": ledger.entries(request.query_params.get("batch_id")) if ledger else []})
+    ledger: Ledger = request.app.state.context.ledger
+    return Json({"data": ledger.entries(request.query_params.get("batch_id"))})
 
 
 async def show_requests(request: Request) -> Response:
     """GET /control/requests: the HTTP requests received, oldest first; status 0 is a reply that was dropped."""
-    context: Context = request.app.state.context
+    context: AppContext = request.app.state.context
     return Json({"data": [dataclasses.asdict(one) for one in context.seen]})
 
 
 async def show_clock(request: Request) -> Response:
     """GET /control/clock."""
-    context: Context = request.app.state.context
+    context: AppContext = request.app.state.context
     return Json({"now": context.clock.now(), "speed": context.clock.speed})
 
 
 async def move_clock(request: Request) -> Response:
     """POST /control/clock with `{"advance": SECONDS}`."""
-    context: Context = request.app.state.context
+    context: AppContext = request.app.state.context
     seconds = (await read_object(request, _MAX_BODY)).get("advance")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
         raise ApiError(400, "advance must be a number of seconds, 0 or more", param="advance")
@@ -87,7 +87,5 @@ async def move_clock(request: Request) -> Response:
 
 
 def _faults(request: Request) -> Faults:
-    faults: Faults | None = request.app.state.context.faults
-    if faults is None:
-        raise ApiError(404, "This server has no faults.")
+    faults: Faults = request.app.state.context.faults  # a server without faults has no control endpoint
     return faults

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from sqlbatch.server.testing.shapes import BATCH_ID, BATCHES, CREATE, ERRORS, FILES, SHAPES, TEXTS, error_body
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from sqlbatch.server.config import Clock
     from sqlbatch.server.testing.faults import Faults, Rule
     from sqlbatch.server.testing.shapes import Options
-
-_KEPT = 20_000  # requests that are remembered
 
 
 class ConnectionDropped(Exception):
@@ -43,11 +41,11 @@ class Seen:
 class FaultyHttp:
     """Middleware in front of the application that acts faults out; keeps a record of every request."""
 
-    def __init__(self, app: ASGIApp, faults: Faults, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, faults: Faults, clock: Clock, requests: deque[Seen]) -> None:
         self._app = app
         self._faults = faults
         self._clock = clock
-        self.seen: deque[Seen] = deque(maxlen=_KEPT)
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with whatever faults apply to it."""
@@ -60,7 +58,7 @@ class FaultyHttp:
                 f"after=[^&]*({BATCH_ID})[^&]*".encode(), rb"after=\1", scope["query_string"]
             )
         seen = Seen(scope["method"], scope["path"], time.time())
-        self.seen.append(seen)
+        self._requests.append(seen)
         exchange = _Exchange(scope, receive, send, seen)
         try:
             await self._act(f"{scope['method']} {scope['path']}", exchange)
@@ -143,24 +141,24 @@ class FaultyHttp:
         return found
 
 
+@dataclass
 class _Exchange:
-    """One request and its reply, on their way through the faults."""
+    """One request and its reply, changed by the faults that apply to it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> None:
-        self.scope = scope
-        self._receive_from = receive
-        self._send_to = send
-        self._seen = seen
-        self._ended = False
-        self._read = False
-        self._start: Message | None = None
-        self._body = b""
-        self.upload_left: int | None = None  # bytes of the request's body until the connection is closed
-        self.mute = False
-        self.hold = 0.0
-        self.cut: int | None = None
-        self.silent = False
-        self.rewrite: Callable[[bytes], tuple[int, bytes]] | None = None
+    scope: Scope
+    receive: Receive
+    send: Send
+    seen: Seen
+    upload_left: int | None = None  # bytes of the request's body until the connection is closed
+    hold: float = 0.0  # seconds before the reply is sent
+    cut: int | None = None  # bytes of the reply's body until the connection is closed
+    silent: bool = False  # whether a cut reply looks complete
+    mute: bool = False  # whether nothing more is sent
+    rewrite: Callable[[bytes], tuple[int, bytes]] | None = None  # makes another status and body of a successful body
+    _ended: bool = False
+    _read: bool = False
+    _start: Message | None = None
+    _body: bytes = b""
 
     async def run(self, app: ASGIApp) -> None:
         """Run the application."""
@@ -170,23 +168,23 @@ class _Exchange:
     async def reply(self, response: Response) -> None:
         """Answer in the application's place, having read the request."""
         while not self._read:
-            message = await self._receive_from()
+            message = await self.receive()
             if message["type"] == "http.disconnect" or not message.get("more_body"):
                 break
-        await response(self.scope, self._receive_from, self._send)
+        await response(self.scope, self.receive, self._send)
 
     async def drop(self) -> None:
         """Close the connection without a reply."""
         # ASGI has no word for this; Uvicorn's `send` is a method of the object that holds the transport.
-        self._seen.status = 0
-        transport = getattr(getattr(self._send_to, "__self__", None), "transport", None)
+        self.seen.status = 0
+        transport = getattr(getattr(self.send, "__self__", None), "transport", None)
         if transport is not None:
             transport.abort()
-            while (await self._receive_from())["type"] != "http.disconnect":
+            while (await self.receive())["type"] != "http.disconnect":
                 pass
 
     async def _receive(self) -> Message:
-        message = await self._receive_from()
+        message = await self.receive()
         if self.upload_left is not None:
             self.upload_left -= len(message.get("body", b""))
             if self.upload_left <= 0:
@@ -218,14 +216,14 @@ class _Exchange:
         if message["type"] == "http.response.start":
             if self.hold:
                 await asyncio.sleep(self.hold)
-            self._seen.status = message["status"]
+            self.seen.status = message["status"]
             if self.cut is not None and self.silent:
                 headers = [(name, value) for name, value in message["headers"] if name.lower() != b"content-length"]
                 message = {**message, "headers": headers}
         elif self.cut is not None:
             await self._send_cut(message)
             return
-        await self._send_to(message)
+        await self.send(message)
 
     async def _send_cut(self, message: Message) -> None:
         if self._ended or self.cut is None:
@@ -233,13 +231,13 @@ class _Exchange:
         body = message.get("body", b"")[: self.cut]
         self.cut -= len(body)
         if self.cut > 0 and message.get("more_body"):
-            await self._send_to({**message, "body": body})
+            await self.send({**message, "body": body})
             return
         self._ended = True
         if self.silent:
-            await self._send_to({"type": "http.response.body", "body": body, "more_body": False})
+            await self.send({"type": "http.response.body", "body": body, "more_body": False})
             return
-        await self._send_to({"type": "http.response.body", "body": body, "more_body": True})
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
         await asyncio.sleep(0.05)  # what was sent shall arrive before the connection ends
         # The application ends as if all was sent, and the connection is dropped then: an error here would be logged.
         self.mute = True
