@@ -130,7 +130,7 @@ def test_an_exception_beside_an_upstream_is_the_lines_failure_too(
     config = ServerConfig(tmp_path / "data", upstreams=(upstream.base_url,))
     with EmbeddedServer(tmp_path / "data", config=config) as server:
         client = connect(server.base_url)
-        monkeypatch.setattr("sqlbatch.server.upstream._reply", reply)
+        monkeypatch.setattr("sqlbatch.server.upstream._line_reply", reply)
         ended = wait(client, create(client, chat_lines(2, model="llama")))
         assert {line["response"]["status_code"] for line in results(client, ended.error_file_id)} == {500}
     eventually(lambda: upstream.active == 0)

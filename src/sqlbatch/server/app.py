@@ -35,28 +35,28 @@ if TYPE_CHECKING:
 
     from sqlbatch.server.config import ServerConfig
     from sqlbatch.server.storage import State
-    from sqlbatch.server.testing.replies import Seen
+    from sqlbatch.server.testing.replies import RecordedRequest
     from sqlbatch.server.upstream import Passthrough
     from sqlbatch.server.worker import Runner
 
 
 @dataclass(frozen=True)
 class AppContext(ServerContext):
-    """What the routes of a server use. All of them run in the thread of the event loop."""
+    """Everything that the routes of one server need. All routes run in the thread of the event loop."""
 
     state: State
     runner: Runner
     upstream: Passthrough | None
     instance: str = field(default_factory=lambda: secrets.token_hex(8))
-    # The newest HTTP requests, for tests to ask for.
-    seen: deque[Seen] = field(default_factory=lambda: deque(maxlen=20_000))
+    # The newest HTTP requests, for the control endpoint.
+    requests: deque[RecordedRequest] = field(default_factory=lambda: deque(maxlen=20_000))
 
 
 _log = logging.getLogger("sqlbatch.server")
 
 
 class Gate:
-    """Middleware that gives every reply its `x-request-id` and refuses clients without access."""
+    """Middleware that adds `x-request-id` to every reply and refuses clients without access."""
 
     def __init__(self, app: ASGIApp, config: ServerConfig) -> None:
         self._app = app
@@ -64,7 +64,7 @@ class Gate:
         self._loopback = config.is_loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass a request to the application, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -85,11 +85,11 @@ class Gate:
     def _refusal(self, headers: dict[bytes, bytes]) -> ApiError | None:
         """Return the refusal of a client without access, or None."""
         if self._loopback:
-            # A web page must not reach this server by a name of its own that leads to this computer.
+            # Stops DNS rebinding: a web page must not reach this server by a host name that resolves to this computer.
             host = headers.get(b"host", b"").decode("latin-1").strip()
             name = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
             if name and name.lower() not in LOOPBACK:
-                return ApiError(403, f"This server answers on this computer only, not as '{name}'.")
+                return ApiError(403, f"This server accepts only requests to this computer, not to the host '{name}'.")
         if self._key is None:
             return None
         kind, _, given = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
@@ -104,8 +104,8 @@ async def _api_error(_request: Request, error: Exception) -> Response:
     return Json(error.body, status_code=error.status, headers=error.headers)
 
 
-async def _gone(_request: Request, _error: Exception) -> Response:
-    return Json(None, status_code=400)  # nobody reads it: the client has closed the connection
+async def _disconnected(_request: Request, _error: Exception) -> Response:
+    return Json(None, status_code=400)  # the client has closed the connection and reads no reply
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -117,7 +117,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return Json(ApiError(error.status_code, message).body, status_code=error.status_code, headers=error.headers)
 
 
-async def _unforeseen(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     request_id = request.scope["request_id"]
     _log.error("%s %s failed, request %s", request.method, request.url.path, request_id, exc_info=error)
     message = "The server had an error while processing your request. Sorry about that!"
@@ -156,21 +156,26 @@ def make_app(context: AppContext) -> ASGIApp:
     ]
     if context.faults:
         routes.extend(control.routes())
-    handlers = {ApiError: _api_error, ClientDisconnect: _gone, HTTPException: _http_error, Exception: _unforeseen}
+    handlers = {
+        ApiError: _api_error,
+        ClientDisconnect: _disconnected,
+        HTTPException: _http_error,
+        Exception: _internal_error,
+    }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=_lifespan)
     app.state.context = context
     gate = Gate(app, context.config)
-    return FaultyHttp(gate, context.faults, context.clock, context.seen) if context.faults else gate
+    return FaultyHttp(gate, context.faults, context.clock, context.requests) if context.faults else gate
 
 
-_MADE = 1_767_225_600  # 2026-01-01, the offline model's `created`
+_OFFLINE_CREATED = 1_767_225_600  # the offline model's `created`: 2026-01-01
 
 
 async def call(request: Request) -> Response:
-    """POST to a model endpoint: the same answer as for one line of a batch, streamed on demand."""
+    """POST to a model endpoint. The answer is the same as for a line of a batch, and is streamed if asked."""
     endpoint = request.url.path
     upstream = _context(request).upstream
-    if allowed := _allowed(request):
+    if allowed := _other_methods(request):
         raise HTTPException(405, headers={"allow": ", ".join(allowed)})
     if request.method != "POST" or (endpoint not in OFFLINE_ENDPOINTS and upstream is None):
         raise HTTPException(404)
@@ -180,7 +185,7 @@ async def call(request: Request) -> Response:
     body = as_object(raw)
     if not body.get("model"):
         raise missing_parameter("model")
-    if upstream and body["model"] not in _names(request):
+    if upstream and body["model"] not in _offline_names(request):
         return await upstream.forward(request, raw)
     _check_model(request, body["model"])
     ledger = _context(request).ledger
@@ -196,17 +201,17 @@ async def call(request: Request) -> Response:
     return Json(reply, status_code=status)
 
 
-def _allowed(request: Request) -> list[str]:
-    """Return the methods of an endpoint that exists, but not with this one; none where it does not exist."""
+def _other_methods(request: Request) -> list[str]:
+    """Return the methods of a known endpoint that does not accept the request's method, otherwise an empty list."""
     if request.url.path in OFFLINE_ENDPOINTS:
         return [] if request.method == "POST" else ["POST"]
-    named = [route for route in request.app.routes if isinstance(route, Route) and route.endpoint is not call]
-    known = [route for route in named if route.matches(request.scope)[0] != Match.NONE]
+    specific = [route for route in request.app.routes if isinstance(route, Route) and route.endpoint is not call]
+    known = [route for route in specific if route.matches(request.scope)[0] != Match.NONE]
     return sorted({method for route in known for method in route.methods or ()})
 
 
 async def _events(endpoint: str, events: Iterator[dict[str, Any]]) -> AsyncIterator[str]:
-    """Yield server-sent events as the endpoint's clients read them."""
+    """Yield the text of server-sent events in the format of the endpoint."""
     chat = endpoint == "/v1/chat/completions"
     for event in events:
         data = json.dumps(event, separators=(",", ":"))
@@ -216,12 +221,15 @@ async def _events(endpoint: str, events: Iterator[dict[str, Any]]) -> AsyncItera
 
 
 async def list_models(request: Request) -> Response:
-    """GET /v1/models: the offline model's names, and those of the upstream."""
+    """GET /v1/models: the names of the offline model and the models of the upstream."""
     upstream = _context(request).upstream
     return Json(
         {
             "object": "list",
-            "data": [*(_model(name) for name in _names(request)), *(await upstream.models() if upstream else [])],
+            "data": [
+                *(_model_object(name) for name in _offline_names(request)),
+                *(await upstream.models() if upstream else []),
+            ],
         }
     )
 
@@ -230,10 +238,10 @@ async def get_model(request: Request) -> Response:
     """GET /v1/models/{id}."""
     name = request.path_params["model"]
     upstream = _context(request).upstream
-    if upstream and name not in _names(request):
+    if upstream and name not in _offline_names(request):
         return await upstream.forward(request, None)
     _check_model(request, name)
-    return Json(_model(name))
+    return Json(_model_object(name))
 
 
 def _context(request: Request) -> AppContext:
@@ -241,15 +249,15 @@ def _context(request: Request) -> AppContext:
     return context
 
 
-def _names(request: Request) -> list[str]:
+def _offline_names(request: Request) -> list[str]:
     return [OFFLINE, *_context(request).config.models]
 
 
 def _check_model(request: Request, name: object) -> None:
-    if name not in _names(request):
+    if name not in _offline_names(request):
         message = f"The model '{name}' does not exist or you do not have access to it."
         raise ApiError(404, message, param="model", code="model_not_found")
 
 
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": _MADE, "owned_by": "sqlbatch"}
+def _model_object(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _OFFLINE_CREATED, "owned_by": "sqlbatch"}

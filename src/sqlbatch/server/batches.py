@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from sqlbatch.server.app import AppContext
     from sqlbatch.server.storage import BatchRecord
 
-PASSED_ON = ["/v1/completions", "/v1/moderations", "/v1/images/generations", "/v1/images/edits", "/v1/videos"]
-_MAX_BODY = 1024 * 1024
-_MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512  # of metadata (contract section 2)
+UPSTREAM_ENDPOINTS = ["/v1/completions", "/v1/moderations", "/v1/images/generations", "/v1/images/edits", "/v1/videos"]
+_MAX_BODY = 1024 * 1024  # bytes
+_MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512  # of metadata: pairs, characters of a key and of a value
 
 
 def batch_object(record: BatchRecord) -> dict[str, Any]:
-    """Return a batch as the API shows it."""
+    """Return the API's JSON object for a batch."""
     errors = json.loads(record.errors) if record.errors else None
     return {
         "id": record.id,
@@ -67,15 +67,15 @@ def batch_object(record: BatchRecord) -> dict[str, Any]:
 
 
 async def create_batch(request: Request) -> Response:
-    """POST /v1/batches: checks the request only; the input file is validated later."""
+    """POST /v1/batches. Checks the request; the input file is validated later, while the batch is `validating`."""
     context: AppContext = request.app.state.context
     body = await read_object(request, _MAX_BODY)
-    supported = [*OFFLINE_ENDPOINTS, *PASSED_ON] if context.config.upstreams else list(OFFLINE_ENDPOINTS)
-    input_file_id = _text(body, "input_file_id")
-    endpoint = _text(body, "endpoint")
+    supported = [*OFFLINE_ENDPOINTS, *UPSTREAM_ENDPOINTS] if context.config.upstreams else list(OFFLINE_ENDPOINTS)
+    input_file_id = _required_string(body, "input_file_id")
+    endpoint = _required_string(body, "endpoint")
     if endpoint not in supported:
         raise invalid_value("endpoint", endpoint, supported)
-    window = _text(body, "completion_window")
+    window = _required_string(body, "completion_window")
     if window != "24h":
         raise invalid_value("completion_window", window, ["24h"])
     metadata = body.get("metadata")
@@ -93,14 +93,14 @@ async def create_batch(request: Request) -> Response:
         created_at=created,
         expires_at=created + int(context.config.window),
     )
-    record = _existing(context, batch_id)
+    record = _find_batch(context, batch_id)
     context.runner.wake(batch_id)
     return Json(batch_object(record))
 
 
 async def get_batch(request: Request) -> Response:
     """GET /v1/batches/{id}."""
-    return Json(batch_object(_existing(request.app.state.context, request.path_params["batch_id"])))
+    return Json(batch_object(_find_batch(request.app.state.context, request.path_params["batch_id"])))
 
 
 async def list_batches(request: Request) -> Response:
@@ -108,32 +108,32 @@ async def list_batches(request: Request) -> Response:
     context: AppContext = request.app.state.context
     query = request.query_params
     limit = page_size(query.get("limit"), largest=100, default=20)
-    after = _existing(context, query["after"]).seq if "after" in query else None
+    after = _find_batch(context, query["after"]).seq if "after" in query else None
     found = context.state.batches(after, limit + 1)
     return Json(listing([batch_object(record) for record in found], limit))
 
 
 async def cancel_batch(request: Request) -> Response:
-    """POST /v1/batches/{id}/cancel; 409 for a batch that has ended otherwise."""
+    """POST /v1/batches/{id}/cancel. Replies 409 if the batch has already finished."""
     context: AppContext = request.app.state.context
     batch_id = request.path_params["batch_id"]
-    _existing(context, batch_id)
+    _find_batch(context, batch_id)
     if context.state.run("cancel_batch", id=batch_id, now=context.clock.seconds()):
         context.runner.wake(batch_id)
-    record = _existing(context, batch_id)
+    record = _find_batch(context, batch_id)
     if record.status not in {"cancelling", "cancelled"}:
         raise ApiError(409, f"Cannot cancel a batch with status '{record.status}'.")
     return Json(batch_object(record))
 
 
-def _existing(context: AppContext, batch_id: str) -> BatchRecord:
+def _find_batch(context: AppContext, batch_id: str) -> BatchRecord:
     record = context.state.batch(batch_id)
     if record is None:
         raise ApiError(404, f"No batch found with id '{batch_id}'.")
     return record
 
 
-def _text(body: dict[str, Any], name: str) -> str:
+def _required_string(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     if value is None:
         raise missing_parameter(name)

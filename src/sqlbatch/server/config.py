@@ -25,13 +25,13 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 class ServerConfig:
     """The options of one server.
 
-    `folder` keeps its state and files. `port` 0 takes a free one. `upstreams` are base URLs of OpenAI-compatible
-    servers (`http://127.0.0.1:11434/v1`), replicas of each other; without any, the model is the built-in `offline`.
-    `upstream_key_env` and `api_key_env` name environment variables: the key sent upstream, and the key asked of
-    clients. `concurrency` is the largest number of requests in flight per upstream, `upstream_timeout` the seconds
-    one may take. `window` is the completion window in seconds of the server's clock, which runs `clock_speed` times
-    as fast as a real one. `models` are further names the offline model answers to. `faults` is a file of failures to
-    act out (docs/server.md).
+    `folder` has its state and files. `port` 0 takes a free port. `upstreams` are base URLs of OpenAI-compatible servers
+    (`http://127.0.0.1:11434/v1`) that are replicas of each other; without an upstream, the built-in model `offline`
+    answers. `upstream_key_env` and `api_key_env` name environment variables: the key that is sent to the upstreams, and
+    the key that clients must send. `concurrency` is the maximum number of requests in flight per upstream,
+    `upstream_timeout` the maximum seconds of one request. `window` is the completion window of a batch, in seconds of
+    the server's clock. The clock runs `clock_speed` times as fast as real time. `models` are additional names of the
+    offline model. `faults` is a file with the faults to simulate (docs/server.md).
     """
 
     folder: Path
@@ -64,7 +64,7 @@ class ServerConfig:
 
 
 class Clock:
-    """Seconds since 1970, running `speed` times as fast as real time from an origin, and moved forward on demand."""
+    """A clock that runs `speed` times as fast as real time and can be moved forward; times are seconds since 1970."""
 
     def __init__(self, speed: float = 1.0, real: float | None = None, shown: float | None = None) -> None:
         self.speed = speed
@@ -73,12 +73,12 @@ class Clock:
         self._lock = threading.Lock()
 
     def now(self) -> float:
-        """Return the time this clock shows, in seconds since 1970."""
+        """Return the time of this clock, in seconds since 1970."""
         with self._lock:
             return self._shown + (time.time() - self._real) * self.speed
 
     def seconds(self) -> int:
-        """Return the time this clock shows in whole seconds, as the API's timestamps are."""
+        """Return the time of this clock in whole seconds, as the API's timestamps have it."""
         return int(self.now())
 
     def advance(self, seconds: float) -> None:
@@ -87,13 +87,13 @@ class Clock:
             self._shown += seconds
 
     def origin(self) -> tuple[float, float]:
-        """Return the real time and the shown time at one instant, from which the clock can be set up again."""
+        """Return the current real time and the current time of this clock; a new clock can start from them."""
         real = time.time()
         with self._lock:
             return real, self._shown + (real - self._real) * self.speed
 
     def real_seconds(self, shown: float) -> float:
-        """Return how long, in real seconds, a span of this clock lasts; never negative."""
+        """Convert seconds of this clock to real seconds; never negative."""
         return max(0.0, shown / self.speed)
 
 

@@ -1,7 +1,7 @@
-"""The three endpoints of a model: what a request may say, and how its reply looks. The offline model makes the answer.
+"""The three model endpoints: checks requests and builds replies. The offline model makes the answers.
 
-Replies carry `system_fingerprint` (or, in the Responses API, `metadata.answered_by`) `offline`, so that nobody takes
-them for a language model's.
+In every reply, `system_fingerprint` (in the Responses API, `metadata.answered_by`) is `offline`, so that nobody
+mistakes it for the reply of a language model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch.batch_limits import OFFLINE, OFFLINE_DIMENSIONS
 from sqlbatch.server.http import ApiError, invalid_type, invalid_value, missing_parameter, new_id
-from sqlbatch.server.messages import Asked, read_messages
+from sqlbatch.server.messages import Prompt, read_messages
 from sqlbatch.server.offline.embeddings import MAX_DIMENSIONS, as_base64, embed
 from sqlbatch.server.offline.schema import make_value
 from sqlbatch.server.offline.text import Text
@@ -24,7 +24,7 @@ from sqlbatch.server.strict_schema import InvalidSchema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MAX_INPUTS = 2_048  # of one embeddings request (contract section 5)
+_MAX_INPUTS = 2_048  # inputs of one embeddings request
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -38,27 +38,27 @@ def answer(endpoint: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 
 
 def stream(endpoint: str, reply: dict[str, Any], *, usage: bool) -> Iterator[dict[str, Any]]:
-    """Yield an answer as the events of a stream: the same text, word by word."""
+    """Yield a reply as the events of a stream, with the same text word by word."""
     if endpoint == "/v1/chat/completions":
         shared = {key: reply[key] for key in ("id", "created", "model", "service_tier", "system_fingerprint")}
         shared["object"] = "chat.completion.chunk"
         for choice in reply["choices"]:
             content = choice["message"]["content"]
-            deltas = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in _pieces(content)), {}]
+            deltas = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in _words(content)), {}]
             for delta in deltas:
                 finish = None if delta else choice["finish_reason"]
-                shown = {"index": choice["index"], "delta": delta, "logprobs": None, "finish_reason": finish}
-                yield {**shared, "choices": [shown], **({"usage": None} if usage else {})}
+                rendered = {"index": choice["index"], "delta": delta, "logprobs": None, "finish_reason": finish}
+                yield {**shared, "choices": [rendered], **({"usage": None} if usage else {})}
         if usage:
             yield {**shared, "choices": [], "usage": reply["usage"]}
         return
-    begun = {**reply, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    started = {**reply, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     item = reply["output"][0]
     part = item["content"][0]
     at = {"item_id": item["id"], "output_index": 0, "content_index": 0}
     events: list[dict[str, Any]] = [
-        {"type": "response.created", "response": begun},
-        {"type": "response.in_progress", "response": begun},
+        {"type": "response.created", "response": started},
+        {"type": "response.in_progress", "response": started},
         {
             "type": "response.output_item.added",
             "output_index": 0,
@@ -67,7 +67,7 @@ def stream(endpoint: str, reply: dict[str, Any], *, usage: bool) -> Iterator[dic
         {"type": "response.content_part.added", **at, "part": {**part, "text": ""}},
         *(
             {"type": "response.output_text.delta", **at, "delta": piece, "logprobs": []}
-            for piece in _pieces(part["text"])
+            for piece in _words(part["text"])
         ),
         {"type": "response.output_text.done", **at, "text": part["text"], "logprobs": []},
         {"type": "response.content_part.done", **at, "part": part},
@@ -78,24 +78,26 @@ def stream(endpoint: str, reply: dict[str, Any], *, usage: bool) -> Iterator[dic
         yield {**event, "sequence_number": number}
 
 
-def _pieces(text: str) -> list[str]:
+def _words(text: str) -> list[str]:
     return re.findall(r"\s*\S+|\s+", text)
 
 
 def _chat(body: dict[str, Any]) -> dict[str, Any]:
-    asked = read_messages(_needed(body, "messages"), "messages")
-    wanted = body.get("response_format") or {"type": "text"}
-    settings = wanted
-    if isinstance(wanted, dict):
-        settings = wanted.get("json_schema") if wanted.get("type") == "json_schema" else {}
+    prompt = read_messages(_required(body, "messages"), "messages")
+    answer_format = body.get("response_format") or {"type": "text"}
+    settings = answer_format
+    if isinstance(answer_format, dict):
+        settings = answer_format.get("json_schema") if answer_format.get("type") == "json_schema" else {}
         if not isinstance(settings, dict):
             raise missing_parameter("response_format.json_schema")
-    content = _content(asked, wanted, "response_format", settings)
-    limit = _limit(body, "max_completion_tokens") or _limit(body, "max_tokens")
-    content, tokens, finish = _within(content, limit)
-    choices = min(_limit(body, "n") or 1, 128)
-    told = {"content": log_probabilities(asked.text, content), "refusal": None} if _flag(body, "logprobs") else None
-    used, made = asked.tokens, tokens * choices
+    content = _answer_text(prompt, answer_format, "response_format", settings)
+    limit = _positive_integer(body, "max_completion_tokens") or _positive_integer(body, "max_tokens")
+    content, tokens, finish = _cut_to_limit(content, limit)
+    choices = min(_positive_integer(body, "n") or 1, 128)
+    logprobs = (
+        {"content": log_probabilities(prompt.text, content), "refusal": None} if _boolean(body, "logprobs") else None
+    )
+    prompt_tokens, completion_tokens = prompt.tokens, tokens * choices
     return {
         "id": new_id("chatcmpl-"),
         "object": "chat.completion",
@@ -105,15 +107,15 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
             {
                 "index": index,
                 "message": {"role": "assistant", "content": content, "refusal": None, "annotations": []},
-                "logprobs": told,
+                "logprobs": logprobs,
                 "finish_reason": finish,
             }
             for index in range(choices)
         ],
         "usage": {
-            "prompt_tokens": used,
-            "completion_tokens": made,
-            "total_tokens": used + made,
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
             "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, "audio_tokens": 0},
             "completion_tokens_details": {
                 "reasoning_tokens": 0,
@@ -128,21 +130,21 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(body: dict[str, Any]) -> dict[str, Any]:
-    given = _needed(body, "input")
-    metadata = _object(body, "metadata")
-    asked = read_messages([{"role": "user", "content": given}] if isinstance(given, str) else given, "input")
-    wanted = _object(body, "text").get("format") or {"type": "text"}
-    content = _content(asked, wanted, "text.format", wanted)
+    value = _required(body, "input")
+    metadata = _optional_object(body, "metadata")
+    prompt = read_messages([{"role": "user", "content": value}] if isinstance(value, str) else value, "input")
+    answer_format = _optional_object(body, "text").get("format") or {"type": "text"}
+    content = _answer_text(prompt, answer_format, "text.format", answer_format)
     if isinstance(body.get("instructions"), str):
-        asked.everything.append(body["instructions"])
-        asked.turns += 1
-    content, tokens, finish = _within(content, _limit(body, "max_output_tokens"))
+        prompt.texts.append(body["instructions"])
+        prompt.messages += 1
+    content, tokens, finish = _cut_to_limit(content, _positive_integer(body, "max_output_tokens"))
     cut_short = finish == "length"
     included = body.get("include") or []
     if not isinstance(included, list):
         raise invalid_type("include", "an array", included)
-    told = log_probabilities(asked.text, content) if "message.output_text.logprobs" in included else []
-    used = asked.tokens
+    logprobs = log_probabilities(prompt.text, content) if "message.output_text.logprobs" in included else []
+    prompt_tokens = prompt.tokens
     return {
         "id": new_id("resp_"),
         "object": "response",
@@ -160,7 +162,7 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
                 "type": "message",
                 "status": "incomplete" if cut_short else "completed",
                 "role": "assistant",
-                "content": [{"type": "output_text", "text": content, "annotations": [], "logprobs": told}],
+                "content": [{"type": "output_text", "text": content, "annotations": [], "logprobs": logprobs}],
             }
         ],
         "parallel_tool_calls": True,
@@ -169,13 +171,13 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
         "service_tier": "default",
         "store": False,
         "temperature": 1.0,
-        "text": {"format": wanted},
+        "text": {"format": answer_format},
         "tool_choice": "auto",
         "tools": [],
         "top_p": 1.0,
         "truncation": "disabled",
         "usage": {
-            "input_tokens": used,
+            "input_tokens": prompt_tokens,
             "input_tokens_details": {
                 "cached_tokens": 0,
                 "cache_write_tokens": 0,
@@ -183,7 +185,7 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
             },
             "output_tokens": tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": used + tokens,
+            "total_tokens": prompt_tokens + tokens,
         },
         "user": None,
         "metadata": {**metadata, "answered_by": OFFLINE},
@@ -191,9 +193,9 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
-    given = _needed(body, "input")
-    numbers = isinstance(given, list) and bool(given) and all(isinstance(one, int) for one in given)
-    inputs = given if isinstance(given, list) and not numbers else [given]
+    value = _required(body, "input")
+    is_tokens = isinstance(value, list) and bool(value) and all(isinstance(one, int) for one in value)
+    inputs = value if isinstance(value, list) and not is_tokens else [value]
     if not inputs or len(inputs) > _MAX_INPUTS:
         message = f"Invalid 'input': expected between 1 and {_MAX_INPUTS} inputs, but got {len(inputs)}."
         raise ApiError(400, message, param="input", code="invalid_value")
@@ -202,42 +204,42 @@ def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
         message = f"Invalid 'dimensions': expected an integer between 1 and {MAX_DIMENSIONS}."
         raise ApiError(400, message, param="dimensions", code="invalid_value")
     form = body.get("encoding_format", "float")
-    if form not in ("float", "base64"):  # a tuple: what comes may be of any type
+    if form not in ("float", "base64"):  # a tuple, because `form` may be unhashable
         raise invalid_value("encoding_format", form, ["float", "base64"])
-    data, used = [], 0
+    data, prompt_tokens = [], 0
     for index, one in enumerate(inputs):
-        text = " ".join(map(str, one)) if isinstance(one, list) else one  # the numbers of tokens stand for words
+        text = " ".join(map(str, one)) if isinstance(one, list) else one  # token ids are treated as words
         if not isinstance(text, str):
             raise invalid_type("input", "a string", text)
         if not text:
             message = "Invalid 'input': input cannot be an empty string."
             raise ApiError(400, message, param="input", code="invalid_value")
-        used += count_tokens(text)
+        prompt_tokens += count_tokens(text)
         vector = embed(text, dimensions)
-        shown = as_base64(vector) if form == "base64" else vector
-        data.append({"object": "embedding", "index": index, "embedding": shown})
-    usage = {"prompt_tokens": used, "total_tokens": used}
+        rendered = as_base64(vector) if form == "base64" else vector
+        data.append({"object": "embedding", "index": index, "embedding": rendered})
+    usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
     return {"object": "list", "data": data, "model": body.get("model"), "usage": usage}
 
 
-def _content(asked: Asked, wanted: object, name: str, settings: object) -> str:
-    """Return the text of the answer in the wanted form."""
-    if not isinstance(wanted, dict) or not isinstance(settings, dict):
-        raise invalid_type(name, "an object", wanted)
-    text = Text("\n".join(part for part in (" ".join(map(str, asked.pictures)), asked.text) if part))
-    kind, chat = wanted.get("type"), name == "response_format"
-    described = _schema_in_words(asked) if kind in ("text", "json_object") else None
+def _answer_text(prompt: Prompt, answer_format: object, name: str, settings: object) -> str:
+    """Return the text of the answer. `name` is the parameter with the format, `settings` has its schema."""
+    if not isinstance(answer_format, dict) or not isinstance(settings, dict):
+        raise invalid_type(name, "an object", answer_format)
+    text = Text("\n".join(part for part in (" ".join(map(str, prompt.pictures)), prompt.text) if part))
+    kind, chat = answer_format.get("type"), name == "response_format"
+    described = _schema_in_prompt(prompt) if kind in ("text", "json_object") else None
     if described is not None:
         with contextlib.suppress(InvalidSchema):
             return _ENCODE(make_value(described, text, strict=False)[0])
     if kind == "text":
         return text.first_sentence
     if kind == "json_object":
-        if not any("json" in part.lower() for part in asked.everything):
+        if not any("json" in part.lower() for part in prompt.texts):
             who = "'messages'" if chat else "Response input messages"
             comma = "," if chat else ""
-            told = f"{who} must contain the word 'json' in some form{comma} to use '{name}' of type 'json_object'."
-            raise ApiError(400, told, param="messages" if chat else name)
+            message = f"{who} must contain the word 'json' in some form{comma} to use '{name}' of type 'json_object'."
+            raise ApiError(400, message, param="messages" if chat else name)
         return _ENCODE({"summary": text.first_sentence, "keywords": text.keywords[:3]})
     if kind != "json_schema":
         raise invalid_value(f"{name}.type", kind, ["text", "json_object", "json_schema"])
@@ -245,7 +247,7 @@ def _content(asked: Asked, wanted: object, name: str, settings: object) -> str:
     if not isinstance(schema, dict):
         raise missing_parameter(f"{name}.json_schema.schema" if chat else f"{name}.schema")
     try:
-        value, asked.extra = make_value(schema, text, strict=bool(settings.get("strict")))
+        value, prompt.schema_tokens = make_value(schema, text, strict=bool(settings.get("strict")))
     except InvalidSchema as error:
         message = f"Invalid schema for response_format '{settings.get('name', 'unnamed')}': {error}"
         param = name if chat else f"{name}.schema"
@@ -253,36 +255,36 @@ def _content(asked: Asked, wanted: object, name: str, settings: object) -> str:
     return _ENCODE(value)
 
 
-def _schema_in_words(asked: Asked) -> dict[str, Any] | None:
-    """Return the JSON Schema that ends a message, as for models that take it in no other way; None where none does."""
-    for part in asked.everything:
+def _schema_in_prompt(prompt: Prompt) -> dict[str, Any] | None:
+    """Return the JSON Schema at the end of a message, or None. Models without structured output get it this way."""
+    for part in prompt.texts:
         if "JSON Schema:" in part and (described := re.search(r"JSON Schema:\s*(\{.*\})\s*\Z", part, re.DOTALL)):
             with contextlib.suppress(ValueError, RecursionError):
                 return dict(json.loads(described[1]))
     return None
 
 
-def _flag(body: dict[str, Any], name: str) -> bool:
+def _boolean(body: dict[str, Any], name: str) -> bool:
     value = body.get(name) or False
     if not isinstance(value, bool):
         raise invalid_type(name, "a boolean", value)
     return value
 
 
-def _needed(body: dict[str, Any], name: str) -> Any:
+def _required(body: dict[str, Any], name: str) -> Any:
     if body.get(name) is None:
         raise missing_parameter(name)
     return body[name]
 
 
-def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
+def _optional_object(body: dict[str, Any], name: str) -> dict[str, Any]:
     value = body.get(name) or {}
     if not isinstance(value, dict):
         raise invalid_type(name, "an object", value)
     return value
 
 
-def _limit(body: dict[str, Any], name: str) -> int | None:
+def _positive_integer(body: dict[str, Any], name: str) -> int | None:
     value = body.get(name)
     if value is None:
         return None
@@ -294,8 +296,8 @@ def _limit(body: dict[str, Any], name: str) -> int | None:
     return value
 
 
-def _within(content: str, limit: int | None) -> tuple[str, int, str]:
-    """Return a text within a limit of tokens, its tokens, and how it finished."""
+def _cut_to_limit(content: str, limit: int | None) -> tuple[str, int, str]:
+    """Return a text cut to a limit of tokens, the number of its tokens, and its finish reason."""
     tokens = count_tokens(content)
     if limit is None or tokens <= limit:
         return content, max(1, tokens), "stop"

@@ -1,4 +1,4 @@
-"""The Files API, and uploads written straight to disk."""
+"""The Files API. Uploads are written to disk as they arrive."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from sqlbatch.server.http import (
     page_size,
 )
 from sqlbatch.server.storage import in_thread
+from sqlbatch.server.validation import MAX_LINE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,19 +36,18 @@ if TYPE_CHECKING:
 
 
 PURPOSES = ["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
-_SHORTEST, _LONGEST = 3_600, 2_592_000  # seconds of `expires_after` (contract section 1)
-_FIRST_LINE = 32 * 1024 * 1024  # bytes; as much as a line of a batch may have
+_MIN_LIFETIME, _MAX_LIFETIME = 3_600, 2_592_000  # seconds of `expires_after` (OpenAI's limits)
 _BAD_FORMAT = "Invalid file format for Batch API. Must be .jsonl"
 
 
-class Content(FileResponse):
-    """A download in large pieces, so that 200 MB do not take thousands of them."""
+class Download(FileResponse):
+    """A download that is sent in large pieces, because a file may have hundreds of megabytes."""
 
-    chunk_size = 512 * 1024
+    chunk_size = 512 * 1024  # bytes
 
 
 def file_object(record: FileRecord) -> dict[str, Any]:
-    """Return a file as the API shows it."""
+    """Return the API's JSON object for a file."""
     return {
         "id": record.id,
         "object": "file",
@@ -62,17 +62,17 @@ def file_object(record: FileRecord) -> dict[str, Any]:
 
 
 def expiry_seconds(name: str, anchor: object, seconds: object) -> int:
-    """Return the seconds of an `expires_after` object called `name`, or refuse it."""
+    """Return the seconds of an `expires_after` object; `name` is its parameter. Raises ApiError if it is invalid."""
     if anchor != "created_at":
         raise invalid_value(f"{name}.anchor", anchor, ["created_at"])
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not _SHORTEST <= seconds <= _LONGEST:
-        message = f"Invalid '{name}.seconds': expected an integer between {_SHORTEST} and {_LONGEST}."
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not _MIN_LIFETIME <= seconds <= _MAX_LIFETIME:
+        message = f"Invalid '{name}.seconds': expected an integer between {_MIN_LIFETIME} and {_MAX_LIFETIME}."
         raise ApiError(400, message, param=f"{name}.seconds", code="invalid_value")
     return seconds
 
 
 async def create_file(request: Request) -> Response:
-    """POST /v1/files: the bytes and the record are on disk before the reply."""
+    """POST /v1/files. The bytes and the record are on disk before the reply is sent."""
     context: AppContext = request.app.state.context
     upload = Upload(context.folder.uploads, request.headers.get("content-type", ""))
     try:
@@ -101,7 +101,7 @@ async def create_file(request: Request) -> Response:
         created_at=created,
         expires_at=None if lifetime is None else created + lifetime,
     )
-    return Json(file_object(_existing(context, file_id)))
+    return Json(file_object(_find_file(context, file_id)))
 
 
 async def get_file(request: Request) -> Response:
@@ -133,11 +133,11 @@ async def list_files(request: Request) -> Response:
 
 
 async def get_content(request: Request) -> Response:
-    """GET /v1/files/{id}/content, as a stream; a Range header is honoured."""
+    """GET /v1/files/{id}/content, as a stream. A Range header is honored."""
     context: AppContext = request.app.state.context
     record = _requested(request)
     headers = {"content-disposition": "attachment"}
-    return Content(context.folder.content(record.id), media_type="application/octet-stream", headers=headers)
+    return Download(context.folder.content(record.id), media_type="application/octet-stream", headers=headers)
 
 
 async def delete_file(request: Request) -> Response:
@@ -150,10 +150,10 @@ async def delete_file(request: Request) -> Response:
 
 
 def _requested(request: Request) -> FileRecord:
-    return _existing(request.app.state.context, request.path_params["file_id"])
+    return _find_file(request.app.state.context, request.path_params["file_id"])
 
 
-def _existing(context: AppContext, file_id: str) -> FileRecord:
+def _find_file(context: AppContext, file_id: str) -> FileRecord:
     record = context.state.file(file_id, context.clock.now())
     if record is None:
         raise ApiError(404, f"No such File object: {file_id}", param="id")
@@ -161,15 +161,15 @@ def _existing(context: AppContext, file_id: str) -> FileRecord:
 
 
 def _lifetime(fields: dict[str, str], purpose: str) -> int | None:
-    """Return after how many seconds the file expires; batch files do by themselves after 30 days."""
-    if "expires_after" in fields:  # one field of JSON, as some clients send it
+    """Return the seconds until a file expires, or None. Batch files expire after 30 days by default."""
+    if "expires_after" in fields:  # some clients send one JSON field
         try:
-            told = json.loads(fields["expires_after"])
+            parsed = json.loads(fields["expires_after"])
         except (ValueError, RecursionError):
-            told = None
-        if not isinstance(told, dict):
+            parsed = None
+        if not isinstance(parsed, dict):
             raise invalid_type("expires_after", "an object", fields["expires_after"])
-        return expiry_seconds("expires_after", told.get("anchor"), told.get("seconds"))
+        return expiry_seconds("expires_after", parsed.get("anchor"), parsed.get("seconds"))
     anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return FILE_LIFETIME if purpose == "batch" else None
@@ -178,25 +178,25 @@ def _lifetime(fields: dict[str, str], purpose: str) -> int | None:
 
 
 def _check_batch_file(upload: Upload) -> None:
-    """Refuse a file whose first line is no JSON, or whose name ends in something other than .jsonl.
+    """Refuse a file whose first line is not JSON, or whose name has an ending other than .jsonl.
 
-    A client that uploads bytes gives no name: the SDK sends `upload` then.
+    A name without an ending is accepted: the SDK sends the name `upload` for bytes.
     """
     name = upload.filename or ""
     if "." in name and not name.lower().endswith(".jsonl"):
         raise ApiError(400, _BAD_FORMAT, detail=True)
     try:
-        json.loads(upload.first_line(_FIRST_LINE).decode("utf-8-sig"))
+        json.loads(upload.first_line().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ApiError(400, _BAD_FORMAT, detail=True) from error
 
 
-_MAX_FIELD = 64 * 1024  # bytes of a form field that is no file
-_MAX_DRAINED = 2 * MAX_FILE_BYTES  # a body beyond this is not even read to its end
+_MAX_FIELD = 64 * 1024  # bytes of a form field other than the file
+_MAX_BODY = 2 * MAX_FILE_BYTES  # bytes; the server stops reading a longer body
 
 
 class Upload:
-    """One multipart body on its way to disk: its text fields, and its file at `path`."""
+    """One multipart body that is being received: its text fields, and its file, written to `path`."""
 
     def __init__(self, folder: Path, content_type: str) -> None:
         kind, options = parse_options_header(content_type)
@@ -230,15 +230,18 @@ class Upload:
 
     @property
     def limit(self) -> int:
-        """The largest size of the file in bytes, by its purpose where that came first."""
+        """The largest size of the file in bytes. It depends on the purpose if that field came before the file."""
         return MAX_BATCH_BYTES if self.fields.get("purpose") == "batch" else MAX_FILE_BYTES
 
     async def receive(self, request: Request) -> None:
-        """Read the whole body. The rest of too large a file is read but not kept, so that the client gets a reply."""
+        """Read the whole body.
+
+        The rest of a file that is too large is read and thrown away: clients read the reply only after sending all.
+        """
         seen = 0
         async for chunk in request.stream():
             seen += len(chunk)
-            if seen > _MAX_DRAINED:
+            if seen > _MAX_BODY:
                 raise ApiError(413, "The body is too large.")
             try:
                 self._parser.write(chunk)
@@ -251,11 +254,11 @@ class Upload:
         if self.size > self.limit:
             raise ApiError(413, f"The file is larger than the maximum of {self.limit} bytes.")
 
-    def first_line(self, limit: int) -> bytes:
-        """Return the first line of the file, at most `limit` bytes of it."""
+    def first_line(self) -> bytes:
+        """Return the first line of the file, cut at the longest line that a batch may have."""
         self._handle.flush()
         with self.path.open("rb") as handle:
-            return handle.readline(limit)
+            return handle.readline(MAX_LINE)
 
     def make_durable(self) -> None:
         """Flush the bytes to disk."""
@@ -264,7 +267,7 @@ class Upload:
         self._handle.close()
 
     def discard(self) -> None:
-        """Remove what was written; harmless after the file has been moved to its place."""
+        """Delete the written file; does nothing if it has been moved to its final place."""
         self._handle.close()
         self.path.unlink(missing_ok=True)
 
@@ -283,7 +286,7 @@ class Upload:
         self._header = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)  # bytes: text would have to be latin-1
+        _, options = parse_options_header(self._disposition)  # given bytes, it keeps names in UTF-8
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
         self._value = None
         if self._name != "file":

@@ -1,4 +1,4 @@
-"""Shared by every endpoint: OpenAI's error envelope, ids, JSON bodies and pages of objects."""
+"""What every endpoint uses: OpenAI's error envelope, ids, JSON bodies and pages of lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-_RANDOM = random.Random().getrandbits  # noqa: S311 - asking the system each time would take a tenth of a line's time
+_RANDOM = random.Random().getrandbits  # noqa: S311 - the system's random numbers would take a tenth of the time of a line
 _TYPE_NAMES = {
     dict: "an object",
     list: "an array",
@@ -25,7 +25,7 @@ _TYPE_NAMES = {
 
 
 class ApiError(Exception):
-    """A refusal that becomes an HTTP reply of `status` with OpenAI's error envelope."""
+    """A refused request: the reply has `status` and OpenAI's error envelope."""
 
     def __init__(
         self,
@@ -41,41 +41,41 @@ class ApiError(Exception):
         self.status = status
         self.headers: dict[str, str] = {}
         self.body: dict[str, Any] = {"error": {"message": message, "type": kind, "param": param, "code": code}}
-        if detail:  # the Files API repeats the message of a format error beside the envelope
+        if detail:  # the Files API repeats the message of a format error outside of the envelope
             self.body["detail"] = {"message": message, "code": code}
 
 
 def missing_parameter(name: str) -> ApiError:
-    """Return the refusal of a request that lacks a parameter."""
+    """Return the error for a missing parameter."""
     message = f"Missing required parameter: '{name}'."
     return ApiError(400, message, param=name, code="missing_required_parameter")
 
 
 def invalid_type(name: str, expected: str, value: object) -> ApiError:
-    """Return the refusal of a parameter of the wrong JSON type; `expected` reads like "a string"."""
+    """Return the error for a parameter of the wrong JSON type; `expected` is a phrase such as "a string"."""
     return ApiError(400, wrong_type(name, expected, value), param=name, code="invalid_type")
 
 
 def wrong_type(name: str, expected: str, value: object) -> str:
-    """Return OpenAI's words for a value of the wrong JSON type."""
+    """Return OpenAI's message for a value of the wrong JSON type."""
     got = _TYPE_NAMES.get(type(value), "an unknown type")
     return f"Invalid type for '{name}': expected {expected}, but got {got} instead."
 
 
 def invalid_value(name: str, value: object, supported: list[str]) -> ApiError:
-    """Return the refusal of a value outside a list."""
+    """Return the error for a value that is not in a list of supported values."""
     listed = ", ".join(f"'{one}'" for one in supported)
     message = f"Invalid value: '{value}'. Supported values are: {listed}."
     return ApiError(400, message, param=name, code="invalid_value")
 
 
 def new_id(prefix: str) -> str:
-    """Return a random object id such as `file-4f0c…`; 128 random bits, which nothing depends on being secret."""
+    """Return a random object id such as `file-4f0c…`, with 128 random bits. Ids are not secrets."""
     return f"{prefix}{_RANDOM(128):032x}"
 
 
 class Json(Response):
-    """A JSON reply; lone surrogates in it are escaped, so that every text can be sent."""
+    """A JSON reply. Lone surrogates are escaped, because UTF-8 cannot encode them."""
 
     media_type = "application/json"
 
@@ -84,16 +84,16 @@ class Json(Response):
         return json.dumps(content, separators=(",", ":")).encode()
 
 
-def _reject(word: str) -> NoReturn:
+def _reject_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not JSON")
 
 
-# Python's decoder would take NaN and Infinity, which no other does.
-_DECODER = json.JSONDecoder(parse_constant=_reject)
+# By default, Python accepts NaN and Infinity, which are not JSON.
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)
 
 
 def parse_json(data: bytes) -> Any:
-    """Parse JSON in UTF-8; raises ValueError for anything else, a byte order mark included."""
+    """Parse JSON in UTF-8. Raises ValueError for anything else; a byte order mark is an error."""
     try:
         return _DECODER.decode(data.decode("utf-8"))
     except RecursionError as error:
@@ -101,7 +101,7 @@ def parse_json(data: bytes) -> Any:
 
 
 async def read_bytes(request: Request, limit: int) -> bytes:
-    """Return the body of a request, refusing one beyond `limit` bytes."""
+    """Return the body of a request; refuses a body of more than `limit` bytes."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -118,7 +118,7 @@ async def read_object(request: Request, limit: int) -> dict[str, Any]:
 
 
 def as_object(data: bytes) -> dict[str, Any]:
-    """Return the JSON object in a body that has been read."""
+    """Return the JSON object in a body."""
     try:
         body = parse_json(data)
     except ValueError as error:
@@ -129,7 +129,7 @@ def as_object(data: bytes) -> dict[str, Any]:
 
 
 def page_size(text: str | None, *, largest: int, default: int) -> int:
-    """Return the `limit` of a list request, or refuse one outside 1..`largest`."""
+    """Return the `limit` parameter of a list request; refuses a number outside of 1 to `largest`."""
     if text is None:
         return default
     if not text.isascii() or not text.isdigit():
@@ -148,7 +148,7 @@ def page_size(text: str | None, *, largest: int, default: int) -> int:
 
 
 def listing(objects: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    """Return a page of `limit` objects; `objects` has one more where there is a next page."""
+    """Return a page of `limit` objects. `objects` has one more object if there is a next page."""
     page = objects[:limit]
     return {
         "object": "list",

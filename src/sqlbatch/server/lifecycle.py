@@ -1,4 +1,4 @@
-"""Starting and stopping a server: as a command, inside this process, or joined in another process."""
+"""Starts and stops a server: as a command, or embedded in this process. Also joins the server of another process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _START_TIMEOUT = 30.0  # seconds; far more than a start takes
 
 
 class _Http(uvicorn.Server):
-    """Uvicorn with an event that says when it listens, and a stop without delay."""
+    """Uvicorn with an event that is set when it listens, and a stop without delay."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -47,23 +47,23 @@ class _Http(uvicorn.Server):
         self._ending = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Answer until `end` is called."""
+        """Answer requests until `end` is called."""
         self._loop = asyncio.get_running_loop()
         self.listening.set()
         await self._ending.wait()
 
     def end(self) -> None:
-        """Stop answering; may be called from any thread."""
+        """Stop; may be called from any thread."""
         self.should_exit = True
         if self._loop:
             self._loop.call_soon_threadsafe(self._ending.set)
 
 
 class Running:
-    """A server in this process. The folder's lock must be held; `start` raises ServerError when the port is taken."""
+    """A server in this process. The caller must hold the folder's lock."""
 
     def __init__(self, config: ServerConfig, lock: FolderLock) -> None:
-        _check_open_to_nobody(config)
+        _check_access(config)
         _check_values(config)
         self._config = config
         self._lock = lock
@@ -71,13 +71,16 @@ class Running:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Open the folder, listen, and take up unfinished batches; returns when requests are answered."""
+        """Open the folder, listen, and continue unfinished batches. Returns when the server answers requests.
+
+        Raises ServerError if the port is in use.
+        """
         with contextlib.ExitStack() as undo:
             self._start(undo)
             undo.pop_all()
 
     def _start(self, undo: contextlib.ExitStack) -> None:
-        """Start every part; `undo` closes the earlier ones when a later one fails."""
+        """Start every part; `undo` closes the parts that started if a later one fails."""
         config = self._config
         faults = load(config.faults) if config.faults else None
         listener = _listen(config)
@@ -87,7 +90,7 @@ class Running:
         state = State(folder.database, shared=True)
         undo.callback(state.close)
         state.create()
-        folder.tidy(set(state.ids("kept_contents")), set(state.ids("unfinished_batches")))
+        folder.delete_leftovers(set(state.ids("kept_contents")), set(state.ids("unfinished_batches")))
         ledger = Ledger(folder.ledger) if faults else None
         shared = ServerContext(config, folder, state.clock(config.clock_speed), faults, ledger)
         self._runner = Runner(shared)
@@ -115,14 +118,14 @@ class Running:
         self._lock.announce(self.base_url)
 
     def stop(self) -> None:
-        """Finish open requests for at most a second, save the progress of batches, and release the folder."""
+        """Finish open requests within a second, save the progress of batches, and release the folder."""
         if self._thread is None:
             return
         self._http.end()
         self._runner.stop()
         self._thread.join(10)
         self._thread = None
-        self._context.state.keep_clock(self._context.clock)
+        self._context.state.save_clock(self._context.clock)
         self._context.state.close()
         if self._context.ledger:
             self._context.ledger.close()
@@ -131,7 +134,7 @@ class Running:
 
 def _listen(config: ServerConfig) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    # Only with the protocol named does asyncio switch Nagle's algorithm off, which costs 40 ms a reply.
+    # asyncio turns off Nagle's algorithm, which delays each reply by 40 ms, only if the protocol is given.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -145,40 +148,42 @@ def _listen(config: ServerConfig) -> socket.socket:
     return listener
 
 
-def _check_open_to_nobody(config: ServerConfig) -> None:
+def _check_access(config: ServerConfig) -> None:
     if config.api_key_env and not config.api_key:
-        raise ServerError(f"the environment variable {config.api_key_env} is empty; put the key asked of clients there")
+        raise ServerError(
+            f"the environment variable {config.api_key_env} is empty; set it to the key that clients must send"
+        )
     if not config.is_loopback and not config.api_key_env:
-        raise ServerError(f"host {config.host} can be reached by others: name the variable of a key with --api-key-env")
+        raise ServerError(f"other computers can reach host {config.host}: choose an API key with --api-key-env")
 
 
 def _check_values(config: ServerConfig) -> None:
     for url in config.upstreams:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise ServerError(f"the upstream {url} is no URL; write it as http://127.0.0.1:11434/v1")
+            raise ServerError(f"the upstream {url} is not a URL; write it as http://127.0.0.1:11434/v1")
     if config.upstream_key_env and not config.upstream_key:
-        raise ServerError(f"the environment variable {config.upstream_key_env} is empty; put the upstream's key there")
+        raise ServerError(f"the environment variable {config.upstream_key_env} is empty; set it to the upstream's key")
     if config.clock_speed <= 0 or config.window <= 0 or config.concurrency < 1 or config.upstream_timeout <= 0:
         raise ServerError("concurrency, clock speed, window and upstream timeout must be above zero")
 
 
-def _is_not_ours(record: logging.LogRecord) -> bool:
+def _is_from_other_server(record: logging.LogRecord) -> bool:
     return record.threadName != _THREAD
 
 
-# What goes wrong here is logged by our own handlers; another Uvicorn of this process goes on logging.
-logging.getLogger("uvicorn.error").addFilter(_is_not_ours)
+# This server logs its errors itself. Another Uvicorn server in this process keeps its own log.
+logging.getLogger("uvicorn.error").addFilter(_is_from_other_server)
 
 
-_JOIN_TIMEOUT = 30.0  # seconds that a holder may take to start
+_JOIN_TIMEOUT = 30.0  # seconds that another server may take to start
 
 
 class EmbeddedServer:
-    """The server inside this process on a free loopback port, or the one of the process that already holds the folder.
+    """A server in this process on a free loopback port, or the server of the process that holds the folder's lock.
 
     `base_url` (`http://127.0.0.1:PORT/v1`) is valid after `start`. `start` may be called again at any time: it returns
-    at once while the server answers, and takes the folder over when the process that held it has gone.
+    at once if the server answers, and starts a server here if the process that held the lock has exited.
     """
 
     def __init__(self, folder: Path, *, config: ServerConfig | None = None) -> None:
@@ -189,11 +194,11 @@ class EmbeddedServer:
 
     @property
     def joined(self) -> bool:
-        """Whether the server is another process's (or another EmbeddedServer's) rather than our own."""
+        """Whether the server belongs to another process or another EmbeddedServer."""
         return bool(self.base_url) and self._running is None
 
     def start(self) -> EmbeddedServer:
-        """Start or join; returns when the server answers. Raises ServerError when neither is possible."""
+        """Start or join a server; returns when it answers. Raises ServerError if neither is possible."""
         if self._running:
             return self
         Folder(self._config.folder).create()
@@ -207,10 +212,12 @@ class EmbeddedServer:
                 self.base_url = holder[0]
                 return self
             time.sleep(0.02)
-        raise ServerError(f"another process holds {self._config.folder}, but its server does not answer; end it first")
+        raise ServerError(
+            f"another process uses {self._config.folder}, but its server does not answer; stop that process first"
+        )
 
     def stop(self) -> None:
-        """Stop our own server, quickly; batches go on at the next start. Harmless when joined or called twice."""
+        """Stop our own server; its batches continue after the next start. Does nothing to a server that was joined."""
         self.base_url = ""
         if self._running:
             atexit.unregister(self.stop)
@@ -237,7 +244,7 @@ class EmbeddedServer:
 
 
 def _answers(base_url: str) -> bool:
-    """Return whether a server answers at `base_url`, be it only with 401."""
+    """Return whether a server answers at `base_url`. The status 401 counts, too."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(base_url.removesuffix("/v1") + "/health", timeout=2) as reply:
@@ -250,17 +257,16 @@ def _answers(base_url: str) -> bool:
 
 
 def serve(config: ServerConfig) -> None:
-    """Run a server until SIGINT or SIGTERM; its base URL is printed on stdout once it answers.
+    """Run a server until SIGINT or SIGTERM, and print its base URL on stdout when it answers.
 
-    Call it in the main thread. Raises ServerError when another server holds the folder, naming its address, or when the
-    port is taken.
+    Call it in the main thread. Raises ServerError if another server uses the folder or the port.
     """
     Folder(config.folder).create()
     lock = FolderLock(config.folder)
     if not lock.acquire():
         holder = lock.holder()
         where = f"the server at {holder[0]} (process {holder[1]})" if holder else "another server"
-        raise ServerError(f"{config.folder} is held by {where}; use that one, or choose another --data")
+        raise ServerError(f"{config.folder} is in use by {where}; use that server, or choose another --data")
     asked_to_stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -272,7 +278,7 @@ def serve(config: ServerConfig) -> None:
         running.start()
         sys.stdout.write(f"{running.base_url}\n")
         sys.stdout.flush()
-        while not asked_to_stop.wait(1.0):  # a wait without end could not be interrupted on every system
+        while not asked_to_stop.wait(1.0):  # on some systems a signal does not interrupt a wait without timeout
             pass
     finally:
         running.stop()

@@ -1,4 +1,4 @@
-"""Reading a request's messages: their texts, their pictures (which the offline model does not see), their tokens."""
+"""Reads the messages of a request: their texts, their pictures (which the offline model cannot see), their tokens."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from urllib.parse import unquote, urlsplit
 from sqlbatch.server.http import ApiError, invalid_type, invalid_value
 from sqlbatch.server.offline.tokens import count_tokens
 
-# Tokens around a message (its begin, role and end), and before the answer (OpenAI's cookbook on counting tokens).
+# Tokens around each message (its start, role and end) and before the answer. Source: OpenAI's cookbook.
 _MESSAGE_TOKENS, _ANSWER_TOKENS = 4, 3
-_PICTURE_TOKENS = 765  # of a picture of 1024 x 1024 pixels in high detail
-_HEAD = 1_024  # base64 characters decoded to find a picture's type
+_PICTURE_TOKENS = 765  # tokens of a picture of 1024 x 1024 pixels in high detail
+_SIGNATURE_LENGTH = 1_024  # base64 characters that are decoded to find the type of a picture
 _DATA_URL = re.compile(r"data:([\w/+.-]*)((?:;[\w=.%+ -]+)*?)(;base64)?,", re.IGNORECASE)
-_NAMES = {"png": "PNG", "jpeg": "JPEG", "jpg": "JPEG", "webp": "WEBP", "gif": "GIF"}
+_KINDS_BY_ENDING = {"png": "PNG", "jpeg": "JPEG", "jpg": "JPEG", "webp": "WEBP", "gif": "GIF"}
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"\xff\xd8": "JPEG", b"RIFF": "WEBP"}
 _UNSUPPORTED = (
     "You uploaded an unsupported image. Please make sure your image has of one the following formats: "
@@ -25,41 +25,41 @@ _UNSUPPORTED = (
 
 @dataclass(frozen=True)
 class Picture:
-    """What can be known of a picture without seeing it; `size` is in bytes."""
+    """The properties of a picture that its URL shows; `size` is in bytes."""
 
     kind: str | None
     size: int | None = None
     name: str | None = None
 
     def __str__(self) -> str:
-        """Return one sentence."""
+        """Describe the picture in one sentence."""
         words = f"A {self.kind} picture" if self.kind else "A picture"
         words += f" of {self.size:,} bytes" if self.size else ""
         return words + (f" named {self.name}." if self.name else ".")
 
 
 @dataclass
-class Asked:
-    """What a request says: the last user message's text and pictures, all text there is, and the tokens of it.
+class Prompt:
+    """The content of a request: the text and the pictures of the last user message, and the texts of all messages.
 
-    `turns` are its messages, `extra` the tokens of what else the model is shown: the schema of its answer.
+    `messages` is the number of messages, `schema_tokens` the tokens of the schema of the answer.
     """
 
     text: str = ""
-    everything: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
-    turns: int = 0
-    extra: int = 0
+    messages: int = 0
+    schema_tokens: int = 0
 
     @property
     def tokens(self) -> int:
-        """The tokens of the whole request."""
-        around = self.turns * _MESSAGE_TOKENS + _ANSWER_TOKENS + self.extra
-        return around + sum(map(count_tokens, self.everything)) + _PICTURE_TOKENS * len(self.pictures)
+        """The number of tokens of the whole request."""
+        around = self.messages * _MESSAGE_TOKENS + _ANSWER_TOKENS + self.schema_tokens
+        return around + sum(map(count_tokens, self.texts)) + _PICTURE_TOKENS * len(self.pictures)
 
 
-def read_messages(messages: object, name: str) -> Asked:
-    """Collect the texts of all messages; the last user message is what is answered."""
+def read_messages(messages: object, name: str) -> Prompt:
+    """Return the content of messages. The last user message is the one to answer. `name` is their parameter."""
     if not isinstance(messages, list):
         raise invalid_type(name, "an array", messages)
     if not messages:
@@ -67,18 +67,18 @@ def read_messages(messages: object, name: str) -> Asked:
             f"Invalid '{name}': empty array. Expected an array with minimum length 1, but got an empty array instead."
         )
         raise ApiError(400, message, param=name, code="empty_array")
-    asked = Asked()
+    prompt = Prompt()
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise invalid_type(f"{name}[{index}]", "an object", message)
-        asked.turns += 1
+        prompt.messages += 1
         if "content" not in message:
             continue
         texts, pictures = _read_content(message["content"], f"{name}[{index}].content")
-        asked.everything.extend(texts)
+        prompt.texts.extend(texts)
         if message.get("role", "user") == "user":
-            asked.text, asked.pictures = "\n".join(texts), pictures
-    return asked
+            prompt.text, prompt.pictures = "\n".join(texts), pictures
+    return prompt
 
 
 def _read_content(content: object, name: str) -> tuple[list[str], list[Picture]]:
@@ -91,7 +91,7 @@ def _read_content(content: object, name: str) -> tuple[list[str], list[Picture]]
         if not isinstance(part, dict):
             raise invalid_type(f"{name}[{index}]", "an object", part)
         kind = part.get("type")
-        if kind in ("text", "input_text", "output_text"):  # tuples: what comes may be of any type
+        if kind in ("text", "input_text", "output_text"):  # a tuple, because `kind` may be unhashable
             if not isinstance(part.get("text"), str):
                 raise invalid_type(f"{name}[{index}].text", "a string", part.get("text"))
             texts.append(part["text"])
@@ -109,7 +109,7 @@ def _read_content(content: object, name: str) -> tuple[list[str], list[Picture]]
 
 
 def _picture(url: object, param: str) -> Picture:
-    """Return what a picture's URL, of its bytes or of its place, says; nothing is fetched."""
+    """Return the properties of a picture from its URL: its data, or its file name. Nothing is downloaded."""
     if not isinstance(url, str) or not url:
         raise ApiError(400, "The image URL must be a string.", param=param, code="invalid_image_url")
     if url[:5].lower() != "data:":
@@ -117,14 +117,16 @@ def _picture(url: object, param: str) -> Picture:
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             raise ApiError(400, f"Invalid image URL: '{url[:200]}'.", param=param, code="invalid_image_url")
         name = unquote(parts.path.rsplit("/", 1)[-1]) or None
-        return Picture(_NAMES.get((name or "").rsplit(".", 1)[-1].lower()), name=name)
+        return Picture(_KINDS_BY_ENDING.get((name or "").rsplit(".", 1)[-1].lower()), name=name)
     match = _DATA_URL.match(url[:1_000])
     bad = ApiError(400, "Invalid base64 image_url.", param=param, code="invalid_base64_image")
     if not match or not match[3]:
         raise bad
     data = url[match.end() :]
     try:
-        head = base64.b64decode(data[:_HEAD] if len(data) > _HEAD else data + "=" * (-len(data) % 4), validate=True)
+        head = base64.b64decode(
+            data[:_SIGNATURE_LENGTH] if len(data) > _SIGNATURE_LENGTH else data + "=" * (-len(data) % 4), validate=True
+        )
     except ValueError as error:
         raise bad from error
     kind = next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), None)

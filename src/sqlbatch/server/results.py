@@ -1,4 +1,4 @@
-"""A batch's result files: written line by line, found again after a crash, published when it ends."""
+"""The result files of a batch: written line by line, recovered after a crash, published when the batch finishes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger("sqlbatch.server")
-# A result's id names the line it answers, so that a file says itself what is done: 8 hex digits, then 24 random ones.
+# The id of a result contains the number of its line, so that a restart knows which lines have a result: 8 hex digits
+# of the number, then 24 random ones.
 _ID = re.compile(rb'\{"id":"batch_req_([0-9a-f]{8})[0-9a-f]{24}"')
 
 
@@ -34,7 +35,7 @@ _ID = re.compile(rb'\{"id":"batch_req_([0-9a-f]{8})[0-9a-f]{24}"')
 class Reply:
     """The reply to one line: an HTTP status and a JSON body, or an error for a line that never ran.
 
-    `text` is the body as JSON text where it is at hand, so that it is not written out twice.
+    `text` is the body as JSON text if the caller has it, so that it is not serialized again.
     """
 
     status: int
@@ -45,12 +46,12 @@ class Reply:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the result belongs into the output file."""
+        """Whether the result belongs in the output file."""
         return self.error is None and 200 <= self.status < 300
 
 
 def failed_line(line: Line, error: Exception) -> Reply:
-    """Return the failure of a line that raised `error`; the log has the error under the request id of the result."""
+    """Return the reply to a line that raised `error`, and log the error with the request id of the reply."""
     request_id = new_id("req_")
     _log.error("line %d (%s) failed, request %s", line.number, line.custom_id, request_id, exc_info=error)
     message = f"The server had an error while processing this request; its log has request {request_id}."
@@ -60,7 +61,7 @@ def failed_line(line: Line, error: Exception) -> Reply:
 
 @dataclass
 class Progress:
-    """The progress of a batch: counts and tokens of the lines in its files, and the files' lengths."""
+    """The progress of a batch: counts and tokens of the results in its files, and the files' lengths in bytes."""
 
     completed: int = 0
     failed: int = 0
@@ -72,7 +73,7 @@ class Progress:
     error_bytes: int = 0
 
     def add_usage(self, body: dict[str, Any] | None) -> None:
-        """Add the tokens of one answer, whichever endpoint's words it uses."""
+        """Add the tokens of one answer, from the usage object of any endpoint."""
         usage = body.get("usage") if body else None
         if not isinstance(usage, dict):
             return
@@ -91,7 +92,7 @@ class Progress:
 
 
 class Results:
-    """The two result files. Each result is one write, so that a restart finds it and does not run the line again."""
+    """The two result files of a batch. Each result is written at once, so that no restart runs its line again."""
 
     def __init__(self, output: Path, errors: Path, *, lines: int, durable: Progress) -> None:
         self.done = bytearray(lines + 1)
@@ -101,14 +102,14 @@ class Results:
         self._output = os.open(output, flags, 0o600)
         self._errors = os.open(errors, flags, 0o600)
         if output.stat().st_size < durable.output_bytes or errors.stat().st_size < durable.error_bytes:
-            durable = Progress()  # a file was damaged since: everything is counted again
+            durable = Progress()  # a file was damaged: count everything again
         self._recover(output, self._output, durable.output_bytes, succeeded=True)
         self._recover(errors, self._errors, durable.error_bytes, succeeded=False)
         for name in ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"):
             setattr(self.progress, name, getattr(self.progress, name) + getattr(durable, name))
 
     def append(self, number: int, custom_id: str, reply: Reply) -> None:
-        """Write the result of one line; a kill of this process can no longer lose it."""
+        """Write the result of one line. The result survives if this process is killed after that."""
         if reply.error is not None:
             response, error = "null", json.dumps(reply.error)
         else:
@@ -134,14 +135,14 @@ class Results:
 
     @property
     def count(self) -> int:
-        """How many lines have a result."""
+        """The number of lines with a result."""
         return self.progress.completed + self.progress.failed
 
     async def make_durable(self) -> Progress:
-        """Flush both files to disk; return the progress that is now durable."""
-        reached = Progress(**vars(self.progress))
+        """Flush both files to disk; return the progress that is on disk now."""
+        flushed = Progress(**vars(self.progress))
         await in_thread(self._sync)
-        return reached
+        return flushed
 
     def _sync(self) -> None:
         os.fsync(self._output)
@@ -158,14 +159,14 @@ class Results:
             path.unlink(missing_ok=True)
 
     def _recover(self, path: Path, descriptor: int, durable: int, *, succeeded: bool) -> None:
-        """Mark the lines that have a result in a file, and cut off an incomplete last line."""
+        """Mark the lines that have a result in a file, and cut off an incomplete last result."""
         end = 0
         for line in _whole_lines(path):
             match = _ID.match(line)
             number = int(match[1], 16) if match else len(self.done)
             if number >= len(self.done):
                 break
-            if end >= durable:  # beyond what is known to be on disk even a whole line may be damaged
+            if end >= durable:  # after the part that was flushed to disk, even a complete line may be damaged
                 try:
                     result = parse_json(line)
                 except ValueError:
@@ -193,7 +194,7 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    """Write all of `data`; the system may take less at a time."""
+    """Write all of `data`; the operating system may accept less at a time."""
     written = os.write(descriptor, data)
     while written < len(data):
         written += os.write(descriptor, data[written:])
@@ -203,14 +204,14 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-class Superseded(Exception):
-    """The status of the batch has changed meanwhile: it was cancelled."""
+class StatusChanged(Exception):
+    """The batch was cancelled while its files were published."""
 
 
 async def publish(context: WorkContext, execution: Execution, block: str, faulty: FaultyBatch | None) -> None:
-    """Make the output files of a batch readable and end it by the statement `block`.
+    """Publish the result files of a batch and set its final status with the SQL block `block`.
 
-    Nothing happens where the statement finds the batch in a status that it does not lead out of.
+    Does nothing if the status of the batch has changed so that the block does not apply.
     """
     await execution.checkpoint()
     record, progress = execution.record, execution.results.progress
@@ -219,11 +220,11 @@ async def publish(context: WorkContext, execution: Execution, block: str, faulty
         "error_file_id": (record.error_draft, progress.error_bytes, "error"),
     }
     if faulty and faulty.damages_files:
-        drafts = await in_thread(functools.partial(_damaged, context, faulty, drafts))
+        drafts = await in_thread(functools.partial(_damaged_copies, context, faulty, drafts))
     await in_thread(context.folder.sync)
     now = context.clock.seconds()
     published = {column: draft if size else None for column, (draft, size, _) in drafts.items()}
-    with contextlib.suppress(Superseded), context.state.transaction():
+    with contextlib.suppress(StatusChanged), context.state.transaction():
         for draft, size, name in drafts.values():
             if draft and size:
                 context.state.run(
@@ -236,20 +237,20 @@ async def publish(context: WorkContext, execution: Execution, block: str, faulty
                     expires_at=now + (record.output_expires_seconds or FILE_LIFETIME),
                 )
         if not context.state.run(block, id=record.id, now=now, **published):
-            raise Superseded
+            raise StatusChanged
     ended = context.state.batch(record.id)
     if ended is None or ended.status in UNFINISHED:
         return
-    context.folder.forget_input(record.id)
+    context.folder.delete_input(record.id)
     for draft in (record.output_draft, record.error_draft):
         if draft and draft not in published.values():
             context.folder.content(draft).unlink(missing_ok=True)
 
 
-def _damaged(
+def _damaged_copies(
     context: WorkContext, faulty: FaultyBatch, drafts: dict[str, tuple[str | None, int, str]]
 ) -> dict[str, tuple[str | None, int, str]]:
-    """Write damaged copies of the result files under new ids, as the faults say."""
+    """Write damaged copies of the result files under new ids, as the fault rules say."""
     damaged: dict[str, tuple[str | None, int, str]] = {}
     for column, (draft, size, name) in drafts.items():
         if not draft or not size:

@@ -1,4 +1,4 @@
-"""Which line goes to an upstream next, and how many at once."""
+"""Chooses the next line for an upstream, and limits how many requests each upstream gets at once."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 async def wait_for(event: asyncio.Event, seconds: float | None) -> None:
-    """Wait until an event is set, at most some seconds."""
+    """Wait until an event is set, for at most `seconds`; None waits without limit."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
 
 
-_BUDGET = 48 * 1024 * 1024  # bytes of requests in memory; a single larger one is let through alone
+_MAX_BYTES = 48 * 1024 * 1024  # bytes of requests in memory; no line is read while more are in memory
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(slots=True)
-class Item:
-    """One line to send, with its failed attempts."""
+class QueuedLine:
+    """A line to send, with the number of failed attempts. `payload` is the request body."""
 
-    job: Job
+    batch: BatchLines
     line: Line
     payload: bytes
     failures: int = 0
@@ -42,49 +42,52 @@ class Item:
 
 
 @dataclass(eq=False)
-class Job:
-    """The lines of one batch: not read yet, in flight, or to be retried at a given time."""
+class BatchLines:
+    """The lines of one batch: not read yet, in flight, or waiting for a retry.
+
+    `retries` is a heap of (time, order, line). `in_flight` counts every line that has been read and has no result.
+    """
 
     endpoint: str
     lines: Iterator[Line]
     deliver: Callable[[Line, Reply], None]
-    open: int = 0
+    in_flight: int = 0
     exhausted: bool = False
     stopped: bool = False
     closed: bool = False
-    later: list[tuple[float, int, Item]] = field(default_factory=list)
+    retries: list[tuple[float, int, QueuedLine]] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Feed:
-    """The queue of lines: gives the next one to whichever upstream is ready."""
+class LineQueue:
+    """The lines of all batches. Upstreams that are ready take the next line."""
 
     def __init__(self) -> None:
-        self._jobs: deque[Job] = deque()
+        self._batches: deque[BatchLines] = deque()
         self._changed = asyncio.Event()
-        self._held = 0
+        self._bytes = 0
         self._order = itertools.count()
 
-    def add(self, job: Job) -> None:
-        """Take up the lines of a batch."""
-        self._jobs.append(job)
+    def add(self, batch: BatchLines) -> None:
+        """Add the lines of a batch."""
+        self._batches.append(batch)
         self._changed.set()
 
-    def send_no_more(self, job: Job) -> None:
-        """Send no more lines of a batch; replies in flight are still delivered."""
-        job.exhausted = job.stopped = True
-        later, job.later = job.later, []
-        for _, _, item in later:
-            self.drop(item)
+    def stop_sending(self, batch: BatchLines) -> None:
+        """Stop sending lines of a batch. Replies to requests in flight are still delivered."""
+        batch.exhausted = batch.stopped = True
+        retries, batch.retries = batch.retries, []
+        for _, _, item in retries:
+            self.remove(item)
 
-    def close(self, job: Job) -> None:
-        """Drop a batch: no more lines are sent, no more replies delivered."""
-        self.send_no_more(job)
-        job.closed = True
-        if job in self._jobs:
-            self._jobs.remove(job)
+    def close(self, batch: BatchLines) -> None:
+        """Remove a batch: stop sending its lines, and drop replies that still arrive."""
+        self.stop_sending(batch)
+        batch.closed = True
+        if batch in self._batches:
+            self._batches.remove(batch)
 
-    async def next(self) -> Item:
+    async def next(self) -> QueuedLine:
         """Wait for a line to send."""
         while True:
             item, wait = self._find()
@@ -93,129 +96,132 @@ class Feed:
             self._changed.clear()
             await wait_for(self._changed, wait)
 
-    def again(self, item: Item, delay: float) -> None:
-        """Try a line again after `delay` seconds."""
-        if item.job.stopped:
-            self.drop(item)
+    def retry(self, item: QueuedLine, delay: float) -> None:
+        """Send a line again after `delay` seconds."""
+        if item.batch.stopped:
+            self.remove(item)
             return
-        heapq.heappush(item.job.later, (time.monotonic() + delay, next(self._order), item))
+        heapq.heappush(item.batch.retries, (time.monotonic() + delay, next(self._order), item))
         self._changed.set()
 
-    def done(self, item: Item, reply: Reply) -> None:
+    def deliver(self, item: QueuedLine, reply: Reply) -> None:
         """Deliver the reply to a line."""
-        job = item.job
-        if not job.closed:
-            job.deliver(item.line, reply)
-        self.drop(item)
+        batch = item.batch
+        if not batch.closed:
+            batch.deliver(item.line, reply)
+        self.remove(item)
 
-    def drop(self, item: Item) -> None:
-        """Forget a line."""
-        job = item.job
-        self._held -= len(item.payload)
-        job.open -= 1
+    def remove(self, item: QueuedLine) -> None:
+        """Remove a line that is finished or was given up."""
+        batch = item.batch
+        self._bytes -= len(item.payload)
+        batch.in_flight -= 1
         self._changed.set()
-        if job.closed or (job.exhausted and not job.open):
-            if job in self._jobs:
-                self._jobs.remove(job)
-            job.ended.set()
+        if batch.closed or (batch.exhausted and not batch.in_flight):
+            if batch in self._batches:
+                self._batches.remove(batch)
+            batch.ended.set()
 
-    def _find(self) -> tuple[Item | None, float | None]:
-        """Return a line that may be sent now, or how many seconds to wait for one; the batches take turns."""
+    def _find(self) -> tuple[QueuedLine | None, float | None]:
+        """Return a line to send now, or the seconds until one can be sent, if known. The batches take turns."""
         now, wait = time.monotonic(), None
-        for _ in range(len(self._jobs)):
-            job = self._jobs[0]
-            self._jobs.rotate(-1)
-            if job.later and job.later[0][0] <= now:
-                return heapq.heappop(job.later)[2], None
-            if job.later:
-                wait = min(job.later[0][0] - now, wait) if wait is not None else job.later[0][0] - now
-            if not job.exhausted and (self._held < _BUDGET):
-                item = self._read(job)
+        for _ in range(len(self._batches)):
+            batch = self._batches[0]
+            self._batches.rotate(-1)
+            if batch.retries and batch.retries[0][0] <= now:
+                return heapq.heappop(batch.retries)[2], None
+            if batch.retries:
+                wait = min(batch.retries[0][0] - now, wait) if wait is not None else batch.retries[0][0] - now
+            if not batch.exhausted and (self._bytes < _MAX_BYTES):
+                item = self._read(batch)
                 if item:
                     return item, None
         return None, wait
 
-    def _read(self, job: Job) -> Item | None:
-        line = next(job.lines, None)
+    def _read(self, batch: BatchLines) -> QueuedLine | None:
+        line = next(batch.lines, None)
         if line is None:
-            job.exhausted = True
-            if not job.open:
-                self._jobs.remove(job)
-                job.ended.set()
+            batch.exhausted = True
+            if not batch.in_flight:
+                self._batches.remove(batch)
+                batch.ended.set()
             return None
         payload = _ENCODE(line.body).encode()
-        item = Item(job, dataclasses.replace(line, body={}), payload)  # the body would take memory a second time
-        self._held += len(payload)
-        job.open += 1
+        item = QueuedLine(batch, dataclasses.replace(line, body={}), payload)  # the payload has the body already
+        self._bytes += len(payload)
+        batch.in_flight += 1
         return item
 
 
-_SHRINK = 0.7  # of the requests at once after the upstream was overloaded
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0  # seconds, doubling while nothing succeeds
-_LONGEST_DOWN = 5.0  # seconds between attempts to reach an upstream that is down
-_LONGEST_ASKED = 3_600.0  # seconds of a Retry-After that are honoured
+_SHRINK = 0.7  # factor for the limit after the upstream was overloaded
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0  # seconds; the pause doubles until a request succeeds
+_LONGEST_RECONNECT = 5.0  # seconds between attempts to reach an upstream that cannot be reached
+_LONGEST_RETRY_AFTER = 3_600.0  # seconds of a Retry-After header
 
 
-class Gauge:
-    """The load on one upstream. A burst of refusals counts once: only requests sent after the last slowdown count."""
+class LoadControl:
+    """Limits the concurrent requests to one upstream.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.limit = float(most)
+    A burst of errors counts once: the errors of requests sent before the last slowdown are ignored.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self.limit = float(maximum)
         self.active = 0
-        self._resumes = 0.0
-        self._slowed = 0.0
+        self._paused_until = 0.0
+        self._slowed_at = 0.0
         self._failures = 0
         self._changed = asyncio.Event()
 
     async def ready(self) -> None:
         """Wait until another request may be sent."""
         while True:
-            pause = self._resumes - time.monotonic()
+            pause = self._paused_until - time.monotonic()
             if pause <= 0 and self.active < int(self.limit):
                 return
             self._changed.clear()
             await wait_for(self._changed, pause if pause > 0 else None)
 
     def begin(self) -> float:
-        """Count a request that is sent; return when that was."""
+        """Count a request that starts; return its start time."""
         self.active += 1
         return time.monotonic()
 
     def end(self) -> None:
-        """Count a request that has ended."""
+        """Count a request that is finished."""
         self.active -= 1
         self._changed.set()
 
     def succeeded(self) -> None:
-        """Allow a little more at once after a success."""
+        """Raise the limit a little after a success."""
         self._failures = 0
-        if self.limit < self._most:
-            self.limit = min(float(self._most), self.limit + 2 / self.limit)
+        if self.limit < self._maximum:
+            self.limit = min(float(self._maximum), self.limit + 2 / self.limit)
 
-    def overloaded(self, begun: float, retry_after: float | None) -> None:
-        """Send fewer at once and pause, as long as the upstream asks or longer each time."""
-        if begun >= self._slowed:
+    def overloaded(self, sent_at: float, retry_after: float | None) -> None:
+        """Lower the limit and pause, for the seconds of `retry_after` or longer each time."""
+        if sent_at >= self._slowed_at:
             self.limit = max(1.0, self.limit * _SHRINK)
             self._failures += 1
             self._pause(min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE) if retry_after is None else 0.0)
         if retry_after is not None:
-            self._pause(min(retry_after, _LONGEST_ASKED))
+            self._pause(min(retry_after, _LONGEST_RETRY_AFTER))
 
-    def slow(self, begun: float) -> None:
-        """Send fewer at once, for the upstream took too long."""
-        if begun >= self._slowed:
-            self._slowed = time.monotonic()
+    def timed_out(self, sent_at: float) -> None:
+        """Lower the limit, because the upstream did not reply in time."""
+        if sent_at >= self._slowed_at:
+            self._slowed_at = time.monotonic()
             self.limit = max(1.0, self.limit * _SHRINK)
 
-    def down(self, begun: float) -> bool:
-        """Pause because the upstream cannot be reached; return whether it could be until now."""
-        if begun < self._slowed:
+    def unreachable(self, sent_at: float) -> bool:
+        """Pause, because the upstream cannot be reached; return whether this is the first failure in a row."""
+        if sent_at < self._slowed_at:
             return False
         self._failures += 1
-        self._pause(min(_FIRST_PAUSE * 2**self._failures, _LONGEST_DOWN))
+        self._pause(min(_FIRST_PAUSE * 2**self._failures, _LONGEST_RECONNECT))
         return self._failures == 1
 
     def _pause(self, seconds: float) -> None:
-        self._slowed = time.monotonic()
-        self._resumes = max(self._resumes, self._slowed + seconds)
+        self._slowed_at = time.monotonic()
+        self._paused_until = max(self._paused_until, self._slowed_at + seconds)

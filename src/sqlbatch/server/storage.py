@@ -1,4 +1,4 @@
-"""The server's folder: its lock, its files, and its state in SQLite (the statements are in sql/server.sql)."""
+"""The server's folder: its lock, its files, and its state in SQLite. The SQL is in sql/server.sql."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-if sys.platform == "win32":  # pragma: no cover - the same promise with that system's own lock
+if sys.platform == "win32":  # pragma: no cover - Windows has its own file locks
     import msvcrt
 else:
     import fcntl
 
 
 class Folder:
-    """Paths below the server's folder, private to its owner; names given by clients never become paths."""
+    """Paths in the server's folder, which only its owner can read. Names from clients never become paths."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class Folder:
         self.ledger = path / "ledger.jsonl"
 
     def create(self) -> None:
-        """Make the folder and its parts, readable by their owner only."""
+        """Create the folder and its subfolders, readable by their owner only."""
         for part in (self.path, self.files, self.uploads, self.inputs):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(PermissionError):
@@ -46,42 +46,42 @@ class Folder:
         self.database.touch(mode=0o600)
 
     def content(self, file_id: str) -> Path:
-        """Return where the bytes of a file lie; `file_id` is one of ours, read from the state."""
+        """Return the path of a file's content. `file_id` must come from the state, never from a client."""
         return self.files / file_id
 
     def input(self, batch_id: str) -> Path:
-        """Return the batch's own link to its input file, which outlives the deletion of the file."""
+        """Return the path of the batch's own link to its input file. The link stays when the file is deleted."""
         return self.inputs / batch_id
 
-    def keep_input(self, file_id: str, batch_id: str) -> bool:
-        """Link the input file under the batch's id; False when it was deleted."""
+    def link_input(self, file_id: str, batch_id: str) -> bool:
+        """Link the input file under the batch's id; return False if the file has been deleted."""
         kept = self.input(batch_id)
         kept.unlink(missing_ok=True)
         try:
             kept.hardlink_to(self.content(file_id))
         except FileNotFoundError:
             return False
-        except OSError:  # this file system has no links
+        except OSError:  # the file system has no hard links
             try:
                 shutil.copyfile(self.content(file_id), kept)
             except FileNotFoundError:
                 return False
         return True
 
-    def forget_input(self, batch_id: str) -> None:
+    def delete_input(self, batch_id: str) -> None:
         """Delete a batch's link to its input file."""
         self.input(batch_id).unlink(missing_ok=True)
 
-    def tidy(self, files: set[str], batches: set[str]) -> None:
-        """Delete leftovers of a killed process: all but the contents of `files` and the inputs of `batches`."""
+    def delete_leftovers(self, files: set[str], batches: set[str]) -> None:
+        """Delete the leftovers of a killed process: all but the contents of `files` and the inputs of `batches`."""
         for folder, kept in ((self.files, files), (self.inputs, batches), (self.uploads, set[str]())):
             for path in folder.iterdir():
                 if path.name not in kept:
                     path.unlink(missing_ok=True)
 
     def sync(self) -> None:
-        """Make the names in the files folder durable."""
-        if sys.platform == "win32":  # pragma: no cover - there names are durable with the file
+        """Flush the names in the files folder to disk."""
+        if sys.platform == "win32":  # pragma: no cover - Windows flushes names together with the file
             return
         descriptor = os.open(self.files, os.O_RDONLY)
         try:
@@ -91,7 +91,10 @@ class Folder:
 
 
 class FolderLock:
-    """The lock on the folder, which the system frees when its process dies, and a file with the holder's address."""
+    """The lock on the folder, and a file with the address of the server that holds it.
+
+    The operating system releases the lock when the process dies.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._lock = folder / "server.lock"
@@ -99,7 +102,7 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the folder; False when another server holds it."""
+        """Lock the folder; return False if another server holds the lock."""
         if self._descriptor is not None:
             return True
         descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
@@ -112,11 +115,11 @@ class FolderLock:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
-        self._address.unlink(missing_ok=True)  # the address of a holder that died
+        self._address.unlink(missing_ok=True)  # left by a server that died
         return True
 
     def announce(self, base_url: str) -> None:
-        """Write down where the holder answers; the whole file appears at once."""
+        """Write the address of this server to a file. The file is complete as soon as it exists."""
         text = json.dumps({"base_url": base_url, "pid": os.getpid()})
         draft = self._address.with_suffix(".new")
         draft.unlink(missing_ok=True)
@@ -125,7 +128,7 @@ class FolderLock:
         draft.replace(self._address)
 
     def holder(self) -> tuple[str, int] | None:
-        """Return the holder's base URL and process id, or None while it has not announced itself."""
+        """Return the base URL and process id of the server that holds the lock; None while it is starting."""
         try:
             found = json.loads(self._address.read_text(encoding="utf-8"))
             return str(found["base_url"]), int(found["pid"])
@@ -133,7 +136,7 @@ class FolderLock:
             return None
 
     def release(self) -> None:
-        """Give the folder back; harmless when it is not ours."""
+        """Release the lock; does nothing if this object does not hold it."""
         if self._descriptor is None:
             return
         self._address.unlink(missing_ok=True)
@@ -198,9 +201,10 @@ class BatchRecord:
 
 
 class State:
-    """One connection to the state, for one thread at a time; `shared` lets threads take turns.
+    """One connection to the state in SQLite.
 
-    A statement that returns has reached the disk (WAL, synchronous FULL).
+    Only the thread that opened it may use it. With `shared`, any thread may, but only one at a time. When a statement
+    returns, its change is on disk (WAL, synchronous FULL).
     """
 
     def __init__(self, database: Path, *, shared: bool = False) -> None:
@@ -211,7 +215,7 @@ class State:
         self._connection.execute("PRAGMA synchronous = FULL")
 
     def create(self) -> None:
-        """Make the tables where they are missing."""
+        """Create the tables that do not exist."""
         self._connection.executescript(self._sql["schema"])
 
     def close(self) -> None:
@@ -230,51 +234,51 @@ class State:
         self._connection.execute("COMMIT")
 
     def run(self, block: str, **values: Any) -> int:
-        """Run a statement that changes rows; return how many it changed."""
+        """Run a statement that changes rows; return the number of changed rows."""
         return self._connection.execute(self._sql[block], values).rowcount
 
     def ids(self, block: str, **values: Any) -> list[str]:
-        """Return the first column of a query's rows."""
+        """Return the first column of all rows of a query."""
         return [row[0] for row in self._connection.execute(self._sql[block], values)]
 
     def position(self, block: str, **values: Any) -> int | None:
-        """Return the first column of a query's only row, or None."""
+        """Return the first column of the only row of a query, or None without a row."""
         row = self._connection.execute(self._sql[block], values).fetchone()
         return None if row is None else int(row[0])
 
     def file(self, file_id: str, now: float) -> FileRecord | None:
-        """Return a file that can be read at `now`."""
+        """Return a file that is neither deleted nor expired at `now`, or None."""
         row = self._connection.execute(self._sql["get_file"], {"id": file_id, "now": now}).fetchone()
         return None if row is None else FileRecord(**row)
 
     def files(self, block: str, **values: Any) -> list[FileRecord]:
-        """Return the files a listing statement finds."""
+        """Return the files that a query lists."""
         return [FileRecord(**row) for row in self._connection.execute(self._sql[block], values)]
 
     def batch(self, batch_id: str) -> BatchRecord | None:
-        """Return one batch."""
+        """Return one batch, or None."""
         row = self._connection.execute(self._sql["get_batch"], {"id": batch_id}).fetchone()
         return None if row is None else BatchRecord(**row)
 
     def batches(self, after: int | None, limit: int) -> list[BatchRecord]:
-        """Return batches, newest first, that were created before position `after`."""
+        """Return the batches before position `after`, newest first; None starts with the newest."""
         rows = self._connection.execute(self._sql["list_batches"], {"after": after, "limit": limit})
         return [BatchRecord(**row) for row in rows]
 
     def clock(self, speed: float) -> Clock:
-        """Return the folder's clock, going on from what it showed before; a new folder's shows real time."""
+        """Return the folder's clock. It continues from the saved time, and never shows less than real time."""
         row = self._connection.execute(self._sql["get_meta"], {"key": "clock"}).fetchone()
         if row is None:
             clock = Clock(speed)
         else:
-            kept = json.loads(row[0])
-            shown = Clock(kept["speed"], kept["real"], kept["shown"]).now()
+            saved = json.loads(row[0])
+            shown = Clock(saved["speed"], saved["real"], saved["shown"]).now()
             clock = Clock(speed, shown=max(shown, Clock().now()))
-        self.keep_clock(clock)
+        self.save_clock(clock)
         return clock
 
-    def keep_clock(self, clock: Clock) -> None:
-        """Remember the clock, so that it never runs backwards across a restart."""
+    def save_clock(self, clock: Clock) -> None:
+        """Save the clock, so that it never runs backwards after a restart."""
         real, shown = clock.origin()
         self.run("set_meta", key="clock", value=json.dumps({"real": real, "shown": shown, "speed": clock.speed}))
 
@@ -283,9 +287,9 @@ _Result = TypeVar("_Result")
 
 
 async def in_thread(function: Callable[[], _Result]) -> _Result:
-    """Run a function that waits for the disk in another thread, so that the event loop goes on; return its result."""
+    """Run a function that waits for the disk in another thread, so that the event loop continues; return its result."""
     try:
         waiting = asyncio.get_running_loop().run_in_executor(None, function)
-    except RuntimeError:  # the interpreter is ending and takes no more work for other threads
+    except RuntimeError:  # the interpreter is exiting and starts no more threads
         return function()
     return await waiting

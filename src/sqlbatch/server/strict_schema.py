@@ -1,4 +1,4 @@
-"""The rules of OpenAI's strict subset of JSON Schema (contract section 5)."""
+"""The rules of OpenAI's strict subset of JSON Schema."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 _FORBIDDEN = ("allOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else", "default", "oneOf")
 _TEXT, _MAX_LEVELS = "characters in names and values", 10
 _LIMITS = {"properties": 5_000, "enum values": 1_000, _TEXT: 120_000}
-_MANY_VALUES, _MAX_MANY_TEXT = 250, 15_000
+_MANY_VALUES, _MAX_MANY_TEXT = 250, 15_000  # an enum of more values may have this many characters
 
 
 class InvalidSchema(ValueError):
-    """The schema cannot be asked for; the message says why."""
+    """No answer can be made for the schema; the message says why."""
 
 
 def check_strict(schema: Any) -> str | None:
-    """Return why OpenAI would refuse a strict schema, in its words, or None."""
+    """Return the message with which OpenAI would refuse a strict schema, or None."""
     if not isinstance(schema, dict) or schema.get("type") != "object":
         kind = schema.get("type") if isinstance(schema, dict) else None
         shown = f"'type: \"{kind}\"'" if kind else "'type: \"None\"'"

@@ -1,4 +1,4 @@
-"""Clients of the OpenAI-compatible servers behind this one: for lines of batches, and for direct calls."""
+"""Sends requests to the upstreams, which are OpenAI-compatible servers: lines of batches, and direct calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 
 from sqlbatch.server.http import ApiError, parse_json
 from sqlbatch.server.results import Reply, failed_line
-from sqlbatch.server.scheduling import Feed, Gauge, Item, Job
+from sqlbatch.server.scheduling import BatchLines, LineQueue, LoadControl, QueuedLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,30 +28,30 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger("sqlbatch.server")
-_FAILURES = 20  # replies 5xx or broken off, after which a line fails: half of all may fail and every line comes through
-_TIMEOUTS = 5  # replies that did not come in time, after which a line fails
-_LONGEST_DELAY = 2.0  # seconds between two attempts of one line
+_MAX_FAILURES = 20  # failed attempts before a line fails: enough for an upstream that fails half of all requests
+_MAX_TIMEOUTS = 5  # attempts without a reply in time before a line fails
+_LONGEST_DELAY = 2.0  # seconds between two attempts for one line
 _MAX_REPLY = 64 * 1024 * 1024  # bytes of one reply
-_LAST_MOMENT = 0.3  # seconds that requests under way get when the server stops
-_GRACE = 5.0  # seconds that requests under way get when their batch is cancelled or expires
+_STOP_GRACE = 0.3  # seconds to wait for requests in flight when the server stops
+_INTERRUPT_GRACE = 5.0  # seconds to wait for requests in flight when their batch is cancelled or expires
 _OVERLOADED = frozenset({429, 503, 529})
 _FAILED = frozenset({408, 425, 500, 502, 504, 520, 522, 524})
 _FINAL_429 = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _UpstreamReply:
     status: int
     headers: Mapping[str, str]
     content: bytes
 
 
 class Upstream:
-    """One server, with a connection for each request that may be in flight."""
+    """One upstream, with a connection for each request in flight."""
 
     def __init__(self, base_url: str, config: ServerConfig) -> None:
         self.base_url = base_url.rstrip("/")
-        self.gauge = Gauge(config.concurrency)
+        self.load = LoadControl(config.concurrency)
         self._verify: Any = httpx2.create_ssl_context() if base_url.startswith("https:") else False
         self._free: list[httpx2.AsyncHTTPTransport] = []
         self._timeout = config.upstream_timeout
@@ -61,10 +61,10 @@ class Upstream:
             self._headers.append(("Authorization", f"Bearer {config.upstream_key}"))
         self._urls: dict[str, httpx2.URL] = {}
 
-    async def post(self, endpoint: str, payload: bytes) -> _Answer:
-        """Send one request and read its reply whole; raises httpx2.TransportError or TimeoutError."""
+    async def post(self, endpoint: str, payload: bytes) -> _UpstreamReply:
+        """Send one request and return its complete reply; raises httpx2.TransportError or TimeoutError."""
         url = self._urls.setdefault(endpoint, httpx2.URL(self.base_url + endpoint.removeprefix("/v1")))
-        # One connection a transport: a pool looks through all of its connections for every request.
+        # Each transport has one connection, because a pool searches all of its connections for every request.
         transport = self._free.pop() if self._free else self._new_transport()
         headers = [*self._headers, ("Content-Length", str(len(payload)))]
         connect = min(self._timeout, 10.0)
@@ -79,7 +79,7 @@ class Upstream:
                     await response.aclose()
         finally:
             self._free.append(transport)
-        return _Answer(response.status_code, response.headers, content)
+        return _UpstreamReply(response.status_code, response.headers, content)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -92,105 +92,107 @@ class Upstream:
 
 
 class Upstreams:
-    """The backend of batches with upstreams: replicas of each other that share the lines."""
+    """The upstreams as a backend. They are replicas of each other and share the lines."""
 
     def __init__(self, config: ServerConfig) -> None:
         self._upstreams = [Upstream(url, config) for url in config.upstreams]
-        self._feed = Feed()
+        self._queue = LineQueue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._requests: set[asyncio.Task[None]] = set()
 
     async def run(
         self, endpoint: str, lines: Iterator[Line], deliver: Callable[[Line, Reply], None], interrupted: asyncio.Event
     ) -> None:
-        """Answer every line, in any order, until there is none left or `interrupted` is set."""
+        """Answer every line, in any order. Returns after the last line, or soon after `interrupted` is set."""
         if not self._tasks:
             self._tasks = {asyncio.create_task(self._dispatch(upstream)) for upstream in self._upstreams}
-        job = Job(endpoint, lines, deliver)
-        self._feed.add(job)
-        ended, stop = asyncio.ensure_future(job.ended.wait()), asyncio.ensure_future(interrupted.wait())
+        batch = BatchLines(endpoint, lines, deliver)
+        self._queue.add(batch)
+        ended, stop = asyncio.ensure_future(batch.ended.wait()), asyncio.ensure_future(interrupted.wait())
         try:
             await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
-                self._feed.send_no_more(job)
-                if job.open:
-                    await asyncio.wait({ended}, timeout=_GRACE)
+                self._queue.stop_sending(batch)
+                if batch.in_flight:
+                    await asyncio.wait({ended}, timeout=_INTERRUPT_GRACE)
         finally:
-            self._feed.close(job)
+            self._queue.close(batch)
             ended.cancel()
             stop.cancel()
 
     async def close(self) -> None:
-        """Wait a moment for requests in flight, then cancel the rest; their lines run after the restart."""
+        """Wait briefly for requests in flight, then cancel the others; their lines run after the next start."""
         for task in self._tasks:
             task.cancel()
         if self._requests:
-            await asyncio.wait(self._requests, timeout=_LAST_MOMENT)
+            await asyncio.wait(self._requests, timeout=_STOP_GRACE)
         for task in self._requests:
             task.cancel()
         if self._tasks or self._requests:
             await asyncio.wait({*self._tasks, *self._requests})
         for upstream in self._upstreams:
             await upstream.close()
-        await asyncio.sleep(0)  # a closed connection is let go of in the loop's next round
+        await asyncio.sleep(0)  # the event loop releases closed connections in its next round
 
     async def _dispatch(self, upstream: Upstream) -> None:
         while True:
-            await upstream.gauge.ready()
-            item = await self._feed.next()
-            begun = upstream.gauge.begin()
-            task = asyncio.create_task(self._send(upstream, item, begun))
+            await upstream.load.ready()
+            item = await self._queue.next()
+            sent_at = upstream.load.begin()
+            task = asyncio.create_task(self._send(upstream, item, sent_at))
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
 
-    async def _send(self, upstream: Upstream, item: Item, begun: float) -> None:
-        gauge = upstream.gauge
+    async def _send(self, upstream: Upstream, item: QueuedLine, sent_at: float) -> None:
+        load = upstream.load
         try:
-            answer = await upstream.post(item.job.endpoint, item.payload)
-            self._judge(gauge, item, begun, answer)
+            reply = await upstream.post(item.batch.endpoint, item.payload)
+            self._handle_reply(load, item, sent_at, reply)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            if gauge.down(begun):
+            if load.unreachable(sent_at):
                 _log.warning("upstream %s cannot be reached, waiting for it: %s", upstream.base_url, error)
-            self._feed.again(item, 0.0)
+            self._queue.retry(item, 0.0)
         except (httpx2.TimeoutException, TimeoutError):
-            gauge.slow(begun)
+            load.timed_out(sent_at)
             item.timeouts += 1
-            if item.timeouts < _TIMEOUTS:
-                self._feed.again(item, 0.0)
+            if item.timeouts < _MAX_TIMEOUTS:
+                self._queue.retry(item, 0.0)
             else:
-                message = f"This request could not be executed: the upstream did not answer in time, {_TIMEOUTS} times."
-                self._feed.done(item, Reply(0, None, error={"code": "upstream_timeout", "message": message}))
+                message = (
+                    f"This request could not be executed: the upstream did not answer in time, {_MAX_TIMEOUTS} times."
+                )
+                self._queue.deliver(item, Reply(0, None, error={"code": "upstream_timeout", "message": message}))
         except (httpx2.TransportError, ValueError) as error:
             message = f"This request could not be executed: the upstream broke off its reply ({error})."
-            self._fail(item, Reply(0, None, error={"code": "upstream_error", "message": message}))
+            self._retry_or_fail(item, Reply(0, None, error={"code": "upstream_error", "message": message}))
         except asyncio.CancelledError:
-            self._feed.drop(item)
+            self._queue.remove(item)
             raise
-        except Exception as error:  # noqa: BLE001 - one odd line must not hang its batch
-            self._feed.done(item, failed_line(item.line, error))
+        except Exception as error:  # noqa: BLE001 - one unexpected line must not stop its batch
+            self._queue.deliver(item, failed_line(item.line, error))
         finally:
-            gauge.end()
+            load.end()
 
-    def _judge(self, gauge: Gauge, item: Item, begun: float, answer: _Answer) -> None:
-        reply = _reply(answer)
-        status = answer.status
-        if status in _OVERLOADED and _code(reply.body) not in _FINAL_429:
-            gauge.overloaded(begun, _retry_after(answer.headers))
-            self._feed.again(item, 0.0)
-        elif status in _FAILED or reply.error is not None:
-            self._fail(item, reply)
+    def _handle_reply(self, load: LoadControl, item: QueuedLine, sent_at: float, reply: _UpstreamReply) -> None:
+        result = _line_reply(reply)
+        status = reply.status
+        if status in _OVERLOADED and _error_code(result.body) not in _FINAL_429:
+            load.overloaded(sent_at, _retry_after(reply.headers))
+            self._queue.retry(item, 0.0)
+        elif status in _FAILED or result.error is not None:
+            self._retry_or_fail(item, result)
         else:
-            gauge.succeeded()
-            self._feed.done(item, reply)
+            load.succeeded()
+            self._queue.deliver(item, result)
 
-    def _fail(self, item: Item, reply: Reply) -> None:
-        """Retry a line after a growing pause, or fail it with its last reply."""
+    def _retry_or_fail(self, item: QueuedLine, reply: Reply) -> None:
+        """Retry a line after a growing pause; after the last attempt, its reply is the result."""
         item.failures += 1
-        if item.failures < _FAILURES:
-            spread = 0.5 + item.line.number * 0.618 % 1  # lines that failed together do not come back together
-            self._feed.again(item, spread * min(0.02 * 2**item.failures, _LONGEST_DELAY))
+        if item.failures < _MAX_FAILURES:
+            spread = 0.5 + item.line.number * 0.618 % 1  # lines that failed together are retried at different times
+            self._queue.retry(item, spread * min(0.02 * 2**item.failures, _LONGEST_DELAY))
         else:
-            self._feed.done(item, reply)
+            self._queue.deliver(item, reply)
 
 
 async def _read(response: httpx2.Response) -> bytes:
@@ -205,81 +207,86 @@ async def _read(response: httpx2.Response) -> bytes:
         return raw
     try:
         return httpx2.Response(response.status_code, headers=response.headers, content=raw).content
-    except httpx2.DecodingError:  # a proxy left the header on a body that is plain
+    except httpx2.DecodingError:  # a proxy decoded the body but left the header
         return raw
 
 
-def _reply(answer: _Answer) -> Reply:
-    """Return an upstream's reply as a result; an error that is no JSON object is put into the envelope."""
-    request_id = answer.headers.get("x-request-id")
+def _line_reply(reply: _UpstreamReply) -> Reply:
+    """Return an upstream's reply as the reply to a line; an error that is not JSON is put in the envelope."""
+    request_id = reply.headers.get("x-request-id")
     try:
-        body = parse_json(answer.content)
+        body = parse_json(reply.content)
     except ValueError:
         body = None
     if isinstance(body, dict):
-        return Reply(answer.status, body, request_id=request_id)
-    if 200 <= answer.status < 300:
+        return Reply(reply.status, body, request_id=request_id)
+    if 200 <= reply.status < 300:
         message = "This request could not be executed: the upstream's reply is not a JSON object."
         return Reply(0, None, error={"code": "upstream_error", "message": message})
-    message = answer.content[:2_000].decode("utf-8", "replace")
+    message = reply.content[:2_000].decode("utf-8", "replace")
     error = {"message": message, "type": "upstream_error", "param": None, "code": None}
-    return Reply(answer.status, {"error": error}, request_id=request_id)
+    return Reply(reply.status, {"error": error}, request_id=request_id)
 
 
-def _code(body: dict[str, Any] | None) -> object:
+def _error_code(body: dict[str, Any] | None) -> object:
     error = (body or {}).get("error")
     return error.get("code") if isinstance(error, dict) else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of `retry-after-ms` or `retry-after`, a number or a date; None where there are none."""
+    """Return the seconds of the header `retry-after-ms` or `retry-after` (a number or a date), or None."""
     try:
         if "retry-after-ms" in headers:
             return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        said = headers.get("retry-after")
-        if said is None:
+        value = headers.get("retry-after")
+        if value is None:
             return None
-        if said.replace(".", "", 1).isdigit():
-            return float(said)
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
+        if value.replace(".", "", 1).isdigit():
+            return float(value)
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError):
         return None
 
 
-_PASSED = ("accept", "content-type", "openai-beta", "user-agent")  # headers of the client that the upstream is told
-_RETURNED = (
+_REQUEST_HEADERS = (
+    "accept",
+    "content-type",
+    "openai-beta",
+    "user-agent",
+)  # sent to the upstream
+_REPLY_HEADERS = (
     "content-type",
     "content-encoding",
     "retry-after",
     "retry-after-ms",
     "x-should-retry",
-)  # headers of its reply that the client is
+)  # sent to the client
 
 
 class Passthrough:
-    """Forwards requests to the upstreams, each time to the next one that can be reached."""
+    """Forwards direct calls to the upstreams in turn, skipping those that cannot be reached."""
 
     def __init__(self, config: ServerConfig) -> None:
         self._urls = [url.rstrip("/") for url in config.upstreams]
         self._key = config.upstream_key
         self._timeout = httpx2.Timeout(config.upstream_timeout, connect=10.0)
         self._client: httpx2.AsyncClient | None = None
-        self._turn = 0
+        self._next = 0
 
     async def forward(self, request: Request, body: bytes | None) -> Response:
-        """Forward a request, and stream the reply back."""
-        headers = {name: request.headers[name] for name in _PASSED if name in request.headers}
+        """Forward a request and stream its reply."""
+        headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
         headers["accept-encoding"] = request.headers.get("accept-encoding", "identity")
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         path = request.url.path.removeprefix("/v1")
         response = await self._send(request.method, path, headers, body)
-        returned = {name: response.headers[name] for name in _RETURNED if name in response.headers}
+        returned = {name: response.headers[name] for name in _REPLY_HEADERS if name in response.headers}
         closing = BackgroundTask(response.aclose)
         return StreamingResponse(response.aiter_raw(), response.status_code, returned, background=closing)
 
     async def models(self) -> list[dict[str, Any]]:
-        """Return the models of the upstreams; none where they have no such list."""
+        """Return the models of an upstream; an empty list if it does not list its models."""
         try:
             response = await self._send("GET", "/models", {}, None)
             try:
@@ -296,15 +303,15 @@ class Passthrough:
         """Close all connections."""
         if self._client:
             await self._client.aclose()
-            await asyncio.sleep(0)  # a closed connection is let go of in the loop's next round
+            await asyncio.sleep(0)  # the event loop releases closed connections in its next round
 
     async def _send(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> httpx2.Response:
         if self._client is None:
             self._client = httpx2.AsyncClient(timeout=self._timeout, trust_env=False)
         problem = ""
         for _ in self._urls:
-            url = self._urls[self._turn % len(self._urls)]
-            self._turn += 1
+            url = self._urls[self._next % len(self._urls)]
+            self._next += 1
             request = self._client.build_request(method, url + path, headers=headers, content=body)
             try:
                 return await self._client.send(request, stream=True)
@@ -312,4 +319,4 @@ class Passthrough:
                 problem = f"the upstream {url} cannot be reached: {error}"
             except httpx2.TransportError as error:
                 raise ApiError(502, f"The upstream {url} broke off: {error}", kind="server_error") from error
-        raise ApiError(502, f"No answer: {problem}", kind="server_error")
+        raise ApiError(502, f"No reply: {problem}", kind="server_error")

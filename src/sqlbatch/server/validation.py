@@ -1,4 +1,4 @@
-"""Validation of a batch's input file: every line is checked, and every error kept, before any line runs."""
+"""Validation of the input file of a batch. Every line is checked before the first line runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-MAX_LINE = 32 * 1024 * 1024  # bytes of one line: our own limit, so that memory stays bounded
+MAX_LINE = 32 * 1024 * 1024  # bytes of one line: our own limit, which bounds memory
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One request of a batch; `number` counts the file's lines from 1."""
+    """One request of a batch. `number` is its line number in the file, from 1."""
 
     number: int
     custom_id: str
@@ -28,7 +28,7 @@ class Line:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield each line that is not blank with its number; one that is too long comes cut at `MAX_LINE` + 1 bytes."""
+    """Yield the number and the bytes of each line that is not blank; a longer line is cut at `MAX_LINE` + 1 bytes."""
     number = 0
     with path.open("rb", buffering=1 << 18) as handle:
         while line := handle.readline(MAX_LINE + 1):
@@ -41,9 +41,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-MAX_ERRORS = 10_000  # kept of one batch: our own limit, so that the batch object stays readable
-_SLICE = 0.05  # seconds of work between looks at whether to stop
-_NEEDED = {"/v1/chat/completions": "messages", "/v1/responses": "input", "/v1/embeddings": "input"}
+MAX_ERRORS = 10_000  # errors of one batch: our own limit, so that the batch object stays readable
+_WORK_TIME = 0.05  # seconds of work after which other tasks get a turn
+_REQUIRED_INPUTS = {"/v1/chat/completions": "messages", "/v1/responses": "input", "/v1/embeddings": "input"}
 _STREAMING = {
     "/v1/chat/completions": "Chat Completions",
     "/v1/responses": "Responses",
@@ -53,7 +53,7 @@ _STREAMING = {
 
 @dataclass
 class Report:
-    """The findings of validation: counts of requests and lines, the model, and the errors in order."""
+    """The result of validation: the numbers of requests and lines, the model, and the errors in their order."""
 
     total: int = 0
     lines: int = 0
@@ -61,7 +61,7 @@ class Report:
     errors: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, code: str, message: str, line: int | None = None, param: str | None = None) -> None:
-        """Note one error."""
+        """Add one error."""
         if len(self.errors) < MAX_ERRORS:
             self.errors.append({"code": code, "message": message, "line": line, "param": param})
 
@@ -77,19 +77,19 @@ class Validator:
         self._inputs = 0
 
     async def read(self, path: Path, stopped: Callable[[], bool]) -> bool:
-        """Check every line; False when `stopped` said so before the end. Raises FileNotFoundError."""
-        pause = time.monotonic() + _SLICE
+        """Check every line; return False if `stopped` returns True before the end. Raises FileNotFoundError."""
+        pause = time.monotonic() + _WORK_TIME
         for number, raw in read_lines(path):
-            self.look_at(number, raw)
+            self.check_line(number, raw)
             if time.monotonic() > pause:
                 await asyncio.sleep(0)
                 if stopped():
                     return False
-                pause = time.monotonic() + _SLICE
+                pause = time.monotonic() + _WORK_TIME
         self._finish()
         return True
 
-    def look_at(self, number: int, raw: bytes) -> None:
+    def check_line(self, number: int, raw: bytes) -> None:
         """Check one line."""
         report = self.report
         report.total += 1
@@ -116,7 +116,7 @@ class Validator:
                 report.add("missing_required_parameter", f"Missing required parameter: '{name}'.", number, name)
             elif not isinstance(value, kind):
                 report.add("invalid_type", wrong_type(name, words, value), number, name)
-        self._custom_id(number, line.get("custom_id"))
+        self._check_custom_id(number, line.get("custom_id"))
         method, url = line.get("method"), line.get("url")
         if isinstance(method, str) and method != "POST":
             message = f"Invalid value: '{method}'. Supported values are: 'POST'"
@@ -125,9 +125,9 @@ class Validator:
             message = "The URL provided for this request does not match the batch endpoint."
             report.add("invalid_url", message, number, "url")
         if isinstance(line.get("body"), dict):
-            self._body(number, line["body"])
+            self._check_body(number, line["body"])
 
-    def _custom_id(self, number: int, custom_id: object) -> None:
+    def _check_custom_id(self, number: int, custom_id: object) -> None:
         if not isinstance(custom_id, str):
             return
         if custom_id in self._seen:
@@ -139,7 +139,7 @@ class Validator:
         elif len(self._seen) <= MAX_REQUESTS:
             self._seen.add(custom_id)
 
-    def _body(self, number: int, body: dict[str, Any]) -> None:
+    def _check_body(self, number: int, body: dict[str, Any]) -> None:
         report = self.report
         model = body.get("model")
         if not isinstance(model, str) or not model:
@@ -155,7 +155,7 @@ class Validator:
                 "Each batch must contain requests for a single model."
             )
             report.add("mismatched_model", message, number, "body.model")
-        needed = _NEEDED.get(self._endpoint)
+        needed = _REQUIRED_INPUTS.get(self._endpoint)
         if needed and body.get(needed) is None and not (needed == "input" and body.get("prompt")):
             report.add("invalid_request", f"{needed.capitalize()} parameter is required.", number, f"body.{needed}")
         if body.get("stream"):
@@ -163,7 +163,7 @@ class Validator:
             message = f"{subject}: Streaming is not supported in the Batch API."
             report.add("streaming_unsupported", message, number, "body.stream")
         if self._endpoint == "/v1/embeddings":
-            self._inputs += _inputs(body.get("input"))
+            self._inputs += _count_inputs(body.get("input"))
 
     def _finish(self) -> None:
         report = self.report
@@ -176,8 +176,8 @@ class Validator:
                 report.errors.insert(0, {"code": "too_many_tasks", "message": message, "line": None, "param": None})
 
 
-def _inputs(value: object) -> int:
-    """Return how many texts (or lists of tokens) an embeddings request asks for."""
+def _count_inputs(value: object) -> int:
+    """Return how many texts (or lists of tokens) an embeddings request has."""
     if isinstance(value, list) and value and isinstance(value[0], str | list):
         return len(value)
     return 1

@@ -1,1 +1,1 @@
-"""Faults that a server acts out for tests of its clients, and what those tests can ask it (docs/server.md)."""
+"""The faults that a server simulates to test its clients, and the control endpoint for those tests (docs/server.md)."""

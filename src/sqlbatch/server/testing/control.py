@@ -1,4 +1,4 @@
-"""The control endpoint of a server with faults: what to act out, what was executed and asked, and the clock."""
+"""The control endpoint of a server with faults: its rules, its ledger, the requests it received, and its clock."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def routes() -> list[Route]:
 
 
 async def show_faults(request: Request) -> Response:
-    """GET /control/faults: every rule, with how often it had occasion to happen and did."""
-    return Json({"fault": _faults(request).shown()})
+    """GET /control/faults: every rule, with the number of its `occasions` and how often it `fired`."""
+    return Json({"fault": _faults(request).as_json()})
 
 
 async def change_faults(request: Request) -> Response:
-    """PUT the rules, POST further ones, or DELETE them all."""
+    """PUT replaces all rules, POST adds rules, DELETE removes all rules."""
     faults = _faults(request)
     if request.method == "DELETE":
         faults.replace([])
@@ -53,19 +53,19 @@ async def change_faults(request: Request) -> Response:
             faults.replace(rules)
         else:
             faults.add(rules)
-    return Json({"fault": faults.shown()})
+    return Json({"fault": faults.as_json()})
 
 
 async def show_ledger(request: Request) -> Response:
-    """GET /control/ledger: the executed requests, with `batch_id` those of one batch."""
+    """GET /control/ledger: the executed requests; `batch_id` selects one batch."""
     ledger: Ledger = request.app.state.context.ledger
     return Json({"data": ledger.entries(request.query_params.get("batch_id"))})
 
 
 async def show_requests(request: Request) -> Response:
-    """GET /control/requests: the HTTP requests received, oldest first; status 0 is a reply that was dropped."""
+    """GET /control/requests: the received HTTP requests, oldest first; status 0 means that the reply was dropped."""
     context: AppContext = request.app.state.context
-    return Json({"data": [dataclasses.asdict(one) for one in context.seen]})
+    return Json({"data": [dataclasses.asdict(one) for one in context.requests]})
 
 
 async def show_clock(request: Request) -> Response:
@@ -81,11 +81,11 @@ async def move_clock(request: Request) -> Response:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
         raise ApiError(400, "advance must be a number of seconds, 0 or more", param="advance")
     context.clock.advance(seconds)
-    context.state.keep_clock(context.clock)
+    context.state.save_clock(context.clock)
     context.runner.clock_moved()
     return await show_clock(request)
 
 
 def _faults(request: Request) -> Faults:
-    faults: Faults = request.app.state.context.faults  # a server without faults has no control endpoint
+    faults: Faults = request.app.state.context.faults  # never None: these routes exist only with faults
     return faults

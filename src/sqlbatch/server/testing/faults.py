@@ -1,4 +1,4 @@
-"""The rules of a server with faults: which fault happens, where and how often."""
+"""The fault rules of a server: which fault happens, where, and how often."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ _KINDS = {"on": str, "count": int, "share": int | float, "skip": int, "once": bo
 class Rule:
     """One fault: its name, where and how often it happens, and its own options.
 
-    `on` is an endpoint (`POST /v1/batches`) for replies, a custom_id for lines, a batch or file id for objects, with
-    `*` for anything. The first `skip` occasions pass, then `share` (0 to 1) of them fail, at most `count`; the choice
-    depends on the occasion's key alone, so that a line fails each time or never. One key fails at most `times`.
+    `on` is an endpoint (`POST /v1/batches`) for replies, a custom_id for lines, or a batch or file id for objects; `*`
+    matches anything. The first `skip` occasions pass. Of the others, the fault happens on a share (0 to 1), at most
+    `count` times. Which ones depends only on the key of the occasion, so that a line fails each time or never. The
+    fault happens at most `times` times for one key.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Rule:
 
     @classmethod
     def read(cls, entry: object) -> Rule:
-        """Return a rule as a faults file or the control endpoint writes it; raises ServerError."""
+        """Return the rule of an entry in a faults file or a request to the control endpoint; raises ServerError."""
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise ServerError("a fault must be a table with a name")
         name = entry["name"]
@@ -53,15 +54,15 @@ class Rule:
         common = {key: value for key, value in entry.items() if key in _KINDS}
         for key, value in common.items():
             if not isinstance(value, _KINDS[key]):
-                raise ServerError(f"the fault {name} has a {key} of the wrong type")
-        common.setdefault("on", shapes.PLACES.get(name, "*"))
+                raise ServerError(f"the {key} of the fault {name} has the wrong type")
+        common.setdefault("on", shapes.DEFAULT_ENDPOINTS.get(name, "*"))
         if common.pop("once", False):
             common["times"] = 1
         options = {key: value for key, value in entry.items() if key not in _KINDS and key != "name"}
         return cls(name, **common, options=options)
 
     def happens(self, subject: str, key: str) -> bool:
-        """Count an occasion on `subject`, and return whether the fault happens."""
+        """Count an occasion for `subject`, and return whether the fault happens."""
         if not fnmatch.fnmatchcase(subject, self.on):
             return False
         self.occasions += 1
@@ -77,23 +78,23 @@ class Rule:
             self.keys[key] += 1
         return True
 
-    def shown(self) -> dict[str, Any]:
-        """Return the rule as JSON, with how often it had occasion to happen and did."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the rule as JSON, with the number of its occasions and how often it fired."""
         common = {"name": self.name, "on": self.on, "count": self.count, "share": self.share, "skip": self.skip}
         return {**common, "times": self.times, **self.options, "occasions": self.occasions, "fired": self.fired}
 
 
 class Faults:
-    """The rules of one server; may be asked from any thread."""
+    """The rules of one server. All methods may be called from any thread."""
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self._rules = list(rules)
         self._lock = threading.Lock()
 
     def take(self, name: str, subject: str = "", key: str | None = None) -> Rule | None:
-        """Return the rule that makes the fault `name` happen on this occasion, or None.
+        """Count an occasion of the fault `name`; return the rule by which it happens, or None.
 
-        `key` decides for a share; by default each occasion has its own.
+        `key` decides which occasions belong to a share; by default, each occasion has its own key.
         """
         with self._lock:
             for rule in self._rules:
@@ -102,42 +103,42 @@ class Faults:
         return None
 
     def firing(self, names: Collection[str], subject: str, key: str | None = None) -> list[Rule]:
-        """Return the rules by which any of `names` happens on this occasion, in the order of `names`."""
+        """Count an occasion of each fault in `names`; return the rules of those that happen, in the same order."""
         present = {rule.name for rule in self._rules}
         taken = (self.take(name, subject, key) for name in names if name in present)
         return [rule for rule in taken if rule]
 
-    def remains(self, name: str, subject: str) -> bool:
-        """Return whether there is still a rule of that name for `subject`; removing it ends a fault that lasts."""
+    def has_rule(self, name: str, subject: str) -> bool:
+        """Return whether there is a rule for the fault `name` and `subject`."""
         with self._lock:
             return any(rule.name == name and fnmatch.fnmatchcase(subject, rule.on) for rule in self._rules)
 
     def any_of(self, names: Collection[str]) -> bool:
-        """Return whether one of some faults can happen at all."""
+        """Return whether there is a rule for any of the faults."""
         with self._lock:
             return any(rule.name in names for rule in self._rules)
 
     def replace(self, rules: Iterable[Rule]) -> None:
-        """Forget all rules and take others."""
+        """Replace all rules."""
         with self._lock:
             self._rules = list(rules)
 
     def add(self, rules: Iterable[Rule]) -> None:
-        """Take further rules."""
+        """Add rules."""
         with self._lock:
             self._rules = [*self._rules, *rules]
 
-    def shown(self) -> list[dict[str, Any]]:
+    def as_json(self) -> list[dict[str, Any]]:
         """Return all rules as JSON."""
         with self._lock:
-            return [rule.shown() for rule in self._rules]
+            return [rule.as_json() for rule in self._rules]
 
 
 def read_rules(found: object) -> list[Rule]:
     """Return the rules of `{"fault": [...]}`; raises ServerError."""
     entries = found.get("fault", []) if isinstance(found, dict) else None
     if not isinstance(entries, list):
-        raise ServerError("faults are written as a list of tables named fault")
+        raise ServerError("the faults must be a list of tables named fault")
     return [Rule.read(entry) for entry in entries]
 
 

@@ -1,4 +1,4 @@
-"""The ledger of a server with faults: every request that was executed, for tests to ask whether one ran twice."""
+"""The ledger of a server with faults: every executed request, so that tests can check that none ran twice."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 class Ledger:
-    """One JSON line for each executed request: batch (null for a direct call), custom_id, line, endpoint, real time.
+    """A file with one JSON line for each executed request.
 
-    A line has left the process before the request's result is written, so that no execution goes unnoticed.
+    The batch id of a direct call is null. The line is written before the result of the request, so that the ledger
+    never misses an execution.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,12 +25,12 @@ class Ledger:
     def add(
         self, endpoint: str, batch_id: str | None = None, custom_id: str | None = None, line: int | None = None
     ) -> None:
-        """Note one request."""
+        """Add one request."""
         entry = {"batch_id": batch_id, "custom_id": custom_id, "line": line, "endpoint": endpoint, "at": time.time()}
         os.write(self._descriptor, json.dumps(entry).encode() + b"\n")
 
     def entries(self, batch_id: str | None = None) -> list[dict[str, Any]]:
-        """Return the requests in their order, all or those of one batch; a line torn by a kill is left out."""
+        """Return the requests of one batch, or all requests, in their order. An incomplete last line is left out."""
         found = []
         with self._path.open("rb") as handle:
             for raw in handle:

@@ -1,4 +1,4 @@
-"""Faults of batches, of their answers and of the lines of their result files; the shapes are data."""
+"""The faults of batches, of their answers, and of the lines of their result files, as tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.server.results import Reply
-from sqlbatch.server.testing.shapes import Options, edited, error_body
+from sqlbatch.server.testing.shapes import Options, edit, error_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 _STATUS_MESSAGES = {429: "Requests per limit rate limit exceeded in Batch API.", 400: "Invalid request."}
 _NO_SCHEMA = "This model does not support response_format 'json_schema'."
-# What the model answers: `content`, `refusal`, `reasoning_content`, `finish`. {text} is the true answer, {half} and
-# {rest} its halves, {surrogate} the answer with a lone surrogate in its first text. A rule's own options come first.
+# The fields of the answer that a fault changes: `content`, `refusal`, `reasoning_content`, `finish`. {text} is the real
+# answer, {half} and {rest} are its halves, {surrogate} is the answer with a lone surrogate in its first text. The
+# options of the rule override these.
 ANSWERS: dict[str, Options] = {
     "answer": {},
     "refusal": {"content": None, "refusal": "I'm sorry, I can't help with that."},
@@ -43,35 +44,35 @@ ANSWERS: dict[str, Options] = {
     "reasoning_only": {"content": None, "reasoning_content": "{text}"},
     "lone_surrogate": {"content": "{surrogate}"},
 }
-# How a fault changes the JSON of a line in a result file.
+# Changes of the JSON of a line in a result file.
 EDITS: dict[str, Callable[[Options, Options], Any]] = {
     "no_custom_id": lambda line, _: {**line, "custom_id": None},
     "no_line_id": lambda line, _: {key: value for key, value in line.items() if key != "id"},
     "bare_response": lambda line, _: {"custom_id": line["custom_id"], "response": _body(line)},
     "body_as_text": lambda line, _: _with_body(line, json.dumps(_body(line))),
-    "status_as_text": lambda line, _: edited(line, {"set": {"response.status_code": str(_status(line))}}),
+    "status_as_text": lambda line, _: edit(line, {"set": {"response.status_code": str(_status(line))}}),
     "empty_error": lambda line, how: {**line, "error": how.get("value", {})},
     "empty_body_error": lambda line, how: _with_body(line, {**(_body(line) or {}), "error": how.get("value", "")}),
     "error_as_text": lambda line, how: {**line, "response": None, "error": how.get("message", "Something went wrong.")},
     "long_line": lambda line, how: _with_body(
         line, {**(_body(line) or {}), "padding": "x" * int(how.get("bytes", 34_000_000))}
     ),
-    "edit_line": edited,
+    "edit_line": edit,
 }
-# How a fault changes the text of a line. U+DCFF stands for the one byte 0xff, which is in no text of UTF-8.
+# Changes of the text of a line. U+DCFF is written as the byte 0xff, which never occurs in UTF-8.
 TEXTS: dict[str, Callable[[str], str]] = {
     "not_an_object": lambda text: json.dumps([json.loads(text)["custom_id"]]),
     "malformed_line": lambda text: text[: len(text) // 2],
     "invalid_utf8": lambda text: f"{text[:-20]}\udcff{text[-20:]}",
     "separators": lambda text: _with_separators(text),  # noqa: PLW0108 - defined below
 }
-# Additional lines, made from the true line and from its changed text.
+# Additional lines, made from the unchanged line and from its changed text.
 EXTRAS: dict[str, Callable[[Options, str], str]] = {
     "duplicate_line": lambda _, text: text,
     "conflicting_line": lambda line, _: json.dumps(_conflicting(line)),
     "foreign_line": lambda line, _: json.dumps({**line, "custom_id": f"not-yours-{line['custom_id']}"}),
 }
-# Reasons for which validation fails a batch.
+# Errors with which validation fails a batch.
 REASONS: dict[str, Options] = {
     "token_limit": {"code": "token_limit_exceeded"},
     "billing_limit": {"code": "billing_hard_limit_reached", "message": "Billing hard limit has been reached."},
@@ -86,26 +87,27 @@ NAMES = frozenset({*_REPLIES, *_LINES, *_FILES, *_STUCK, *REASONS, "expires"})
 
 
 class FaultyBatch:
-    """The faults of one batch; one object for its whole life, so that each fault is decided once."""
+    """The faults of one batch. A batch keeps one object, so that each fault is decided once."""
 
     def __init__(self, faults: Faults, batch_id: str) -> None:
         self._faults = faults
         self._id = batch_id
         self._replies = faults.any_of(_REPLIES)
 
-    def hold(self, status: str) -> float | None:
-        """Return how many seconds of the server's clock the batch stays in a status; infinite until it ends."""
+    def stuck_seconds(self, status: str) -> float | None:
+        """Return how long a stuck_* fault keeps the batch in a status, in seconds of the server's clock, or None."""
         rule = self._faults.take(f"stuck_{status}", self._id)
         return float(rule.options.get("seconds", "inf")) if rule else None
 
-    def holds_still(self, status: str) -> bool:
-        """Return whether the stuck_* fault still applies; removing the rule releases the batch."""
-        return self._faults.remains(f"stuck_{status}", self._id)
+    def is_still_stuck(self, status: str) -> bool:
+        """Return whether the stuck_* fault still applies. Removing the rule releases the batch."""
+        return self._faults.has_rule(f"stuck_{status}", self._id)
 
-    def refusal(self, size: int, enqueued: int, lines: int) -> list[Options]:
-        """Return the errors with which validation ends.
+    def validation_errors(self, size: int, enqueued: int, lines: int) -> list[Options]:
+        """Return the errors with which validation fails the batch; an empty list without such a fault.
 
-        `size` is the input file's in bytes, `enqueued` the sum of those of all batches that have not ended.
+        `size` is the size of the input file in bytes, `enqueued` the size of the input files of all other unfinished
+        batches, `lines` the number of requests.
         """
         for rule in self._faults.firing(REASONS, self._id):
             how = {"model": "offline", **REASONS[rule.name], **rule.options}
@@ -127,12 +129,12 @@ class FaultyBatch:
         return []
 
     def answered_share(self) -> float | None:
-        """Return the share of lines that are answered before the batch expires, or None when it does not."""
+        """Return the share of lines that are answered before the batch expires, or None if it does not expire."""
         rule = self._faults.take("expires", self._id)
         return float(rule.options.get("answered", 0.5)) if rule else None
 
     def reply(self, line: Line, reply: Reply) -> Reply:
-        """Return the reply to a line, changed by its faults."""
+        """Return the reply to a line as its faults change it."""
         if not self._replies:
             return reply
         for rule in self._faults.firing(_REPLIES, line.custom_id, line.custom_id):
@@ -148,13 +150,13 @@ class FaultyBatch:
                 return Reply(0, {"error": {"message": "", "type": None, "param": None, "code": None}})
             if rule.name in ANSWERS and reply.succeeded and reply.body:
                 reply = Reply(
-                    200, answered(reply.body, {**ANSWERS[rule.name], **rule.options}), None, None, reply.request_id
+                    200, change_answer(reply.body, {**ANSWERS[rule.name], **rule.options}), None, None, reply.request_id
                 )
         return reply
 
     @property
     def damages_files(self) -> bool:
-        """Whether output files are to be rewritten."""
+        """Whether a rule changes the result files."""
         return self._faults.any_of(_LINES | _FILES)
 
     def damage(self, source: Path, target: Path) -> int:
@@ -193,12 +195,14 @@ class FaultyBatch:
                 yield EXTRAS[rule.name](line, text)
 
 
-def answered(body: Options, how: Options) -> Options:
-    """Return the body of an answer with another content, refusal or finish reason."""
+def change_answer(body: Options, how: Options) -> Options:
+    """Return the body of an answer with the content, refusal, reasoning and finish reason of a fault."""
     if "choices" in body:
         choice = {**body["choices"][0]}
         text = choice["message"]["content"] if isinstance(choice["message"].get("content"), str) else ""
-        said = {key: _filled(how[key], text) for key in ("content", "refusal", "reasoning_content") if key in how}
+        said = {
+            key: _fill_placeholders(how[key], text) for key in ("content", "refusal", "reasoning_content") if key in how
+        }
         choice |= {
             "message": {**choice["message"], **said},
             "finish_reason": how.get("finish", choice["finish_reason"]),
@@ -208,7 +212,7 @@ def answered(body: Options, how: Options) -> Options:
     if not message:
         return body
     text = message["content"][0].get("text", "")
-    content = _filled(how.get("content", text), text)
+    content = _fill_placeholders(how.get("content", text), text)
     parts = content if isinstance(content, list) else [] if content is None else [{"text": content}]
     texts = [_output_text(part["text"]) for part in parts if part.get("text") is not None]
     changed: Options = {}
@@ -220,7 +224,7 @@ def answered(body: Options, how: Options) -> Options:
         texts = texts or [_output_text("")]
     output = [{**message, "content": texts}] if texts else []
     if "reasoning_content" in how or isinstance(content, list):
-        thought = _filled(how.get("reasoning_content", "Let me see."), text)
+        thought = _fill_placeholders(how.get("reasoning_content", "Let me see."), text)
         reasoning = {"type": "reasoning_text", "text": thought}
         output.insert(0, {"id": "rs_0", "type": "reasoning", "summary": [], "content": [reasoning]})
     return {**body, **changed, "output": output}
@@ -230,11 +234,11 @@ def _output_text(text: object) -> Options:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _filled(value: Any, text: str) -> Any:
+def _fill_placeholders(value: Any, text: str) -> Any:
     if isinstance(value, list):
-        return [_filled(one, text) for one in value]
+        return [_fill_placeholders(one, text) for one in value]
     if isinstance(value, dict):
-        return {key: _filled(one, text) for key, one in value.items()}
+        return {key: _fill_placeholders(one, text) for key, one in value.items()}
     if not isinstance(value, str):
         return value
     half = len(text) // 2
@@ -244,7 +248,7 @@ def _filled(value: Any, text: str) -> Any:
 
 
 def _with_surrogate(text: str) -> str:
-    """Return an answer whose first text has a lone surrogate, as half of an emoji is."""
+    """Return an answer whose first text ends in a lone surrogate, which is half of an emoji."""
     try:
         answer = json.loads(text)
     except ValueError:
@@ -268,15 +272,15 @@ def _with_body(line: Options, body: Any) -> Options:
 
 
 def _conflicting(line: Options) -> Options:
-    """Return another answer to the same request."""
+    """Return a line with a different result for the same request."""
     body = _body(line)
     if not body or "choices" not in body:
         return {**line, "response": None, "error": {"code": "server_error", "message": "Another result."}}
-    return _with_body(line, answered(body, ANSWERS["wrong_shape"]))
+    return _with_body(line, change_answer(body, ANSWERS["wrong_shape"]))
 
 
 def _with_separators(text: str) -> str:
-    """Return a line in which line separators that JSON allows unescaped stand raw; some are put into the answer."""
+    """Return a line with unescaped line separators that JSON allows, those of the answer and some more."""
     for escaped, raw in (("\\u2028", "\u2028"), ("\\u2029", "\u2029"), ("\\u0085", "\u0085")):
         text = text.replace(escaped, raw)
     return text[:-1] + ',"note":"a\u2028b\u2029c\u0085d"}' if text.endswith("}") else text

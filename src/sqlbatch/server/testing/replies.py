@@ -1,4 +1,4 @@
-"""Faults of HTTP replies: dropped, held, cut, refused, or in another shape."""
+"""The faults of HTTP replies: dropped, delayed, cut off, replaced by an error, or changed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class ConnectionDropped(Exception):
-    """The connection was closed on purpose."""
+    """A fault closes the connection."""
 
 
 @dataclass
-class Seen:
-    """One HTTP request as a test may ask for it; `status` is 0 where the client got no reply."""
+class RecordedRequest:
+    """One received HTTP request, for the control endpoint; `status` is 0 if the client got no reply."""
 
     method: str
     path: str
@@ -39,16 +39,16 @@ class Seen:
 
 
 class FaultyHttp:
-    """Middleware in front of the application that acts faults out; keeps a record of every request."""
+    """Middleware that applies faults to requests and replies, and records every request."""
 
-    def __init__(self, app: ASGIApp, faults: Faults, clock: Clock, requests: deque[Seen]) -> None:
+    def __init__(self, app: ASGIApp, faults: Faults, clock: Clock, requests: deque[RecordedRequest]) -> None:
         self._app = app
         self._faults = faults
         self._clock = clock
         self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, with whatever faults apply to it."""
+        """Pass a request to the application, with its faults."""
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self._app(scope, receive, send)
             return
@@ -57,9 +57,9 @@ class FaultyHttp:
             scope["query_string"] = re.sub(
                 f"after=[^&]*({BATCH_ID})[^&]*".encode(), rb"after=\1", scope["query_string"]
             )
-        seen = Seen(scope["method"], scope["path"], time.time())
-        self._requests.append(seen)
-        exchange = _Exchange(scope, receive, send, seen)
+        record = RecordedRequest(scope["method"], scope["path"], time.time())
+        self._requests.append(record)
+        exchange = _Exchange(scope, receive, send, record)
         try:
             await self._act(f"{scope['method']} {scope['path']}", exchange)
         except ConnectionDropped:
@@ -75,7 +75,7 @@ class FaultyHttp:
         if hold and hold.options.get("before"):
             await asyncio.sleep(float(hold.options.get("seconds", 60)))
         for refusal in self._faults.firing([name for name in ERRORS if name != "error_after"], place):
-            await exchange.reply(_refusal(refusal))
+            await exchange.reply(_error_reply(refusal))
             return
         if hold and not hold.options.get("before"):
             exchange.hold = float(hold.options.get("seconds", 60))
@@ -87,7 +87,7 @@ class FaultyHttp:
             exchange.mute = True
             await exchange.run(self._app)
             exchange.mute = False
-            await exchange.reply(_refusal(rule))
+            await exchange.reply(_error_reply(rule))
             return
         for name in ("cut", "cut_silently"):
             if rule := take(name, place):
@@ -98,22 +98,26 @@ class FaultyHttp:
             exchange.scope["query_string"] = re.sub(rb"after=[^&]*", b"", exchange.scope["query_string"])
         shown = not place.endswith("/content") and self._faults.any_of({*BATCHES, *FILES})
         if rules or shown:
-            exchange.rewrite = lambda body: self._rewritten(place, body, rules, shown=shown)
+            exchange.rewrite = lambda body: self._rewrite(place, body, rules, shown=shown)
         await exchange.run(self._app)
         if exchange.mute:
             raise ConnectionDropped
 
-    def _rewritten(self, place: str, body: bytes, rules: list[Rule], *, shown: bool) -> tuple[int, bytes]:
-        """Return the status and the bytes that a successful reply turns into."""
+    def _rewrite(self, place: str, body: bytes, rules: list[Rule], *, shown: bool) -> tuple[int, bytes]:
+        """Return the status and the bytes of a successful reply as its faults change it."""
         shapes = [rule for rule in rules if rule.name in SHAPES]
         if shown or shapes:
             reply = json.loads(body)
-            for rule in (rule for rule in shapes if rule.name == "list_lags"):  # it compares dates before they are text
+            for rule in (
+                rule for rule in shapes if rule.name == "list_lags"
+            ):  # it compares dates before they become text
                 reply = SHAPES[rule.name](reply, {**rule.options, "now": self._clock.now()})
             if shown and reply.get("object") == "list":
-                reply["data"] = [one for one in (self._object(place, one) for one in reply["data"]) if one is not None]
+                reply["data"] = [
+                    one for one in (self._change_object(place, one) for one in reply["data"]) if one is not None
+                ]
             elif shown:
-                reply = self._object(place, reply)
+                reply = self._change_object(place, reply)
             if reply is None:
                 return 404, json.dumps(error_body({"status": 404, "message": "No batch found."})).encode()
             for rule in (rule for rule in shapes if rule.name != "list_lags"):
@@ -123,8 +127,8 @@ class FaultyHttp:
             body = TEXTS[rule.name](body, rule.options)
         return 200, body
 
-    def _object(self, place: str, shown: Options) -> Options | None:
-        """Return a batch or file object as a provider with these faults shows it; None when it is forgotten."""
+    def _change_object(self, place: str, shown: Options) -> Options | None:
+        """Return a batch or file object as its faults change it; None if the server pretends not to know it."""
         kind, found = shown.get("object"), shown
         if kind == "file":
             for rule in self._faults.firing(FILES, shown["id"], shown["id"]):
@@ -148,7 +152,7 @@ class _Exchange:
     scope: Scope
     receive: Receive
     send: Send
-    seen: Seen
+    record: RecordedRequest
     upload_left: int | None = None  # bytes of the request's body until the connection is closed
     hold: float = 0.0  # seconds before the reply is sent
     cut: int | None = None  # bytes of the reply's body until the connection is closed
@@ -163,10 +167,10 @@ class _Exchange:
     async def run(self, app: ASGIApp) -> None:
         """Run the application."""
         self._read = True
-        await app(self.scope, self._receive, self._send if self.rewrite is None else self._send_rewritten)
+        await app(self.scope, self._receive, self._send if self.rewrite is None else self._send_changed)
 
     async def reply(self, response: Response) -> None:
-        """Answer in the application's place, having read the request."""
+        """Read the request and reply in place of the application."""
         while not self._read:
             message = await self.receive()
             if message["type"] == "http.disconnect" or not message.get("more_body"):
@@ -175,8 +179,8 @@ class _Exchange:
 
     async def drop(self) -> None:
         """Close the connection without a reply."""
-        # ASGI has no word for this; Uvicorn's `send` is a method of the object that holds the transport.
-        self.seen.status = 0
+        # ASGI cannot do this. Uvicorn's `send` is a method of the object that has the transport.
+        self.record.status = 0
         transport = getattr(getattr(self.send, "__self__", None), "transport", None)
         if transport is not None:
             transport.abort()
@@ -192,8 +196,8 @@ class _Exchange:
                 return {"type": "http.disconnect"}
         return message
 
-    async def _send_rewritten(self, message: Message) -> None:
-        """Keep the reply back until it is whole, and send what it turns into; an error stays as it is."""
+    async def _send_changed(self, message: Message) -> None:
+        """Collect the complete reply, then send it changed. An error reply is not changed."""
         if self._start is None:
             self._start = message
             return
@@ -216,7 +220,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             if self.hold:
                 await asyncio.sleep(self.hold)
-            self.seen.status = message["status"]
+            self.record.status = message["status"]
             if self.cut is not None and self.silent:
                 headers = [(name, value) for name, value in message["headers"] if name.lower() != b"content-length"]
                 message = {**message, "headers": headers}
@@ -238,12 +242,12 @@ class _Exchange:
             await self.send({"type": "http.response.body", "body": body, "more_body": False})
             return
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
-        await asyncio.sleep(0.05)  # what was sent shall arrive before the connection ends
-        # The application ends as if all was sent, and the connection is dropped then: an error here would be logged.
+        await asyncio.sleep(0.05)  # lets the sent bytes arrive before the connection is closed
+        # The application finishes normally, and the connection is closed after that. An error here would be logged.
         self.mute = True
 
 
-def _refusal(rule: Rule) -> Response:
+def _error_reply(rule: Rule) -> Response:
     how = {**ERRORS[rule.name], **rule.options}
     body = error_body(how)
     headers = {"x-request-id": "req_fault"}

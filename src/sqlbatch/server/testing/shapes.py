@@ -1,4 +1,4 @@
-"""The shapes that replies, batch objects and file objects take under a fault, as data."""
+"""The faults of replies, batch objects and file objects, as tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _QUOTA = "You exceeded your current quota, please check your plan and billing de
 
 
 def error_body(how: Options) -> Any:
-    """Return the body of an error: JSON, or text that is no JSON."""
+    """Return the body of an error reply: a JSON value, or text that is not JSON."""
     status, message = int(how["status"]), str(how["message"])
     if "envelope" in how:
         return ENVELOPES[how["envelope"]](status, message)
@@ -28,22 +28,22 @@ def error_body(how: Options) -> Any:
     return {"error": {"message": message, "type": kind, "param": how.get("param"), "code": how.get("code")}}
 
 
-def edited(value: Any, how: Options) -> Any:
-    """Return JSON with fields changed by `set`, `drop` and `rename`, at dotted paths (`data.*.id`), in `wrap`."""
+def edit(value: Any, how: Options) -> Any:
+    """Return JSON with fields changed by `set`, `drop` and `rename` at dotted paths (`data.*.id`), inside of `wrap`."""
     value = copy.deepcopy(value)
     for path, new in how.get("set", {}).items():
-        for holder, key in _places(value, path):
+        for holder, key in _find_path(value, path):
             holder[key] = new
     for path in how.get("drop", []):
-        for holder, key in _places(value, path):
+        for holder, key in _find_path(value, path):
             holder.pop(key, None)
     for path, name in how.get("rename", {}).items():
-        for holder, key in _places(value, path):
+        for holder, key in _find_path(value, path):
             holder[name] = holder.pop(key, None)
     return {how["wrap"]: value} if "wrap" in how else value
 
 
-def _places(value: Any, path: str) -> Iterator[tuple[Any, Any]]:
+def _find_path(value: Any, path: str) -> Iterator[tuple[Any, Any]]:
     first, _, rest = path.partition(".")
     if isinstance(value, list):
         keys: list[Any] = list(range(len(value))) if first == "*" else [int(first)]
@@ -55,10 +55,10 @@ def _places(value: Any, path: str) -> Iterator[tuple[Any, Any]]:
         if not rest:
             yield value, key
         elif isinstance(value, list) or key in value:
-            yield from _places(value[key], rest)
+            yield from _find_path(value[key], rest)
 
 
-def _lying(batch: Options, how: Options) -> Options:
+def _false_counts(batch: Options, how: Options) -> Options:
     everything = batch["request_counts"]["total"]
     return {"total": everything, "completed": everything, "failed": 0, **how}
 
@@ -74,7 +74,7 @@ def _with_iso_dates(shown: Options) -> Options:
     }
 
 
-# Refused requests: nothing is done, except for `error_after`. The options of the rule override these.
+# Error replies. The request is not carried out, except for `error_after`. The options of the rule override these.
 ERRORS: dict[str, Options] = {
     "error": _ERROR,
     "error_after": _ERROR,
@@ -85,7 +85,7 @@ ERRORS: dict[str, Options] = {
     "no_list": {"status": 405, "message": "Method Not Allowed", "envelope": "detail"},
     "no_file_metadata": _ERROR,
 }
-# An error's body where it is not OpenAI's envelope.
+# The bodies of errors that do not have OpenAI's envelope.
 ENVELOPES: dict[str, Callable[[int, str], Any]] = {
     "object": lambda status, text: {"object": "error", "message": text, "type": "BadRequestError", "code": status},
     "detail": lambda _, text: {"detail": text},
@@ -95,7 +95,7 @@ ENVELOPES: dict[str, Callable[[int, str], Any]] = {
     "plain": lambda _, text: text,
     "empty": lambda *_: "",
 }
-# How a fault changes the bytes of a 2xx reply.
+# Changes of the bytes of a 2xx reply.
 TEXTS: dict[str, Callable[[bytes, Options], bytes]] = {
     "html_reply": lambda *_: _HTML.format("Just a moment...").encode(),
     "malformed_reply": lambda body, _: body[: len(body) // 2],
@@ -110,7 +110,7 @@ TEXTS: dict[str, Callable[[bytes, Options], bytes]] = {
         body,
     ),
 }
-# How a fault changes the JSON of a 2xx reply.
+# Changes of the JSON of a 2xx reply.
 SHAPES: dict[str, Callable[[Any, Options], Any]] = {
     "endless_list": lambda page, _: {"object": "list", "data": page["data"]},
     "list_lags": lambda page, how: {
@@ -121,22 +121,22 @@ SHAPES: dict[str, Callable[[Any, Options], Any]] = {
     "wrapped_upload": lambda file, _: {"code": 20000, "message": "Ok", "status": True, "data": file},
     "wrapped_batch": lambda batch, how: {how.get("key", "job"): batch},
     "upload_without_id": lambda file, _: {**file, "id": None},
-    "edit_reply": edited,
+    "edit_reply": edit,
 }
 _ENDED = {"completed", "failed", "expired", "cancelled"}
 _TIMES = (
     "created_at in_progress_at expires_at finalizing_at completed_at failed_at expired_at cancelling_at cancelled_at"
 )
-_NOT_BEGUN = {"status": "queued", "output_file_id": None, "error_file_id": None, "completed_at": None}
+_NOT_STARTED = {"status": "queued", "output_file_id": None, "error_file_id": None, "completed_at": None}
 _NOTHING_DONE = {"total": 0, "completed": 0, "failed": 0}
 _ODD_FIELDS = {"cancelling_by": None, "priority": {"tier": 1}, "blob": "https://example.com/blob"}
-# How a fault changes a batch object that has one of these statuses (None: any), in every reply. Result None: 404.
+# Changes of a batch object with one of these statuses (None: any status), in every reply. The result None means 404.
 BATCHES: dict[str, tuple[set[str] | None, Callable[[Options, Options], Options | None]]] = {
     "empty_error_file_id": ({"completed"}, lambda batch, _: {**batch, "error_file_id": batch["error_file_id"] or ""}),
     "error_file_nowhere": ({"completed"}, lambda batch, _: {**batch, "error_file_id": "file-nowhere"}),
     "output_file_nowhere": ({"completed"}, lambda batch, _: {**batch, "output_file_id": "file-nowhere"}),
     "late_output_file": ({"completed"}, lambda batch, _: {**batch, "output_file_id": None}),
-    "lying_counts": ({"completed"}, lambda batch, how: {**batch, "request_counts": _lying(batch, how)}),
+    "lying_counts": ({"completed"}, lambda batch, how: {**batch, "request_counts": _false_counts(batch, how)}),
     "null_counts": (None, lambda batch, _: {**batch, "request_counts": dict.fromkeys(batch["request_counts"])}),
     "counts_as_text": (
         None,
@@ -148,23 +148,23 @@ BATCHES: dict[str, tuple[set[str] | None, Callable[[Options, Options], Options |
     "extra_fields": (None, lambda batch, _: {**batch, **_ODD_FIELDS}),
     "no_metadata": (None, lambda batch, _: {**batch, "metadata": None}),
     "metadata_as_text": (None, lambda batch, _: {**batch, "metadata": json.dumps(batch["metadata"])}),
-    "edit_batch": (None, edited),
+    "edit_batch": (None, edit),
     "uppercase_status": (None, lambda batch, _: {**batch, "status": batch["status"].upper()}),
     "renamed_status": (
         _ENDED,
         lambda batch, how: {**batch, "status": how["to"]} if batch["status"] == how.get("from", "completed") else batch,
     ),
-    "queued_first": (None, lambda batch, _: {**batch, **_NOT_BEGUN, "request_counts": _NOTHING_DONE}),
+    "queued_first": (None, lambda batch, _: {**batch, **_NOT_STARTED, "request_counts": _NOTHING_DONE}),
     "batch_forgotten": (None, lambda *_: None),
     "iso_dates": (None, lambda shown, _: _with_iso_dates(shown)),
 }
 FILES: dict[str, Callable[[Options, Options], Options]] = {
-    "edit_file": edited,
+    "edit_file": edit,
     "iso_dates": lambda file, _: _with_iso_dates(file),
 }
 _CONNECTION = {"drop_before", "drop_after", "hold", "cut", "cut_silently", "upload_breaks"}
 NAMES = frozenset({*_CONNECTION, *ERRORS, *TEXTS, *SHAPES, *BATCHES, *FILES})
-PLACES = {  # the endpoint of a fault whose rule names none
+DEFAULT_ENDPOINTS = {  # the endpoint of a rule without `on`
     **dict.fromkeys(("quota", "wrapped_batch"), CREATE),
     **dict.fromkeys(("content_502", "content_gone", "content_html", "content_json_error", "content_empty"), _CONTENT),
     **dict.fromkeys(("content_short", "cut", "cut_silently"), _CONTENT),
