@@ -88,7 +88,7 @@ def end_all(folder: Path) -> None:
 def load(folder: Path) -> None:
     """From result files to the target."""
     base = database(folder)
-    batches = base.read(lambda session: download.ended(session, PROVIDER.base_url))
+    batches = [download.Ended(*row) for row in base.query("results.ended", {"base_url": PROVIDER.base_url})]
     for first in range(0, len(batches), loading.WAVE):
         wave = [
             (batch, download.Fetched((folder / "ours" / f"results-{batch.batch_id}.jsonl",), gone=False))

@@ -134,7 +134,7 @@ SELECT 1 FROM sqlbatch.batches WHERE batch_id = $batch_id::UUID AND state = 'cre
 
 -- open: the provider has the batch
 UPDATE sqlbatch.batches SET state = 'open', provider_id = $provider_id, status = $status, opened_at = $now::TIMESTAMP,
-  adopted = $adopted, lease_owner = NULL, lease_until = NULL, error_code = NULL, error = NULL
+  adopted = false, lease_owner = NULL, lease_until = NULL, error_code = NULL, error = NULL
 WHERE batch_id = $batch_id::UUID AND state IN ('creating', 'fenced')
 RETURNING requests;
 

@@ -85,31 +85,27 @@ class DatabaseConflict(DatabaseError):
 
 
 class ProviderError(SqlbatchError):
-    """The provider did not do what was asked."""
+    """The provider did not do what was asked.
 
-
-class ProviderUnreachable(ProviderError):
-    """The provider gave no answer, or none that settles anything; asking again later may.
-
-    `status` is the HTTP status where there was a reply; `retry_after` the seconds the provider asked to wait.
+    `status` is the HTTP status where there was a reply, `code` the provider's own code for the reason, and
+    `retry_after` the seconds that it asked to wait.
     """
 
-    def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after = retry_after
-
-
-class ProviderRefused(ProviderError):
-    """The provider said no, and certainly did nothing.
-
-    `status` is the HTTP status, `code` the provider's own code for the reason.
-    """
-
-    def __init__(self, message: str, status: int, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, status: int | None = None, code: str | None = None, *, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after = retry_after
+
+
+class ProviderUnreachable(ProviderError):
+    """The provider gave no answer, or none that settles anything; asking again later may."""
+
+
+class ProviderRefused(ProviderError):
+    """The provider said no, and certainly did nothing."""
 
 
 class EngineError(SqlbatchError):

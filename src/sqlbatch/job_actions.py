@@ -60,6 +60,13 @@ def load(database: Database, job_id: int, *, replacing: bool = False) -> target_
     return database.write(write)
 
 
+def _load_or_finish(database: Database, job_id: int, *, replacing: bool) -> target_rows.Joined:
+    """Write a job's target after results have come in; end the job if nothing is missing now."""
+    job = jobs.get(database, job_id)
+    joined = finish(database, job_id) if job.open and not job.pending else None
+    return joined or load(database, job_id, replacing=replacing)
+
+
 def _check_newest(session: Session, job: JobRow, command: str) -> None:
     """Raise JobError if a newer job owns the target: only the newest job may write it."""
     newest = jobs.find(session, job.target).job_id
@@ -91,9 +98,7 @@ def import_files(
     kept = state_dir(database) / "unreadable"
     if kept.exists():
         database.read(lambda session: forget_kept(session, kept))
-    job = database.read(lambda session: jobs.find(session, str(job_id)))
-    joined = finish(database, job_id) if job.open and not job.pending else None
-    return imported, joined or load(database, job_id, replacing=replacing)
+    return imported, _load_or_finish(database, job_id, replacing=replacing)
 
 
 def judge_again(
@@ -113,10 +118,7 @@ def judge_again(
         _check_newest(session, job, "load")
         return judge_stored(session, job_id, lambda endpoint, returns: reading_of(endpoint, returns, how))
 
-    judged = database.write(write)
-    job = database.read(lambda session: jobs.find(session, str(job_id)))
-    joined = finish(database, job_id) if job.open and not job.pending else None
-    return judged, joined or load(database, job_id, replacing=replacing)
+    return database.write(write), _load_or_finish(database, job_id, replacing=replacing)
 
 
 def retry(database: Database, job_id: int, code: str | None = None) -> int:
@@ -178,16 +180,10 @@ class Stuck:
 def stuck(session: Session, job: JobRow, provider: Provider) -> Stuck:
     """Return the requests that `give_up` would release."""
     found = session.run("cancel.stuck", {"job_id": job.job_id})
-    waiting = session.run("cancel.also_waiting", {"job_id": job.job_id})
+    waiting = tuple(row[0] for row in session.run("cancel.also_waiting", {"job_id": job.job_id}))
     paid = any(row[5] for row in found)
-    return Stuck(
-        len(found),
-        sum(row[3] for row in found),
-        sum(row[4] for row in found),
-        paid,
-        tuple(row[0] for row in waiting),
-        _cost_again(session, job, provider, [row[0] for row in found]) if paid else NO_COST,
-    )
+    cost = _cost_again(session, job, provider, [row[0] for row in found]) if paid else NO_COST
+    return Stuck(len(found), sum(row[3] for row in found), sum(row[4] for row in found), paid, waiting, cost)
 
 
 def _cost_again(session: Session, job: JobRow, provider: Provider, batches: list[str]) -> Cost:
@@ -221,7 +217,7 @@ def give_up(database: Database, job_id: int) -> Iterator[Event]:
 
     The provider need not answer. Results that appear later are loaded by the next step of any job at that provider.
     """
-    job = database.read(lambda session: jobs.find(session, str(job_id)))
+    job = jobs.get(database, job_id)
     with step_context(database, job_id, provider_of(job)) as context:
         try:
             yield from step.step(context, sending=False)

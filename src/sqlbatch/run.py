@@ -25,6 +25,7 @@ from sqlbatch.errors import (
     DatabaseLocked,
     InvalidTarget,
     JobError,
+    ProviderError,
     ProviderRefused,
     ProviderUnreachable,
 )
@@ -82,7 +83,7 @@ def run_job(
     backoff = clock.Backoff(clock.FIRST_POLL, 60.0, poll)
     while True:
         try:
-            job = database.read(lambda session: jobs.find(session, str(job_id)))
+            job = jobs.get(database, job_id)
             break
         except DatabaseLocked as error:
             if once:
@@ -150,12 +151,12 @@ def _steps(
                 # Note the refusal in the database, so that another process running this job can show why nothing
                 # happens.
                 with contextlib.suppress(DatabaseError):
-                    submit.looks_refused(context.database, job.job_id, str(error))
+                    context.database.execute("submit.looks_refused", {"job_id": job.job_id, "reason": str(error)})
             if once:
                 raise
             if job.failing and not keep_going and not isinstance(error, DatabaseError):
                 raise _failing(job) from error
-            seconds = backoff.longer(getattr(error, "retry_after", None))
+            seconds = backoff.longer(error.retry_after if isinstance(error, ProviderError) else None)
             yield Waiting(str(error), seconds)
         context.database.let_go()
         clock.sleep(seconds)
@@ -171,7 +172,7 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
         # The next step sends the requests that these answers have led to.
         return StepResult(moved=True, seconds=0)
     unsettled, seconds = polling.left(context)
-    now = context.database.read(lambda session: jobs.find(session, str(context.job_id)))
+    now = jobs.get(context.database, context.job_id)
     # Unreadable results do not count as failed until the user has seen them.
     if not unsettled and now.blocked_code != UNREADABLE:
         yield Activity("writing the target")
@@ -180,14 +181,14 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
         sweep(context.database)
         if ended:
             return StepResult(done=True)
-        now = context.database.read(lambda session: jobs.find(session, str(context.job_id)))
+        now = jobs.get(context.database, context.job_id)
     if not now.open:
         return StepResult(done=True)
     progress = polling.progress(context.database, context.job_id)
     yield progress
     _recover_asking(context, progress)
     if now.blocked_code == "looks_refused":
-        submit.looked(context.database, context.job_id)
+        context.database.execute("submit.looked", {"job_id": context.job_id})
     if now.failing and not once:
         raise _failing(now)
     if now.blocked_code == BUDGET and not once:
@@ -215,9 +216,8 @@ def collect(database: Database, job_id: int, provider: Provider) -> Generator[Ev
         if call is None:
             return collected
         collected = True
-        job = database.read(lambda session: jobs.find(session, str(job_id)))
         if call.asked:
-            yield Collected(f"stage {call.stage}", call.text, call.asked or 0, job.requests)
+            yield Collected(f"stage {call.stage}", call.text, call.asked, jobs.get(database, job_id).requests)
     return collected
 
 

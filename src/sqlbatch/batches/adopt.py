@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlbatch.batches.client import BatchAPI
-    from sqlbatch.batches.providers import Provider
     from sqlbatch.batches.replies import ProviderBatch
-    from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
 
 
@@ -34,18 +32,18 @@ def adopt(context: StepContext) -> Iterator[Event]:
     be a restored backup, and a batch that was given up may have run after all.
     """
     database, api, provider = context.database, context.api, context.provider
-    _void_leases(database, provider, context.owner)
+    _void_leases(context)
     yield from _look_for_given_up(context)
     asked: dict[str, Any] = {"base_url": provider.base_url, "now": clock.now()}
     details = {"grace": provider.silence_grace, "owner": context.owner}
-    lost = [Lost(*row) for row in database.read(lambda session: session.run("poll.lost", asked | details))]
-    doubtful = database.read(lambda session: session.run("poll.doubtful", asked | {"begun": context.started}))
+    lost = [Lost(*row) for row in database.query("poll.lost", asked | details)]
+    doubtful = database.query("poll.doubtful", asked | {"begun": context.started})
     if not lost and all(row[0] in context.looked for row in doubtful):
         return
     context.looked.update(row[0] for row in doubtful)
     files = {each.batch_id: each.input_file_id for each in lost if each.state == "creating"}
     created_at = {batch_id: api.file_created_at(file) for batch_id, file in files.items() if file is not None}
-    known = dict(database.read(lambda session: session.run("poll.known", asked)))
+    known = dict(database.query("poll.known", asked))
     try:
         found = _look_through(
             api,
@@ -71,8 +69,7 @@ def adopt(context: StepContext) -> Iterator[Event]:
                 "whether the batch was created: use the key that uploaded it"
             )
         elif each.state == "creating":
-            fence = {"batch_id": each.batch_id, "grace": each.grace}
-            if database.write(lambda session, fence=fence: session.run("poll.fence", fence)):  # type: ignore[misc]
+            if database.execute("poll.fence", {"batch_id": each.batch_id, "grace": each.grace}):
                 yield Fencing(each.batch_id)
                 yield from _delete_input(context, each)
         elif each.fenced_at is None:
@@ -81,7 +78,7 @@ def adopt(context: StepContext) -> Iterator[Event]:
             # Only a list requested after the grace period is evidence. One that was requested earlier, before the
             # computer slept or while its pages came slowly, is not.
             fact = {"batch_id": each.batch_id, "now": clock.now(), "code": "never_made", "error": "not at the provider"}
-            database.write(lambda session, fact=fact: session.run("submit.abandon", fact))  # type: ignore[misc]
+            database.execute("submit.abandon", fact)
             yield Notice(
                 f"batch {each.batch_id} was never created at {api.name}: its {each.requests:,} requests are sent again"
             )
@@ -110,19 +107,18 @@ def recover(context: StepContext, batch_id: str, state: str, batch: ProviderBatc
             context.api.cancel(batch.provider_id)
 
 
-def _void_leases(database: Database, provider: Provider, owner: str) -> None:
+def _void_leases(context: StepContext) -> None:
     """End the leases of killed processes of this computer; their batches are looked up like any other."""
-    asked = {"base_url": provider.base_url, "now": clock.now()}
-    owners = database.read(lambda session: session.run("poll.owners", asked))
-    gone = [name for (name,) in owners if name is not None and name != owner and is_gone(name)]
-    if gone:
-        database.write(lambda session: [session.run("poll.void", {"owner": name, "now": clock.now()}) for name in gone])
+    asked = {"base_url": context.provider.base_url, "now": clock.now()}
+    for (owner,) in context.database.query("poll.owners", asked):
+        if owner is not None and owner != context.owner and is_gone(owner):
+            context.database.execute("poll.void", {"owner": owner, "now": clock.now()})
 
 
 def _look_for_given_up(context: StepContext) -> Iterator[Event]:
     """Check once a run whether batches that the user gave up have ended after all, and take those back."""
     asked = {"base_url": context.provider.base_url, "now": clock.now()}
-    for batch_id, provider_id in context.database.read(lambda session: session.run("poll.given_up", asked)):
+    for batch_id, provider_id in context.database.query("poll.given_up", asked):
         if batch_id in context.looked:
             continue
         context.looked.add(batch_id)
@@ -181,8 +177,7 @@ def _delete_input(context: StepContext, lost: Lost) -> Iterator[Event]:
     """Delete the input file, so that a create that may still be running fails its validation, which costs nothing."""
     if lost.input_file_id is not None:
         context.api.delete_file(lost.input_file_id)
-    fenced = {"batch_id": lost.batch_id, "now": clock.now()}
-    context.database.write(lambda session: session.run("poll.fenced", fenced))
+    context.database.execute("poll.fenced", {"batch_id": lost.batch_id, "now": clock.now()})
     yield Waiting(f"batch {lost.batch_id} is not at {context.api.name}; waiting in case it still appears", lost.grace)
 
 
@@ -206,4 +201,4 @@ def _list_needed(context: StepContext, lost: Sequence[Lost], error: ProviderUnre
     told += f"until then its {requests:,} requests are not sent again"
     if not context.first_time(f"no list for {lost[0].batch_id}"):
         told += f". {context.give_up_hint(lost[0].job_id)}"
-    return ProviderUnreachable(told, error.status, error.retry_after)
+    return ProviderUnreachable(told, error.status, retry_after=error.retry_after)

@@ -53,7 +53,8 @@ def reserve(session: Session, job_id: int, batch_id: str) -> Reservation:
     whole = own.dollars + sum(_weighed(session, limits, other, "--max-cost").dollars or 0.0 for other in others)
     held = _over_job(session, job_id, batch_id, max_cost, own.dollars, whole)
     if held is None and month is not None and (month.unknown or whole > month.left):
-        why = month.unknown or f"{month.in_words()}, and the next {_what(own.dollars, whole)} may cost ${whole:,.4f}"
+        what = "stage" if whole > own.dollars else "batch"
+        why = month.unknown or f"{month.in_words()}, and the next {what} may cost ${whole:,.4f}"
         # Batches in flight may cost less than they have reserved.
         until = min(month.end, clock.after(LOOK_AGAIN)) if month.reserved else month.end
         return Reservation(held=f"{BUDGET}: {why}; sqlbatch wait {job_id} continues once there is room", until=until)
@@ -67,22 +68,15 @@ def _over_job(
     if max_cost is None:
         return None
     used = session.run("budget.used", {"job_id": job_id, "batch_id": batch_id})[0][0]
-    more = f"sqlbatch wait {job_id} --max-cost N allows more"
-    if used + dollars > max_cost:
-        return (
-            f"{BUDGET}: ${used:,.4f} of --max-cost {max_cost:,.6g} is spent or reserved, and the next batch may "
-            f"cost ${dollars:,.4f}; {more}"
-        )
-    if used + whole > max_cost:
-        return (
-            f"{BUDGET}: ${used:,.4f} of --max-cost {max_cost:,.6g} is spent, and the next stage may cost "
-            f"${whole:,.4f}; {more}"
-        )
-    return None
-
-
-def _what(dollars: float, whole: float) -> str:
-    return "stage" if whole > dollars else "batch"
+    spent, what, cost = "spent or reserved", "batch", dollars
+    if used + dollars <= max_cost:
+        spent, what, cost = "spent", "stage", whole
+    if used + cost <= max_cost:
+        return None
+    return (
+        f"{BUDGET}: ${used:,.4f} of --max-cost {max_cost:,.6g} is {spent}, and the next {what} may cost ${cost:,.4f}; "
+        f"sqlbatch wait {job_id} --max-cost N allows more"
+    )
 
 
 def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str, name: str | None) -> Reservation:
@@ -104,14 +98,6 @@ def _weighed(session: Session, limits: tuple[Any, ...], batch_id: str, name: str
         return Reservation(held=held)
     fit = {"slope": slope, "intercept": intercept, "margin": margin, **price.ladder(cache_writes=writes)}
     return Reservation(prices.Weight(*session.run("budget.weighed", fit | {"batch_id": batch_id})[0]).dollars(cap))
-
-
-def block(session: Session, job_id: int, reason: str, until: datetime | None = None) -> None:
-    """Block the job until its user raises the budget, or until a moment has come.
-
-    Nothing is blocked while a batch in flight may still release part of its reservation.
-    """
-    session.run("budget.block", {"job_id": job_id, "reason": reason, "until": until})
 
 
 def allow(session: Session, job_id: int, max_cost: float, *, paid: bool = True) -> None:

@@ -336,7 +336,7 @@ class BatchAPI:
         message = self._scrubbed(words)
         told = f"{self.name} said {error.status_code} to {doing}: {message}"
         if code not in BLOCKING_CODES and (error.status_code in _PASSING or error.status_code >= 500):
-            return ProviderUnreachable(told, error.status_code, replies.retry_after(error.response.headers))
+            return ProviderUnreachable(told, error.status_code, retry_after=replies.retry_after(error.response.headers))
         if error.status_code == 401:
             told = f"{self.name} refused the API key (401): {message}"
         return ProviderRefused(told, error.status_code, code)

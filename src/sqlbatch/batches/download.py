@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from sqlbatch.batches.client import BatchAPI
     from sqlbatch.batches.replies import ProviderBatch
-    from sqlbatch.db.session import Session
 
 
 # For this long after a batch has ended, its results may be missing or unreadable at the provider. Results that were
@@ -116,11 +115,6 @@ def groups(brought: list[tuple[Ended, Fetched]]) -> Iterator[list[tuple[Ended, F
         yield group
 
 
-def ended(session: Session, base_url: str) -> list[Ended]:
-    """Return the batches that have ended and are not loaded."""
-    return [Ended(*row) for row in session.run("results.ended", {"base_url": base_url})]
-
-
 def look_again(api: BatchAPI, batch: Ended) -> Ended:
     """Return a batch as the provider describes it now: its files could not be used, and others may be named by now."""
     try:
@@ -140,39 +134,35 @@ def look_again(api: BatchAPI, batch: Ended) -> Ended:
 def fetch(api: BatchAPI, batch: Ended, spool: Path, progress: Callable[[int], None]) -> Fetched:
     """Download a batch's output and error file to the spool, under unique names."""
     paths: list[Path] = []
+    before, gone, late, cut = 0, False, False, None
     try:
-        return _fetched(api, batch, spool, paths, progress)
+        for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
+            if file_id is None:
+                continue
+            path = spool / result_name(batch.batch_id, kind)
+            paths.append(path)
+            try:
+                done = before
+                before += api.download(file_id, path, lambda size, done=done: progress(done + size))  # type: ignore[misc]
+            except CutShort as error:
+                # The part that came may be complete; otherwise the file is downloaded again.
+                cut = str(error)
+            except ProviderRefused as error:
+                if error.status not in {404, 410}:
+                    raise
+                paths.remove(path)
+                if error.status == 404 and not (batch.looks and batch.overdue):
+                    # Some gateways name an error file that never exists; it is not needed if the other file has every
+                    # request.
+                    late = True
+                    continue
+                # With the key of another project, nothing of the batch is visible, so nothing is known about its files.
+                api.retrieve(batch.provider_id)
+                gone = True
     except BaseException:
         for path in paths:
             path.unlink(missing_ok=True)
         raise
-
-
-def _fetched(api: BatchAPI, batch: Ended, spool: Path, paths: list[Path], progress: Callable[[int], None]) -> Fetched:
-    before, gone, late, cut = 0, False, False, None
-    for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
-        if file_id is None:
-            continue
-        path = spool / result_name(batch.batch_id, kind)
-        paths.append(path)
-        try:
-            done = before
-            before += api.download(file_id, path, lambda size, done=done: progress(done + size))  # type: ignore[misc]
-        except CutShort as error:
-            # The part that came may be complete; otherwise the file is downloaded again.
-            cut = str(error)
-        except ProviderRefused as error:
-            if error.status not in {404, 410}:
-                raise
-            paths.remove(path)
-            if error.status == 404 and not (batch.looks and batch.overdue):
-                # Some gateways name an error file that never exists; it is not needed if the other file has every
-                # request.
-                late = True
-                continue
-            # With the key of another project, nothing of the batch is visible, so nothing is known about its files.
-            api.retrieve(batch.provider_id)
-            gone = True
     return Fetched(tuple(paths), gone, late, cut)
 
 

@@ -56,21 +56,6 @@ def read_files(
     a request without a line in them was not answered, and may be sent again. `check` is as for `results.load_files`.
     Raises JobError if no line of the files is a result of the job, InvalidSettings if a file cannot be unpacked.
     """
-    with tempfile.TemporaryDirectory() as folder, as_text(files, Path(folder)) as (readable, longest):
-        return _take(session, job_id, begun, files, readable, longest, check, as_whole=as_whole)
-
-
-def _take(
-    session: Session,
-    job_id: int,
-    begun: datetime,
-    files: Sequence[Path],
-    readable: Sequence[Path],
-    longest: int,
-    check: Callable[[str, str], str],
-    *,
-    as_whole: bool,
-) -> Imported:
     calls = session.run("import_files.calls", {"job_id": job_id})
     if not calls:
         raise JobError(f"job {job_id} no longer has any requests: there is nothing to load results for")
@@ -79,31 +64,33 @@ def _take(
     call_id, endpoint, returns = calls[0]
     now = clock.now()
     session.run("database.planner_lock")
-    parse_results(session, readable, endpoint, check(endpoint, returns), longest=longest)
-    session.run("results.chosen")
-    session.run("import_files.theirs", {"job_id": job_id, "call_id": call_id})
-    session.run("import_files.new")
-    session.run("import_files.strange")
-    lines, foreign, no_results, theirs = session.run("import_files.told")[0]
-    elsewhere, other = session.run("import_files.elsewhere", {"job_id": job_id})[0]
-    named = ", ".join(str(path) for path in files)
-    if lines == no_results:
-        raise JobError(
-            f"{named}: no line is a result of the Batch API (load a batch's output or error file, not its input file)"
-        )
-    if not theirs:
-        command = shlex.join(["sqlbatch", "load", str(other), *map(str, files)])
-        where = f"; {elsewhere:,} belong to job {other}: {command}" if elsewhere else ""
-        raise JobError(f"{named}: none of {lines:,} lines is a result of job {job_id}, nothing is changed{where}")
-    session.run("import_files.touch")
-    session.run("import_files.forget")
-    session.append_results("import_files.results", {"asked_at": begun, "now": now})
-    if as_whole:
-        session.run("import_files.absent")
-    session.run("import_files.whole", {"now": now})
-    session.run("import_files.unsent", {"now": now})
-    if foreign:
-        session.run("import_files.put_aside", {"now": now}, lines=lines_sql(session, readable, longest=longest))
+    with tempfile.TemporaryDirectory() as folder, as_text(files, Path(folder)) as (readable, longest):
+        parse_results(session, readable, endpoint, check(endpoint, returns), longest=longest)
+        session.run("results.chosen")
+        session.run("import_files.theirs", {"job_id": job_id, "call_id": call_id})
+        session.run("import_files.new")
+        session.run("import_files.strange")
+        lines, foreign, no_results, theirs = session.run("import_files.told")[0]
+        elsewhere, other = session.run("import_files.elsewhere", {"job_id": job_id})[0]
+        named = ", ".join(str(path) for path in files)
+        if lines == no_results:
+            raise JobError(
+                f"{named}: no line is a result of the Batch API (load a batch's output or error file, not its input "
+                "file)"
+            )
+        if not theirs:
+            command = shlex.join(["sqlbatch", "load", str(other), *map(str, files)])
+            where = f"; {elsewhere:,} belong to job {other}: {command}" if elsewhere else ""
+            raise JobError(f"{named}: none of {lines:,} lines is a result of job {job_id}, nothing is changed{where}")
+        session.run("import_files.touch")
+        session.run("import_files.forget")
+        session.append_results("import_files.results", {"asked_at": begun, "now": now})
+        if as_whole:
+            session.run("import_files.absent")
+        session.run("import_files.whole", {"now": now})
+        session.run("import_files.unsent", {"now": now})
+        if foreign:
+            session.run("import_files.put_aside", {"now": now}, lines=lines_sql(session, readable, longest=longest))
     answered, failed, retryable, known = session.run("import_files.counts")[0]
     return Imported(lines, answered, failed, retryable, known, elsewhere, other, foreign)
 

@@ -143,14 +143,13 @@ _READERS = {
 }
 
 
-def reader_of(endpoint: str) -> Reader:
-    """Return how to read an endpoint's replies; for an endpoint that is not listed, the whole body is the answer."""
-    return _READERS.get(re.sub(r"^/(v\d+/)?", "", endpoint).rstrip("/"), _WHOLE)
-
-
 def places_of(endpoint: str) -> dict[str, str]:
-    """Return the places of the SQL that reads an endpoint's lines, except the files and the check."""
-    return asdict(reader_of(endpoint)) | {
+    """Return the places of the SQL that reads an endpoint's lines, except the files and the check.
+
+    For an endpoint that is not listed, the whole body is the answer.
+    """
+    reader = _READERS.get(re.sub(r"^/(v\d+/)?", "", endpoint).rstrip("/"), _WHOLE)
+    return asdict(reader) | {
         "blocking": _literals(sorted(BLOCKING_CODES)),
         "good_finishes": _literals(GOOD_FINISHES),
         "cut_finishes": _literals(CUT_FINISHES),
@@ -170,15 +169,10 @@ def parse_results(
     with session.keeping_row_order(keep=True):
         session.run("results.parsed", **places)
         session.run("results.forbidden")
-        _measure_confidence(session)
-
-
-def _measure_confidence(session: Session) -> None:
-    """Compute a number for each returned value of the result lines that were read, then drop the log probabilities."""
-    if session.run("confidence.any"):
-        session.run("confidence.measured")
-        session.run("confidence.joined")
-    session.run("confidence.forget")
+        if session.run("confidence.any"):
+            session.run("confidence.measured")
+            session.run("confidence.joined")
+        session.run("confidence.forget")
 
 
 def lines_sql(session: Session, files: Sequence[Path], *, longest: int = LONGEST_LINE) -> str:

@@ -42,7 +42,7 @@ def pack(database: Database, job_id: int, provider: Provider) -> tuple[int, int]
 
     asked = {"job_id": job_id, "now": clock.now()}
     # A step with nothing to pack writes nothing: it first checks whether anything is due.
-    if database.read(lambda session: session.run("plan.held", asked)) or not jobs.tally(database, job_id).due:
+    if database.query("plan.held", asked) or not jobs.tally(database, job_id).due:
         return 0, 0
     return database.write(plan)
 

@@ -31,11 +31,8 @@ _FORGOTTEN = 900.0
 
 def poll(context: StepContext) -> Iterator[Event]:
     """Check the open batches and note their status."""
-    asked = {"base_url": context.provider.base_url}
-    opened = {
-        batch.provider_id: batch
-        for batch in (OpenBatch(*row) for row in context.database.read(lambda s: s.run("poll.open", asked)))
-    }
+    rows = context.database.query("poll.open", {"base_url": context.provider.base_url})
+    opened = {batch.provider_id: batch for batch in (OpenBatch(*row) for row in rows)}
     if not opened:
         return
     seen = _listed(context.api, opened.keys()) if len(opened) > ONE_BY_ONE else {}
@@ -71,7 +68,7 @@ def poll(context: StepContext) -> Iterator[Event]:
 
 def progress(database: Database, job_id: int) -> Progress:
     """Return the states of the batches that a job needs."""
-    rows = database.read(lambda session: session.run("poll.progress", {"job_id": job_id}))
+    rows = database.query("poll.progress", {"job_id": job_id})
     totals = [sum(row[column] for row in rows) for column in (1, 2, 3, 4)]
     return Progress(totals[0], totals[1], totals[2], totals[3], tuple((row[0], row[1]) for row in rows))
 
@@ -81,17 +78,16 @@ def left(context: StepContext) -> tuple[int, float | None]:
     unsettled = jobs.tally(context.database, context.job_id).unsettled
     now, provider = clock.now(), context.provider
     asked = {"job_id": context.job_id, "base_url": provider.base_url, "now": now, "grace": provider.silence_grace}
-    until = context.database.read(lambda session: session.run("poll.until", asked))[0][0]
+    until = context.database.query("poll.until", asked)[0][0]
     return unsettled, None if until is None else (until - now).total_seconds()
 
 
 def stop_unwanted(context: StepContext) -> Iterator[Event]:
     """Ask the provider to stop the batches that only cancelled jobs wanted; drop those that were never sent."""
     asked = {"base_url": context.provider.base_url, "now": clock.now()}
-    for batch_id, state, provider_id in context.database.read(lambda session: session.run("cancel.unwanted", asked)):
+    for batch_id, state, provider_id in context.database.query("cancel.unwanted", asked):
         if state != "open":
-            fact = {"batch_id": batch_id, "now": clock.now()}
-            context.database.write(lambda session, fact=fact: session.run("cancel.never_sent", fact))  # type: ignore[misc]
+            context.database.execute("cancel.never_sent", {"batch_id": batch_id, "now": clock.now()})
             continue
         # A batch that has just ended refuses (409); the next check sees that.
         with contextlib.suppress(ProviderError):
@@ -105,15 +101,14 @@ def give_up(context: StepContext) -> Iterator[Event]:
     Each batch is cancelled, or its input file deleted, if the provider still allows that. Results that appear later are
     loaded all the same, because given-up batches are looked up once a run.
     """
-    asked = {"job_id": context.job_id}
-    for batch_id, provider_id, file_id, requests, _, _ in context.database.read(lambda s: s.run("cancel.stuck", asked)):
+    stuck = context.database.query("cancel.stuck", {"job_id": context.job_id})
+    for batch_id, provider_id, file_id, requests, _, _ in stuck:
         with contextlib.suppress(ProviderError):
             if provider_id is not None:
                 context.api.cancel(provider_id)
             elif file_id is not None:
                 context.api.delete_file(file_id)
-        fact = {"batch_id": batch_id, "now": clock.now()}
-        if context.database.write(lambda session, fact=fact: session.run("cancel.give_up", fact)):  # type: ignore[misc]
+        if context.database.execute("cancel.give_up", {"batch_id": batch_id, "now": clock.now()}):
             yield Notice(f"batch {provider_id or batch_id} is given up: its {requests:,} requests can be sent again")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import re
-import threading
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from sqlbatch import clock
 from sqlbatch.batches import render
 from sqlbatch.batches.events import Event, Previewed, Waiting
 from sqlbatch.batches.parse_results import parse_results
+from sqlbatch.batches.transfer import in_threads
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, ProviderError
 from sqlbatch.leases import is_gone
 
@@ -40,8 +40,6 @@ FLEX_TIMEOUT = 900.0
 LEASE = 3_600.0
 # Statuses of a refused request that may succeed later: OpenAI's, a busy server's, Groq's for flex.
 _NO_ROOM = frozenset({429, 503, 498})
-# Seconds between two checks for answers, so that an interrupt is noticed.
-_LOOK = 0.2
 
 
 @dataclass(frozen=True)
@@ -87,42 +85,26 @@ def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], received: list[P
     """
     bodies, unreadable = work.database.read(lambda session: render.bodies(session, custom_ids, around=work.around))
     received += [PreviewResult(each, "failed", render.UNREADABLE, why, False) for each, why in unreadable.items()]
-    waiting: queue.SimpleQueue[tuple[int, str, str, str]] = queue.SimpleQueue()
-    ends: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
-    for number, (custom_id, endpoint, body) in enumerate(bodies):
-        waiting.put((number, custom_id, endpoint, body))
+    told: deque[Event] = deque()
 
-    def work_off() -> None:
-        while True:
-            try:
-                number, custom_id, endpoint, body = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                if work.database.guard is not None:
-                    work.database.guard()
-                _write(work, number, _asked(api, custom_id, endpoint, body, ends.put, flex=work.flex))
-                ends.put(None)
-            except BaseException as error:  # noqa: BLE001 (handed over to the thread that asked)
-                ends.put(error)
+    def ask_one(number: int, custom_id: str, endpoint: str, body: str) -> None:
+        if work.database.guard is not None:
+            work.database.guard()
+        _write(work, number, _asked(api, custom_id, endpoint, body, told.append, flex=work.flex))
 
-    for _ in range(min(AT_ONCE, len(bodies))):
-        threading.Thread(target=work_off, daemon=True).start()
-    left = len(bodies)
+    tasks = [partial(ask_one, number, *each) for number, each in enumerate(bodies)]
+    done = 0
     yield Previewed(0, len(bodies))
-    while left:
-        try:
-            end = ends.get(timeout=_LOOK)
-        except queue.Empty:
+    for end in in_threads(tasks, AT_ONCE):
+        while told:
+            yield told.popleft()
+        if end is None:
             continue
-        if isinstance(end, BaseException):
-            raise end
-        if end is not None:
-            yield end
-            continue
-        left -= 1
+        if end.error is not None:
+            raise end.error
+        done += 1
         yield from keep(work, received)
-        yield Previewed(len(bodies) - left, len(bodies))
+        yield Previewed(done, len(bodies))
 
 
 def keep(work: Asking, received: list[PreviewResult]) -> Iterator[Event]:
@@ -152,7 +134,7 @@ def recover_interrupted(database: Database, spool: Path, check: Callable[[str, s
         else:
             left.setdefault(path.name[len("preview-") :][:36], []).append(path)
     stored = sum(len(store(database, call_id, files, check)) for call_id, files in left.items())
-    for batch_id, owner, until in database.read(lambda session: session.run("preview.held")):
+    for batch_id, owner, until in database.query("preview.held"):
         if is_gone(owner) or until <= clock.now():
             release(database, batch_id)
     return stored
@@ -205,8 +187,7 @@ def _asked(
     api: BatchAPI, custom_id: str, endpoint: str, body: str, tell: Callable[[Event], None], *, flex: bool
 ) -> str:
     """Return the reply to a request as the line of a result file."""
-    asked_at = clock.now()
-    line = partial(_line, custom_id, asked_at.isoformat())
+    head = f'{{"custom_id":"{custom_id}","asked_at":"{clock.now().isoformat()}"'
     patient_until = clock.after(FLEX_PATIENCE)
     attempt = 0
     while True:
@@ -214,7 +195,8 @@ def _asked(
         try:
             reply = api.ask(endpoint, body, FLEX_TIMEOUT if flex else None)
         except ProviderError as error:
-            return line(None, {"code": "unreachable", "message": str(error)})
+            problem = json.dumps({"code": "unreachable", "message": str(error)})
+            return f'{head},"response":null,"error":{problem}}}'
         if reply.status not in _NO_ROOM or reply.final:
             break
         wait = reply.retry_after if reply.retry_after is not None else min(2.0**attempt, FLEX_PAUSE)
@@ -223,26 +205,19 @@ def _asked(
         why = "no room at the flex price now, which is not billed" if flex else "too many requests"
         tell(Waiting(f"{api.name} said {reply.status} ({why}); asked again", wait))
         clock.sleep(wait)
-    return _line_of(reply, line)
+    return f'{head},"response":{{"status_code":{reply.status},"body":{_body_of(reply)}}},"error":null}}'
 
 
-def _line_of(reply: Reply, line: Callable[[str | None, dict[str, str] | None], str]) -> str:
+def _body_of(reply: Reply) -> str:
+    """Return the body of a reply unchanged but on one line; of one that is not JSON, an error with its start."""
     try:
         json.loads(reply.text)
     except ValueError:
         start = " ".join(reply.text.split())[:200] or "nothing"
         message = f"the provider answered {reply.status} with something else than JSON: {start}"
-        body = json.dumps({"error": {"code": None if reply.status >= 300 else "not_json", "message": message}})
-        return line(f'{{"status_code":{reply.status},"body":{body}}}', None)
+        return json.dumps({"error": {"code": None if reply.status >= 300 else "not_json", "message": message}})
     # In JSON, a line break can stand only where any space can.
-    body = reply.text.replace("\r", " ").replace("\n", " ")
-    return line(f'{{"status_code":{reply.status},"body":{body}}}', None)
-
-
-def _line(custom_id: str, asked_at: str, response: str | None, error: dict[str, str] | None) -> str:
-    """Return the line of a result file, with the reply unchanged."""
-    error_json = json.dumps(error)
-    return f'{{"custom_id":"{custom_id}","asked_at":"{asked_at}","response":{response or "null"},"error":{error_json}}}'
+    return reply.text.replace("\r", " ").replace("\n", " ")
 
 
 def _write(work: Asking, number: int, line: str) -> None:

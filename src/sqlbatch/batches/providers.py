@@ -124,7 +124,13 @@ def find_provider(name: str, base_url: str | None = None) -> Provider:
 
     Raises InvalidSettings for an unknown name or a wrong URL.
     """
-    return _within(_found(name, base_url))
+    provider = _found(name, base_url)
+    held = config.lookup("max_enqueued_tokens")
+    if held is None:
+        return provider
+    if held.value < 1:
+        raise InvalidOption(f"{held.origin} {held.value}: it must be 1 or more")
+    return replace(provider, max_enqueued_tokens=held.value)
 
 
 def _found(name: str, base_url: str | None) -> Provider:
@@ -144,16 +150,6 @@ def _found(name: str, base_url: str | None) -> Provider:
     if name == "local":
         raise InvalidOption("--base-url cannot be combined with --provider local, which runs its own server")
     return replace(provider, base_url=canonical(base_url), cache_options=False)
-
-
-def _within(provider: Provider) -> Provider:
-    """Return a provider with the limit of enqueued tokens from the environment, if one is set."""
-    held = config.lookup("max_enqueued_tokens")
-    if held is None:
-        return provider
-    if held.value < 1:
-        raise InvalidOption(f"{held.origin} {held.value}: it must be 1 or more")
-    return replace(provider, max_enqueued_tokens=held.value)
 
 
 def label(name: str, base_url: str) -> str:
@@ -229,15 +225,11 @@ def _defined(entry: config.Entry, before: Provider | None) -> Provider:
             values["key_variable"] = ""
     variable = values.get("key_variable")
     if variable and (not variable.isidentifier() or (entry.shared and not variable.endswith("_API_KEY"))):
-        own = config.shown(config.own_file())
-        rule = (
-            f"a project's file names one that ends in _API_KEY, only {own} may name any other"
-            if variable.isidentifier()
-            else ""
-        )
-        raise InvalidSettings(
-            f"{where}: key_variable {variable} cannot be the variable of a key{': ' * bool(rule)}{rule}"
-        )
+        rule = ""
+        if variable.isidentifier():
+            own = config.shown(config.own_file())
+            rule = f": a project's file names one that ends in _API_KEY, only {own} may name any other"
+        raise InvalidSettings(f"{where}: key_variable {variable} cannot be the variable of a key{rule}")
     if variable == "":
         values["key_variable"] = None
     values["defined"] = where

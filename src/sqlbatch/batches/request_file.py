@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
@@ -20,25 +19,11 @@ if TYPE_CHECKING:
 PART_BYTES = 32_000_000
 
 
-@dataclass(frozen=True)
-class _Requests:
-    """A batch's requests as SQL over `sqlbatch.requests r`.
-
-    A range to scan, and a condition for the batch's in it (`named`). `is_range`: every request of the range is the
-    batch's.
-    """
-
-    within: str
-    named: str
-    endpoint: str
-    is_range: bool
-
-
 def make(database: Database, batch_id: str, path: Path, url: str) -> tuple[int, int] | None:
     """Write a batch's file; if requests had to be left out, return how many requests and bytes remain."""
-    if not database.read(lambda session: has_pictures(session, _requests_of(session, batch_id).named)):
-        return database.read(lambda session: write(session, batch_id, path, url))
-    return database.write(lambda session: write(session, batch_id, path, url))
+    pictured = database.read(lambda session: has_pictures(session, _requests_of(session, batch_id)[0]))
+    # Requests whose pictures are gone fail, which is written to the database.
+    return (database.write if pictured else database.read)(lambda session: write(session, batch_id, path, url))
 
 
 def write(session: Session, batch_id: str, path: Path, url: str | None = None) -> tuple[int, int] | None:
@@ -47,12 +32,10 @@ def write(session: Session, batch_id: str, path: Path, url: str | None = None) -
     `url` is the provider's spelling of the endpoint, if it has its own. Requests whose pictures are gone fail and are
     left out, within the caller's transaction; then it returns how many requests and bytes remain.
     """
-    requests = _requests_of(session, batch_id)
-    which = requests.named
-    url = requests.endpoint if url is None else url
+    which, quickest, endpoint = _requests_of(session, batch_id)
+    url = endpoint if url is None else url
     if not has_pictures(session, which):
-        # Naming each number of a range that belongs to the batch would take as long as reading it.
-        _write(session, batch_id, requests.within if requests.is_range else which, PLAIN, path, url)
+        _write(session, batch_id, quickest, PLAIN, path, url)
         return None
     left: tuple[int, int] | None = None
     part = path.with_suffix(".part")
@@ -86,12 +69,16 @@ def _leave_out(session: Session, batch_id: str, made: Rendering) -> tuple[int, i
     return requests, size
 
 
-def _requests_of(session: Session, batch_id: str) -> _Requests:
+def _requests_of(session: Session, batch_id: str) -> tuple[str, str, str]:
+    """Return a batch's requests as SQL over `sqlbatch.requests r`, the SQL that finds them fastest, and their endpoint.
+
+    Naming each number of a range that belongs to the batch would take as long as reading it.
+    """
     low, high, endpoint, is_range = session.run("submit.extent", {"batch_id": batch_id})[0]
     manifest = f"SELECT m.seq FROM {{}}.sqlbatch.batch_requests m WHERE m.batch_id = {quote_literal(batch_id)}::UUID"
     within = f"r.seq BETWEEN {low} AND {high}"
     named = f"{within} AND r.seq IN ({manifest.format(quote_identifier(session.catalog))})"
-    return _Requests(within, named, endpoint, bool(is_range))
+    return named, within if is_range else named, endpoint
 
 
 def _write(session: Session, batch_id: str, which: str, made: Rendering, path: Path, url: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.batches import download
 from sqlbatch.batches.download import Ended, Fetched
-from sqlbatch.batches.events import Activity, Loaded, Transferring
+from sqlbatch.batches.events import Activity, Loaded, Notice, Transferring
 from sqlbatch.batches.evidence import Check, Doubtful, doubt_of, keep_files, read_files, too_early
 from sqlbatch.batches.parse_results import LONGEST_LINE, UNREADABLE, lines_sql, parse_results
 from sqlbatch.batches.providers import BLOCKING_CODES
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from sqlbatch.batches.client import BatchAPI
+    from sqlbatch.batches.context import StepContext
     from sqlbatch.batches.replies import BatchError, ProviderBatch
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
@@ -43,6 +43,11 @@ _GONE = {
     "code": "results_expired",
     "message": "the provider no longer has the result file; sqlbatch retry asks (and pays) again",
 }
+_DELETED = {
+    "outcome": "released",
+    "code": FENCED,
+    "message": "the batch's input file was deleted, because it was unknown whether the batch existed",
+}
 # Codes of a failed batch that mean: not now, but nothing is wrong with the requests.
 _RELEASING = BLOCKING_CODES | {"token_limit_exceeded", "rate_limit_exceeded"}
 
@@ -52,22 +57,21 @@ class LoadedBatch:
     """What was loaded, the messages for its user, and why requests were released (`waits_for`, `code`)."""
 
     event: Loaded
-    notices: tuple[str, ...]
+    notices: tuple[Notice, ...]
     waits_for: str | None
     code: str | None
 
 
-def load_ended(
-    database: Database, api: BatchAPI, base_url: str, spool: Path, check: Check
-) -> Iterator[Transferring | Activity | LoadedBatch]:
+def load_ended(context: StepContext) -> Iterator[Transferring | Activity | LoadedBatch]:
     """Download and load finished batches.
 
     A problem with one batch does not hold up the others; the first problem is raised at the end.
     """
-    batches = database.read(lambda session: download.ended(session, base_url))
+    ended = context.database.query("results.ended", {"base_url": context.provider.base_url})
+    batches = [Ended(*row) for row in ended]
     problem: BaseException | None = None
     for first in range(0, len(batches), WAVE):
-        for each in _wave(database, api, batches[first : first + WAVE], spool, check):
+        for each in _wave(context, batches[first : first + WAVE]):
             if isinstance(each, BaseException):
                 problem = problem or each
             else:
@@ -77,11 +81,12 @@ def load_ended(
 
 
 def _wave(
-    database: Database, api: BatchAPI, batches: list[Ended], spool: Path, check: Check
+    context: StepContext, batches: list[Ended]
 ) -> Iterator[Transferring | Activity | LoadedBatch | BaseException]:
     brought: list[download.Brought] = []
+    tasks = [partial(download.bring, context.api, context.spool, batch) for batch in batches]
     try:
-        for end in transfers("download", [partial(download.bring, api, spool, batch) for batch in batches], None):
+        for end in transfers("download", tasks, None):
             if isinstance(end, Transferring):
                 yield end
             elif end.result is not None:
@@ -90,7 +95,7 @@ def _wave(
                 yield end.error
         if brought:
             yield Activity(f"loading {sum(batch.requests for batch, _ in brought):,} results")
-        yield from _load(database, spool, brought, check)
+        yield from _load(context, brought)
     finally:
         # Files that could not be loaded are downloaded again; keeping them would fill the disk with every try.
         for _, files in brought:
@@ -98,10 +103,9 @@ def _wave(
                 path.unlink(missing_ok=True)
 
 
-def _load(
-    database: Database, spool: Path, brought: list[download.Brought], check: Check
-) -> Iterator[LoadedBatch | BaseException]:
+def _load(context: StepContext, brought: list[download.Brought]) -> Iterator[LoadedBatch | BaseException]:
     """Load the downloaded batches, together if possible, and yield the result or the error of each."""
+    database, spool, check = context.database, context.spool, context.check
     alone = [each for each in brought if not isinstance(each[1], Fetched)]
     for group in download.groups([(batch, files) for batch, files in brought if isinstance(files, Fetched)]):
         try:
@@ -184,18 +188,9 @@ def load_files(
     try:
         return database.write(write)
     except Doubtful:
-        looked = {
-            "batch_id": batch.batch_id,
-            "output_file_id": batch.output_file_id,
-            "error_file_id": batch.error_file_id,
-            "completed": batch.completed,
-        }
-        database.write(lambda session: session.run("results.looked", looked))
+        names = ("batch_id", "output_file_id", "error_file_id", "completed")
+        database.execute("results.looked", {name: getattr(batch, name) for name in names})
         raise
-
-
-def _lacks_some(fetched: Fetched) -> bool:
-    return fetched.gone or fetched.late or fetched.cut is not None or not fetched.files
 
 
 def load_together(
@@ -208,7 +203,7 @@ def load_together(
     """
     batches = [batch for batch, _ in brought]
     files = [path for _, fetched in brought for path in fetched.files]
-    if len(batches) == 1 or any(_lacks_some(fetched) for _, fetched in brought):
+    if len(batches) == 1 or any(each.gone or each.late or each.cut or not each.files for _, each in brought):
         return None
     endpoint, returns = batches[0].kind
     fact = {"batches": [batch.batch_id for batch in batches], "now": clock.now()}
@@ -238,14 +233,16 @@ def load_failed(database: Database, batch: Ended, told: ProviderBatch, kept: Pat
             return None
         fact = _fact(batch, claimed[0][0])
         if batch.fenced:
-            deleted = "the batch's input file was deleted, because it was unknown whether the batch existed"
-            session.append_results(
-                "results.same_for_all", fact | {"outcome": "released", "code": FENCED, "message": deleted}
-            )
+            session.append_results("results.same_for_all", fact | _DELETED)
         elif lines and kept.exists():
             read = lines_sql(session, [kept], longest=max(LONGEST_LINE, kept.stat().st_size))
+            wrong = {
+                "lines": [error.line for error in lines],
+                "codes": [error.code for error in lines],
+                "messages": [error.message for error in lines],
+            }
             with session.keeping_row_order(keep=True):
-                session.append_results("results.line_errors", fact | _line_errors(lines), lines=read)
+                session.append_results("results.line_errors", fact | wrong, lines=read)
         else:
             session.append_results("results.same_for_all", fact | _same(first))
         return _counted(session, batch)
@@ -258,14 +255,6 @@ def _same(first: BatchError | None) -> dict[str, object]:
     message = (first.message if first else None) or "the provider did not say why"
     # An unknown cause may lie in the requests: it counts as an attempt, so that it cannot repeat for ever.
     return {"outcome": "released" if code in _RELEASING else "retryable", "code": code, "message": message}
-
-
-def _line_errors(errors: list[BatchError]) -> dict[str, object]:
-    return {
-        "lines": [error.line for error in errors],
-        "codes": [error.code for error in errors],
-        "messages": [error.message for error in errors],
-    }
 
 
 def _fact(batch: Ended, asked_at: datetime) -> dict[str, object]:
@@ -292,4 +281,4 @@ def _counted(session: Session, batch: Ended) -> LoadedBatch:
             f"{unreadable:,} results of batch {batch.batch_id} cannot be read: they may be paid for, so they are not "
             f"sent again unless you ask (sqlbatch retry --only {UNREADABLE})"
         )
-    return LoadedBatch(event, tuple(notices), why, code)
+    return LoadedBatch(event, tuple(map(Notice, notices)), why, code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlbatch.batches import adopt, budget, plan, poll, results, submit
+from sqlbatch.batches import adopt, plan, poll, results, submit
 from sqlbatch.batches.events import Activity, Event, Notice, Packed, Submitted, Transferring, Waiting
 from sqlbatch.batches.transfer import batch_of, input_name, transfers
 from sqlbatch.errors import ProviderError
@@ -54,7 +54,7 @@ def tidy(database: Database, spool: Path) -> None:
     """Delete spool files that no batch needs any more: of killed processes and of given-up attempts."""
     # The folder is read before the database, so that a file created in between is not deleted.
     paths = list(spool.glob("sqlbatch-*"))
-    needed = database.read(lambda session: {str(row[0]) for row in session.run("submit.needed")})
+    needed = {str(row[0]) for row in database.query("submit.needed")}
     for path in paths:
         batch_id = batch_of(path.name)
         if batch_id is not None and batch_id not in needed:
@@ -65,21 +65,19 @@ def poll_open(context: StepContext) -> Iterator[Event]:
     """Check the open batches, then delete the files of those that the provider has validated."""
     yield from poll.poll(context)
     if any(context.spool.glob(input_name("*"))):
-        asked = {"base_url": context.provider.base_url}
-        for (batch_id,) in context.database.read(lambda session: session.run("submit.validated", asked)):
+        for (batch_id,) in context.database.query("submit.validated", {"base_url": context.provider.base_url}):
             (context.spool / input_name(batch_id)).unlink(missing_ok=True)
 
 
 def load_ended(context: StepContext) -> Iterator[Event]:
     """Download and load finished batches."""
     database = context.database
-    for each in results.load_ended(database, context.api, context.provider.base_url, context.spool, context.check):
+    for each in results.load_ended(context):
         if isinstance(each, Transferring | Activity):
             yield each
             continue
         yield each.event
-        for notice in each.notices:
-            yield Notice(notice)
+        yield from each.notices
         batch_id = each.event.batch_id
         if each.waits_for is not None and each.code != results.FENCED:
             seconds = submit.pause(database, context.job_id, each.waits_for, each.code, batch_id=batch_id)
@@ -91,14 +89,14 @@ def load_ended(context: StepContext) -> Iterator[Event]:
 def check_failure_rate(context: StepContext) -> Iterator[Event]:
     """Block a job if most of its first results cannot be used; decided once, whichever process loaded them."""
     asked = {"job_id": context.job_id}
-    if not context.database.read(lambda session: session.run("results.unjudged", asked | {"first": FIRST_RESULTS})):
+    if not context.database.query("results.unjudged", asked | {"first": FIRST_RESULTS}):
         return
-    loaded, usable = context.database.read(lambda session: session.run("results.tried", asked))[0]
+    loaded, usable = context.database.query("results.tried", asked)[0]
     if loaded < FIRST_RESULTS:
         return
     reason = f"failing: only {usable:,} of the first {loaded:,} results could be used"
     failing = 2 * usable < loaded
-    if submit.judge(context.database, context.job_id, failing=failing, reason=reason) and failing:
+    if context.database.execute("submit.judge", asked | {"failing": failing, "reason": reason}) and failing:
         yield Waiting(reason)
 
 
@@ -159,9 +157,9 @@ def send_ready(context: StepContext) -> Iterator[Event]:  # noqa: PLR0912 (a cas
         seconds = submit.pause(context.database, context.job_id, reason, refused.code, refused.retry_after)
         yield Waiting(reason, seconds)
     elif taken:
-        context.database.write(lambda session: session.run("submit.working", {"job_id": context.job_id}))
+        context.database.execute("submit.working", {"job_id": context.job_id})
     if held is not None:
         # No batch in flight can release enough of its reservation, so only the user or another month can.
-        reason, until = held.held or "", held.until
-        context.database.write(lambda session: budget.block(session, context.job_id, reason, until))
-        yield Waiting(reason)
+        fact = {"job_id": context.job_id, "reason": held.held, "until": held.until}
+        context.database.execute("budget.block", fact)
+        yield Waiting(held.held or "")

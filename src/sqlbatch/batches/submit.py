@@ -14,7 +14,7 @@ from sqlbatch import clock
 from sqlbatch.batches import budget, request_file
 from sqlbatch.batches.parse_results import UNREADABLE
 from sqlbatch.batches.transfer import input_name
-from sqlbatch.errors import ProviderError, ProviderRefused, ProviderUnreachable
+from sqlbatch.errors import ProviderError, ProviderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ def ready(context: StepContext) -> list[tuple[str, int, int, str | None]]:
     provider = context.provider
     asked = {"job_id": context.job_id, "base_url": provider.base_url, "owner": context.owner, "now": clock.now()}
     limits = {"most": provider.max_enqueued_tokens, "an_hour": provider.batches_per_hour}
-    return context.database.read(lambda session: session.run("submit.ready", asked | limits))
+    return context.database.query("submit.ready", asked | limits)
 
 
 def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -> Sent | None:  # noqa: PLR0911 (one a way out)
@@ -85,7 +85,8 @@ def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -
     Provider errors are in the result; only errors of the database are raised.
     """
     database, provider, owner = context.database, context.provider, context.owner
-    claim = {"batch_id": batch_id, "owner": owner, "now": clock.now(), "until": clock.after(UPLOAD_LEASE)}
+    ours = {"batch_id": batch_id, "owner": owner}
+    claim = ours | {"now": clock.now(), "until": clock.after(UPLOAD_LEASE)}
 
     def take(session: Session) -> tuple[int, int, str | None] | budget.Reservation | None:
         asked = {"batch_id": batch_id, "now": claim["now"]}
@@ -108,7 +109,7 @@ def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -
         return Sent(batch_id, 0, held=claimed.held, until=claimed.until)
     requests, size, file_id = claimed
     try:
-        endpoint = database.read(lambda session: session.run("submit.extent", {"batch_id": batch_id}))[0][2]
+        endpoint = database.query("submit.extent", {"batch_id": batch_id})[0][2]
         if file_id is None:
             url = provider.line_url(endpoint)
             size += requests * (len(url) - len(endpoint))
@@ -127,20 +128,18 @@ def send(context: StepContext, batch_id: str, progress: Callable[[int], None]) -
                     file_id = context.api.find_upload(path.name, size)
             file_id = file_id or context.api.upload(path, progress)
     except ProviderError as error:
-        let_go = {"batch_id": batch_id, "owner": owner, "error": str(error)}
-        blocks = _end_attempt(context, error, "submit.let_go", let_go)
+        blocks = _end_attempt(context, error, "submit.let_go", ours | {"error": str(error)})
         return _problem(batch_id, requests, error, blocks=blocks)
     lease = clock.after(CREATE_LEASE)
-    creating = {"batch_id": batch_id, "owner": owner, "input_file_id": file_id, "now": clock.now(), "until": lease}
-    if not database.write(lambda session: session.run("submit.creating", creating)):
+    if not database.execute("submit.creating", ours | {"input_file_id": file_id, "now": clock.now(), "until": lease}):
         return None
     # Read the state back from the file before money is spent: a faulty disk or lock may have lost the commit.
     database.let_go()
-    if not database.read(lambda session: session.run("submit.is_creating", {"batch_id": batch_id, "owner": owner})):
+    if not database.query("submit.is_creating", ours):
         return None
     if clock.now() >= lease:
         # The computer slept after the commit, so another process may have fenced this attempt.
-        database.write(lambda session: session.run("submit.start_over", _start_over(context, batch_id, None)))
+        database.execute("submit.start_over", ours | {"error": None})
         return None
     if database.guard is not None:
         database.guard()
@@ -177,15 +176,6 @@ def unpause(database: Database, job_id: int, batch_id: str) -> None:
     database.write(lambda session: session.run("submit.unpause", {"job_id": _sender(session, batch_id, job_id)}))
 
 
-def judge(database: Database, job_id: int, *, failing: bool, reason: str) -> bool:
-    """Note whether a job's first results can be used, and block the job if not.
-
-    Return False if that was already noted.
-    """
-    fact = {"job_id": job_id, "failing": failing, "reason": reason}
-    return bool(database.write(lambda session: session.run("submit.judge", fact)))
-
-
 def resume(database: Database, job_id: int, *, keep_going: bool) -> None:
     """Let a job continue because its user asked; with `keep_going`, also one whose first results cannot be used."""
 
@@ -195,16 +185,6 @@ def resume(database: Database, job_id: int, *, keep_going: bool) -> None:
         session.run("submit.resume", {"job_id": job_id})
 
     database.write(note)
-
-
-def looks_refused(database: Database, job_id: int, reason: str) -> None:
-    """Note that the provider refuses status checks, so that any process that runs the job can report it."""
-    database.write(lambda session: session.run("submit.looks_refused", {"job_id": job_id, "reason": reason}))
-
-
-def looked(database: Database, job_id: int) -> None:
-    """Note that the provider allows status checks again."""
-    database.write(lambda session: session.run("submit.looked", {"job_id": job_id}))
 
 
 def refusal_in_words(job: JobRow) -> str:
@@ -223,17 +203,16 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
     try:
         batch = context.api.create(file_id, context.provider.endpoint(endpoint), batch_id)
     except ProviderError as error:
-        status = _status(error)
-        blocks = False
+        status, blocks = error.status, False
         if status is not None and 400 <= status < 500 and status not in _UNCERTAIN:
             undone = file_id in str(error) or _UNDONE.search(str(error)) is not None
-            last = database.read(lambda session: session.run("submit.pause_seconds", {"job_id": context.job_id}))[0][0]
+            last = database.query("submit.pause_seconds", {"job_id": context.job_id})[0][0]
             if (last < LONGEST_PAUSE and _may_ask_again(context, batch_id)) if undone else _waiting_mends(error):
                 # It is certain that no batch exists, and the file is fine: it is used again, not uploaded anew.
-                over = _start_over(context, batch_id, str(error))
+                over = {"batch_id": batch_id, "owner": context.owner, "error": str(error)}
                 _end_attempt(context, error, "submit.start_over", over, undone=undone)
                 return _problem(batch_id, requests, error, blocks=False)
-            fact = {"batch_id": batch_id, "now": clock.now(), "code": getattr(error, "code", None), "error": str(error)}
+            fact = {"batch_id": batch_id, "now": clock.now(), "code": error.code, "error": str(error)}
             blocks = _end_attempt(context, error, "submit.abandon", fact, undone=undone)
             # A shared copy of the state may still have the create as on its way; without the file it could not be
             # told whether the batch was made.
@@ -246,26 +225,16 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
             replied = status is not None and status >= 400
             grace = context.provider.error_grace if replied else context.provider.silence_grace
             lost = {"batch_id": batch_id, "now": clock.now(), "grace": grace, "error": str(error)}
-            database.write(lambda session: session.run("submit.unknown", lost))
+            database.execute("submit.unknown", lost)
         return _problem(batch_id, requests, error, blocks=blocks)
-    opened = {
-        "batch_id": batch_id,
-        "provider_id": batch.provider_id,
-        "status": batch.status,
-        "now": clock.now(),
-        "adopted": False,
-    }
-    known = database.write(lambda session: session.run("submit.open", opened))
+    opened = {"batch_id": batch_id, "provider_id": batch.provider_id, "status": batch.status, "now": clock.now()}
+    known = database.execute("submit.open", opened)
     return Sent(batch_id, requests, batch.provider_id, late=None if known else batch)
 
 
 def _may_ask_again(context: StepContext, batch_id: str) -> bool:
     """Return whether the run may repeat the create for the same file once more; it counts the call."""
     return any(context.first_time(f"asked {number} of the file of {batch_id}") for number in range(_ASKED_OF_A_FILE))
-
-
-def _start_over(context: StepContext, batch_id: str, error: str | None) -> dict[str, object]:
-    return {"batch_id": batch_id, "owner": context.owner, "error": error}
 
 
 def _sender(session: Session, batch_id: str | None, job_id: int) -> int:
@@ -301,19 +270,13 @@ def _end_attempt(
 
 
 def _problem(batch_id: str, requests: int, error: ProviderError, *, blocks: bool) -> Sent:
-    retry_after = error.retry_after if isinstance(error, ProviderUnreachable) else None
-    return Sent(batch_id, requests, problem=str(error), code=_code_of(error), retry_after=retry_after, blocks=blocks)
-
-
-def _status(error: ProviderError) -> int | None:
-    status = getattr(error, "status", None)
-    return status if isinstance(status, int) else None
+    wait = error.retry_after
+    return Sent(batch_id, requests, problem=str(error), code=_code_of(error), retry_after=wait, blocks=blocks)
 
 
 def _code_of(error: ProviderError) -> str | None:
     """Return the provider's code for an error, or its HTTP status as a code; None if there is neither."""
-    status = _status(error)
-    return getattr(error, "code", None) or (f"http_{status}" if status else None)
+    return error.code or (f"http_{error.status}" if error.status else None)
 
 
 def _waiting_mends(error: ProviderError) -> bool:
@@ -325,5 +288,5 @@ def _waiting_mends(error: ProviderError) -> bool:
 
 def _reason(error: ProviderError) -> str:
     """Return why a job sends nothing more, and what its user can do."""
-    remedy = _REMEDIES.get(_status(error) or 0)
+    remedy = _REMEDIES.get(error.status or 0)
     return str(error).rstrip(". ") + (f" ({remedy})" if remedy else "")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 # Transfers at a time: enough to use the network, few enough to need little memory.
 AT_ONCE = 4
-# Seconds between two progress reports.
+# Seconds between two progress reports, and after which an interrupt is noticed.
 _TELL = 0.2
 
 
@@ -105,43 +105,49 @@ def transfers(
     tasks: Sequence[Callable[[Callable[[int], None]], Result]],
     total: int | None,
 ) -> Iterator[Transferring | Done[Result]]:
+    """Run transfers as `in_threads` does; yield the progress of all together, and each one's end as it comes.
+
+    A task is called with a function that takes the number of bytes moved so far.
+    """
+    moved = [0] * len(tasks)
+    moving = [functools.partial(task, functools.partial(moved.__setitem__, n)) for n, task in enumerate(tasks)]
+    for end in in_threads(moving, AT_ONCE):
+        yield Transferring(doing, sum(moved), total)
+        if end is not None:
+            yield end
+
+
+def in_threads(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterator[Done[Result] | None]:
     """Run tasks, a few at a time, in threads that an interrupt does not wait for.
 
-    Yields the progress of all together, and each task's end as it comes. A task is called with a function that takes
-    the number of bytes moved so far.
+    Yields each task's end as it comes, and None whenever none has come for a moment.
     """
     ends: queue.SimpleQueue[Done[Result]] = queue.SimpleQueue()
-    waiting: queue.SimpleQueue[tuple[int, Callable[[Callable[[int], None]], Result]]] = queue.SimpleQueue()
-    moved = [0] * len(tasks)
+    waiting: queue.SimpleQueue[Callable[[], Result]] = queue.SimpleQueue()
 
     def work() -> None:
         while True:
             try:
-                number, task = waiting.get_nowait()
+                task = waiting.get_nowait()
             except queue.Empty:
                 return
-
-            def tell(size: int, number: int = number) -> None:
-                moved[number] = size
-
             try:
-                ends.put(Done(task(tell), None))
+                ends.put(Done(task(), None))
             except BaseException as error:  # noqa: BLE001 (handed over to the thread that asked)
                 ends.put(Done(None, error))
 
-    for each in enumerate(tasks):
+    for each in tasks:
         waiting.put(each)
-    for _ in range(min(AT_ONCE, len(tasks))):
+    for _ in range(min(at_once, len(tasks))):
         threading.Thread(target=work, daemon=True).start()
     left = len(tasks)
     while left:
         try:
             end = ends.get(timeout=_TELL)
         except queue.Empty:
-            yield Transferring(doing, sum(moved), total)
+            yield None
             continue
         left -= 1
-        yield Transferring(doing, sum(moved), total)
         yield end
 
 

@@ -19,8 +19,9 @@ from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import DatabaseConflict, DatabaseError, DatabaseLocked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import Any
 
     from sqlbatch.db.attached import Attached
 
@@ -191,6 +192,14 @@ class Database:
         with self.session() as session:
             return work(session)
 
+    def query(self, name: str, params: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows of the block `file.block`, which writes nothing, in a session of its own."""
+        return self.read(lambda session: session.run(name, params))
+
+    def execute(self, name: str, params: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """Run the block `file.block` in a transaction of its own, and return its rows."""
+        return self.write(lambda session: session.run(name, params))
+
     def forget(self, scratch: Path) -> None:
         """Detach a scratch file, if the database stays open in this process."""
         if self.connection is not None or (self.path is not None and is_open_here(self.path)):
@@ -233,17 +242,20 @@ class Database:
         return Session(cursor, catalog, owned=False)
 
     def _open(self, patience: float, *, in_memory: bool, spill: Path | None) -> Session:
-        opened = None if in_memory or self.path is None else self._patiently(Opened, self.path, patience)
-        if opened is not None:
-            self._keep(opened)
+        opened = None
+        if self.path is not None and not in_memory:
+            opened = self._patiently(Opened, self.path, patience)
+            with self._turn:
+                if self._keeping and self._kept is None:
+                    self._kept = Opened(self.path)
         con = opened.cursor if opened else duckdb.connect()
         # If the file is already open in this process, its settings are those of whoever opened it.
-        owned = opened.alone if opened else True
+        owned = opened.file.alone if opened else True
         session = Session(con, "", owned=owned, close=opened.close if opened else None)
         try:
-            session.catalog = (opened.catalog if opened else "") or self._catalog(session, in_memory=in_memory)
+            session.catalog = (opened.file.catalog if opened else "") or self._catalog(session, in_memory=in_memory)
             if opened:
-                opened.note(session.catalog)
+                opened.file.catalog = session.catalog
             session.sql("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
             spill = spill if spill is not None and spill.is_dir() else None
             if owned and (opened is None or opened.must_be_set((self._memory_limit, self._threads, spill))):
@@ -252,11 +264,6 @@ class Database:
             session.close()
             raise
         return session
-
-    def _keep(self, opened: Opened) -> None:
-        with self._turn:
-            if self._keeping and self._kept is None:
-                self._kept = opened.again()
 
     def _set(self, session: Session, spill: Path | None) -> None:
         session.sql(_COMPRESSION)

@@ -192,6 +192,11 @@ def add(session: Session, facts: Mapping[str, object], *, not_before: object, sc
     return job_id
 
 
+def get(database: Database, job_id: int) -> JobRow:
+    """Return a job as it is now; raises JobError if there is none of this number."""
+    return database.read(lambda session: find(session, str(job_id)))
+
+
 def find(session: Session, name: str | None) -> JobRow:
     """Return the job of this number, or the newest for a target of this name (None: the newest of all).
 

@@ -137,7 +137,12 @@ _TURN = threading.RLock()
 
 
 @dataclass
-class _Opened:
+class OpenFile:
+    """A file's connection, which all cursors of this process share; its catalog, as noted by whoever opened it.
+
+    `alone`: the file was not open in this process otherwise, so DuckDB's settings are ours to make.
+    """
+
     connection: duckdb.DuckDBPyConnection
     alone: bool
     users: int = 0
@@ -145,53 +150,34 @@ class _Opened:
     settings: object = None
 
 
-_FILES: dict[Path, _Opened] = {}
+_FILES: dict[Path, OpenFile] = {}
 
 
 class Opened:
-    """A cursor on a file's connection, which is closed with the last of them.
-
-    `alone`: the file was not open in this process otherwise, so DuckDB's settings are ours to make.
-    """
+    """A cursor on a file's connection, which is closed with the last of them."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, or join an open connection; raises duckdb.Error if it cannot be opened."""
         self._path = path.absolute()
         with _TURN:
-            opened = _FILES.get(self._path) or _Opened(alone=not is_open_here(path), connection=open_newest(path))
-            self.alone = opened.alone
-            self._opened = opened
-            self.cursor = opened.connection.cursor()
-            opened.users += 1
-            _FILES[self._path] = opened
-
-    @property
-    def catalog(self) -> str:
-        """The catalog of the file, as noted by whoever opened it; empty before."""
-        return self._opened.catalog
+            self.file = _FILES.get(self._path) or OpenFile(alone=not is_open_here(path), connection=open_newest(path))
+            self.cursor = self.file.connection.cursor()
+            self.file.users += 1
+            _FILES[self._path] = self.file
 
     def must_be_set(self, settings: object) -> bool:
         """Return whether DuckDB's settings are still to be made as given, and note that they are."""
-        before, self._opened.settings = self._opened.settings, settings
+        before, self.file.settings = self.file.settings, settings
         return before != settings
-
-    def again(self) -> Opened:
-        """Return a further user of the same connection."""
-        return Opened(self._path)
-
-    def note(self, catalog: str) -> None:
-        """Note the catalog for later users of the connection."""
-        self._opened.catalog = catalog
 
     def close(self) -> None:
         """Close the cursor, and the file if no other session of this process uses it."""
         with _TURN:
             self.cursor.close()
-            opened = _FILES[self._path]
-            opened.users -= 1
-            if not opened.users:
+            self.file.users -= 1
+            if not self.file.users:
                 del _FILES[self._path]
-                opened.connection.close()
+                self.file.connection.close()
                 let_go()
 
 

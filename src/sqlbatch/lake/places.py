@@ -115,7 +115,7 @@ def _reached(place: Attached, spill: Path | None) -> Iterator[Session]:
         with contextlib.closing(opened):
             catalog = opened.cursor.execute("SELECT current_catalog()").fetchall()[0][0]
             session = Session(opened.cursor, catalog, owned=True)
-            if opened.alone:
+            if opened.file.alone:
                 session.sql(f"SET memory_limit = {quote_literal(MEMORY_LIMIT)}")
             session.sql("SET TimeZone = 'UTC'")
             yield session
