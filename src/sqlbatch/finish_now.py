@@ -17,7 +17,7 @@ from sqlbatch.connection import connect, provider_of
 from sqlbatch.db import jobs, prices
 from sqlbatch.errors import JobError
 from sqlbatch.leases import hold_leases, new_owner
-from sqlbatch.paths import state_dir
+from sqlbatch.paths import spool_dir
 from sqlbatch.query.cost import NO_COST, Cost, Requests, add_costs, estimate_cost, find_price
 from sqlbatch.query.endpoints import check_of, endpoint_of
 from sqlbatch.query.enrichment import Enrichment, parameters
@@ -111,10 +111,8 @@ def remainder(database: Database, job_id: int) -> Remainder:
             _call(session, job, provider, *row) for row in session.run("preview.of_calls", {"job_id": job_id})
         )
         elsewhere = session.run("preview.elsewhere", {"job_id": job_id})[0][0]
-        max_cost, kept, *_ = session.run("budget.of_job", {"job_id": job_id})[0]
-        spent = session.run("budget.used", {"job_id": job_id, "batch_id": None})[0][0] if max_cost is not None else 0.0
-        month = prices.month(session, kept) if provider.paid else None
-        return Remainder(job, provider, calls, elsewhere, spent, max_cost, month, new_owner())
+        limits = _limits(session, job_id, provider)
+        return Remainder(job, provider, calls, elsewhere, *limits, new_owner())
 
     return database.read(look)
 
@@ -125,17 +123,16 @@ def ask(database: Database, quoted: Remainder) -> Iterator[Event]:
     Raises JobError if more would be sent than was quoted, or if a budget no longer allows it.
     """
     held = database.write(lambda session: _hold(session, quoted))
-    spool = state_dir(database) / "spool"
-    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    spool = spool_dir(database)
     try:
         with hold_leases(quoted.owner), connect(database, quoted.provider) as api:
-            for call, custom_ids in ((call, held[call.call_id][1]) for call in quoted.calls if call.call_id in held):
+            for call in (each for each in quoted.calls if each.call_id in held):
                 around = (call.head, call.tail)
                 work = requests.Asking(
                     database, call.call_id, quoted.owner, spool, check_of, around, call.cap, call.flex, call.logprobs
                 )
                 try:
-                    yield from requests.ask(work, api, custom_ids, quoted.received)
+                    yield from requests.ask(work, api, held[call.call_id][1], quoted.received)
                 except KeyboardInterrupt:
                     yield from requests.keep(work, quoted.received)
                     raise
@@ -194,11 +191,13 @@ def _hold(session: Session, quoted: Remainder) -> dict[str, tuple[str, list[str]
     job_id, now = quoted.job.job_id, clock.now()
     session.run("preview.remainder", {"job_id": job_id, "now": now})
     there = {row[0]: row[3] for row in session.run("preview.of_calls", {"job_id": job_id})}
-    if any(
-        there.get(call_id, 0) > count for call_id, count in ((each.call_id, each.requests) for each in quoted.calls)
-    ):
+    if any(there.get(each.call_id, 0) > each.requests for each in quoted.calls):
         raise JobError("another command changed what is left of the job meanwhile: run the same again")
-    _check_budgets(session, quoted)
+    spent, max_cost, month = _limits(session, job_id, quoted.provider)
+    # Another process may have used up a budget since.
+    over = replace(quoted, spent=spent, max_cost=max_cost, month=month).over()
+    if over is not None:
+        raise JobError(over)
     session.run("preview.unplan", {"now": now})
     held = {}
     for call in quoted.calls:
@@ -225,12 +224,8 @@ def _hold(session: Session, quoted: Remainder) -> dict[str, tuple[str, list[str]
     return held
 
 
-def _check_budgets(session: Session, quoted: Remainder) -> None:
-    """Raise JobError if a budget no longer allows the quoted cost, because another process has used it up."""
-    job_id = quoted.job.job_id
+def _limits(session: Session, job_id: int, provider: Provider) -> tuple[float, float | None, prices.Month | None]:
+    """Return the dollars that a job has used, the most that it may cost, and the month's budget."""
     max_cost, kept, *_ = session.run("budget.of_job", {"job_id": job_id})[0]
     spent = session.run("budget.used", {"job_id": job_id, "batch_id": None})[0][0] if max_cost is not None else 0.0
-    month = prices.month(session, kept) if quoted.provider.paid else None
-    over = replace(quoted, max_cost=max_cost, spent=spent, month=month).over()
-    if over is not None:
-        raise JobError(over)
+    return spent, max_cost, prices.month(session, kept) if provider.paid else None

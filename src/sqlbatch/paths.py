@@ -27,6 +27,13 @@ def state_dir(database: Database) -> Path:
     return path.with_name(path.name + ".sqlbatch") if path is not None else _passing_home()
 
 
+def spool_dir(database: Database) -> Path:
+    """Return the folder for transfers in progress; it is created if it does not exist."""
+    spool = state_dir(database) / "spool"
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return spool
+
+
 def file_of(database: Database) -> Path | None:
     """Return the file of a database, also of a user's connection; None if it is in memory."""
     if database.connection is None:

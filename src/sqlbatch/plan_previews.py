@@ -18,18 +18,15 @@ from sqlbatch.functions.answers import define
 from sqlbatch.functions.plan import names_of_calls, with_sources
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import new_owner
-from sqlbatch.paths import scratch_file, state_dir
-from sqlbatch.previews import Preview, PreviewRow, sample_size
-from sqlbatch.query.endpoints import check_of
+from sqlbatch.paths import scratch_file
+from sqlbatch.previews import Preview, PreviewRow, ReadyPreview, sample_size
 from sqlbatch.query.request import is_flex
 from sqlbatch.query.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sqlbatch.batches.events import Event
-    from sqlbatch.batches.preview import PreviewResult
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
@@ -39,27 +36,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PreparedPlanPreview:
+class PreparedPlanPreview(ReadyPreview):
     """A planned preview. Its sources, limited to the sample's rows, are in the scratch file.
 
-    `quote` is for the ordinary endpoint; `received` fills with the results.
+    `quote` is for the ordinary endpoint.
     """
 
     planned: PlannedQuery
     quote: Quote
-    provider: Provider
-    scratch: Path
-    fresh: bool
-    owner: str
-    received: list[PreviewResult] = field(default_factory=list)
-    month: prices.Month | None = None
-    flex: bool = False
-    detail: str | None = None
+    detail: str | None
     unsent: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def over(self) -> str | None:
-        """Return why the cost may exceed the rest of the month's budget, and what to do; None if it cannot."""
-        return self.quote.cost.over(None, self.month)
+    def source(self, number: int) -> str:
+        """Return the table of a source's rows."""
+        return f"{scratch_name(self.scratch)}.main.src_{number}"
 
 
 @contextlib.contextmanager
@@ -90,24 +80,13 @@ def prepared(
                 tier = "flex" if flex else "default"
                 planned, quote = quote_plan(session, enrichment, planned, target, factor, replacing=True, tier=tier)
                 month = prices.month(session) if provider.paid else None
-                ready = PreparedPlanPreview(
-                    planned,
-                    quote,
-                    provider,
-                    scratch,
-                    fresh,
-                    new_owner(),
-                    month=month,
-                    flex=flex,
-                    detail=enrichment.image_detail,
-                )
+                same = (provider, scratch, fresh, new_owner(), flex, quote.cost, month)
+                ready = PreparedPlanPreview(*same, planned, quote, enrichment.image_detail)
         yield ready
 
 
 def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
     """Run the stages one after the other; each result is stored as it arrives."""
-    spool = state_dir(database) / "spool"
-    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     calls = jobs.planned_calls(ready.planned.plan)
     with connect(database, ready.provider) as api:
         for call in (each for each in calls if each.stage):
@@ -116,7 +95,7 @@ def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
                 session.run("database.planner_lock")
                 jobs.store_call(session, call.call)
                 _define(session, ready, calls, call.collection)
-                collection = with_sources(call.collection, lambda number: _source(ready, number))
+                collection = with_sources(call.collection, ready.source)
                 shown, scratch = None, scratch_name(ready.scratch)
                 if plan_pictures.asks_about_pictures(call.collection):
                     shown = f"{scratch}.main.ai_pictures"
@@ -130,17 +109,13 @@ def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
             custom_ids = database.write(collect, scratch=ready.scratch)
             if custom_ids:
                 yield Activity(f"stage {call.stage}: {call.text}")
-                sent = (call.call.sent_head, call.call.sent_tail), call.call.cap
-                asking = requests.Asking(
-                    database, str(call.call.call_id), ready.owner, spool, check_of, *sent, ready.flex
-                )
-                yield from requests.ask(asking, api, custom_ids, ready.received)
+                yield from requests.ask(ready.asking(database, call.call), api, custom_ids, ready.received)
 
 
 def result(database: Database, ready: PreparedPlanPreview) -> Preview:
     """Return the query's rows for the sample."""
     calls = jobs.planned_calls(ready.planned.plan)
-    query = with_sources(ready.planned.plan.query, lambda number: _source(ready, number))
+    query = with_sources(ready.planned.plan.query, ready.source)
     with database.session(scratch=ready.scratch) as session:
         _define(session, ready, calls, query)
         found = session.run("functions.previewed", query=query)
@@ -149,17 +124,8 @@ def result(database: Database, ready: PreparedPlanPreview) -> Preview:
         values = json.loads(text)
         values.pop("sqlbatch_failed")
         rows.append(PreviewRow(number, "failed" if failed else "answered", failed, kept=False, input={}, answer=values))
-    billed = [each for each in ready.received if each.kept]
-    return Preview(
-        tuple(rows),
-        (),
-        len(ready.received),
-        sum(each.tokens_in for each in billed),
-        sum(each.tokens_cached for each in billed),
-        sum(each.tokens_cache_write for each in billed),
-        sum(each.tokens_out for each in billed),
-        None if ready.provider.paid and billed else 0.0,
-    )
+    dollars = None if ready.provider.paid and any(each.kept for each in ready.received) else 0.0
+    return ready.preview(rows, (), len(ready.received), dollars)
 
 
 def _define(session: Session, ready: PreparedPlanPreview, calls: list[KeptCall], sql: str) -> None:
@@ -167,7 +133,3 @@ def _define(session: Session, ready: PreparedPlanPreview, calls: list[KeptCall],
     if ready.planned.shows:
         plan_pictures.define_unsent(session, scratch_name(ready.scratch), ready.unsent)
     define(session, calls, names_of_calls(sql))
-
-
-def _source(ready: PreparedPlanPreview, number: int) -> str:
-    return f"{scratch_name(ready.scratch)}.main.src_{number}"

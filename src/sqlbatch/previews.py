@@ -16,7 +16,7 @@ from sqlbatch.db.database import scratch_name
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidOption
 from sqlbatch.leases import new_owner
-from sqlbatch.paths import scratch_file, state_dir
+from sqlbatch.paths import scratch_file, spool_dir
 from sqlbatch.query import confidence, pictures
 from sqlbatch.query.compile import REF, Compiled, compile_query, store_requests
 from sqlbatch.query.cost import estimate_cost, find_price, without_cache_writes
@@ -26,7 +26,7 @@ from sqlbatch.query.request import is_flex
 from sqlbatch.query.rows import query_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from sqlbatch.batches.events import Event
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.query.cost import Cost
     from sqlbatch.query.enrichment import Enrichment
+    from sqlbatch.query.request import Call
     from sqlbatch.returns import Returns
 
 # The default and the largest number of rows of a preview; more rows belong in a batch.
@@ -43,34 +44,51 @@ ROWS, ROWS_AT_MOST = 5, 100
 
 
 @dataclass(frozen=True)
-class PreparedPreview:
-    """A compiled preview. Its rows are in the scratch file; nothing is sent yet.
+class ReadyPreview:
+    """What every preview has before it is sent. Its rows are in the scratch file.
 
-    `known` counts its requests, `cost` is the cost of sending them now, and `received` fills with the results.
+    `cost` is the cost of sending its requests now; with `flex`, at the flex price. `received` fills with the results.
     """
 
-    enrichment: Enrichment
-    returns: Returns
     provider: Provider
-    compiled: Compiled
-    known: Known
     scratch: Path
     fresh: bool
     owner: str
-    price: Price | None
+    flex: bool
     cost: Cost
-    notes: tuple[str, ...] = ()
-    received: list[PreviewResult] = field(default_factory=list)
-    month: prices.Month | None = None
-
-    @property
-    def flex(self) -> bool:
-        """Whether it is sent, and billed, at the flex price."""
-        return is_flex(self.enrichment)
+    month: prices.Month | None
+    received: list[PreviewResult] = field(default_factory=list, kw_only=True)
 
     def over(self) -> str | None:
         """Return why the cost may exceed the rest of the month's budget, and what to do; None if it cannot."""
         return self.cost.over(None, self.month)
+
+    def asking(self, database: Database, call: Call) -> requests.Asking:
+        """Return what the requests of a call are sent with."""
+        spool, sent = spool_dir(database), (call.sent_head, call.sent_tail)
+        return requests.Asking(
+            database, str(call.call_id), self.owner, spool, check_of, sent, call.cap, self.flex, call.logprobs
+        )
+
+    def preview(
+        self, rows: Iterable[PreviewRow], columns: tuple[str, ...], sent: int, dollars: float | None
+    ) -> Preview:
+        """Return the preview of these rows, with the tokens that were billed."""
+        names = ("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out")
+        tokens = {name: sum(getattr(each, name) for each in self.received if each.kept) for name in names}
+        return Preview(tuple(rows), columns, sent, **tokens, dollars=dollars)
+
+
+@dataclass(frozen=True)
+class PreparedPreview(ReadyPreview):
+    """A compiled preview; `known` counts its requests, `price` is that of its model."""
+
+    enrichment: Enrichment
+    returns: Returns
+    compiled: Compiled
+    known: Known
+    price: Price | None
+    notes: tuple[str, ...]
 
 
 @contextlib.contextmanager
@@ -102,16 +120,17 @@ def prepared(
             known = count_known(session, name, fresh=fresh, images=bool(compiled.prompt_sql.images), call=compiled.call)
             again = asked_again(session, compiled, fresh=fresh, local=not provider.paid)
             spends = bool(known.to_send) and provider.paid
-            tier = "flex" if is_flex(enrichment) else "default"
-            price, notes = find_price(session, enrichment, tier=tier) if spends else (None, ())
-            if tier == "flex" and price is not None and not price.own:
+            flex = is_flex(enrichment)
+            price, notes = None, again
+            if spends:
+                price, more = find_price(session, enrichment, tier="flex" if flex else "default")
+                notes += more
+            if flex and price is not None and not price.own:
                 notes += (f"no flex price is known for {enrichment.model}: the cost is at the ordinary price",)
-            notes = (*again, *notes)
             cost = estimate_cost(session, enrichment, to_send(compiled), price, free=not provider.paid)
             month = prices.month(session) if spends else None
-        yield PreparedPreview(
-            enrichment, returns, provider, compiled, known, scratch, fresh, new_owner(), price, cost, notes, month=month
-        )
+        ready = (provider, scratch, fresh, new_owner(), flex, cost, month)
+        yield PreparedPreview(*ready, enrichment, returns, compiled, known, price, notes)
 
 
 def ask(database: Database, ready: PreparedPreview) -> Iterator[Event]:
@@ -132,14 +151,13 @@ def ask(database: Database, ready: PreparedPreview) -> Iterator[Event]:
         return [row[0] for row in session.run("previews.to_send", asked, **places)]
 
     custom_ids = database.write(commit, scratch=ready.scratch)
-    _spool(database).mkdir(mode=0o700, parents=True, exist_ok=True)
     with connect(database, ready.provider) as api:
-        yield from requests.ask(_work(database, ready), api, custom_ids, ready.received)
+        yield from requests.ask(ready.asking(database, ready.compiled.call), api, custom_ids, ready.received)
 
 
 def keep(database: Database, ready: PreparedPreview) -> Iterator[Event]:
     """Store the results that arrived before an interrupt and are not stored yet."""
-    yield from requests.keep(_work(database, ready), ready.received)
+    yield from requests.keep(ready.asking(database, ready.compiled.call), ready.received)
 
 
 def result(database: Database, ready: PreparedPreview) -> Preview:
@@ -153,21 +171,13 @@ def result(database: Database, ready: PreparedPreview) -> Preview:
     places = {"scratch": scratch_name(ready.scratch), "shown": shown, "answer": typed}
     with database.session(scratch=ready.scratch) as session:
         found = session.run("previews.rows", {"asked": list(results)}, **places)
-    rows = tuple(_row(ready, results.get(row[1]), *row) for row in found)
+    rows = (_row(ready, results.get(row[1]), *row) for row in found)
+    sent = sum(not (each.code or "").startswith("image_un") or each.kept for each in ready.received)
+    return ready.preview(rows, ready.compiled.prompt_sql.columns, sent, _dollars(ready))
+
+
+def _dollars(ready: PreparedPreview) -> float | None:
     billed = [each for each in ready.received if each.kept]
-    return Preview(
-        rows,
-        ready.compiled.prompt_sql.columns,
-        sum(not (each.code or "").startswith("image_un") or each.kept for each in ready.received),
-        sum(each.tokens_in for each in billed),
-        sum(each.tokens_cached for each in billed),
-        sum(each.tokens_cache_write for each in billed),
-        sum(each.tokens_out for each in billed),
-        _dollars(ready, billed),
-    )
-
-
-def _dollars(ready: PreparedPreview, billed: list[PreviewResult]) -> float | None:
     if not billed or not ready.provider.paid:
         return 0.0
     if ready.price is None:
@@ -224,19 +234,6 @@ def sample_size(rows: int | None, sample: int | None) -> int:
             f"{name} {wanted}: it must be 1 to {ROWS_AT_MOST}; for more rows use enrich, at half the price"
         )
     return wanted
-
-
-def _spool(database: Database) -> Path:
-    return state_dir(database) / "spool"
-
-
-def _work(database: Database, ready: PreparedPreview) -> requests.Asking:
-    call = ready.compiled.call
-    around = (call.sent_head, call.sent_tail)
-    spool = _spool(database)
-    return requests.Asking(
-        database, str(call.call_id), ready.owner, spool, check_of, around, call.cap, ready.flex, call.logprobs
-    )
 
 
 # ---- The result of a preview.

@@ -33,7 +33,7 @@ from sqlbatch.functions import pictures as plan_pictures
 from sqlbatch.functions.jobs import collect_ready, held, is_planned, needs_collecting
 from sqlbatch.functions.jobs import write_target as write_planned_target
 from sqlbatch.leases import hold_leases, new_owner
-from sqlbatch.paths import state_dir, sweep
+from sqlbatch.paths import spool_dir, state_dir, sweep
 from sqlbatch.query import incremental, pictures, target, target_rows
 from sqlbatch.query.endpoints import check_of, read_returns
 from sqlbatch.query.enrichment import Enrichment
@@ -118,9 +118,7 @@ def _keeping_open(database: Database, events: Generator[Event, None, None]) -> I
 def step_context(database: Database, job_id: int, provider: Provider) -> Iterator[StepContext]:
     """Connect to a job's provider for the block, and hold the leases that the job's steps take."""
     with connect(database, provider) as api:
-        spool = state_dir(database) / "spool"
-        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        context = StepContext(database, api, provider, job_id, new_owner(), spool, check_of)
+        context = StepContext(database, api, provider, job_id, new_owner(), spool_dir(database), check_of)
         with hold_leases(context.owner):
             yield context
 
