@@ -93,9 +93,9 @@ def ask(work: Asking, api: BatchAPI, custom_ids: Sequence[str], received: list[P
         _write(work, number, _asked(api, custom_id, endpoint, body, told.append, flex=work.flex))
 
     tasks = [partial(ask_one, number, *each) for number, each in enumerate(bodies)]
-    done = 0
+    ends, done = in_threads(tasks, AT_ONCE), 0
     yield Previewed(0, len(bodies))
-    for end in in_threads(tasks, AT_ONCE):
+    for end in ends:
         while told:
             yield told.popleft()
         if end is None:

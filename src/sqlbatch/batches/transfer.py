@@ -118,7 +118,7 @@ def transfers(
 
 
 def in_threads(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterator[Done[Result] | None]:
-    """Run tasks, a few at a time, in threads that an interrupt does not wait for.
+    """Run tasks, a few at a time, in threads that an interrupt does not wait for; they start at once.
 
     Yields each task's end as it comes, and None whenever none has come for a moment.
     """
@@ -140,15 +140,19 @@ def in_threads(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterator[
         waiting.put(each)
     for _ in range(min(at_once, len(tasks))):
         threading.Thread(target=work, daemon=True).start()
-    left = len(tasks)
-    while left:
-        try:
-            end = ends.get(timeout=_TELL)
-        except queue.Empty:
-            yield None
-            continue
-        left -= 1
-        yield end
+
+    def come() -> Iterator[Done[Result] | None]:
+        left = len(tasks)
+        while left:
+            try:
+                end = ends.get(timeout=_TELL)
+            except queue.Empty:
+                yield None
+                continue
+            left -= 1
+            yield end
+
+    return come()
 
 
 def is_address(file_id: str) -> bool:

@@ -60,11 +60,6 @@ def to_publish(session: Session, target: str, job_id: int) -> list[Publication]:
     return found[::-1]
 
 
-def newer(session: Session, target: str, job_id: int) -> int | None:
-    """Return the newest later job whose rows are in a target; None if there is none."""
-    return session.run("lake.newer", {"target": target, "job_id": job_id})[0][0]  # type: ignore[no-any-return]
-
-
 def due(session: Session) -> list[int]:
     """Return the newest jobs of targets in other databases that are built and not published."""
     return [int(job_id) for (job_id,) in session.run("lake.due")]
@@ -76,8 +71,3 @@ def note_published(session: Session, run: Publication, rows: int) -> None:
     earlier = {"catalog": session.catalog, "target": run.target, "job_id": run.job_id}
     for (table,) in session.run("lake.older", earlier):
         session.run("lake.drop_built", table=table)
-
-
-def note_failed(session: Session, run: Publication, error: str) -> None:
-    """Note why a run was not published."""
-    session.run("lake.failed", {"run_id": run.run_id, "error": error})

@@ -57,7 +57,7 @@ def check_target(database: Database, engine: Engine, into: str, *, replacing: bo
     if not engine.exists(into) or replacing:
         return
     asked = {"engine": engine.name, "target": into}
-    if not (database.exists() and database.read(lambda session: session.run("kept_rows.ours", asked))):
+    if not (database.exists() and database.query("kept_rows.ours", asked)):
         raise InvalidTarget(
             f"{into} is a table that sqlbatch did not make, as far as {database.name} knows: choose another name with "
             "--into, or put the result in its place with --replace"
@@ -66,7 +66,7 @@ def check_target(database: Database, engine: Engine, into: str, *, replacing: bo
 
 def find(database: Database, job_id: int) -> Publication | None:
     """Return where a job's rows and target are at another engine, None if it has none."""
-    found = database.read(lambda session: session.run("kept_rows.find", {"job_id": job_id}))
+    found = database.query("kept_rows.find", {"job_id": job_id})
     if not found:
         return None
     run_id, name, folder, sent, *more = found[0]
@@ -88,46 +88,51 @@ def publish(
     the next step depends on: before the target is written, and before anything is deleted.
     """
     with _one_publisher(database):
-        return _publish(database, engine, job_id, replacing=replacing, noted=noted)
-
-
-def _publish(
-    database: Database, engine: Engine, job_id: int, *, replacing: bool, noted: Callable[[], object] | None
-) -> Publication:
-    found = find(database, job_id)
-    job = database.read(lambda session: jobs.find(session, str(job_id)))
-    if found is None:
-        raise JobError(f"job {job_id} has no rows of {engine.name}: its target is {job.target} in {database.name}")
-    if job.error:
-        raise JobError(job.error)
-    if job.successor != job_id:
-        newer = f"job {job.successor} is the newest for {found.target}" if job.successor else "it was cancelled"
-        raise JobError(f"{newer}: job {job_id} leaves the table alone")
-    if found.dropped and found.published:
-        return found
-    if found.dropped:
-        raise JobError(f"the rows of job {job_id} are no longer kept: run its enrich again")
-    try:
-        check_target(database, engine, found.target, replacing=replacing or job.replacing)
-        _stop_others(database, found, job_id)
-        answers, columns = _export(database, job.target, found)
-        _note(database, "kept_rows.exported", found, now=clock.now())
+        found = find(database, job_id)
+        job = jobs.get(database, job_id)
+        if found is None:
+            raise JobError(f"job {job_id} has no rows of {engine.name}: its target is {job.target} in {database.name}")
+        if job.error:
+            raise JobError(job.error)
+        if job.successor != job_id:
+            newer = f"job {job.successor} is the newest for {found.target}" if job.successor else "it was cancelled"
+            raise JobError(f"{newer}: job {job_id} leaves the table alone")
+        if found.dropped and found.published:
+            return found
+        if found.dropped:
+            raise JobError(f"the rows of job {job_id} are no longer kept: run its enrich again")
+        run = {"run_id": found.run_id}
+        try:
+            check_target(database, engine, found.target, replacing=replacing or job.replacing)
+            _stop_others(database, found, job_id)
+            answers, columns = _export(database, job.target, found)
+            database.execute("kept_rows.exported", run | {"now": clock.now()})
+            if noted is not None:
+                # From now on the target counts as ours, even if this process is killed while it is written.
+                noted()
+            own = [name for name in engine.columns(f"{found.folder}/rows") if name != REF]
+            rows = engine.publish(f"{found.folder}/rows", answers, [*own, *columns], found.target)
+            _check_count(found, rows)
+        except (EngineError, InvalidTarget) as error:
+            database.execute("kept_rows.failed", run | {"error": str(error)})
+            raise
+        done = job.status == "done"
+        database.execute("kept_rows.published", run | {"now": clock.now(), "rows": rows, "done": done})
         if noted is not None:
-            # From now on the target counts as ours, even if this process is killed while it is written.
             noted()
-        own = [name for name in engine.columns(f"{found.folder}/rows") if name != REF]
-        rows = engine.publish(f"{found.folder}/rows", answers, [*own, *columns], found.target)
-        _check_count(found, rows)
-    except (EngineError, InvalidTarget) as error:
-        _note(database, "kept_rows.failed", found, error=str(error))
-        raise
-    done = job.status == "done"
-    _note(database, "kept_rows.published", found, now=clock.now(), rows=rows, done=done)
-    if noted is not None:
-        noted()
-    remove(answers)
-    _drop_spent(database, found.target, job_id, whole=done and not job.failed)
-    return find(database, job_id) or found
+        remove(answers)
+        asked = {"target": found.target, "job_id": job_id, "whole": done and not job.failed}
+        for run_id, folder in database.query("kept_rows.spent", asked):
+            database.execute("kept_rows.drop", {"run_id": run_id, "now": clock.now()})
+            remove(folder)
+        return find(database, job_id) or found
+
+
+def _check_count(found: Publication, rows: int) -> None:
+    if rows != found.kept:
+        raise EngineError(
+            f"{found.target} has {rows:,} rows after it was written, not the {found.kept:,} that were kept"
+        )
 
 
 def _stop_others(database: Database, found: Publication, job_id: int) -> None:
@@ -136,16 +141,8 @@ def _stop_others(database: Database, found: Publication, job_id: int) -> None:
     Without its answers, it commits nothing. Over Spark Connect, the server continues a write for minutes after its
     client is gone.
     """
-    asked = {"target": found.target, "job_id": job_id, "whole": True}
-    for _, folder in database.read(lambda session: session.run("kept_rows.spent", asked)):
+    for _, folder in database.query("kept_rows.spent", {"target": found.target, "job_id": job_id, "whole": True}):
         remove(f"{folder}/answers")
-
-
-def _check_count(found: Publication, rows: int) -> None:
-    if rows != found.kept:
-        raise EngineError(
-            f"{found.target} has {rows:,} rows after it was written, not the {found.kept:,} that were kept"
-        )
 
 
 @contextlib.contextmanager
@@ -182,15 +179,3 @@ def _export(database: Database, target: str, found: Publication) -> tuple[str, l
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return answers, [each.name for each in columns if each.name != REF]
-
-
-def _note(database: Database, statement: str, found: Publication, **facts: object) -> None:
-    database.write(lambda session: session.run(statement, {"run_id": found.run_id, **facts}))
-
-
-def _drop_spent(database: Database, target: str, job_id: int, *, whole: bool) -> None:
-    asked = {"target": target, "job_id": job_id, "whole": whole}
-    for run_id, folder in database.read(lambda session: session.run("kept_rows.spent", asked)):
-        fact = {"run_id": run_id, "now": clock.now()}
-        database.write(lambda session, fact=fact: session.run("kept_rows.drop", fact))  # type: ignore[misc]
-        remove(folder)

@@ -104,8 +104,9 @@ def kept(
     be sent.
     """
     sent = sent_columns(rows, enrichment)
-    state = _state_id(database) if database is not None else ""
+    state = ""
     if database is not None:
+        state = str(database.query("kept_rows.identity")[0][0])
         _sweep(database, shared, state)
     run_id = str(uuid.uuid4())
     folder = f"{root_of(shared)}/runs/{run_id}"
@@ -169,22 +170,12 @@ def _check_types(folder: str, rows: EngineRows, sent: Sequence[str]) -> None:
                 )
 
 
-def _state_id(database: Database) -> str:
-    """Return the id of a database's state; it is created if there is none."""
-    return str(database.read(lambda session: session.run("kept_rows.identity"))[0][0])
-
-
 def _sweep(database: Database, shared: str, state: str) -> None:
-    """Delete the rows that killed processes of this computer left without a job.
-
-    Of this state, or of a plan or a preview.
-    """
+    """Delete the rows that killed processes of this computer left without a job, of this state or of no state."""
     root = local_path(f"{root_of(shared)}/runs")
     for marker in root.glob(f"*/{OWNER}") if root is not None else ():
         with contextlib.suppress(OSError):
             whose, _, owner = marker.read_text().partition(" ")
-            run_id = marker.parent.name
-            if whose not in {"", state} or not is_gone(owner):
-                continue
-            if not database.read(lambda session, run_id=run_id: session.run("kept_rows.needed", {"run_id": run_id})):  # type: ignore[misc]
+            left = whose in {"", state} and is_gone(owner)
+            if left and not database.query("kept_rows.needed", {"run_id": marker.parent.name}):
                 shutil.rmtree(marker.parent, ignore_errors=True)

@@ -52,7 +52,7 @@ def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iter
     that is not sqlbatch's. Raises JobError if the job has no target in another database or is not built, NotPublished
     if its target does not take the rows.
     """
-    job = database.read(lambda session: jobs.find(session, str(job_id)))
+    job = jobs.get(database, job_id)
     target = target_of(job)
     if target.catalog is None:
         if (found := engine_target.find(database, job_id)) is not None:
@@ -61,7 +61,7 @@ def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iter
             )
         raise JobError(f"the target of job {job_id}, {job.target}, is in {database.name}: there is nothing to publish")
     chain = database.read(lambda session: publications.to_publish(session, job.target, job_id))
-    newer = database.read(lambda session: publications.newer(session, job.target, job_id))
+    newer = database.query("lake.newer", {"target": job.target, "job_id": job_id})[0][0]
     if newer is not None:
         raise NotPublished(f"{job.target} has the rows of job {newer}, which is newer: job {job_id} leaves it alone")
     if not chain or chain[-1].job_id != job_id:
@@ -69,7 +69,7 @@ def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iter
             f"job {job_id} is {job.status} and has no rows yet: sqlbatch wait {job_id}, or sqlbatch load {job_id}"
         )
     if replacing:
-        database.write(lambda session: session.run("lake.replace", {"job_id": job_id}))
+        database.execute("lake.replace", {"job_id": job_id})
         chain = [replace(chain[-1], replacing=True, key=())]
     for run in chain:
         yield Activity(f"publishing to {run.target}")
@@ -88,18 +88,15 @@ def _publish(database: Database, run: Publication) -> int:
         coming = database.read(lambda session: _export(session, run, kind, path))
         rows = places.publish(place, coming, folder)
     except (DatabaseError, NotPublished, InvalidTarget) as error:
-        problem = str(error)
-        database.write(lambda session: publications.note_failed(session, run, problem))
-        raise NotPublished(_not_published(run, error)) from error
+        database.execute("lake.failed", {"run_id": run.run_id, "error": str(error)})
+        later = "" if "sqlbatch publish" in str(error) else f"; sqlbatch publish {run.job_id} does it again"
+        raise NotPublished(
+            f"job {run.job_id} is built here, and {run.target} was not written: {error}{later}"
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     database.write(lambda session: publications.note_published(session, run, rows))
     return rows
-
-
-def _not_published(run: Publication, error: Exception) -> str:
-    later = "" if "sqlbatch publish" in str(error) else f"; sqlbatch publish {run.job_id} does it again"
-    return f"job {run.job_id} is built here, and {run.target} was not written: {error}{later}"
 
 
 def _export(session: Session, run: Publication, kind: exchange.Kind, path: Any) -> places.Arriving:
