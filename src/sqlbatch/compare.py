@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock
 from sqlbatch.db import jobs, prices
-from sqlbatch.db.sql import quote_identifier
+from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidOption, did_you_mean
 from sqlbatch.query.endpoints import read_returns
 from sqlbatch.query.enrichment import Enrichment
@@ -105,12 +105,6 @@ class Comparison:
         return asdict(self)
 
 
-# The columns of sqlbatch.comparisons that the block `compare.one` returns, in its order.
-COMPARISON = (
-    "comparison_id", "a", "b", "gold", "keys", "rows", "only_a", "only_b", "unanswered", "dollars_a", "dollars_b",
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class _Side:
     """One of the two tables: its columns with their types and, if sqlbatch made it, its returned columns."""
@@ -188,18 +182,14 @@ def compare(
     return database.write(work)
 
 
-def result(session: Session, comparison_id: int, *, differences: int = 20, labels: int = LABELS) -> Comparison:
+def result(session: Session, comparison_id: int, *, differences: int = 20) -> Comparison:
     """Return a stored comparison, with some of its differing rows and confusion tables of columns with few values."""
-    found = session.run("compare.one", {"comparison_id": comparison_id})[0]
     asked = {"comparison_id": comparison_id}
-    return Comparison(
-        **dict(zip(COMPARISON, found, strict=True)),
-        columns=tuple(Agreement(*row) for row in session.run("compare.agreement", asked)),
-        confusion=tuple(Cell(*row) for row in session.run("compare.confusion", asked | {"most": labels})),
-        differences=tuple(
-            Difference(*row) for row in session.run("compare.differences", asked | {"most": differences})
-        ),
-    )
+    columns = tuple(Agreement(*row) for row in session.run("compare.agreement", asked))
+    confusion = tuple(Cell(*row) for row in session.run("compare.confusion", asked | {"most": LABELS}))
+    listed = tuple(Difference(*row) for row in session.run("compare.differences", asked | {"most": differences}))
+    facts = (*session.run("compare.one", asked)[0], columns, confusion, listed)
+    return Comparison(*facts)
 
 
 def _side(session: Session, name: str) -> _Side:
@@ -257,18 +247,20 @@ def _check_gold(gold: _Side, keys: Sequence[str], columns: Sequence[str]) -> Non
 
 
 def _pairs(sides: Sequence[_Side], keys: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
-    packed = ", ".join(f"{quote_identifier(name)} := {quote_identifier(name)}" for name in keys)
-    places = {"keys": f"struct_pack({packed})"}
+    places = {"keys": f"struct_pack({_fields(keys)})"}
     for side, letter in zip(sides, "ab", strict=True):
-        values = ", ".join(f"{quote_identifier(name)} := {quote_identifier(name)}" for name in columns)
-        ours = "ai_status" in side.columns
         places |= {
             letter: side.table,
-            f"{letter}_answered": "ai_status = 'answered'" if ours else "true",
+            f"{letter}_answered": "ai_status = 'answered'" if "ai_status" in side.columns else "true",
             f"{letter}_id": "custom_id" if "custom_id" in side.columns else "NULL::UUID",
-            f"{letter}_values": values,
+            f"{letter}_values": _fields(columns),
         }
     return places
+
+
+def _fields(names: Sequence[str]) -> str:
+    """Return columns as the fields of a struct, in SQL."""
+    return ", ".join(f"{quote_identifier(name)} := {quote_identifier(name)}" for name in names)
 
 
 def _value_places(
@@ -286,10 +278,9 @@ def _value_places(
     places = {"a_text": texts[0], "b_text": texts[1], "gold_text": "NULL", "gold_join": ""}
     places |= {"a_right": "NULL", "b_right": "NULL"}
     if gold is not None and column in gold.columns:
-        packed = ", ".join(f"{quote_identifier(each)} := {quote_identifier(each)}" for each in keys)
         value = _text(f"any_value({name})", gold.columns[column])
         places["gold_join"] = (
-            f"LEFT JOIN (SELECT struct_pack({packed}) AS k, {value} AS v FROM {gold.table} GROUP BY ALL) g "
+            f"LEFT JOIN (SELECT struct_pack({_fields(keys)}) AS k, {value} AS v FROM {gold.table} GROUP BY ALL) g "
             "ON g.k IS NOT DISTINCT FROM p.keys"
         )
         places["gold_text"] = "g.v"
@@ -297,7 +288,6 @@ def _value_places(
             places[f"{letter}_right"] = f"CASE WHEN g.k IS NOT NULL THEN {text} IS NOT DISTINCT FROM g.v END"
     elif reviewed:
         verdicts = f"{quote_identifier(session.catalog)}.sqlbatch.verdicts"
-        literal = "'" + column.replace("'", "''") + "'"
         joins = []
         for letter in "ab":
             # A JSON text loses its quotes; a list or an object is parsed as JSON.
@@ -306,7 +296,8 @@ def _value_places(
             value = _text(f"TRY_CAST({given} AS {kind})", kind)
             joins.append(
                 f"LEFT JOIN (SELECT custom_id, verdict, CASE WHEN verdict <> 'rejected' THEN {value} END AS v "
-                f'FROM {verdicts} WHERE "column" = {literal}) v{letter} ON v{letter}.custom_id = p.{letter}_id'
+                f'FROM {verdicts} WHERE "column" = {quote_literal(column)}) v{letter} '
+                f"ON v{letter}.custom_id = p.{letter}_id"
             )
         places["gold_join"] = " ".join(joins)
         places["gold_text"] = "coalesce(va.v, vb.v)"

@@ -131,8 +131,8 @@ def write_request_files(database: Database, job: JobRow, folder: Path) -> list[P
     provider = provider_of(job)
     if job.open:
         plan.pack(database, job.job_id, provider)
-    batches = database.read(lambda session: jobs.batches(session, job.job_id))
-    batches = [batch for batch in batches if batch.state != "abandoned"]
+    found = database.read(lambda session: jobs.batches(session, job.job_id))
+    batches = [batch for batch in found if batch.state != "abandoned"]
     if not batches:
         raise JobError(f"job {job.job_id} has sent nothing and has nothing to send: there is no request file")
     paths = {batch.batch_id: folder / input_name(batch.batch_id) for batch in batches}

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.batches import preview as previewing
 from sqlbatch.batches.plan import count_batches
-from sqlbatch.db import jobs, prices, publications
+from sqlbatch.db import jobs, prices
 from sqlbatch.db.database import Database, scratch_name
-from sqlbatch.errors import (
-    JobError,
-)
+from sqlbatch.errors import JobError
 from sqlbatch.functions.jobs import keep_plan
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.paths import scratch_file, state_dir
@@ -174,7 +172,7 @@ def start(database: Database, ask: Prepared, note: Callable[[Session, int], obje
         if ask.target is None:
             session.run("jobs.rename", {"job_id": job_id, "target": f"enriched_{job_id}"})
         if ask.place is not None:
-            publications.add(session, job_id, ask.place.kept(), quote.target)
+            session.run("lake.add", {"job_id": job_id, "place": ask.place.kept(), "target": quote.target})
         prices.refresh(session, (ask.enrichment.base_url, ask.enrichment.model))
         if isinstance(ask.compiled, PlannedQuery):
             planned = ask.compiled

@@ -8,9 +8,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from sqlbatch.batches.transfer import batch_of
+from sqlbatch.batches import step
 from sqlbatch.connection import connect, provider_of
-from sqlbatch.db import jobs, prices
+from sqlbatch.db import jobs
 from sqlbatch.db.files import size_of
 from sqlbatch.errors import DatabaseError, JobError, SqlbatchError
 from sqlbatch.paths import state_dir, sweep
@@ -67,7 +67,7 @@ def prunable(database: Database, job_id: int | None = None, *, results: bool = F
         found = _found(session, job_id)
         found = replace(found, results=_past(session, job_id) if results else 0)
         files = sum(len(each[4]) for each in session.run("prune.files", {"job_id": job_id}))
-        spool = _spool(session, database) | _unreadable(session, database, job_id)
+        spool = _idle_files(session, database, job_id)
     return replace(found, spool_files=len(spool), spool_bytes=sum(spool.values()), provider_files=files)
 
 
@@ -92,8 +92,7 @@ def prune(database: Database, job_id: int | None = None, *, results: bool = Fals
     found = database.write(write)
     files, problems = _delete_files(database, job_id)
     past = database.write(lambda session: _give_up(session, job_id)) if results else 0
-    with database.session() as session:
-        spool = _spool(session, database) | _unreadable(session, database, job_id)
+    spool = database.read(lambda session: _idle_files(session, database, job_id))
     for path in spool:
         path.unlink(missing_ok=True)
     sweep(database)
@@ -144,7 +143,7 @@ def _give_up(session: Session, job_id: int | None) -> int:
     _past(session, job_id)
     session.run("prune.keep_filed")
     past = int(session.run("prune.past_results", past=_PAST)[0][0])
-    prices.fold(session, _PAST)
+    session.run("prices.fold", which=_PAST)
     session.run("prune.give_up", past=_PAST)
     session.run("prune.give_up_manifests")
     session.run("prune.give_up_batches")
@@ -167,39 +166,33 @@ def _jobs(session: Session, job_id: int | None) -> list[int]:
     return ended
 
 
-def _spool(session: Session, database: Database) -> dict[Path, int]:
-    """Return the spool files that no batch needs, with their bytes."""
-    paths = sorted((state_dir(database) / "spool").glob("sqlbatch-*"))
-    needed = {str(row[0]) for row in session.run("submit.needed")}
-    idle = (path for path in paths if (batch_id := batch_of(path.name)) is not None and batch_id not in needed)
+def _idle_files(session: Session, database: Database, job_id: int | None) -> dict[Path, int]:
+    """Return files that can be deleted, with their bytes.
+
+    They are the spool files that no batch needs, and the kept result files from which no job but those being pruned can
+    still be loaded.
+    """
+    idle = step.idle_files(session, state_dir(database) / "spool")
+    kept = sorted((state_dir(database) / "unreadable").glob("*.jsonl"))
+    needed = {str(row[0]) for row in session.run("prune.unreadable", {"jobs": _jobs(session, job_id)})}
+    idle += [path for path in kept if path.name.split(".")[0] not in needed]
     # Another process may delete one at any time.
-    return {path: size for path in idle if (size := size_of(str(path))[0]) is not None}
-
-
-def _unreadable(session: Session, database: Database, job_id: int | None) -> dict[Path, int]:
-    """Return the kept result files from which no job but those being pruned can still be loaded, with their bytes."""
-    paths = sorted((state_dir(database) / "unreadable").glob("*.jsonl"))
-    asked = {"jobs": _jobs(session, job_id)}
-    needed = {str(row[0]) for row in session.run("prune.unreadable", asked)} if paths else set()
-    idle = (path for path in paths if path.name.split(".")[0] not in needed)
     return {path: size for path in idle if (size := size_of(str(path))[0]) is not None}
 
 
 def _delete_files(database: Database, job_id: int | None) -> tuple[int, list[str]]:
     """Delete the provider's files of loaded batches; return how many, and what went wrong."""
     deleted, problems = 0, []
-    batches = database.read(lambda session: session.run("prune.files", {"job_id": job_id}))
+    batches = database.query("prune.files", {"job_id": job_id})
     for _, same in groupby(batches, itemgetter(2, 3)):
         group = list(same)
         try:
-            job = database.read(lambda session, job=group[0][1]: jobs.find(session, str(job)))  # type: ignore[misc]
-            with connect(database, provider_of(job)) as api:
+            with connect(database, provider_of(jobs.get(database, group[0][1]))) as api:
                 for batch_id, _, _, _, files in group:
                     for file_id in files:
                         api.delete_file(file_id)
                         deleted += 1
-                    fact = {"batch_id": batch_id}
-                    database.write(lambda session, fact=fact: session.run("prune.deleted", fact))  # type: ignore[misc]
+                    database.execute("prune.deleted", {"batch_id": batch_id})
         except SqlbatchError as error:
             problems.append(f"{sum(len(each[4]) for each in group):,} files at the provider stay for now: {error}")
     return deleted, problems

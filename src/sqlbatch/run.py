@@ -18,7 +18,7 @@ from sqlbatch.batches.context import StepContext
 from sqlbatch.batches.events import Activity, Collected, Event, Loaded, Packed, Progress, Submitted, Waiting
 from sqlbatch.batches.parse_results import UNREADABLE
 from sqlbatch.connection import connect, provider_of
-from sqlbatch.db import jobs, publications
+from sqlbatch.db import jobs
 from sqlbatch.errors import (
     DatabaseConflict,
     DatabaseError,
@@ -292,7 +292,7 @@ def write_target(session: Session, job: JobRow, *, replacing: bool) -> target_ro
         returns = read_returns(enrichment.endpoint, enrichment.returns)
         joined = target_rows.write_target(session, job, returns, replace=replacing)
     if target.target_of(job).catalog is not None:
-        publications.built(session, job.job_id)
+        session.run("lake.built", {"job_id": job.job_id, "now": clock.now()})
     elif enrichment.incremental:
         incremental.merge(session, job, replace=replacing)
     return replace(joined, target=job.target)

@@ -107,7 +107,7 @@ def test_costs_outlive_the_results(bench: Bench) -> None:
     before = bench.sql(by_job)
 
     def prune(session: Any) -> None:
-        prices.fold(session, "r.job_id = 1")
+        session.run("prices.fold", which="r.job_id = 1")
         for table in ("results", "batch_requests"):
             ours = "SELECT batch_id FROM a.sqlbatch.batches WHERE job_id = 1"
             session.sql(f"DELETE FROM a.sqlbatch.{table} WHERE batch_id IN ({ours})")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sqlbatch.batches.context import StepContext
     from sqlbatch.db.database import Database
+    from sqlbatch.db.session import Session
 
 
 # After this many batches are sent, the open ones are checked again, so that finished ones are loaded in between.
@@ -51,14 +52,17 @@ def step(context: StepContext, *, sending: bool = True) -> Iterator[Event]:
 
 
 def tidy(database: Database, spool: Path) -> None:
-    """Delete spool files that no batch needs any more: of killed processes and of given-up attempts."""
+    """Delete the spool files that no batch needs any more."""
+    for path in database.read(lambda session: idle_files(session, spool)):
+        path.unlink(missing_ok=True)
+
+
+def idle_files(session: Session, spool: Path) -> list[Path]:
+    """Return the spool files that no batch needs any more: of killed processes and of given-up attempts."""
     # The folder is read before the database, so that a file created in between is not deleted.
-    paths = list(spool.glob("sqlbatch-*"))
-    needed = {str(row[0]) for row in database.query("submit.needed")}
-    for path in paths:
-        batch_id = batch_of(path.name)
-        if batch_id is not None and batch_id not in needed:
-            path.unlink(missing_ok=True)
+    paths = sorted(spool.glob("sqlbatch-*"))
+    needed = {str(row[0]) for row in session.run("submit.needed")}
+    return [path for path in paths if (batch_id := batch_of(path.name)) is not None and batch_id not in needed]
 
 
 def poll_open(context: StepContext) -> Iterator[Event]:
@@ -122,44 +126,35 @@ def send_ready(context: StepContext) -> Iterator[Event]:  # noqa: PLR0912 (a cas
             yield Notice(f"batch {batch_id}: its upload was left behind by {name_of(left_by)} and is taken over")
     total = sum(size for _, _, size, _ in ready)
     tasks = [partial(_send, context, batch_id) for batch_id, _, _, _ in ready]
-    refused: submit.Sent | None = None
     problem: BaseException | None = None
-    taken, blocked = False, False
-    held: submit.Sent | None = None
+    ended: list[submit.Sent] = []
     for end in transfers("upload", tasks, total):
         if isinstance(end, Transferring):
             yield end
             continue
         problem = problem or end.error
-        sent = end.result
-        if sent is None:
+        if end.result is None:
             continue
-        if sent.held is not None:
-            held = sent
-        elif sent.late is not None:
+        sent = end.result
+        ended.append(sent)
+        if sent.late is not None:
             yield from adopt.recover(context, sent.batch_id, "abandoned", sent.late)
         elif sent.provider_id is not None:
-            taken = True
             yield Submitted(sent.batch_id, sent.provider_id, sent.requests)
             if len(list(spool.glob(input_name("*")))) > KEPT_FILES:
                 (spool / input_name(sent.batch_id)).unlink(missing_ok=True)
-        elif sent.blocks:
-            blocked = True
-        else:
-            refused = sent
     if problem is not None:
         raise problem
-    if blocked:
+    if any(sent.blocks for sent in ended):
         # The end of the attempt has already noted what blocks the job; the caller of the step reports it.
         return
-    if refused is not None:
-        reason = refused.problem or "the provider did not take a batch"
-        seconds = submit.pause(context.database, context.job_id, reason, refused.code, refused.retry_after)
-        yield Waiting(reason, seconds)
-    elif taken:
+    if refused := [sent for sent in ended if sent.problem is not None]:
+        reason, code, retry_after = refused[-1].problem or "", refused[-1].code, refused[-1].retry_after
+        yield Waiting(reason, submit.pause(context.database, context.job_id, reason, code, retry_after))
+    elif any(sent.provider_id is not None and sent.late is None for sent in ended):
         context.database.execute("submit.working", {"job_id": context.job_id})
-    if held is not None:
+    if held := [sent for sent in ended if sent.held is not None]:
         # No batch in flight can release enough of its reservation, so only the user or another month can.
-        fact = {"job_id": context.job_id, "reason": held.held, "until": held.until}
+        fact = {"job_id": context.job_id, "reason": held[-1].held, "until": held[-1].until}
         context.database.execute("budget.block", fact)
-        yield Waiting(held.held or "")
+        yield Waiting(held[-1].held or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
@@ -13,7 +14,6 @@ from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
@@ -86,7 +86,7 @@ class JobRow:
 
     def as_dict(self) -> dict[str, object]:
         """Return the job as a JSON object; of its enrichment, only the query and the model."""
-        values = {name: _plain(value) for name, value in asdict(self).items()}
+        values = _plain(self)
         del values["enrichment"]
         return values | {"model": self.model}
 
@@ -140,7 +140,7 @@ class BatchRow:
 
     def as_dict(self) -> dict[str, object]:
         """Return the batch as a JSON object."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return _plain(self)
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,10 @@ class Again:
     tries: int
 
 
-def _plain(value: object) -> object:
-    return value.isoformat(timespec="seconds") + "Z" if hasattr(value, "isoformat") else value
+def _plain(row: JobRow | BatchRow) -> dict[str, object]:
+    """Return the fields of a row, with times as text."""
+    values = asdict(row).items()
+    return {name: v.isoformat(timespec="seconds") + "Z" if isinstance(v, datetime) else v for name, v in values}
 
 
 def add(session: Session, facts: Mapping[str, object], *, not_before: object, scratch: str) -> int:
@@ -247,10 +249,11 @@ def tally(database: Database, job_id: int) -> Tally:
     return kept or database.write(lambda session: _keep(session, job_id))
 
 
-def _keep(session: Session, job_id: int) -> Tally:
-    _, state, counted = _tallies(session, [job_id])[0]
+def _keep(session: Session, job_id: int, state: str | None = None) -> Tally:
+    """Store the counts of a job, for its present state unless another is given."""
+    _, present, counted = _tallies(session, [job_id])[0]
     session.run("jobs.forget", {"job_id": job_id})
-    session.run("jobs.keep", {"job_id": job_id, "state": state, **asdict(counted)})
+    session.run("jobs.keep", {"job_id": job_id, "state": state or present, **asdict(counted)})
     return counted
 
 
@@ -300,12 +303,10 @@ def promised(session: Session, job_ids: Sequence[int]) -> dict[int, tuple[float 
 
 def finish(session: Session, job_id: int, error: str | None = None) -> None:
     """Mark a job as done, with its current counts; `error` says why it wrote no target."""
-    _, state, counted = _kept(session, [job_id])[0]
-    session.run("jobs.forget", {"job_id": job_id})
-    # Counts that were stored at an earlier end do not include later results.
-    if counted is None or state == "done":
-        _, _, counted = _tallies(session, [job_id])[0]
-    session.run("jobs.keep", {"job_id": job_id, "state": "done", **asdict(counted)})
+    if _kept(session, [job_id])[0][1] == "done":
+        # Counts that were stored at an earlier end do not include later results.
+        session.run("jobs.forget", {"job_id": job_id})
+    _keep(session, job_id, "done")
     session.run("jobs.finish", {"job_id": job_id, "now": clock.now(), "error": error})
 
 

@@ -247,15 +247,6 @@ def refresh(session: Session, *models: tuple[str, str]) -> None:
         session.run("prices.note")
 
 
-def fold(session: Session, which: str) -> None:
-    """Add the cost of results to sqlbatch.spent, before the same transaction deletes them from sqlbatch.results.
-
-    `which` is SQL over the view `billed` as `r` (job_id, batch_id, custom_id, day …) that selects exactly these
-    results.
-    """
-    session.run("prices.fold", which=which)
-
-
 def _know(session: Session, models: set[tuple[str, str]], *, own: bool = False) -> None:
     """Put the prices of sqlbatch.toml and of the library into a temporary table; the library is read only if needed.
 

@@ -34,16 +34,6 @@ class Publication:
     key: Sequence[str]
 
 
-def add(session: Session, job_id: int, place: str, target: str) -> None:
-    """Note that a job's target is in another database, and how to reach it."""
-    session.run("lake.add", {"job_id": job_id, "place": place, "target": target})
-
-
-def built(session: Session, job_id: int) -> None:
-    """Note that the rows of a job are built here, as a new run, within the transaction that builds them."""
-    session.run("lake.built", {"job_id": job_id, "now": clock.now()})
-
-
 def to_publish(session: Session, target: str, job_id: int) -> list[Publication]:
     """Return the runs to publish for a target up to a job, in order; the job itself even if it was published.
 

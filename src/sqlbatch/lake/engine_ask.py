@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from sqlbatch.batches.providers import Provider
     from sqlbatch.db.database import Database
     from sqlbatch.db.session import Session
-    from sqlbatch.lake.kept_rows import Engine, Kept
+    from sqlbatch.lake.kept_rows import Kept
+    from sqlbatch.lake.spark import Spark
     from sqlbatch.prepare import Prepared
     from sqlbatch.previews import PreparedPreview
     from sqlbatch.query.enrichment import Enrichment
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def prepared(
-    engine: Engine,
+    engine: Spark,
     database: Database,
     enrichment: Enrichment,
     provider: Provider,
@@ -66,7 +67,7 @@ def prepared(
 
 @contextlib.contextmanager
 def previewed(
-    engine: Engine,
+    engine: Spark,
     database: Database,
     enrichment: Enrichment,
     provider: Provider,
@@ -92,7 +93,7 @@ def previewed(
 
 
 def _start(
-    database: Database, engine: Engine, ask: Prepared, keep: Kept, into: str, noted: Callable[[], object] | None
+    database: Database, engine: Spark, ask: Prepared, keep: Kept, into: str, noted: Callable[[], object] | None
 ) -> int:
     """Commit a prepared enrichment as a job, with its rows and its target, and return its number.
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlbatch.db.database import Database
-    from sqlbatch.lake.kept_rows import Engine
+    from sqlbatch.lake.spark import Spark
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Publication:
     error: str | None
 
 
-def check_target(database: Database, engine: Engine, into: str, *, replacing: bool) -> None:
+def check_target(database: Database, engine: Spark, into: str, *, replacing: bool) -> None:
     """Raise InvalidTarget if the engine has a table of that name that no job of this database wrote."""
     if not engine.exists(into) or replacing:
         return
@@ -75,7 +75,7 @@ def find(database: Database, job_id: int) -> Publication | None:
 
 def publish(
     database: Database,
-    engine: Engine,
+    engine: Spark,
     job_id: int,
     *,
     replacing: bool = False,

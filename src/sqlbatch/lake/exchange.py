@@ -45,8 +45,8 @@ _AS_TEXT = frozenset(
 _MICROSECONDS = {"timestamp_s": "TIMESTAMP", "timestamp_ms": "TIMESTAMP"}
 # The replacement at each end for a DuckDB type that it does not have.
 _LAKE = {"enum": "VARCHAR", "bit": "VARCHAR", "bignum": "VARCHAR", "time_ns": "VARCHAR"}
-_POSTGRES = _LAKE | _MICROSECONDS | {
-    "tinyint": "SMALLINT",
+# Neither Postgres nor Spark has unsigned types; Sail takes them in a Parquet file for signed ones of the same size.
+_SIGNED = _LAKE | _MICROSECONDS | {
     "utinyint": "SMALLINT",
     "usmallint": "INTEGER",
     "uinteger": "BIGINT",
@@ -54,20 +54,8 @@ _POSTGRES = _LAKE | _MICROSECONDS | {
     "timestamp_ns": "TIMESTAMP",
     "geometry": "BLOB",
 }  # fmt: skip
-# The types that Spark reads from a Parquet file: it has no unsigned types, and Sail takes them for signed ones of the
-# same size.
-_SPARK = _LAKE | _MICROSECONDS | {
-    "utinyint": "SMALLINT",
-    "usmallint": "INTEGER",
-    "uinteger": "BIGINT",
-    "ubigint": "DECIMAL(20,0)",
-    "uuid": "VARCHAR",
-    "time": "VARCHAR",
-    "time with time zone": "VARCHAR",
-    "interval": "VARCHAR",
-    "timestamp_ns": "TIMESTAMP",
-    "geometry": "BLOB",
-}  # fmt: skip
+_POSTGRES = _SIGNED | {"tinyint": "SMALLINT"}
+_SPARK = _SIGNED | dict.fromkeys(["uuid", "time", "time with time zone", "interval"], "VARCHAR")
 _REPLACED = {
     Kind.DUCKDB: {},
     Kind.MOTHERDUCK: {},
@@ -107,13 +95,11 @@ def _carried(name: str, kind_of_column: Any, kind: Kind, *, wide: bool) -> Carri
     if kind is Kind.SPARK:
         # Spark reads the file itself, so nothing can be cast afterwards.
         return Carried(name, _cast(column, kind_of_column, arrives), arrives)
-    if kind is Kind.POSTGRES:
-        if arrives == "JSON":
-            text = column if str(kind_of_column) == "JSON" else f"to_json({_finite(column, kind_of_column)})"
-            return Carried(name, _json_without_nul(text), arrives)
-        return Carried(name, _without_nul(_cast(column, kind_of_column, _in_parquet(kind_of_column)), kind_of_column),
-                       arrives)  # fmt: skip
-    return Carried(name, _cast(column, kind_of_column, _in_parquet(kind_of_column)), arrives)
+    if kind is Kind.POSTGRES and arrives == "JSON":
+        text = column if str(kind_of_column) == "JSON" else f"to_json({_finite(column, kind_of_column)})"
+        return Carried(name, _json_without_nul(text), arrives)
+    value = _cast(column, kind_of_column, _in_parquet(kind_of_column))
+    return Carried(name, _without_nul(value, kind_of_column) if kind is Kind.POSTGRES else value, arrives)
 
 
 def _cast(sql: str, column: Any, wanted: str) -> str:

@@ -14,7 +14,7 @@ import contextlib
 import shutil
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sqlbatch.db.database import Database
+    from sqlbatch.lake.spark import Spark
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.select import QueryColumn
 
@@ -51,29 +52,6 @@ class EngineRows:
     frame: Any
 
 
-class Engine(Protocol):
-    """An engine that reads the user's tables and writes the target."""
-
-    @property
-    def name(self) -> str:
-        """The engine's name in the database."""
-
-    def read(self, query: object, where: str | None = None) -> EngineRows:
-        """Return the columns of a query, or of rows of the engine's limited by a condition, without running it."""
-
-    def keep(self, rows: EngineRows, folder: str, *, limit: int | None = None, sample: int | None = None) -> None:
-        """Write rows to a new folder as Parquet files, each row with its number."""
-
-    def exists(self, target: str) -> bool:
-        """Return whether a table or view has the target's name."""
-
-    def columns(self, folder: str) -> list[str]:
-        """Return the columns of a folder of Parquet files."""
-
-    def publish(self, rows: str, answers: str, columns: Sequence[str], target: str) -> int:
-        """Replace the target by the rows joined to their answers, in one commit; return how many rows it has."""
-
-
 @dataclass
 class Kept:
     """Rows that the engine keeps for a run: their folder, the columns that are sent, and the query that reads those.
@@ -90,7 +68,7 @@ class Kept:
 
 @contextlib.contextmanager
 def kept(
-    engine: Engine,
+    engine: Spark,
     rows: EngineRows,
     enrichment: Enrichment,
     shared: str,

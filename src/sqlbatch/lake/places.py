@@ -288,12 +288,11 @@ def _drop(session: Session, target: Target) -> None:
 
 def _postgres_types(session: Session, table: Target) -> dict[str, str]:
     """Return the columns of a table in Postgres, with Postgres' own names of their types."""
-    found = _ask_postgres(
-        session,
+    sql = (
         "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = "
-        f"{quote_literal(_there(table))}::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        f"{quote_literal(_there(table))}::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
     )
-    return dict(found)
+    return dict(session.sql(f"FROM postgres_query({quote_literal(session.catalog)}, {quote_literal(sql)})"))
 
 
 def _there(table: Target) -> str:
@@ -303,10 +302,6 @@ def _there(table: Target) -> str:
 
 def _on_postgres(session: Session, sql: str) -> None:
     session.sql(f"CALL postgres_execute({quote_literal(session.catalog)}, {quote_literal(sql)})")
-
-
-def _ask_postgres(session: Session, sql: str) -> list[tuple[str, str]]:
-    return session.sql(f"FROM postgres_query({quote_literal(session.catalog)}, {quote_literal(sql)})")
 
 
 def _told(error: DatabaseError, place: Attached) -> DatabaseError:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from sqlbatch.db.files import as_pattern
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import EngineError, InvalidSettings
 from sqlbatch.trace import masked
@@ -25,7 +26,7 @@ def local_path(folder: str) -> Path | None:
 def files_of(folder: str) -> str:
     """Return the pattern that matches the Parquet files of a folder in DuckDB."""
     local = local_path(folder)
-    return f"{_escaped(str(local)) if local is not None else folder}/*.parquet"
+    return f"{as_pattern(str(local)) if local is not None else folder}/*.parquet"
 
 
 def remove(folder: str) -> None:
@@ -64,11 +65,6 @@ def root_of(shared: str) -> str:
     if local_path(shared) is not None and not shared.startswith("file:"):
         return os.path.abspath(shared).rstrip("/")  # noqa: PTH100 (a path that is not resolved: the engine may see no more)
     return shared.rstrip("/")
-
-
-def _escaped(path: str) -> str:
-    """Return a path as a pattern, with the special characters in brackets."""
-    return re.sub(r"([*?\[])", r"[\1]", path)
 
 
 def first_line(error: Exception) -> str:

@@ -98,46 +98,36 @@ def _must_hold(condition: str) -> str:
     return f"It must satisfy this SQL condition: {condition}"
 
 
-def _type_schema(kind: Type) -> Schema:
+def _type_schema(kind: Type) -> Schema:  # noqa: PLR0911 (one a type)
     match kind:
         case Struct():
             return object_schema(kind.fields)
         case List():
             size = {} if kind.size is None else {"minItems": kind.size, "maxItems": kind.size}
-            return {"type": "array", "items": _item_schema(kind.element)} | size
+            # An element has no name and no comment of its own.
+            note = _type_note(kind.element)
+            items = _type_schema(kind.element) | ({"description": note} if note else {})
+            return {"type": "array", "items": items} | size
         case Json(text):
             return dict(json.loads(text or "{}"))
         case Enum():
             return {"type": "string", "enum": list(kind.values)}
         case Decimal():
             return _decimal_schema(kind)
+        # Schema readers cannot hold bounds of 128 bits; the answer itself is checked against them.
+        case Scalar("HUGEINT"):
+            return {"type": "integer"}
+        case Scalar("UHUGEINT"):
+            return {"type": "integer", "minimum": 0}
+        case Scalar(name) if name in INTEGERS:
+            least, greatest = INTEGERS[name]
+            return {"type": "integer", "minimum": least, "maximum": greatest}
+        case Scalar(name) if name in FLOATS:
+            return {"type": "number"}
+        case Scalar("BOOLEAN"):
+            return {"type": "boolean"}
         case Scalar(name):
-            return _scalar_schema(name)
-
-
-def _scalar_schema(name: str) -> Schema:
-    if name in INTEGERS:
-        return {"type": "integer"} | _integer_range(name)
-    if name in FLOATS:
-        return {"type": "number"}
-    if name == "BOOLEAN":
-        return {"type": "boolean"}
-    return {"type": "string"} | ({"format": FORMATS[name]} if name in FORMATS else {})
-
-
-def _item_schema(kind: Type) -> Schema:
-    """Return the schema of a list's element, which has no name and no comment of its own."""
-    schema = _type_schema(kind)
-    note = _type_note(kind)
-    return schema | ({"description": note} if note else {})
-
-
-def _integer_range(name: str) -> Schema:
-    least, greatest = INTEGERS[name]
-    if name == "UHUGEINT":
-        return {"minimum": 0}
-    # Schema readers cannot hold bounds of 128 bits; the answer itself is checked against them.
-    return {} if name == "HUGEINT" else {"minimum": least, "maximum": greatest}
+            return {"type": "string"} | ({"format": FORMATS[name]} if name in FORMATS else {})
 
 
 def _decimal_schema(kind: Decimal) -> Schema:
