@@ -17,7 +17,7 @@ from sqlbatch import prune as pruning
 from sqlbatch.batches.providers import find_provider, known
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import app
+from sqlbatch.cli.app import command
 from sqlbatch.cli.follow import confirmed, existing, find
 from sqlbatch.errors import InvalidOption, InvalidSettings
 from sqlbatch.functions import catalogue, live
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlbatch.batches.providers import Provider
 
 
-@app.command()
+@command
 def functions(
     action: Annotated[
         str | None,
@@ -65,7 +65,7 @@ def functions(
     return display.Exit.DONE
 
 
-@app.command()
+@command
 def prune(
     job: Annotated[
         str | None, opt.option("--job", "JOB", "Only this job's data.", autocompletion=complete.jobs)
@@ -111,7 +111,7 @@ def prune(
     return display.Exit.ERROR if done.problems else display.Exit.DONE
 
 
-@app.command()
+@command
 def config(as_json: opt.Json = False) -> int:
     """Show the current settings and where each comes from, the providers, and whether their keys are set.
 
@@ -200,7 +200,7 @@ def _provider_row(each: dict[str, Any]) -> list[str]:
     return [name, where, key]
 
 
-@app.command()
+@command
 def serve(
     host: Annotated[
         str, opt.option("--host", "ADDRESS", "Where to listen; beyond this machine only with --api-key-env.")

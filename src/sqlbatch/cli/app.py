@@ -77,24 +77,6 @@ def _help_all(context: typer.Context, wanted: bool) -> None:
 HelpAll = Annotated[bool, typer.Option("--help-all", help="Help with every option.", is_eager=True, callback=_help_all)]
 
 
-class App(typer.Typer):
-    """An application whose commands all take --quiet, --verbose and --debug."""
-
-    # Every command returns its exit code.
-    def command(  # type: ignore[override]
-        self, name: str | None = None, **more: Any
-    ) -> Callable[[Callable[..., int]], Callable[..., int]]:
-        """Register a command under its function's name, as Typer does, with the options of every command."""
-
-        def registered(function: Callable[..., int]) -> Callable[..., int]:
-            more.setdefault("cls", Command)
-            more.setdefault("short_help", BRIEFLY.get(name or function.__name__))
-            super(App, self).command(name, **more)(_speaking(function))
-            return function
-
-        return registered
-
-
 def speak(**given: bool) -> None:
     """Set the verbosity: as given here, or before the command's name, or as configured.
 
@@ -106,7 +88,8 @@ def speak(**given: bool) -> None:
     verbosity.set(**wanted)
 
 
-def _speaking(function: Callable[..., int]) -> Callable[..., int]:
+def command(function: Callable[..., int]) -> Callable[..., int]:
+    """Register a function, which returns its exit code, as a command of its name, with the options of every command."""
     own = [
         each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for each in inspect.signature(function, eval_str=True).parameters.values()
@@ -129,7 +112,8 @@ def _speaking(function: Callable[..., int]) -> Callable[..., int]:
     spoken.__signature__ = inspect.Signature([*own, *more], return_annotation=int)  # type: ignore[attr-defined]
     spoken.__annotations__ = {each.name: each.annotation for each in (*own, *more)} | {"return": int}
     del spoken.__wrapped__
-    return spoken
+    app.command(cls=Command, short_help=BRIEFLY[function.__name__])(spoken)
+    return function
 
 
 # Commands that a first run can try as they are.
@@ -174,7 +158,7 @@ _OF_ENRICH = frozenset({
 # Typer's exit code for an interrupt, which it raises or returns.
 _OF_AN_INTERRUPT = 130
 
-app = App(
+app = typer.Typer(
     name="sqlbatch",
     cls=_Ordered,
     invoke_without_command=True,

@@ -10,7 +10,7 @@ from sqlbatch import compare as comparisons
 from sqlbatch import config, connection, display, options, side_by_side
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import app
+from sqlbatch.cli.app import command
 from sqlbatch.cli.enrich import compiling
 from sqlbatch.cli.follow import agreed, existing, find, follow, stopped
 from sqlbatch.cli.state import noted, opened
@@ -43,7 +43,7 @@ Other = Annotated[
 ]
 
 
-@app.command()
+@command
 def compare(
     a: Side,
     b: Other = None,

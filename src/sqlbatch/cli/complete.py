@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
 
 Offered = list[tuple[str, str]]
-Answer = TypeVar("Answer")
+Found = TypeVar("Found")
 
 
 def _silently(offer: Callable[..., Offered]) -> Callable[..., Offered]:
@@ -40,8 +40,8 @@ def _silently(offer: Callable[..., Offered]) -> Callable[..., Offered]:
 def jobs(context: typer.Context, incomplete: str) -> Offered:
     """Return the targets of jobs, each with its newest job, and the numbers of all jobs, newest first."""
     found = _read(context, lambda session: state.rows(session) if session.has_schema() else [])
-    named = {job.target: f"job {job.job_id}, {job.status}" for job in reversed(found or [])}
-    numbered = [(str(job.job_id), f"{job.target}, {job.status}") for job in found or []]
+    named = {job.target: f"job {job.job_id}, {job.status}" for job in reversed(found)}
+    numbered = [(str(job.job_id), f"{job.target}, {job.status}") for job in found]
     return _beginning([*named.items(), *numbered], incomplete)
 
 
@@ -59,7 +59,7 @@ def codes(context: typer.Context, incomplete: str) -> Offered:
     """Return the codes of a job's failed requests."""
     job = context.params.get("job")
     failed = _read(context, lambda session: state.failures(session, state.find(session, job).job_id))
-    return _beginning([(code, f"{count:,} requests") for code, count, _ in failed or []], incomplete)
+    return _beginning([(code, f"{count:,} requests") for code, count, _ in failed], incomplete)
 
 
 @_silently
@@ -82,11 +82,11 @@ def endpoints(incomplete: str) -> Offered:
     return _beginning([(each, "") for name in ENDPOINTS for each in (name, f"/v1/{name}")], incomplete)
 
 
-def _read(context: typer.Context, work: Callable[[Session], Answer]) -> Answer | None:
+def _read(context: typer.Context, work: Callable[[Session], list[Found]]) -> list[Found]:
     """Read the database named on the command line so far, unless another process has it open at the moment."""
     database = options.database(context.params.get("db"))
     if not database.exists():
-        return None
+        return []
     with database.session(migrate=False, patience=0.0) as session:
         return work(session)
 

@@ -11,7 +11,7 @@ import typer
 from sqlbatch import config, connection, display, options, plan_previews, prepare, previews
 from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import app
+from sqlbatch.cli.app import command
 from sqlbatch.cli.follow import agreed, ending, follow
 from sqlbatch.cli.state import noted, opened
 from sqlbatch.functions.find import mentions_calls
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.options import EnrichOptions
     from sqlbatch.plan_previews import PreparedPlanPreview
-    from sqlbatch.previews import PreparedPreview
+    from sqlbatch.previews import PreparedPreview, Preview
 
 
 Ready = TypeVar("Ready")
 
 
-@app.command()
+@command
 @opt.of_enrichment
 def enrich(
     given: opt.Given,
@@ -80,13 +80,9 @@ def enrich(
     return ending(database, job_id, as_json=as_json, rows=not no_wait)
 
 
-@app.command()
+@command
 @opt.of_enrichment
-def plan(
-    given: opt.Given,
-    max_cost: opt.MaxCost = None,
-    as_json: opt.Json = False,
-) -> int:
+def plan(given: opt.Given, max_cost: opt.MaxCost = None, as_json: opt.Json = False) -> int:
     """Print the quote: what enrich would send, and what it would cost. Sends nothing, writes nothing.
 
     Example: sqlbatch plan films.sql --model gpt-6-luna --json
@@ -122,27 +118,24 @@ def compiling(inner: AbstractContextManager[Ready]) -> Iterator[Ready]:
         yield ready
 
 
-Rows = Annotated[
-    int | None, typer.Option("--rows", "-n", metavar="N", help="The query's first N rows.  \\[default: 5]")
-]
-Sample = Annotated[int | None, typer.Option("--sample", metavar="N", help="N rows at random, instead of the first.")]
-
-Tier = Annotated[
-    str | None,
-    opt.option(
-        "--tier", "TIER", "flex asks at the price of a batch, where the model has it; it may take minutes.", rare=True,
-        default="default",
-    ),
-]  # fmt: skip
-
-
-@app.command()
+@command
 @opt.of_enrichment
 def preview(
     given: opt.Given,
-    rows: Rows = None,
-    sample: Sample = None,
-    tier: Tier = None,
+    rows: Annotated[
+        int | None, typer.Option("--rows", "-n", metavar="N", help="The query's first N rows.  \\[default: 5]")
+    ] = None,
+    sample: Annotated[int | None, opt.option("--sample", "N", "N rows at random, instead of the first.")] = None,
+    tier: Annotated[
+        str | None,
+        opt.option(
+            "--tier",
+            "TIER",
+            "flex asks at the price of a batch, where the model has it; it may take minutes.",
+            rare=True,
+            default="default",
+        ),
+    ] = None,
     yes: opt.Yes = False,
     as_json: opt.Json = False,
 ) -> int:
@@ -186,11 +179,17 @@ def _look_at_plan(database: Database, ready: PreparedPlanPreview, *, yes: bool, 
         return display.Exit.ERROR
     display.progress.follow(plan_previews.ask(database, ready))
     found = plan_previews.result(database, ready)
+    code = _print(found, as_json=as_json)
+    display.info(f"{len(found.rows):,} rows of the sample; {found.sent:,} requests sent; the answers are kept")
+    return code
+
+
+def _print(found: Preview, *, as_json: bool) -> int:
+    """Print a preview, and return the exit code that tells of failed rows."""
     if as_json:
         display.print_json(found.as_dict())
     else:
         display.quote.show_preview(found)
-    display.info(f"{len(found.rows):,} rows of the sample; {found.sent:,} requests sent; the answers are kept")
     return display.Exit.FAILED_ROWS if found.of("failed") else display.Exit.DONE
 
 
@@ -203,14 +202,11 @@ def _look(database: Database, ready: PreparedPreview, *, as_json: bool) -> int:
             interrupted = True
             display.progress.follow(previews.keep(database, ready))
     found = previews.result(database, ready)
-    if as_json:
-        display.print_json(found.as_dict())
-    else:
-        display.quote.show_preview(found)
+    code = _print(found, as_json=as_json)
     display.quote.tell_preview(found, ready, database.name)
     if interrupted:
         return display.Exit.INTERRUPTED
     if ready.compiled.skipped == ready.compiled.rows:
         display.error("every row is skipped, so nothing can be asked")
         return display.Exit.ERROR
-    return display.Exit.FAILED_ROWS if found.of("failed") else display.Exit.DONE
+    return code

@@ -12,7 +12,7 @@ from sqlbatch import config, connection, display, job_actions
 from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import app
+from sqlbatch.cli.app import command
 from sqlbatch.cli.follow import agreed, at, confirmed, ending, existing, find, follow, next_step
 from sqlbatch.db import jobs as state
 from sqlbatch.display.status import GOING_ON
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.jobs import JobRow
 
 
-@app.command()
+@command
 def load(
     what: Annotated[
         list[str] | None,
@@ -111,7 +111,7 @@ def _job_and_files(words: Sequence[str]) -> tuple[str | None, list[Path]]:
     return words[0], [Path(word) for word in words[1:]]
 
 
-@app.command()
+@command
 def publish(
     job: opt.JobArgument = None,
     db: opt.Db = None,
@@ -133,7 +133,7 @@ def publish(
     return display.Exit.DONE
 
 
-@app.command()
+@command
 def retry(
     job: opt.JobArgument = None,
     db: opt.Db = None,
@@ -173,7 +173,7 @@ def retry(
     return ending(database, found.job_id, as_json=as_json, rows=not no_wait)
 
 
-@app.command()
+@command
 def cancel(
     job: Annotated[
         str | None,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlbatch import display
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import app
+from sqlbatch.cli.app import command
 from sqlbatch.cli.follow import at, existing
 from sqlbatch.db import jobs as state
 
 
-@app.command()
+@command
 def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
     """List the jobs, one line each, the newest first.
 

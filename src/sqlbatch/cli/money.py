@@ -12,7 +12,7 @@ from sqlbatch import clock, config, display, options
 from sqlbatch.batches.providers import find_provider, label
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import app
+from sqlbatch.cli.app import command
 from sqlbatch.cli.follow import existing
 from sqlbatch.db import price_library
 from sqlbatch.db import prices as known
@@ -37,7 +37,7 @@ class By(StrEnum):
 RATES = ("input", "cached", "cache_write", "output")
 
 
-@app.command()
+@command
 def prices(
     model: Annotated[
         str | None,
@@ -106,7 +106,7 @@ def _rows(session: Session, provider: Provider, model: str, tier: str) -> list[d
     return [{"model": model, "tier": tier, **asdict(rate), **facts, **ends} for rate in price.rates]
 
 
-@app.command()
+@command
 def costs(
     by: Annotated[By, typer.Option("--by", help="The column to add up by.")] = By.MONTH,
     db: opt.Db = None,

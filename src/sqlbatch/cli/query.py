@@ -17,7 +17,7 @@ from sqlglot import exp
 
 from sqlbatch import display, options
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import app
+from sqlbatch.cli.app import command
 from sqlbatch.cli.rows import Format, binds, choose, names_of, write_fetched, write_rows
 from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidSettings
 from sqlbatch.functions import live
@@ -97,7 +97,7 @@ def _first_word(statement: str) -> str:
     return tokens[0].text.casefold() if tokens else ""
 
 
-@app.command()
+@command
 def query(
     sql: Annotated[
         str, typer.Argument(metavar="SQL|FILE|-", help="SQL statements, a .sql file, or - for standard input.")

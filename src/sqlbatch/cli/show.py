@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from sqlbatch import display, inspection
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import app
+from sqlbatch.cli.app import command
 from sqlbatch.cli.follow import at, existing
 from sqlbatch.db import jobs as state
 from sqlbatch.errors import InvalidSettings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.jobs import JobRow
 
 
-@app.command()
+@command
 def show(
     job: opt.JobArgument = None,
     db: opt.Db = None,

@@ -14,14 +14,14 @@ import typer
 from sqlbatch import display
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import app
+from sqlbatch.cli.app import command
 from sqlbatch.cli.follow import at, existing
 
 if TYPE_CHECKING:
     from types import FrameType
 
 
-@app.command()
+@command
 def view(
     name: Annotated[
         str | None,

@@ -10,7 +10,7 @@ from sqlbatch import config, connection, display, finish_now, prepare, run
 from sqlbatch.batches.budget import allow
 from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
-from sqlbatch.cli.app import Interrupted, app
+from sqlbatch.cli.app import Interrupted, command
 from sqlbatch.cli.follow import agreed, at, ending, existing, failed_rows, failed_why, find, follow, next_step, stopped
 from sqlbatch.db import jobs as state
 from sqlbatch.db import publications
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlbatch.db.jobs import JobRow
 
 
-@app.command()
+@command
 def sync(
     db: opt.Db = None,
     threads: opt.Threads = None,
@@ -65,7 +65,7 @@ def sync(
     return display.Exit.FAILED_ROWS if any(failed_rows(job) for job in after) else display.Exit.DONE
 
 
-@app.command()
+@command
 def wait(
     job: opt.JobArgument = None,
     db: opt.Db = None,
