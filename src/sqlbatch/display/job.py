@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # The most characters of a provider's message in a line of ours.
 MESSAGE = 200
+FAILED = ("failed for", "requests", "for example")
 # The most batches whose history is shown, and the most jobs with a next step; --json has all of them.
 NOTES, STEPS = 20, 5
 
@@ -90,19 +91,19 @@ def show_jobs(
 
     `spent` are dollars by job, `promised` the dollars quoted and the dollars that its batches in flight may cost.
     """
+    counts = ("rows", "requests", "answered", "failed", "pending")
     rows = [
         [
             str(job.job_id),
             job.target,
             job.status,
-            *(f"{count:,}" for count in (job.rows, job.requests, job.answered, job.failed, job.pending)),
+            *(f"{getattr(job, count):,}" for count in counts),
             *_money(job, spent, promised),
-            "local (offline)" if job.provider == "local" else label(job.provider, job.base_url),
+            where(job),
             f"{job.created_at:%Y-%m-%d}",
         ]
         for job in jobs
     ]
-    counts = ("rows", "requests", "answered", "failed", "pending")
     money = ("quoted", "spent", "reserved")
     columns: tuple[str, ...] = ("job", "target", "status", *counts, *money, "provider", "started")
     spare = ("reserved", "quoted", "provider", "requests", "pending", "started")
@@ -117,6 +118,11 @@ def show_jobs(
         info(f"job {job.job_id}: {next_step(job, at)}")
     if len(needy) > STEPS:
         info(f"… and {len(needy) - STEPS:,} more: sqlbatch show JOB says what to do next")
+
+
+def where(job: JobRow) -> str:
+    """Return who is asked for a job."""
+    return "local (offline)" if job.provider == "local" else label(job.provider, job.base_url)
 
 
 def _published(job: JobRow) -> str:
@@ -149,14 +155,17 @@ def show_job(
     at: str = "",
 ) -> None:
     """Print a job: its request, its status, its batches, its failures by reason."""
-    console = out()
-    show_facts(console, job_facts(job, billed, again, at) | {"query": job.query.strip()})
+    show_facts(out(), job_facts(job, billed, again, at) | {"query": job.query.strip()})
     if batches:
         _show_batches(batches, sending=sends(job))
     if failures:
         _apart()
-        rows = [[code, f"{number:,}", (message or "")[:200]] for code, number, message in failures]
-        show_table(("failed for", "requests", "for example"), rows, right={"requests"})
+        show_table(FAILED, failed_rows(failures), right={"requests"})
+
+
+def failed_rows(failures: Sequence[tuple[str, int, str | None]]) -> list[list[str]]:
+    """Return failures by reason as the rows of a table with the columns FAILED."""
+    return [[code, f"{number:,}", (message or "")[:MESSAGE]] for code, number, message in failures]
 
 
 def _show_batches(batches: Sequence[BatchRow], *, sending: bool) -> None:
@@ -242,7 +251,7 @@ def job_facts(job: JobRow, billed: Billed, again: Sequence[Again] = (), at: str 
 
 
 def _short(batch: BatchRow) -> str:
-    """Return a job's status in one or two words; for batches at the provider, how much of it is done."""
+    """Return a batch's status in one or two words; at the provider, also how much of it is done."""
     if batch.state == "loaded":
         return "done" if batch.status == "completed" else batch.status or batch.state
     return f"{batch.status or batch.state} {batch.done:,}/{batch.requests:,}" if batch.state == "open" else batch.state

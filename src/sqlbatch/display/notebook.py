@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlbatch import layout
 from sqlbatch.batches.events import Activity, Transferring, Waiting
 from sqlbatch.batches.events import Progress as BatchProgress
-from sqlbatch.display.job import job_facts
+from sqlbatch.display.job import FAILED, failed_rows, job_facts
 from sqlbatch.display.progress import message, statuses
 from sqlbatch.display.quote import quote_facts
 
@@ -70,11 +70,8 @@ def follow(events: Iterable[Event], title: str, show: Callable[[str], None], *, 
 def job_html(job: JobRow, failures: Sequence[tuple[str, int, str | None]], billed: Billed, database: str) -> str:
     """Return a job as HTML: its status, its counts, its cost, its failures by reason."""
     named = job_facts(job, billed) | {"database": database}
-    failed = layout.html_table(
-        ["failed for", "requests", "for example"],
-        [(code, f"{number:,}", (message or "")[:200]) for code, number, message in failures],
-    )
-    return layout.html_facts(f"job {named.pop('job')}", named) + (failed if failures else "")
+    failed = layout.html_table(FAILED, failed_rows(failures)) if failures else ""
+    return layout.html_facts(f"job {named.pop('job')}", named) + failed
 
 
 def quote_html(quote: Quote) -> str:

@@ -32,7 +32,7 @@ _SOURCES = {"call": "of this prompt", "model": "of this model"}
 
 
 # Notes after a call: it combines answers about a group, or is asked for further rows.
-SAID = ("combined", "while fewer than")
+_SAID = ("combined", "while fewer than")
 # The most characters of a call in the quote of a stage.
 _CALL = 40
 # The note about the offline model, shown once a run.
@@ -147,7 +147,12 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     else:
         facts["to send"] = "nothing"
     facts["cost"] = cost(quote.cost)
-    return facts | finish_facts(quote)
+    if quote.to_send and quote.expected_seconds is not None and quote.provider != "local":
+        minutes = math.ceil(quote.expected_seconds / 60)
+        time = f"{minutes:,} min" if minutes < 120 else f"{minutes / 60:,.0f} h"
+        earlier = counted(quote.expected_from, "earlier batch", "earlier batches")
+        facts["finish"] = f"in about {time}, as {earlier} took"
+    return facts
 
 
 def _unsent(quote: Quote) -> str:
@@ -163,18 +168,6 @@ def _pictures(quote: Quote) -> dict[str, str]:
     taken = quote.picture_bytes
     size = f"{taken / 1e6:,.1f} MB" if taken >= 1e6 else f"{taken / 1e3:,.0f} kB"
     return {"pictures": f"{quote.pictures:,}, which take {size} of it" if taken else f"{quote.pictures:,}, by URL"}
-
-
-def finish_facts(quote: Quote) -> dict[str, str]:
-    """Return the likely time of the end, if earlier batches show it."""
-    if not quote.to_send or quote.expected_seconds is None or quote.provider == "local":
-        return {}
-    minutes = math.ceil(quote.expected_seconds / 60)
-    time = f"{minutes:,} min" if minutes < 120 else f"{minutes / 60:,.0f} h"
-    each = " for each round" if len(quote.stages) > 1 else ""
-    return {
-        "finish": f"in about {time}{each}, as {counted(quote.expected_from, 'earlier batch', 'earlier batches')} took"
-    }
 
 
 def stage_facts(quote: Quote) -> dict[str, str]:
@@ -208,8 +201,8 @@ def _calls_of(stage: Stage) -> str:
     if len(calls) > 1:
         return ", ".join(dict.fromkeys(call.partition("(")[0] for call in calls))
     call = calls[0] if calls else ""
-    _, _, told = call.rpartition("), ")
-    if told.startswith(SAID):
+    told = call.rpartition("), ")[2]
+    if told.startswith(_SAID):
         return f"{call.partition('(')[0]}, {told}"
     return call if len(call) <= _CALL else call[: _CALL - 2] + "…)"
 
@@ -291,8 +284,21 @@ def show_preview(preview: Preview) -> None:
     table.add_column("row", justify="right")
     table.add_column("the row", ratio=1, overflow="fold")
     table.add_column("what came back", ratio=1, overflow="fold")
+    sent = {name.casefold() for name in preview.sent_columns}
     for row in preview.rows:
-        table.add_row(str(row.number), _input(preview, row), _answer(row))
+        given, came = Text(), Text()
+        for name, value in row.input.items():
+            _field(given, name, text_of(value), *((_SENT, "") if name.casefold() in sent else (_KEPT, "dim")))
+        for name, value in (row.answer or {}).items():
+            _field(came, name, text_of(value), 2 * _SENT, "")
+        if row.error is not None:
+            style = "red" if row.status == "failed" else "dim"
+            came.append(f"{row.status}: ", style=f"bold {style}")
+            came.append(harmless(row.error), style=style)
+        if row.kept:
+            came.append("\n" if len(came) else "")
+            came.append("kept from before, not sent again", style="dim italic")
+        table.add_row(str(row.number), given, came)
     out().print(table)
 
 
@@ -310,29 +316,6 @@ def tell_preview(preview: Preview, ready: PreparedPreview, database: str) -> Non
     before = sum(row.kept and row.status == "failed" for row in preview.rows)
     if before:
         info(f"{counted(before, 'row')} failed before and are not sent again: add --fresh to send them")
-
-
-def _input(preview: Preview, row: PreviewRow) -> Text:
-    sent = {name.casefold() for name in preview.sent_columns}
-    text = Text()
-    for name, value in row.input.items():
-        was_sent = name.casefold() in sent
-        _field(text, name, text_of(value), _SENT if was_sent else _KEPT, "" if was_sent else "dim")
-    return text
-
-
-def _answer(row: PreviewRow) -> Text:
-    text = Text()
-    for name, value in (row.answer or {}).items():
-        _field(text, name, text_of(value), 2 * _SENT, "")
-    if row.error is not None:
-        style = "red" if row.status == "failed" else "dim"
-        text.append(f"{row.status}: ", style=f"bold {style}")
-        text.append(harmless(row.error), style=style)
-    if row.kept:
-        text.append("\n" if len(text) else "")
-        text.append("kept from before, not sent again", style="dim italic")
-    return text
 
 
 def _field(text: Text, name: str, value: str | None, most: int, style: str) -> None:

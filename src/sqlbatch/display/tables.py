@@ -47,7 +47,12 @@ def _rendered(columns: Sequence[str], rows: Sequence[Sequence[str | None]], cons
     found = _fit(columns, rows, console.width)
     if found is None:
         return _records(columns, rows, console.width)
-    table = Table(box=box.ROUNDED, show_lines=_wraps(rows, found))
+    wraps = any(
+        value is not None and (len(value) > width or "\n" in value)
+        for row in rows
+        for value, width in zip(row, found, strict=True)
+    )
+    table = Table(box=box.ROUNDED, show_lines=wraps)
     for number, (column, width) in enumerate(zip(columns, found, strict=True)):
         values = [value for row in rows if (value := row[number]) is not None]
         numbers = bool(values) and all(map(_NUMBER.fullmatch, values))
@@ -91,33 +96,29 @@ def show_table(
         sys.stdout.flush()
         return
     console = out()
-    kept = list(range(len(columns)))
-    leaving = list(spare)
-    while (found := _fitting(columns, rows, kept, console.width)) is None and leaving:
-        kept.remove(columns.index(leaving.pop(0)))
-    if found is None:
+    # Without one more of the spare columns each time, until the table fits.
+    for count in range(len(spare) + 1):
+        kept = [i for i, column in enumerate(columns) if column not in spare[:count]]
+        named, shown = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+        found = _fit(named, shown, console.width)
+        if found is not None:
+            break
+    else:
         titles = [f"{columns[0]} {row[0]}" for row in rows]
         sys.stdout.write(_records(columns[1:], [row[1:] for row in rows], console.width, titles) + "\n")
         sys.stdout.flush()
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    for i, width in zip(kept, found, strict=True):
-        justify = "right" if columns[i] in right else "left"
-        table.add_column(plain(columns[i]), justify=justify, overflow="fold", width=width)  # type: ignore[arg-type]
-    for row in rows:
-        table.add_row(*(plain(row[i]) for i in kept))
+    for column, width in zip(named, found, strict=True):
+        table.add_column(plain(column), justify="right" if column in right else "left", overflow="fold", width=width)
+    for row in shown:
+        table.add_row(*map(plain, row))
     console.print(table)
 
 
 def _fit(columns: Sequence[str], rows: Sequence[Sequence[str | None]], width: int) -> list[int] | None:
     # Each column needs a border and a space on both sides.
     return layout.widths(columns, rows, width - 3 * len(columns) - 1)
-
-
-def _fitting(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence[int], width: int
-) -> list[int] | None:
-    return _fit([columns[i] for i in kept], [[row[i] for i in kept] for row in rows], width)
 
 
 def shortened(name: str) -> str:
@@ -134,11 +135,3 @@ def _records(
     titles = [harmless(title) for title in titles] or [f"row {number}" for number in range(1, len(rows) + 1)]
     lines = layout.records([harmless(column) for column in columns], safe, width, titles)
     return "".join(f"{line}\n" for line in lines)
-
-
-def _wraps(rows: Sequence[Sequence[str | None]], found: Sequence[int]) -> bool:
-    return any(
-        value is not None and (len(value) > width or "\n" in value)
-        for row in rows
-        for value, width in zip(row, found, strict=True)
-    )

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 USUAL_PORT = 8321
 LARGEST_FORM = 2_000_000  # bytes
 _START_TIMEOUT = 30.0  # seconds; far more than a start takes
+_HEADINGS = {404: "Not found", 405: "Not possible", 500: "Something broke", 503: "The database is busy"}
 _log = logging.getLogger("sqlbatch.view")
 
 
@@ -58,11 +59,7 @@ def make_app(site: Site) -> Starlette:
     routes: list[Any] = [Route(path, partial(page, site), methods=["GET"]) for path, page in read.items()]
     routes += [Route(path, posted(page), methods=["POST"]) for path, page in review.WRITE.items()]
     routes.append(Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")))
-    handlers: dict[Any, Any] = {
-        HTTPException: lambda request, error: _problem(site, request, error.status_code, "There is no such page."),
-        SqlbatchError: lambda request, error: _problem(site, request, _status(error), str(error)),
-        Exception: lambda request, error: _unforeseen(site, request, error),
-    }
+    handlers = dict.fromkeys((HTTPException, SqlbatchError, Exception), partial(_problem, site))
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.add_middleware(Gate, token=site.token, port=site.port)
     return app
@@ -93,21 +90,21 @@ def path_of(database: Database, name: str | None) -> str:
     return database.read(read)
 
 
-def _status(error: SqlbatchError) -> int:
-    if isinstance(error, DatabaseLocked):
-        return 503
-    return 404 if isinstance(error, NotFound | JobError) else 400
-
-
-def _problem(site: Site, request: Request, status: int, message: str) -> Response:
-    heading = {404: "Not found", 405: "Not possible", 503: "The database is busy"}.get(status, "That did not work")
+def _problem(site: Site, request: Request, error: Exception) -> Response:
+    """Return the page about an error."""
+    status, message = 400, str(error)
+    if isinstance(error, HTTPException):
+        status, message = error.status_code, "There is no such page."
+    elif isinstance(error, DatabaseLocked):
+        status = 503
+    elif isinstance(error, NotFound | JobError):
+        status = 404
+    elif not isinstance(error, SqlbatchError):
+        status, message = 500, f"{type(error).__name__}: {' '.join(message.split())[:500]}"
+        debug = display.verbosity.debug
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error if debug else None)
+    heading = _HEADINGS.get(status, "That did not work")
     return site.render(request, "problem.html", {"heading": heading, "message": message, "status": status}, status)
-
-
-def _unforeseen(site: Site, request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error if display.verbosity.debug else None)
-    message = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-    return site.render(request, "problem.html", {"heading": "Something broke", "message": message, "status": 500}, 500)
 
 
 @contextlib.contextmanager

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock, display, inspection
 from sqlbatch.batches import render
-from sqlbatch.batches.providers import label
 from sqlbatch.db import jobs as state
 from sqlbatch.db.prices import in_dollars
 from sqlbatch.db.sql import quote_identifier
-from sqlbatch.display.job import job_facts
 from sqlbatch.query import target, target_rows
 from sqlbatch.view.site import address, number, part
 
@@ -72,7 +70,7 @@ def _summary(site: Site, session: Session, job: JobRow, dollars: float | None) -
         # The counts and the bar show the rest.
         "says": display.status.status_in_words(job) if job.error or job.status not in {"running", "done"} else None,
         "next": display.status.next_step(job, site.at),
-        "where": "local (offline)" if job.provider == "local" else label(job.provider, job.base_url),
+        "where": display.job.where(job),
         "cost": "no price known" if dollars is None else in_dollars(0.0 if job.provider == "local" else dollars),
         "progress": _progress(session, job),
         "table": table_path(session, job.target),
@@ -120,7 +118,7 @@ def job(site: Site, request: Request) -> Response:
     def read(session: Session) -> dict[str, Any]:
         found = _find(session, request)
         billed, again = state.billed(session, found.job_id), state.tried_again(session, found.job_id)
-        facts = job_facts(found, billed, again, site.at)
+        facts = display.job.job_facts(found, billed, again, site.at)
         asked = json.loads(found.enrichment)
         return {
             **_summary(site, session, found, state.spent(session, [found.job_id]).get(found.job_id, 0.0)),

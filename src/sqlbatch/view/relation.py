@@ -74,6 +74,11 @@ class Table:
         """Whether its rows have a status."""
         return self.column("ai_status") is not None
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether it has columns that a model returned."""
+        return any(column.part == "answer" for column in self.columns)
+
 
 def find_table(session: Session, schema: str, name: str) -> Table:
     """Return a table or view by its schema and name; raise NotFound if there is none that may be shown."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.errors import DatabaseError, InvalidQuery, SqlbatchError
@@ -12,7 +13,7 @@ from sqlbatch.view.condition import invalid
 from sqlbatch.view.relation import find_table, reading
 from sqlbatch.view.selection import SIZES, State, chosen, condition_of, read_state
 from sqlbatch.view.site import NotFound, address, part
-from sqlbatch.view.values import Column, Kind, cell, shown_sql
+from sqlbatch.view.values import Column, cell, shown_sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,9 +97,7 @@ def _page(session: Session, found: Table, wanted: State) -> dict[str, Any]:
         "groups": _groups(found),
         "problem": None,
         "sizes": SIZES,
-        "review": found.column("custom_id") is not None
-        and found.job_id is not None
-        and any(column.part == "answer" for column in found.columns),
+        "review": found.column("custom_id") is not None and found.job_id is not None and found.has_answers,
     }
 
 
@@ -114,16 +113,10 @@ def _statuses(session: Session, found: Table) -> tuple[list[tuple[str, int]], li
 
 def _groups(found: Table) -> list[tuple[str, int]]:
     """Return the parts of a target with how many columns each has; none for a table of the user's own."""
-    if found.asked is None or not any(column.part == "answer" for column in found.columns):
+    if found.asked is None or not found.has_answers:
         return []
     names = {"yours": "from the query", "answer": f"from {found.asked.model}", "status": "what became of it"}
-    groups: list[tuple[str, int]] = []
-    for column in found.columns:
-        if groups and groups[-1][0] == names[column.part]:
-            groups[-1] = (groups[-1][0], groups[-1][1] + 1)
-        else:
-            groups.append((names[column.part], 1))
-    return groups
+    return [(names[part], len(list(of))) for part, of in groupby(found.columns, lambda column: column.part)]
 
 
 def _rows(
@@ -163,18 +156,13 @@ def row(site: Site, request: Request) -> Response:
         found = find_table(session, request.path_params["schema"], request.path_params["table"])
         if found.is_view:
             raise NotFound("a row of a view has no page of its own")
-        texts = [column.sql if column.kind is Kind.TEXT else "NULL" for column in found.columns]
-        shown = ", ".join([*(shown_sql(column) for column in found.columns), *(f"{text}::VARCHAR" for text in texts)])
+        shown = ", ".join(shown_sql(column, whole=True) for column in found.columns)
         with reading(session):
             read = session.run("view.rows", table=found.sql, shown=shown, ids=str(rowid))
             total = int(session.run("view.count", {}, table=found.sql, where="true")[0][0])
         if not read:
             raise NotFound(f"the table {found.shown_name} has no such row")
-        count = len(found.columns)
-        cells = [
-            replace(each, text=text, folded=None, more=0) if text is not None else each
-            for each, text in zip(_cells(found.columns, read[0][1 : count + 1]), read[0][count + 1 :], strict=True)
-        ]
+        cells = [cell(column, value, whole=True) for column, value in zip(found.columns, read[0][1:], strict=True)]
         before = f"{found.path}/rows/{rowid - 1}" if rowid > 0 else None
         after = f"{found.path}/rows/{rowid + 1}" if rowid + 1 < total else None
         return {"table": found, "rowid": rowid, "cells_of_row": cells, "before": before, "after": after}

@@ -106,12 +106,16 @@ def kind_of(name: str, column_type: str, pictures: set[str]) -> Kind:  # noqa: P
     return Kind.TIME if _TIME.fullmatch(column_type) else Kind.TEXT
 
 
-def shown_sql(column: Column) -> str:
-    """Return SQL of what a page needs of a value, as a list of texts, so that no more leaves the database."""
+def shown_sql(column: Column, *, whole: bool = False) -> str:
+    """Return SQL of what a page needs of a value, as a list of texts, so that no more leaves the database.
+
+    A text is cut unless it is wanted as a `whole`.
+    """
     name, content = column.sql, bytes_of(column)
     match column.kind:
         case Kind.TEXT:
-            texts = f"[left({name}::VARCHAR, {LONGEST}), length({name}::VARCHAR)::VARCHAR]"
+            text = f"{name}::VARCHAR"
+            texts = f"[{text if whole else f'left({text}, {LONGEST})'}, length({text})::VARCHAR]"
         case Kind.CHIPS:
             texts = f"[to_json({name}[:{CHIPS}])::VARCHAR, len({name})::VARCHAR]"
         case Kind.VECTOR:
@@ -157,14 +161,14 @@ class Cell:
     tree: Any = None
 
 
-def cell(column: Column, shown: list[str | None] | None) -> Cell:  # noqa: PLR0911 (one a kind)
-    """Return the cell of a result of `shown_sql`."""
+def cell(column: Column, shown: list[str | None] | None, *, whole: bool = False) -> Cell:  # noqa: PLR0911 (one a kind)
+    """Return the cell of a result of `shown_sql`; a text is folded unless it is wanted as a `whole`."""
     if shown is None:
         return Cell(column, null=True)
     first, size = shown[0] or "", int(shown[1] or 0) if len(shown) > 1 and column.kind is not Kind.PICTURE else 0
     match column.kind:
         case Kind.TEXT:
-            return Cell(column, text=first, folded=_beginning(first), more=max(size - LONGEST, 0))
+            return Cell(column, text=first, folded=None if whole else _beginning(first), more=size - len(first))
         case Kind.CHIPS | Kind.VECTOR:
             items = tuple(_word(each) for each in json.loads(first))
             return Cell(column, items=items, more=size - len(items), text=f"{size:,}")
