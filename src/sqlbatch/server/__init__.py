@@ -13,7 +13,7 @@ __all__ = ["EmbeddedServer", "ServerConfig", "serve"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the server itself only when it is asked for, so that `import sqlbatch.server` stays cheap."""
+    """Import the server when it is first used, so that `import sqlbatch.server` is cheap."""
     if name in {"EmbeddedServer", "serve"}:
         from sqlbatch.server import lifecycle  # noqa: PLC0415 - the point of this function
 

@@ -85,7 +85,7 @@ class Gate:
     def _refusal(self, headers: dict[bytes, bytes]) -> ApiError | None:
         """Return the refusal of a client without access, or None."""
         if self._loopback:
-            # Stops DNS rebinding: a web page must not reach this server by a host name that resolves to this computer.
+            # Against DNS rebinding: a web page must not reach this server by a host name that points to this computer.
             host = headers.get(b"host", b"").decode("latin-1").strip()
             name = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
             if name and name.lower() not in LOOPBACK:
@@ -172,7 +172,7 @@ _OFFLINE_CREATED = 1_767_225_600  # the offline model's `created`: 2026-01-01
 
 
 async def call(request: Request) -> Response:
-    """POST to a model endpoint. The answer is the same as for a line of a batch, and is streamed if asked."""
+    """POST to a model endpoint. The answer is the same as for a line of a batch. `stream` is supported."""
     endpoint = request.url.path
     upstream = _context(request).upstream
     if allowed := _other_methods(request):

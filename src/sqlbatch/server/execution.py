@@ -130,7 +130,7 @@ class BatchRun:
         if not await validator.read(context.folder.input(record.id), self._interrupted.is_set):
             return None
         if self._faulty and not report.errors:
-            enqueued = context.state.position("enqueued_bytes", id=record.id) or 0
+            enqueued = context.state.first_integer("enqueued_bytes", id=record.id) or 0
             report.errors.extend(self._faulty.validation_errors(source.bytes, enqueued, report.total))
         return report
 

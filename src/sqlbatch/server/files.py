@@ -119,7 +119,7 @@ async def list_files(request: Request) -> Response:
         raise invalid_value("order", order, ["asc", "desc"])
     after = None
     if "after" in query:
-        after = context.state.position("file_position", id=query["after"])
+        after = context.state.first_integer("file_position", id=query["after"])
         if after is None:
             raise ApiError(400, f"No such File object: {query['after']}", param="after", code="invalid_value")
     found = context.state.files(
@@ -238,10 +238,10 @@ class Upload:
 
         The rest of a file that is too large is read and thrown away: clients read the reply only after sending all.
         """
-        seen = 0
+        received = 0
         async for chunk in request.stream():
-            seen += len(chunk)
-            if seen > _MAX_BODY:
+            received += len(chunk)
+            if received > _MAX_BODY:
                 raise ApiError(413, "The body is too large.")
             try:
                 self._parser.write(chunk)

@@ -1,4 +1,4 @@
-"""What every endpoint uses: OpenAI's error envelope, ids, JSON bodies and pages of lists."""
+"""Used by all endpoints: OpenAI's error envelope, object ids, JSON bodies and pages of lists."""
 
 from __future__ import annotations
 

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 
 _THREAD = "sqlbatch-server"
-_START_TIMEOUT = 30.0  # seconds; far more than a start takes
+_START_TIMEOUT = 30.0  # seconds; much longer than a start takes
 
 
-class _Http(uvicorn.Server):
+class _HttpServer(uvicorn.Server):
     """Uvicorn with an event that is set when it listens, and a stop without delay."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -53,13 +53,13 @@ class _Http(uvicorn.Server):
         await self._ending.wait()
 
     def end(self) -> None:
-        """Stop; may be called from any thread."""
+        """Stop the server; may be called from any thread."""
         self.should_exit = True
         if self._loop:
             self._loop.call_soon_threadsafe(self._ending.set)
 
 
-class Running:
+class Server:
     """A server in this process. The caller must hold the folder's lock."""
 
     def __init__(self, config: ServerConfig, lock: FolderLock) -> None:
@@ -109,7 +109,7 @@ class Running:
             date_header=False,
             ws="none",
         )
-        self._http = _Http(settings)
+        self._http = _HttpServer(settings)
         self._thread = threading.Thread(target=self._http.run, args=([listener],), name=_THREAD, daemon=True)
         self._runner.start()
         self._thread.start()
@@ -190,16 +190,16 @@ class EmbeddedServer:
         self.base_url = ""
         self._config = dataclasses.replace(config, folder=folder) if config else ServerConfig(folder)
         self._lock = FolderLock(folder)
-        self._running: Running | None = None
+        self._server: Server | None = None
 
     @property
     def joined(self) -> bool:
         """Whether the server belongs to another process or another EmbeddedServer."""
-        return bool(self.base_url) and self._running is None
+        return bool(self.base_url) and self._server is None
 
     def start(self) -> EmbeddedServer:
         """Start or join a server; returns when it answers. Raises ServerError if neither is possible."""
-        if self._running:
+        if self._server:
             return self
         Folder(self._config.folder).create()
         deadline = time.monotonic() + _JOIN_TIMEOUT
@@ -219,10 +219,10 @@ class EmbeddedServer:
     def stop(self) -> None:
         """Stop our own server; its batches continue after the next start. Does nothing to a server that was joined."""
         self.base_url = ""
-        if self._running:
+        if self._server:
             atexit.unregister(self.stop)
-            running, self._running = self._running, None
-            running.stop()
+            server, self._server = self._server, None
+            server.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -233,13 +233,13 @@ class EmbeddedServer:
 
     def _start_own(self) -> None:
         try:
-            running = Running(self._config, self._lock)
-            running.start()
+            server = Server(self._config, self._lock)
+            server.start()
         except BaseException:
             self._lock.release()
             raise
-        self._running = running
-        self.base_url = running.base_url
+        self._server = server
+        self.base_url = server.base_url
         atexit.register(self.stop)
 
 
@@ -261,8 +261,9 @@ def serve(config: ServerConfig) -> None:
 
     Call it in the main thread. Raises ServerError if another server uses the folder or the port.
     """
-    Folder(config.folder).create()
     lock = FolderLock(config.folder)
+    server = Server(config, lock)
+    Folder(config.folder).create()
     if not lock.acquire():
         holder = lock.holder()
         where = f"the server at {holder[0]} (process {holder[1]})" if holder else "another server"
@@ -273,15 +274,14 @@ def serve(config: ServerConfig) -> None:
         asked_to_stop.set()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    running = Running(config, lock)
     try:
-        running.start()
-        sys.stdout.write(f"{running.base_url}\n")
+        server.start()
+        sys.stdout.write(f"{server.base_url}\n")
         sys.stdout.flush()
         while not asked_to_stop.wait(1.0):  # on some systems a signal does not interrupt a wait without timeout
             pass
     finally:
-        running.stop()
+        server.stop()
         lock.release()
         for number, handler in before.items():
             signal.signal(number, handler)

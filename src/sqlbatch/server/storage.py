@@ -241,7 +241,7 @@ class State:
         """Return the first column of all rows of a query."""
         return [row[0] for row in self._connection.execute(self._sql[block], values)]
 
-    def position(self, block: str, **values: Any) -> int | None:
+    def first_integer(self, block: str, **values: Any) -> int | None:
         """Return the first column of the only row of a query, or None without a row."""
         row = self._connection.execute(self._sql[block], values).fetchone()
         return None if row is None else int(row[0])

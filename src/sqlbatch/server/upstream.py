@@ -319,4 +319,4 @@ class Passthrough:
                 problem = f"the upstream {url} cannot be reached: {error}"
             except httpx2.TransportError as error:
                 raise ApiError(502, f"The upstream {url} broke off: {error}", kind="server_error") from error
-        raise ApiError(502, f"No reply: {problem}", kind="server_error")
+        raise ApiError(502, f"No answer: {problem}", kind="server_error")

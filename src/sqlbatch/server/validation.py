@@ -73,7 +73,7 @@ class Validator:
         self.report = Report()
         self._endpoint = endpoint
         self._knows_model = knows_model
-        self._seen: set[str] = set()
+        self._custom_ids: set[str] = set()
         self._inputs = 0
 
     async def read(self, path: Path, stopped: Callable[[], bool]) -> bool:
@@ -130,14 +130,14 @@ class Validator:
     def _check_custom_id(self, number: int, custom_id: object) -> None:
         if not isinstance(custom_id, str):
             return
-        if custom_id in self._seen:
+        if custom_id in self._custom_ids:
             message = (
                 f"The custom_id '{custom_id}' for this request is a duplicate of another request. "
                 "The custom_id parameter must be unique for each request in a batch."
             )
             self.report.add("duplicate_custom_id", message, number, "custom_id")
-        elif len(self._seen) <= MAX_REQUESTS:
-            self._seen.add(custom_id)
+        elif len(self._custom_ids) <= MAX_REQUESTS:
+            self._custom_ids.add(custom_id)
 
     def _check_body(self, number: int, body: dict[str, Any]) -> None:
         report = self.report

@@ -89,7 +89,7 @@ _STOP_TIMEOUT = 5.0  # real seconds to wait for running batches when the server 
 
 
 class Runner:
-    """Runs every unfinished batch until it ends; `wake` and `stop` may be called from any thread."""
+    """Runs every unfinished batch. `wake`, `clock_moved` and `stop` may be called from any thread."""
 
     def __init__(self, shared: ServerContext) -> None:
         self._shared = shared
@@ -156,7 +156,7 @@ class Runner:
 
     def _work_on(self, batch_id: str) -> None:
         if self._stopping.is_set() or self._context is None:
-            return  # the batch is found when the state is opened, now or at the next start
+            return  # the thread finds the batch when it opens the state, now or at the next start
         batch = self._batches.get(batch_id)
         if batch is None:
             self._batches[batch_id] = batch = BatchRun(batch_id, self._context)

@@ -1,5 +1,5 @@
-"""The offline model: deterministic answers from the request's text alone. It is no language model, and says so.
+"""The offline model: makes an answer from the text of the request alone, the same each time. It is no language model.
 
-A value is made for any schema: first sentences, keywords, best-matching labels, numbers and dates found in the text. It
-is for trying things out, for tests and for load.
+For any schema it makes a value: first sentences, keywords, best-matching labels, and numbers and dates from the text.
+Use it to try things out, for tests and for load.
 """

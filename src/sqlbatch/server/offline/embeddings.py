@@ -1,4 +1,4 @@
-"""The offline model's embeddings: hashed words and parts of words, so that near texts have near vectors."""
+"""The offline model's embeddings: hashes of words and of parts of words, so that similar texts have similar vectors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def embed(text: str, dimensions: int) -> list[float]:
         for number, part in _features(word):
             vector[(number >> 1) % dimensions] += weight * (part if number & 1 else -part)
     length = math.sqrt(math.fsum(value * value for value in vector))
-    if not length:  # everything cancelled out
+    if not length:  # all weights cancelled out
         vector[zlib.crc32(text.encode("utf-8", "surrogatepass")) % dimensions] = length = 1.0
     return [round(value / length, 9) if value else 0.0 for value in vector]
 

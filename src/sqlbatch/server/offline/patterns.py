@@ -1,4 +1,4 @@
-"""The patterns of a schema: which texts match, and a text made to match."""
+"""The patterns of a schema: finds texts that match a pattern, and makes one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqlbatch.server.strict_schema import InvalidSchema
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_REPEATS = 8  # repetitions beyond the minimum that a pattern asks for
+_REPEATS = 8  # the most repetitions beyond the minimum of a pattern
 _TRIES = 200  # texts made for a pattern before giving up
 _LOOKAROUND = re.compile(r"\(\?<?[=!](?:[^()\\]|\\.)*\)")
 # A group that repeats without end. Matching could take forever, so no text is compared with such a pattern.
@@ -24,7 +24,7 @@ _CHARACTERS = [chr(code) for code in range(32, 127)]
 
 
 class _Texts(rstr.Rstr):
-    """Makes short texts for patterns. rstr's own alphabets would give other texts in each process."""
+    """Makes short texts for patterns. With rstr's own alphabets, each process would make different texts."""
 
     def __init__(self, seed: int) -> None:
         visible = "".join(_CHARACTERS).strip()

@@ -1,4 +1,4 @@
-"""A valid value for any JSON Schema, made from a text. It keeps every keyword of the strict subset."""
+"""Makes a value for any JSON Schema from a text. The value is valid for every keyword of the strict subset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlbatch.server.offline.text import Property
 
 _MAX_DEPTH = 3  # levels of references after which values are as small as the schema allows
-_ITEMS = 3  # items of a list if the schema does not limit them; also variants of an object or list
+_ITEMS = 3  # items of a list, unless the schema limits them; also the number of different objects or lists
 _MAX_FOUND = 100  # values that are taken from a text for one property
 _MAX_LENGTH = 100_000  # the longest list or string that is made
 _ANYTHING = {"type": "string"}  # the schema used for a schema without keywords
@@ -41,7 +41,7 @@ class Maker:
     def __init__(self, root: dict[str, Any]) -> None:
         self.tokens = count_schema_tokens(root)
         self._root = root
-        # For each reference, how many references deep its smallest value goes: approximated from above, round by round.
+        # How many references deep the smallest value of each reference goes. Each round finds one level more.
         self._levels = dict.fromkeys(_references(root), math.inf)
         for _ in range(len(self._levels)):
             self._levels = {pointer: 1 + self._smallest(self._look_up(pointer)) for pointer in self._levels}
@@ -53,10 +53,10 @@ class Maker:
         return self.values(self._root, text, read_property("", ""), 0)[0]
 
     def values(self, schema: Any, text: Text, wanted: Property, depth: int, *, optional: bool = False) -> list[Any]:
-        """Return values that are valid for the `schema` of the property `wanted`, the best first; never an empty list.
+        """Return valid values for `schema`, which is the schema of the property `wanted`; the best value comes first.
 
-        Except if `optional`: then the list is empty if the text says nothing about the property. `depth` counts
-        references.
+        If the text suggests no value, return a default value, or an empty list if `optional`. `depth` is the number of
+        references on the way to this schema.
         """
         if schema is True or schema == {}:
             schema = _ANYTHING
@@ -153,7 +153,7 @@ class Maker:
 
 
 def _leaves(schema: dict[str, Any], kind: Any, text: Text, wanted: Property) -> list[Any]:
-    """Return the values of a schema without parts that the text speaks for, the best first."""
+    """Return the values that the text suggests for a schema with no other schema inside, the best first."""
     if "enum" in schema:
         return _ranked(_enum(schema), text)
     if kind == "null":
@@ -176,7 +176,7 @@ def _leaves(schema: dict[str, Any], kind: Any, text: Text, wanted: Property) -> 
 
 
 def _default(schema: dict[str, Any], kind: str, text: Text) -> Any:
-    """Return a value of a schema without parts that the text says nothing about."""
+    """Return a value of such a schema for a text that suggests none."""
     if "enum" in schema:
         values = _enum(schema)
         undecided = (value for value in values if isinstance(value, str) and value.strip().lower() in UNDECIDED)
@@ -190,7 +190,7 @@ def _default(schema: dict[str, Any], kind: str, text: Text) -> Any:
 
 
 def _ranked(values: list[Any], text: Text) -> list[Any]:
-    """Return the values of an enum that something in the text points to, the best first."""
+    """Return the values of an enum that words or numbers of the text point to, the best first."""
     scores = []
     for value in values:
         if isinstance(value, str):
@@ -217,7 +217,7 @@ def _enum(schema: dict[str, Any]) -> list[Any]:
 
 
 def _suggestions(text: Text) -> Iterator[str]:
-    """Yield texts that a pattern may be meant for: numbers, numbers with decimal places, dates, words."""
+    """Yield texts that a pattern may match: numbers, numbers with decimal places, dates, words."""
     yield from text.numbers[:3]
     yield from (f"{float(number):.{places}f}" for number in text.numbers[:3] for places in range(1, 7))
     yield from text.dates[:3]

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 
 from sqlbatch.server.offline.lexicon import PROPERTIES, STOPWORDS, TOPICS, rank_topics, stem
 
-_MAX_TEXT = 4_000  # characters that are read of a text, so that long texts stay cheap
+_MAX_TEXT = 4_000  # characters; the rest of a longer text is ignored, to save time
 _MAX_SENTENCE = 400  # characters
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 # A period after an initial or an abbreviation does not end a sentence.
@@ -19,7 +19,7 @@ _SENTENCE = re.compile(
     r".+?(?<!\b[A-Za-z])(?<!\b[DSMJ]r)(?<!\bMrs)(?<!\bMs)[.!?…]+[\"'\u201d\u2019)\]]*(?=\s|$)", re.DOTALL
 )
 _CAPITALIZED = r"[A-Z\u00c0-\u00de][\w'\u2019-]+(?:\s+[A-Z\u00c0-\u00de][\w'\u2019-]+)*"
-# Capitalized words that start a sentence are no names; only names are captured.
+# Capitalized words at the start of a sentence are not names. Only names are captured.
 _NAME = re.compile(rf"(?:\A|[.!?…]\W){_CAPITALIZED}|\b({_CAPITALIZED})")
 _NUMBER = re.compile(r"(?<![\w.,])(?<![\w-]-)-?(?:\d{1,3}(?:,\d{3})+|\d{1,30})(?:\.\d{1,30})?(?!\w|[.,]\d)")
 _FIELD = re.compile(r"^[ \t]*([A-Za-z][\w -]{0,30}):[ \t]+(\S.*)$", re.MULTILINE)
@@ -150,12 +150,12 @@ class Text:
 
     @cached_property
     def mood(self) -> list[str]:
-        """Positive, negative or neutral, by which words are more."""
+        """`positive` or `negative`, whichever has more words in the text, or `neutral`."""
         balance = len(TOPICS["positive"] & self.stems) - len(TOPICS["negative"] & self.stems)
         return ["positive" if balance > 0 else "negative" if balance < 0 else "neutral"]
 
     def find(self, wanted: Property) -> list[str]:
-        """Return the part of the same name as a property, or what the name asks for, the best first."""
+        """Return the part with the name of a property, or the values that the name asks for, the best first."""
         own = self.field(wanted.name)
         if own and wanted.kind not in {"keywords", "topics"}:
             return [own]
@@ -166,6 +166,6 @@ class Text:
         return self.dates[:1] if name == "date" else re.findall(FORMATS[name][0], self.plain)[:1]
 
     def default_format(self, name: str) -> str:
-        """Return a text in a format of JSON Schema that does not depend on the text, except for a UUID."""
+        """Return the default value of a format of JSON Schema. The default UUID is a hash of the text."""
         ascii_text = self.plain.encode("ascii", "backslashreplace").decode()
         return str(uuid.uuid5(uuid.NAMESPACE_OID, ascii_text)) if name == "uuid" else FORMATS[name][1]

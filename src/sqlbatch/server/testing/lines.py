@@ -287,5 +287,5 @@ def _with_separators(text: str) -> str:
 
 
 def _asks_for_a_schema(body: Options) -> bool:
-    asked = body.get("response_format") or (body.get("text") or {}).get("format")
-    return isinstance(asked, dict) and asked.get("type") == "json_schema"
+    answer_format = body.get("response_format") or (body.get("text") or {}).get("format")
+    return isinstance(answer_format, dict) and answer_format.get("type") == "json_schema"

@@ -96,27 +96,27 @@ class FaultyHttp:
         rules = self._faults.firing([*SHAPES, *TEXTS], place, place)
         if any(rule.name == "endless_list" for rule in rules):
             exchange.scope["query_string"] = re.sub(rb"after=[^&]*", b"", exchange.scope["query_string"])
-        shown = not place.endswith("/content") and self._faults.any_of({*BATCHES, *FILES})
-        if rules or shown:
-            exchange.rewrite = lambda body: self._rewrite(place, body, rules, shown=shown)
+        changes_objects = not place.endswith("/content") and self._faults.any_of({*BATCHES, *FILES})
+        if rules or changes_objects:
+            exchange.rewrite = lambda body: self._rewrite(place, body, rules, changes_objects=changes_objects)
         await exchange.run(self._app)
         if exchange.mute:
             raise ConnectionDropped
 
-    def _rewrite(self, place: str, body: bytes, rules: list[Rule], *, shown: bool) -> tuple[int, bytes]:
+    def _rewrite(self, place: str, body: bytes, rules: list[Rule], *, changes_objects: bool) -> tuple[int, bytes]:
         """Return the status and the bytes of a successful reply as its faults change it."""
         shapes = [rule for rule in rules if rule.name in SHAPES]
-        if shown or shapes:
+        if changes_objects or shapes:
             reply = json.loads(body)
             for rule in (
                 rule for rule in shapes if rule.name == "list_lags"
             ):  # it compares dates before they become text
                 reply = SHAPES[rule.name](reply, {**rule.options, "now": self._clock.now()})
-            if shown and reply.get("object") == "list":
+            if changes_objects and reply.get("object") == "list":
                 reply["data"] = [
                     one for one in (self._change_object(place, one) for one in reply["data"]) if one is not None
                 ]
-            elif shown:
+            elif changes_objects:
                 reply = self._change_object(place, reply)
             if reply is None:
                 return 404, json.dumps(error_body({"status": 404, "message": "No batch found."})).encode()
@@ -127,17 +127,19 @@ class FaultyHttp:
             body = TEXTS[rule.name](body, rule.options)
         return 200, body
 
-    def _change_object(self, place: str, shown: Options) -> Options | None:
+    def _change_object(self, place: str, original: Options) -> Options | None:
         """Return a batch or file object as its faults change it; None if the server pretends not to know it."""
-        kind, found = shown.get("object"), shown
+        kind, found = original.get("object"), original
         if kind == "file":
-            for rule in self._faults.firing(FILES, shown["id"], shown["id"]):
+            for rule in self._faults.firing(FILES, original["id"], original["id"]):
                 found = FILES[rule.name](found, rule.options)
         if kind == "batch":
-            names = [name for name, (statuses, _) in BATCHES.items() if statuses is None or shown["status"] in statuses]
+            names = [
+                name for name, (statuses, _) in BATCHES.items() if statuses is None or original["status"] in statuses
+            ]
             if place == CREATE:
                 names = [name for name in names if name not in {"batch_forgotten", "queued_first"}]
-            for rule in self._faults.firing(names, shown["id"], shown["id"]):
+            for rule in self._faults.firing(names, original["id"], original["id"]):
                 changed = BATCHES[rule.name][1](found, rule.options)
                 if changed is None:
                     return None

@@ -67,9 +67,9 @@ def _reason(batch: Options) -> str:
     return "; ".join(error["message"] for error in batch["errors"]["data"])
 
 
-def _with_iso_dates(shown: Options) -> Options:
-    dates = {key: shown[key] for key in _TIMES.split() if shown.get(key)}
-    return shown | {
+def _with_iso_dates(record: Options) -> Options:
+    dates = {key: record[key] for key in _TIMES.split() if record.get(key)}
+    return record | {
         key: dt.datetime.fromtimestamp(value, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z") for key, value in dates.items()
     }
 
@@ -156,7 +156,7 @@ BATCHES: dict[str, tuple[set[str] | None, Callable[[Options, Options], Options |
     ),
     "queued_first": (None, lambda batch, _: {**batch, **_NOT_STARTED, "request_counts": _NOTHING_DONE}),
     "batch_forgotten": (None, lambda *_: None),
-    "iso_dates": (None, lambda shown, _: _with_iso_dates(shown)),
+    "iso_dates": (None, lambda batch, _: _with_iso_dates(batch)),
 }
 FILES: dict[str, Callable[[Options, Options], Options]] = {
     "edit_file": edit,
