@@ -10,13 +10,13 @@ from sqlbatch.server.files import expiry_seconds
 from sqlbatch.server.http import (
     ApiError,
     Json,
-    invalid_type,
+    check_type,
     invalid_value,
     listing,
-    missing_parameter,
     new_id,
     page_size,
     read_object,
+    required,
 )
 
 if TYPE_CHECKING:
@@ -134,28 +134,20 @@ def _find_batch(context: AppContext, batch_id: str) -> BatchRecord:
 
 
 def _required_string(body: dict[str, Any], name: str) -> str:
-    value = body.get(name)
-    if value is None:
-        raise missing_parameter(name)
-    if not isinstance(value, str):
-        raise invalid_type(name, "a string", value)
-    return value
+    return check_type(name, required(body, name), str)
 
 
-def _check_metadata(metadata: object) -> None:
+def _check_metadata(metadata: Any) -> None:
     if metadata is None:
         return
-    if not isinstance(metadata, dict):
-        raise invalid_type("metadata", "an object", metadata)
-    if len(metadata) > _MAX_PAIRS:
+    if len(check_type("metadata", metadata, dict)) > _MAX_PAIRS:
         message = (
             f"Invalid 'metadata': too many properties. Expected an object with at most {_MAX_PAIRS} properties, "
             f"but got an object with {len(metadata)} properties instead."
         )
         raise ApiError(400, message, param="metadata", code="object_above_max_properties")
     for key, value in metadata.items():
-        if not isinstance(value, str):
-            raise invalid_type(f"metadata.{key}", "a string", value)
+        check_type(f"metadata.{key}", value, str)
         for what, text, longest in (("metadata", key, _MAX_KEY), (f"metadata.{key}", value, _MAX_VALUE)):
             if len(text) > longest:
                 message = (
@@ -168,6 +160,5 @@ def _check_metadata(metadata: object) -> None:
 def _output_expiry(value: object) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, dict):
-        raise invalid_type("output_expires_after", "an object", value)
-    return expiry_seconds("output_expires_after", value.get("anchor"), value.get("seconds"))
+    expiry = check_type("output_expires_after", value, dict)
+    return expiry_seconds("output_expires_after", expiry.get("anchor"), expiry.get("seconds"))

@@ -13,7 +13,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.batch_limits import OFFLINE, OFFLINE_DIMENSIONS
-from sqlbatch.server.http import ApiError, invalid_type, invalid_value, missing_parameter, new_id
+from sqlbatch.server.http import (
+    ApiError,
+    below_minimum,
+    check_type,
+    invalid_type,
+    invalid_value,
+    missing_parameter,
+    new_id,
+    required,
+)
 from sqlbatch.server.messages import Prompt, read_messages
 from sqlbatch.server.offline.embeddings import MAX_DIMENSIONS, as_base64, embed
 from sqlbatch.server.offline.schema import make_value
@@ -83,7 +92,7 @@ def _words(text: str) -> list[str]:
 
 
 def _chat(body: dict[str, Any]) -> dict[str, Any]:
-    prompt = read_messages(_required(body, "messages"), "messages")
+    prompt = read_messages(required(body, "messages"), "messages")
     answer_format = body.get("response_format") or {"type": "text"}
     settings = answer_format
     if isinstance(answer_format, dict):
@@ -94,9 +103,9 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
     limit = _positive_integer(body, "max_completion_tokens") or _positive_integer(body, "max_tokens")
     content, tokens, finish = _cut_to_limit(content, limit)
     choices = min(_positive_integer(body, "n") or 1, 128)
-    logprobs = (
-        {"content": log_probabilities(prompt.text, content), "refusal": None} if _boolean(body, "logprobs") else None
-    )
+    logprobs = None
+    if check_type("logprobs", body.get("logprobs") or False, bool):
+        logprobs = {"content": log_probabilities(prompt.text, content), "refusal": None}
     prompt_tokens, completion_tokens = prompt.tokens, tokens * choices
     return {
         "id": new_id("chatcmpl-"),
@@ -130,19 +139,17 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(body: dict[str, Any]) -> dict[str, Any]:
-    value = _required(body, "input")
-    metadata = _optional_object(body, "metadata")
+    value = required(body, "input")
+    metadata = check_type("metadata", body.get("metadata") or {}, dict)
     prompt = read_messages([{"role": "user", "content": value}] if isinstance(value, str) else value, "input")
-    answer_format = _optional_object(body, "text").get("format") or {"type": "text"}
+    answer_format = check_type("text", body.get("text") or {}, dict).get("format") or {"type": "text"}
     content = _answer_text(prompt, answer_format, "text.format", answer_format)
     if isinstance(body.get("instructions"), str):
         prompt.texts.append(body["instructions"])
         prompt.messages += 1
     content, tokens, finish = _cut_to_limit(content, _positive_integer(body, "max_output_tokens"))
     cut_short = finish == "length"
-    included = body.get("include") or []
-    if not isinstance(included, list):
-        raise invalid_type("include", "an array", included)
+    included = check_type("include", body.get("include") or [], list)
     logprobs = log_probabilities(prompt.text, content) if "message.output_text.logprobs" in included else []
     prompt_tokens = prompt.tokens
     return {
@@ -193,7 +200,7 @@ def _responses(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
-    value = _required(body, "input")
+    value = required(body, "input")
     is_tokens = isinstance(value, list) and bool(value) and all(isinstance(one, int) for one in value)
     inputs = value if isinstance(value, list) and not is_tokens else [value]
     if not inputs or len(inputs) > _MAX_INPUTS:
@@ -209,9 +216,7 @@ def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
     data, prompt_tokens = [], 0
     for index, one in enumerate(inputs):
         text = " ".join(map(str, one)) if isinstance(one, list) else one  # token ids are treated as words
-        if not isinstance(text, str):
-            raise invalid_type("input", "a string", text)
-        if not text:
+        if not check_type("input", text, str):
             message = "Invalid 'input': input cannot be an empty string."
             raise ApiError(400, message, param="input", code="invalid_value")
         prompt_tokens += count_tokens(text)
@@ -225,7 +230,7 @@ def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
 def _answer_text(prompt: Prompt, answer_format: object, name: str, settings: object) -> str:
     """Return the text of the answer. `name` is the parameter with the format, `settings` has its schema."""
     if not isinstance(answer_format, dict) or not isinstance(settings, dict):
-        raise invalid_type(name, "an object", answer_format)
+        raise invalid_type(name, dict, answer_format)
     text = Text("\n".join(part for part in (" ".join(map(str, prompt.pictures)), prompt.text) if part))
     kind, chat = answer_format.get("type"), name == "response_format"
     described = _schema_in_prompt(prompt) if kind in ("text", "json_object") else None
@@ -264,35 +269,12 @@ def _schema_in_prompt(prompt: Prompt) -> dict[str, Any] | None:
     return None
 
 
-def _boolean(body: dict[str, Any], name: str) -> bool:
-    value = body.get(name) or False
-    if not isinstance(value, bool):
-        raise invalid_type(name, "a boolean", value)
-    return value
-
-
-def _required(body: dict[str, Any], name: str) -> Any:
-    if body.get(name) is None:
-        raise missing_parameter(name)
-    return body[name]
-
-
-def _optional_object(body: dict[str, Any], name: str) -> dict[str, Any]:
-    value = body.get(name) or {}
-    if not isinstance(value, dict):
-        raise invalid_type(name, "an object", value)
-    return value
-
-
 def _positive_integer(body: dict[str, Any], name: str) -> int | None:
-    value = body.get(name)
-    if value is None:
+    if body.get(name) is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise invalid_type(name, "an integer", value)
+    value = check_type(name, body[name], int)
     if value < 1:
-        message = f"Invalid '{name}': integer below minimum value. Expected a value >= 1, but got {value} instead."
-        raise ApiError(400, message, param=name, code="integer_below_min_value")
+        raise below_minimum(name, value)
     return value
 
 

@@ -168,7 +168,7 @@ def _lifetime(fields: dict[str, str], purpose: str) -> int | None:
         except (ValueError, RecursionError):
             parsed = None
         if not isinstance(parsed, dict):
-            raise invalid_type("expires_after", "an object", fields["expires_after"])
+            raise invalid_type("expires_after", dict, fields["expires_after"])
         return expiry_seconds("expires_after", parsed.get("anchor"), parsed.get("seconds"))
     anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:

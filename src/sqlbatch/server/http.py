@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from starlette.responses import Response
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
+_Value = TypeVar("_Value")
 _RANDOM = random.Random().getrandbits  # noqa: S311 - the system's random numbers would take a tenth of the time of a line
 _TYPE_NAMES = {
     dict: "an object",
@@ -51,15 +52,35 @@ def missing_parameter(name: str) -> ApiError:
     return ApiError(400, message, param=name, code="missing_required_parameter")
 
 
-def invalid_type(name: str, expected: str, value: object) -> ApiError:
-    """Return the error for a parameter of the wrong JSON type; `expected` is a phrase such as "a string"."""
-    return ApiError(400, wrong_type(name, expected, value), param=name, code="invalid_type")
+def required(body: dict[str, Any], name: str) -> Any:
+    """Return a parameter of any type; raises ApiError if it is missing or null."""
+    if body.get(name) is None:
+        raise missing_parameter(name)
+    return body[name]
 
 
-def wrong_type(name: str, expected: str, value: object) -> str:
-    """Return OpenAI's message for a value of the wrong JSON type."""
+def check_type(name: str, value: object, kind: type[_Value]) -> _Value:
+    """Return the value of the parameter `name`; raises ApiError if its JSON type is not `kind`."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise invalid_type(name, kind, value)
+    return value
+
+
+def invalid_type(name: str, kind: type, value: object) -> ApiError:
+    """Return the error for a parameter of the wrong JSON type."""
+    return ApiError(400, wrong_type(name, kind, value), param=name, code="invalid_type")
+
+
+def wrong_type(name: str, kind: type, value: object) -> str:
+    """Return OpenAI's message for a value of the wrong JSON type; `kind` is the right one."""
     got = _TYPE_NAMES.get(type(value), "an unknown type")
-    return f"Invalid type for '{name}': expected {expected}, but got {got} instead."
+    return f"Invalid type for '{name}': expected {_TYPE_NAMES[kind]}, but got {got} instead."
+
+
+def below_minimum(name: str, value: int) -> ApiError:
+    """Return the error for an integer below 1."""
+    message = f"Invalid '{name}': integer below minimum value. Expected a value >= 1, but got {value} instead."
+    return ApiError(400, message, param=name, code="integer_below_min_value")
 
 
 def invalid_value(name: str, value: object, supported: list[str]) -> ApiError:
@@ -123,9 +144,7 @@ def as_object(data: bytes) -> dict[str, Any]:
         body = parse_json(data)
     except ValueError as error:
         raise ApiError(400, "We could not parse the JSON body of your request.") from error
-    if not isinstance(body, dict):
-        raise invalid_type("body", "an object", body)
-    return body
+    return check_type("body", body, dict)
 
 
 def page_size(text: str | None, *, largest: int, default: int) -> int:
@@ -137,8 +156,7 @@ def page_size(text: str | None, *, largest: int, default: int) -> int:
         raise ApiError(400, message, param="limit", code="invalid_type")
     number = int(text[:20])
     if number < 1:
-        message = f"Invalid 'limit': integer below minimum value. Expected a value >= 1, but got {number} instead."
-        raise ApiError(400, message, param="limit", code="integer_below_min_value")
+        raise below_minimum("limit", number)
     if number > largest:
         message = (
             f"Invalid 'limit': integer above maximum value. Expected a value <= {largest}, but got {number} instead."

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sqlbatch.server.http import ApiError, invalid_type, invalid_value
+from sqlbatch.server.http import ApiError, check_type, invalid_type, invalid_value
 from sqlbatch.server.offline.tokens import count_tokens
 
 # Tokens around each message (its start, role and end) and before the answer. Source: OpenAI's cookbook.
@@ -58,19 +59,16 @@ class Prompt:
         return around + sum(map(count_tokens, self.texts)) + _PICTURE_TOKENS * len(self.pictures)
 
 
-def read_messages(messages: object, name: str) -> Prompt:
+def read_messages(messages: Any, name: str) -> Prompt:
     """Return the content of messages. The last user message is the one to answer. `name` is their parameter."""
-    if not isinstance(messages, list):
-        raise invalid_type(name, "an array", messages)
-    if not messages:
+    if not check_type(name, messages, list):
         message = (
             f"Invalid '{name}': empty array. Expected an array with minimum length 1, but got an empty array instead."
         )
         raise ApiError(400, message, param=name, code="empty_array")
     prompt = Prompt()
     for index, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise invalid_type(f"{name}[{index}]", "an object", message)
+        check_type(f"{name}[{index}]", message, dict)
         prompt.messages += 1
         if "content" not in message:
             continue
@@ -85,16 +83,13 @@ def _read_content(content: object, name: str) -> tuple[list[str], list[Picture]]
     if content is None or isinstance(content, str):
         return [content] if content is not None else [], []
     if not isinstance(content, list):
-        raise invalid_type(name, "a string", content)
+        raise invalid_type(name, str, content)
     texts, pictures = [], []
     for index, part in enumerate(content):
-        if not isinstance(part, dict):
-            raise invalid_type(f"{name}[{index}]", "an object", part)
+        check_type(f"{name}[{index}]", part, dict)
         kind = part.get("type")
         if kind in ("text", "input_text", "output_text"):  # a tuple, because `kind` may be unhashable
-            if not isinstance(part.get("text"), str):
-                raise invalid_type(f"{name}[{index}].text", "a string", part.get("text"))
-            texts.append(part["text"])
+            texts.append(check_type(f"{name}[{index}].text", part.get("text"), str))
         elif kind in ("image_url", "input_image"):
             url = part.get("image_url")
             if kind == "image_url" and isinstance(url, dict):

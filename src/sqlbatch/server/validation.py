@@ -105,17 +105,12 @@ class Validator:
         if not isinstance(line, dict):
             report.add("invalid_json_line", "This line is not a JSON object.", number)
             return
-        for name, kind, words in (
-            ("custom_id", str, "a string"),
-            ("method", str, "a string"),
-            ("url", str, "a string"),
-            ("body", dict, "an object"),
-        ):
+        for name, kind in (("custom_id", str), ("method", str), ("url", str), ("body", dict)):
             value = line.get(name)
             if value is None:
                 report.add("missing_required_parameter", f"Missing required parameter: '{name}'.", number, name)
             elif not isinstance(value, kind):
-                report.add("invalid_type", wrong_type(name, words, value), number, name)
+                report.add("invalid_type", wrong_type(name, kind, value), number, name)
         self._check_custom_id(number, line.get("custom_id"))
         method, url = line.get("method"), line.get("url")
         if isinstance(method, str) and method != "POST":
