@@ -38,9 +38,9 @@ def adopt(context: StepContext) -> Iterator[Event]:
     details = {"grace": provider.silence_grace, "owner": context.owner}
     lost = [Lost(*row) for row in database.query("poll.lost", asked | details)]
     doubtful = database.query("poll.doubtful", asked | {"begun": context.started})
-    if not lost and all(row[0] in context.looked for row in doubtful):
+    new = [row[0] for row in doubtful if context.first_time(f"look for {row[0]}")]
+    if not lost and not new:
         return
-    context.looked.update(row[0] for row in doubtful)
     files = {each.batch_id: each.input_file_id for each in lost if each.state == "creating"}
     created_at = {batch_id: api.file_created_at(file) for batch_id, file in files.items() if file is not None}
     known = dict(database.query("poll.known", asked))
@@ -119,9 +119,8 @@ def _look_for_given_up(context: StepContext) -> Iterator[Event]:
     """Check once a run whether batches that the user gave up have ended after all, and take those back."""
     asked = {"base_url": context.provider.base_url, "now": clock.now()}
     for batch_id, provider_id in context.database.query("poll.given_up", asked):
-        if batch_id in context.looked:
+        if not context.first_time(f"look for {batch_id}"):
             continue
-        context.looked.add(batch_id)
         with contextlib.suppress(ProviderError):
             batch = context.api.retrieve(provider_id)
             # A batch that still runs stays given up, so that its requests are not locked again.

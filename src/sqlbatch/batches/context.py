@@ -26,9 +26,8 @@ class StepContext:
     """What a step works with; the same for all steps of one run of one job.
 
     `owner` names this run in leases. `spool` is the folder of transfers in progress. `check` turns an endpoint and the
-    returned columns into SQL that says what is wrong with an answer. `started` is when this run started, `looked` holds
-    the batches that it has looked up although they should not be at the provider, and `told` the messages that it has
-    given once.
+    returned columns into SQL that says what is wrong with an answer. `started` is when this run started, and `done`
+    holds what it does once.
     """
 
     database: Database
@@ -39,14 +38,13 @@ class StepContext:
     spool: Path
     check: Callable[[str, str], str]
     started: datetime = field(default_factory=clock.now)
-    looked: set[str] = field(default_factory=set)
-    told: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
 
     def first_time(self, what: str) -> bool:
-        """Return whether this run says something for the first time, and remember it."""
-        if what in self.told:
+        """Return whether this run says or does something for the first time, and remember it."""
+        if what in self.done:
             return False
-        self.told.add(what)
+        self.done.add(what)
         return True
 
     def give_up_hint(self, job_id: int | None) -> str:

@@ -28,8 +28,8 @@ GONE_AFTER = timedelta(minutes=15)
 CUT_AT_MOST = 3
 # Bytes of result files that are loaded together, so that DuckDB's work on them fits in its memory.
 TOGETHER = 500_000_000
-# A finished batch with its result files, or with the provider's description of one that failed.
-Brought: TypeAlias = "tuple[Ended, Fetched | ProviderBatch]"
+# A finished batch with its result files.
+Brought: TypeAlias = "tuple[Ended, Fetched]"
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,14 @@ class Fetched:
     """The downloaded result files of a batch.
 
     `gone`: the provider no longer has a file that it names. `late`: it does not have the file yet. `cut`: less of a
-    file came than was announced, and how much.
+    file came than was announced, and how much. `failed` describes a batch that failed, which has no files.
     """
 
     files: tuple[Path, ...]
     gone: bool
     late: bool = False
     cut: str | None = None
+    failed: ProviderBatch | None = None
 
 
 def bring(api: BatchAPI, spool: Path, batch: Ended, progress: Callable[[int], None]) -> Brought:
@@ -91,17 +92,17 @@ def bring(api: BatchAPI, spool: Path, batch: Ended, progress: Callable[[int], No
         if batch.looks:
             batch = look_again(api, batch)
         return batch, fetch(api, batch, spool, progress)
-    told = api.retrieve(batch.provider_id)
-    fetch_input(api, batch, told, spool)
-    return batch, told
+    failed = api.retrieve(batch.provider_id)
+    fetch_input(api, batch, failed, spool)
+    return batch, Fetched((), gone=False, failed=failed)
 
 
-def groups(brought: list[tuple[Ended, Fetched]]) -> Iterator[list[tuple[Ended, Fetched]]]:
+def groups(brought: list[Brought]) -> Iterator[list[Brought]]:
     """Yield groups of batches that can be loaded together.
 
     Their lines are read alike, and have at most TOGETHER bytes.
     """
-    group: list[tuple[Ended, Fetched]] = []
+    group: list[Brought] = []
     size = 0
     for each in sorted(brought, key=lambda each: each[0].kind):
         # Another process may have loaded a batch and deleted its files.

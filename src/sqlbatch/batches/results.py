@@ -98,16 +98,16 @@ def _wave(
         yield from _load(context, brought)
     finally:
         # Files that could not be loaded are downloaded again; keeping them would fill the disk with every try.
-        for _, files in brought:
-            for path in files.files if isinstance(files, Fetched) else ():
+        for _, fetched in brought:
+            for path in fetched.files:
                 path.unlink(missing_ok=True)
 
 
 def _load(context: StepContext, brought: list[download.Brought]) -> Iterator[LoadedBatch | BaseException]:
     """Load the downloaded batches, together if possible, and yield the result or the error of each."""
     database, spool, check = context.database, context.spool, context.check
-    alone = [each for each in brought if not isinstance(each[1], Fetched)]
-    for group in download.groups([(batch, files) for batch, files in brought if isinstance(files, Fetched)]):
+    alone = [each for each in brought if each[1].failed is not None]
+    for group in download.groups([each for each in brought if each[1].failed is None]):
         try:
             done = load_together(database, group, check)
         except DatabaseLocked:
@@ -121,13 +121,13 @@ def _load(context: StepContext, brought: list[download.Brought]) -> Iterator[Loa
         yield from done
         for batch, _ in group:
             (spool / input_name(batch.batch_id)).unlink(missing_ok=True)
-    for batch, files in alone:
+    for batch, fetched in alone:
         kept = spool / input_name(batch.batch_id)
         try:
-            if isinstance(files, Fetched):
-                loaded = load_files(database, batch, files, check, spool.parent / "unreadable")
+            if fetched.failed is None:
+                loaded = load_files(database, batch, fetched, check, spool.parent / "unreadable")
             else:
-                loaded = load_failed(database, batch, files, kept)
+                loaded = load_failed(database, batch, fetched.failed, kept)
         except DatabaseLocked:
             raise
         except Exception as error:  # noqa: BLE001 (told at the end, after the others)
@@ -193,9 +193,7 @@ def load_files(
         raise
 
 
-def load_together(
-    database: Database, brought: Sequence[tuple[Ended, Fetched]], check: Check
-) -> list[LoadedBatch] | None:
+def load_together(database: Database, brought: Sequence[download.Brought], check: Check) -> list[LoadedBatch] | None:
     """Load several batches of one kind together, which takes half the work of loading them one by one.
 
     Returns None, and does nothing, if each must be loaded alone: they do not have exactly one line for each request, or

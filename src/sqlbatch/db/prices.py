@@ -75,11 +75,6 @@ class Price:
         return self.rates[0].input
 
     @property
-    def cached(self) -> float | None:
-        """Dollars per million tokens of input of a short request that were read from the prompt cache."""
-        return self.rates[0].cached
-
-    @property
     def output(self) -> float | None:
         """Dollars per million tokens of output of a short request."""
         return self.rates[0].output

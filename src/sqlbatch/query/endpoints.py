@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlbatch.batch_limits import OFFLINE, OFFLINE_DIMENSIONS
 from sqlbatch.errors import InvalidReturns, InvalidSettings, did_you_mean, nearest
-from sqlbatch.returns import Returns, ReturnsMode, Structured, json_returns, parse_returns, vector_returns
+from sqlbatch.returns import JSON_RETURNS, Returns, ReturnsMode, Structured, parse_returns, vector_returns
 from sqlbatch.returns.convert import json_in_text
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def returns_of(
         raise InvalidReturns(
             f"--returns cannot be combined with {path}, which gives one column, {column}: leave it out"
         )
-    return json_returns() if whole else returns
+    return JSON_RETURNS if whole else returns
 
 
 def read_returns(path: str, text: str) -> Returns:

@@ -15,17 +15,17 @@ before a closing bracket is refused. Text around the JSON is refused as well, un
 
 from __future__ import annotations
 
-from sqlbatch.returns.definition import Returns, ReturnsMode, Structured, json_returns, parse_returns, vector_returns
+from sqlbatch.returns.definition import JSON_RETURNS, Returns, ReturnsMode, Structured, parse_returns, vector_returns
 from sqlbatch.returns.from_json_schema import returns_from_schema
 from sqlbatch.returns.types import Check, Column
 
 __all__ = [
+    "JSON_RETURNS",
     "Check",
     "Column",
     "Returns",
     "ReturnsMode",
     "Structured",
-    "json_returns",
     "parse_returns",
     "returns_from_schema",
     "vector_returns",

@@ -39,10 +39,8 @@ def bind(columns: Sequence[Column], checks: Sequence[Check]) -> tuple[tuple[Colu
     if not checks and not any(_has_check(column) for column in columns):
         return tuple(columns), tuple(checks)
     with connect() as connection:
-        binder = _Binder(connection)
-        return binder.columns(columns, "--returns: "), tuple(
-            binder.check(columns, check, "--returns: ") for check in checks
-        )
+        bound = _bound_columns(connection, columns, "--returns: ")
+        return bound, tuple(_bound_check(connection, columns, check, "--returns: ") for check in checks)
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -57,13 +55,9 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 def in_one_line(error: duckdb.Error) -> str:
     """Return DuckDB's message without its kind and without the place in our own statement."""
-    lines = [line.strip() for line in str(error).split("LINE 1:")[0].splitlines() if line.strip()] or [
-        ": no reason given"
-    ]
-    kept = [
-        lines[0].split(": ", 1)[-1],
-        *(line for line in lines[1:] if line.startswith(("Candidate", "Did you mean"))),
-    ]
+    found = [line.strip() for line in str(error).split("LINE 1:")[0].splitlines() if line.strip()]
+    first, *more = found or [": no reason given"]
+    kept = [first.split(": ", 1)[-1], *(line for line in more if line.startswith(("Candidate", "Did you mean")))]
     return " ".join(kept).replace("WHERE clause", "a CHECK").replace(" in FROM clause!", " among the columns.")
 
 
@@ -74,44 +68,40 @@ def _has_check(column: Column) -> bool:
     return column.check is not None or (isinstance(kind, Struct) and any(map(_has_check, kind.fields)))
 
 
-class _Binder:
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-
-    def columns(self, columns: Sequence[Column], where: str) -> tuple[Column, ...]:
-        return tuple(
-            dataclasses.replace(
-                column,
-                type=self._type(column.type, f"{where}{column.name}"),
-                check=column.check and self.check(columns, column.check, f"{where}{column.name}: "),
-            )
-            for column in columns
+def _bound_columns(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], where: str) -> tuple[Column, ...]:
+    return tuple(
+        dataclasses.replace(
+            column,
+            type=_bound_type(con, column.type, f"{where}{column.name}"),
+            check=column.check and _bound_check(con, columns, column.check, f"{where}{column.name}: "),
         )
+        for column in columns
+    )
 
-    def _type(self, kind: Type, where: str) -> Type:
-        match kind:
-            case List():
-                return List(self._type(kind.element, where), kind.size)
-            case Struct():
-                return Struct(self.columns(kind.fields, f"{where}."))
-            case _:
-                return kind
 
-    def check(self, columns: Sequence[Column], check: Check, where: str) -> Check:
-        where = f"{where}CHECK ({check.text})"
-        definitions = ", ".join(f"{quote_identifier(column.name)} {column.type}" for column in columns)
-        try:
-            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} ({definitions})").fetchall()
-            # The condition is tried as a filter: like a CHECK it refuses aggregates, but unlike a CHECK it allows
-            # lambdas and fields.
-            self._connection.execute(f"SELECT 1 FROM {_TABLE} WHERE CAST(({check.text}) AS BOOLEAN)").fetchall()
-            parsed = self._connection.execute(
-                "SELECT json_serialize_sql(?::VARCHAR)", [_PREFIX + check.text]
-            ).fetchall()[0][0]
-        except duckdb.Error as error:
-            raise InvalidReturns(f"{where}: {in_one_line(error)}") from error
-        numbers = {column.name.casefold(): i for i, column in enumerate(columns)}
-        return Check(check.text, tuple(_references(json.loads(parsed), check.text.encode(), numbers, where)))
+def _bound_type(con: duckdb.DuckDBPyConnection, kind: Type, where: str) -> Type:
+    match kind:
+        case List():
+            return List(_bound_type(con, kind.element, where), kind.size)
+        case Struct():
+            return Struct(_bound_columns(con, kind.fields, f"{where}."))
+        case _:
+            return kind
+
+
+def _bound_check(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], check: Check, where: str) -> Check:
+    where = f"{where}CHECK ({check.text})"
+    definitions = ", ".join(f"{quote_identifier(column.name)} {column.type}" for column in columns)
+    try:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} ({definitions})").fetchall()
+        # The condition is tried as a filter: like a CHECK it refuses aggregates, but unlike a CHECK it allows lambdas
+        # and fields.
+        con.execute(f"SELECT 1 FROM {_TABLE} WHERE CAST(({check.text}) AS BOOLEAN)").fetchall()
+        parsed = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [_PREFIX + check.text]).fetchall()[0][0]
+    except duckdb.Error as error:
+        raise InvalidReturns(f"{where}: {in_one_line(error)}") from error
+    numbers = {column.name.casefold(): i for i, column in enumerate(columns)}
+    return Check(check.text, tuple(_references(json.loads(parsed), check.text.encode(), numbers, where)))
 
 
 def _references(tree: Any, source: bytes, numbers: Mapping[str, int], where: str) -> list[Reference]:

@@ -101,12 +101,7 @@ class Returns:
 
 
 TEXT = Returns(ReturnsMode.TEXT, (Column("response", Scalar("VARCHAR")),), "")
-JSON = Returns(ReturnsMode.JSON, (Column("response", Json()),), "JSON")
-
-
-def json_returns() -> Returns:
-    """Return the definition for an endpoint whose answer is one JSON value."""
-    return JSON
+JSON_RETURNS = Returns(ReturnsMode.JSON, (Column("response", Json()),), "JSON")
 
 
 def vector_returns(length: int) -> Returns:
@@ -126,7 +121,7 @@ def parse_returns(text: str | None, structured: str | None = None) -> Returns:
         structured, stripped = structured or mark[1], stripped[mark.end() :]
     if not stripped:
         return TEXT
-    returns = JSON if stripped.upper() == "JSON" else _parse_columns(stripped)
+    returns = JSON_RETURNS if stripped.upper() == "JSON" else _parse_columns(stripped)
     how = Structured(structured or Structured.JSON_SCHEMA)
     if how is Structured.JSON_SCHEMA:
         return returns

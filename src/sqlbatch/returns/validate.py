@@ -18,29 +18,22 @@ SHOWN = 60  # characters of a wrong value or answer that a reason quotes
 _DAY = r"\d{4}-\d{2}-\d{2}"
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
 _ZONE = r"(?:[Zz]|[+-]\d{2}:\d{2})"
+_MOMENT = rf"{_DAY}[Tt ]{_CLOCK}"
+_MICROS = r"(?:\.\d{1,6}0*)?"
 # How a value must be written, besides being castable in DuckDB, whose casts also accept 'epoch', '2024-1-5' and
-# '24:00'.
+# '24:00'; and an example.
 _WRITTEN = {
-    "DATE": _DAY,
-    "TIME": rf"{_CLOCK}(?:\.\d{{1,6}}0*)?{_ZONE}?",
-    "TIME WITH TIME ZONE": rf"{_CLOCK}(?:\.\d{{1,6}}0*)?{_ZONE}",
-    "TIMESTAMP": rf"{_DAY}[Tt ]{_CLOCK}(?:\.\d{{1,6}}0*)?{_ZONE}?",
-    "TIMESTAMP_S": rf"{_DAY}[Tt ]{_CLOCK}(?:\.0+)?{_ZONE}?",
-    "TIMESTAMP_MS": rf"{_DAY}[Tt ]{_CLOCK}(?:\.\d{{1,3}}0*)?{_ZONE}?",
-    "TIMESTAMP WITH TIME ZONE": rf"{_DAY}[Tt ]{_CLOCK}(?:\.\d{{1,6}}0*)?{_ZONE}",
-    "UUID": "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+    "DATE": (_DAY, "2024-12-31"),
+    "TIME": (rf"{_CLOCK}{_MICROS}{_ZONE}?", "23:59:59"),
+    "TIME WITH TIME ZONE": (rf"{_CLOCK}{_MICROS}{_ZONE}", "23:59:59+01:00"),
+    "TIMESTAMP": (rf"{_MOMENT}{_MICROS}{_ZONE}?", "2024-12-31T23:59:59"),
+    "TIMESTAMP_S": (rf"{_MOMENT}(?:\.0+)?{_ZONE}?", "2024-12-31T23:59:59"),
+    "TIMESTAMP_MS": (rf"{_MOMENT}(?:\.\d{{1,3}}0*)?{_ZONE}?", "2024-12-31T23:59:59.999"),
+    "TIMESTAMP WITH TIME ZONE": (rf"{_MOMENT}{_MICROS}{_ZONE}", "2024-12-31T23:59:59+01:00"),
+    "UUID": ("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", ""),
 }
 # Types that are fully checked by their JSON type.
 TOLD_BY_JSON_TYPE = (Scalar("VARCHAR"), Scalar("BOOLEAN"))
-_EXAMPLES = {
-    "DATE": "2024-12-31",
-    "TIME": "23:59:59",
-    "TIME WITH TIME ZONE": "23:59:59+01:00",
-    "TIMESTAMP": "2024-12-31T23:59:59",
-    "TIMESTAMP_S": "2024-12-31T23:59:59",
-    "TIMESTAMP_MS": "2024-12-31T23:59:59.999",
-    "TIMESTAMP WITH TIME ZONE": "2024-12-31T23:59:59+01:00",
-}
 
 # DuckDB's JSON reader accepts a comma before a bracket, NaN and Infinity, which are not JSON. The first pattern quickly
 # finds texts that may have one; then strings are replaced by 0, and the second pattern decides.
@@ -309,7 +302,7 @@ def _condition(kind: Type, json_type: str, text: str) -> tuple[str, str]:
         case _ if kind in TOLD_BY_JSON_TYPE:
             return f"{json_type} = '{kind}'", _article(str(kind))
         case _:
-            written, example = _WRITTEN[str(kind)], _EXAMPLES.get(str(kind))
+            written, example = _WRITTEN[str(kind)]
             what = _article(str(kind)) + (f" such as {example}" if example else "")
     matches = f"regexp_full_match({text}, {quote_literal(written)}) AND " if written else ""
     return f"{json_type} = 'VARCHAR' AND {matches}{cast} IS NOT NULL", what
