@@ -182,9 +182,7 @@ def _step_open(context: StepContext, *, once: bool) -> Generator[Event, None, St
         now = jobs.get(context.database, context.job_id)
     if not now.open:
         return StepResult(done=True)
-    progress = polling.progress(context.database, context.job_id)
-    yield progress
-    _recover_asking(context, progress)
+    progress = yield from _report(context)
     if now.blocked_code == "looks_refused":
         context.database.execute("submit.looked", {"job_id": context.job_id})
     if now.failing and not once:
@@ -222,16 +220,20 @@ def collect(database: Database, job_id: int, provider: Provider) -> Generator[Ev
 def _step_closed(context: StepContext, *, once: bool) -> Generator[Event, None, StepResult]:
     """Run one step of a job that was cancelled or superseded: load what is at the provider, send nothing."""
     yield from step.step(context, sending=False)
-    progress = polling.progress(context.database, context.job_id)
-    yield progress
-    _recover_asking(context, progress)
+    progress = yield from _report(context)
     return StepResult(done=not progress.batches or (once and not context.provider.embedded))
 
 
-def _recover_asking(context: StepContext, progress: Progress) -> None:
-    """Store the answers of a killed process that used the ordinary endpoint, and release its other requests."""
+def _report(context: StepContext) -> Generator[Event, None, Progress]:
+    """Yield and return the states of the batches.
+
+    If a process that used the ordinary endpoint was killed, its answers are stored and its other requests released.
+    """
+    progress = polling.progress(context.database, context.job_id)
+    yield progress
     if any(status == "asking" for status, _ in progress.statuses):
         previewing.recover_interrupted(context.database, context.spool, context.check)
+    return progress
 
 
 def _failing(job: JobRow) -> JobError:
