@@ -8,7 +8,7 @@ UPDATE sqlbatch.publications SET run_id = uuidv7(), exported_at = $now::TIMESTAM
 WHERE job_id = $job_id;
 
 -- of_target: the built jobs of a target up to a job, newest first
-SELECT p.run_id, p.job_id, p.place, p.target, p.exported_at, p.published_at, p."rows", p.error, j.replacing,
+SELECT p.run_id, p.job_id, p.place, p.target, p.published_at, j.replacing,
   CASE WHEN coalesce((j.enrichment ->> 'incremental')::BOOLEAN, false) AND NOT j.replacing
     THEN (j.enrichment -> 'unique_key')::VARCHAR[] ELSE [] END AS "key"
 FROM sqlbatch.publications p JOIN sqlbatch.jobs j ON j.job_id = p.job_id

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from sqlbatch.db.session import Session
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.incremental import Arrivals
-    from sqlbatch.returns import Returns
 
 
 # ---- Prepare: compile and quote. Nothing is sent, and only a scratch file is written.
@@ -45,7 +44,6 @@ class Prepared:
     """A compiled and quoted enrichment, ready to start. Its rows are in the scratch file."""
 
     enrichment: Enrichment
-    returns: Returns
     provider: Provider
     target: Target | None
     compiled: Compiled | PlannedQuery
@@ -120,7 +118,6 @@ def prepared(
         quote = replace(quote, batches=batches, target=named_target, notes=(*notes, *quote.notes))
         yield Prepared(
             enrichment,
-            returns,
             provider,
             target,
             compiled,

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from sqlbatch import clock, config
 from sqlbatch.db import price_library
-from sqlbatch.errors import InvalidSettings
 from sqlbatch.named_sql import read_sql
 
 if TYPE_CHECKING:
@@ -59,7 +58,6 @@ class Price:
     longer served, and `successor` replaces it. The price applies from `valid_from` on.
     """
 
-    model: str
     tier: str
     rates: tuple[Rate, ...]
     shutdown: date | None
@@ -128,7 +126,7 @@ def find(
     """Return the price of a model on a day in a tier, or None if the model is unknown; nothing is written.
 
     `batch_factor` is the provider's fraction of the ordinary price for a batch, used if the price itself has none.
-    Raises InvalidSettings if sqlbatch.toml has an invalid price.
+    Raises InvalidSettings if sqlbatch.toml is wrong.
     """
     _know(session, {(base_url, model)}, own=True)
     asked = {"base_url": base_url, "model": model, "day": day, "tier": tier, "batch_factor": batch_factor}
@@ -137,7 +135,7 @@ def find(
         return None
     _, shutdown, successor, origin, source, valid_from, own = found[0][5:]
     rates = tuple(Rate(*row[:5]) for row in found)
-    return Price(model, tier, rates, shutdown, successor, origin, source, valid_from, own)
+    return Price(tier, rates, shutdown, successor, origin, source, valid_from, own)
 
 
 def named_models(session: Session, base_url: str) -> list[str]:
@@ -247,7 +245,7 @@ def _know(session: Session, models: set[tuple[str, str]], *, own: bool = False) 
 
     With `own`, the user's own rows of sqlbatch.prices are added. The table stays for the rest of the session.
     """
-    entries = {entry.name: _checked(entry) for entry in config.entries("prices")}
+    entries = {entry.name: entry.values for entry in config.entries("prices")}
     given = json.dumps([{"model": model} | values for model, values in entries.items()])
     asked = (frozenset(models), given, own)
     if session.prices_of == asked:
@@ -275,10 +273,3 @@ def rules() -> str:
     """Return SQL that creates the macros of schema.sql as temporary ones, because a session may not have the schema."""
     macros = "\n".join(_MACRO.findall(read_sql("schema.sql")))
     return _MACRO_NAME.sub(r"CREATE OR REPLACE TEMP MACRO sqlbatch_\1", macros)
-
-
-def _checked(entry: config.Entry) -> dict[str, float]:
-    for name, value in entry.values.items():
-        if not 0 <= value < float("inf"):
-            raise InvalidSettings(f"{entry.where}: {name} = {value} is not a price: give dollars per million tokens")
-    return entry.values

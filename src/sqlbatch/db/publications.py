@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Publication:
-    """One run of a job for a target in another database; times are in UTC, None if not reached yet.
+    """One run of a job for a target in another database; `published_at` is in UTC, None if it is not published yet.
 
     `key` are the columns by which its rows update existing ones; empty if they replace all rows.
     """
@@ -26,10 +26,7 @@ class Publication:
     job_id: int
     place: str
     target: str
-    exported_at: datetime
     published_at: datetime | None
-    rows: int | None
-    error: str | None
     replacing: bool
     key: Sequence[str]
 
