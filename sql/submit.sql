@@ -171,9 +171,14 @@ UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL, paused_until = NUL
 WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
 RETURNING job_id;
 
--- pause: why a job waits, and until when; a job that waits for its user stays paused
+-- whose: the open job that sent a batch, or else the given one
+SELECT coalesce((
+  SELECT j.job_id FROM sqlbatch.batches b JOIN sqlbatch.job_status j ON j.job_id = b.job_id
+  WHERE b.batch_id = $batch_id::UUID AND j.status IN ('running', 'blocked')), $job_id)
+
+-- pause: why the job waits, and until when; a job that waits for its user stays paused
 UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = $code, pause_seconds = $seconds, paused_until = $until::TIMESTAMP
-WHERE job_id = $job_id AND finished_at IS NULL AND failing IS NOT TRUE
+WHERE job_id = ({submit.whose}) AND finished_at IS NULL AND failing IS NOT TRUE
   AND (paused_until IS DISTINCT FROM TIMESTAMP '9999-12-31' OR blocked_code = 'budget')
 RETURNING job_id;
 
@@ -197,9 +202,9 @@ RETURNING job_id;
 UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL WHERE job_id = $job_id AND blocked_code = 'looks_refused'
 RETURNING job_id;
 
--- unpause: end a temporary pause
+-- unpause: end the temporary pause of that job
 UPDATE sqlbatch.jobs SET blocked = NULL, blocked_code = NULL, pause_seconds = NULL, paused_until = NULL
-WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
+WHERE job_id = ({submit.whose}) AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND failing IS NOT TRUE
   AND (paused_until IS DISTINCT FROM TIMESTAMP '9999-12-31' OR blocked_code = 'budget')
 RETURNING job_id;
 
@@ -209,12 +214,8 @@ WHERE job_id = $job_id AND (blocked IS NOT NULL OR paused_until IS NOT NULL) AND
   AND (paused_until IS DISTINCT FROM TIMESTAMP '9999-12-31' OR blocked_code = 'budget')
 RETURNING job_id;
 
--- sender: the open job that sent a batch
-SELECT j.job_id FROM sqlbatch.batches b JOIN sqlbatch.job_status j ON j.job_id = b.job_id
-WHERE b.batch_id = $batch_id::UUID AND j.status IN ('running', 'blocked');
-
--- pause_seconds: the length of a job's last pause
-SELECT coalesce(pause_seconds, 0) FROM sqlbatch.jobs WHERE job_id = $job_id;
+-- pause_seconds: the length of that job's last pause
+SELECT coalesce(pause_seconds, 0)::DOUBLE FROM sqlbatch.jobs WHERE job_id = ({submit.whose});
 
 -- validated: batches whose files the provider has validated, so that no error will refer to their lines any more
 SELECT batch_id::VARCHAR FROM sqlbatch.batches

@@ -87,7 +87,7 @@ def load_ended(context: StepContext) -> Iterator[Event]:
             seconds = submit.pause(database, context.job_id, each.waits_for, each.code, batch_id=batch_id)
             yield Waiting(each.waits_for, seconds)
         elif each.event.answered:
-            submit.unpause(database, context.job_id, batch_id)
+            database.execute("submit.unpause", {"batch_id": batch_id, "job_id": context.job_id})
 
 
 def check_failure_rate(context: StepContext) -> Iterator[Event]:

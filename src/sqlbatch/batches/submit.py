@@ -158,22 +158,16 @@ def pause(
 
     Returns the seconds of the pause, which is at least `at_least`.
     """
+    whose = {"batch_id": batch_id, "job_id": job_id}
 
     def note(session: Session) -> float:
-        whose = _sender(session, batch_id, job_id)
-        last = float(session.run("submit.pause_seconds", {"job_id": whose})[0][0])
+        last: float = session.run("submit.pause_seconds", whose)[0][0]
         seconds = max(min(max(2 * last, FIRST_PAUSE), LONGEST_PAUSE), at_least or 0.0)
-        until = clock.after(seconds)
-        fact = {"job_id": whose, "reason": reason, "code": code, "seconds": seconds, "until": until}
-        session.run("submit.pause", fact)
+        why = {"reason": reason, "code": code}
+        session.run("submit.pause", whose | why | {"seconds": seconds, "until": clock.after(seconds)})
         return seconds
 
     return database.write(note)
-
-
-def unpause(database: Database, job_id: int, batch_id: str) -> None:
-    """End the pause of the job that sent a batch, or else of `job_id`, because the batch was answered."""
-    database.write(lambda session: session.run("submit.unpause", {"job_id": _sender(session, batch_id, job_id)}))
 
 
 def resume(database: Database, job_id: int, *, keep_going: bool) -> None:
@@ -206,7 +200,7 @@ def _create(context: StepContext, batch_id: str, requests: int, file_id: str, en
         status, blocks = error.status, False
         if status is not None and 400 <= status < 500 and status not in _UNCERTAIN:
             undone = file_id in str(error) or _UNDONE.search(str(error)) is not None
-            last = database.query("submit.pause_seconds", {"job_id": context.job_id})[0][0]
+            last = database.query("submit.pause_seconds", {"batch_id": None, "job_id": context.job_id})[0][0]
             if (last < LONGEST_PAUSE and _may_ask_again(context, batch_id)) if undone else _waiting_mends(error):
                 # It is certain that no batch exists, and the file is fine: it is used again, not uploaded anew.
                 over = {"batch_id": batch_id, "owner": context.owner, "error": str(error)}
@@ -237,12 +231,6 @@ def _may_ask_again(context: StepContext, batch_id: str) -> bool:
     return any(context.first_time(f"asked {number} of the file of {batch_id}") for number in range(_ASKED_OF_A_FILE))
 
 
-def _sender(session: Session, batch_id: str | None, job_id: int) -> int:
-    """Return the open job that sent a batch, or else the job that does the step."""
-    found = session.run("submit.sender", {"batch_id": batch_id}) if batch_id is not None else []
-    return int(found[0][0]) if found else job_id
-
-
 def _end_attempt(
     context: StepContext,
     error: ProviderError,
@@ -259,7 +247,7 @@ def _end_attempt(
 
     def note(session: Session) -> bool:
         session.run(statement, fact)
-        last = float(session.run("submit.pause_seconds", {"job_id": context.job_id})[0][0])
+        last = session.run("submit.pause_seconds", {"batch_id": None, "job_id": context.job_id})[0][0]
         # A file is not waited for without end.
         if _waiting_mends(error) or (undone and last < LONGEST_PAUSE):
             return False

@@ -67,7 +67,7 @@ def arrivals(session: Session, relation: str, name: str) -> dict[str, str]:
 
 def kind_at(place: Attached) -> Kind:
     """Return the kind of a database; raises as `kind_of` does, DatabaseError if it cannot be reached."""
-    if _is_duckdb_file(place):
+    if _duckdb_file(place) is not None:
         return Kind.DUCKDB
     return _patiently(place, None, lambda session: kind_of(session, place.name))
 
@@ -97,8 +97,8 @@ def _patiently(place: Attached, spill: Path | None, do: Callable[[Session], _T])
         pause = min(2 * pause, 1.0)
 
 
-def _is_duckdb_file(place: Attached) -> bool:
-    return place.file is not None and not place.options and not re.match("(?i)(ducklake|sqlite):", place.path)
+def _duckdb_file(place: Attached) -> Path | None:
+    return None if place.options or re.match("(?i)(ducklake|sqlite):", place.path) else place.file
 
 
 @contextlib.contextmanager
@@ -107,9 +107,10 @@ def _reached(place: Attached, spill: Path | None) -> Iterator[Session]:
 
     A DuckDB file itself, any other attached to an in-memory one.
     """
-    if _is_duckdb_file(place) and place.file is not None:
+    file = _duckdb_file(place)
+    if file is not None:
         try:
-            opened = Opened(place.file)
+            opened = Opened(file)
         except duckdb.Error as error:
             raise wrapped(error, place.name) from error
         with contextlib.closing(opened):
