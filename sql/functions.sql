@@ -212,7 +212,7 @@ SELECT {job}, {number}, {relation}, {text}, (SELECT count(*) FROM {scratch}.main
 
 -- add_call: a call
 INSERT INTO sqlbatch.ai_calls (job_id, call, call_id, function, text, clause, stage, collection, ask, "value", "type", answers, on_error, at_most)
-VALUES ($job_id, $call, $call_id::UUID, $function, $text, $clause, $stage, $collection, $ask, $value, $type, $answers, $on_error, $at_most);
+VALUES ($job_id, $number, $call_id::UUID, $function, $text, $clause, $stage, $collection, $ask, $value, $type, $answers, $on_error, $at_most);
 
 -- add_need: a call waits for another
 INSERT INTO sqlbatch.ai_needs (job_id, call, needs) VALUES ($job_id, $call, $needs);
@@ -245,10 +245,8 @@ SELECT 1 FROM sqlbatch.ai_plans WHERE job_id = $job_id;
 SELECT policy, stages, query FROM sqlbatch.ai_plans WHERE job_id = $job_id;
 
 -- calls: the calls of a job
-SELECT a.call, a.call_id::VARCHAR, a.function, a.text, a.clause, a.stage, a.collection, a.ask, a."value", a."type", a.answers,
-  a.on_error, a.at_most, c.base_url, c.endpoint, c.model, c.head, c.tail, c.returns,
-  (SELECT d.asked FROM sqlbatch.ai_collected d WHERE d.job_id = a.job_id AND d.call = a.call) AS asked,
-  (SELECT list(n.needs ORDER BY n.needs) FROM sqlbatch.ai_needs n WHERE n.job_id = a.job_id AND n.call = a.call) AS needs
+SELECT a.call, a.function, a.text, a.clause, a.stage, a.collection, a.ask, a."value", a."type", a.answers, a.on_error,
+  c.base_url, c.endpoint, c.model, c.head, c.tail, c.returns
 FROM sqlbatch.ai_calls a JOIN sqlbatch.calls c ON c.call_id = a.call_id
 WHERE a.job_id = $job_id ORDER BY a.stage, a.call;
 
@@ -256,23 +254,21 @@ WHERE a.job_id = $job_id ORDER BY a.stage, a.call;
 SELECT call FROM sqlbatch.ai_ready WHERE job_id = $job_id ORDER BY stage, call;
 
 -- collect_again: calls whose inputs were answered after they were collected (by a retry, or late) are collected again
-DELETE FROM sqlbatch.ai_collected d
+DELETE FROM sqlbatch.ai_collected WHERE job_id = $job_id AND call IN ({functions.outdated}) RETURNING call;
+
+-- outdated: calls that were collected before an input of theirs was answered
+SELECT d.call FROM sqlbatch.ai_collected d
 WHERE d.job_id = $job_id
   AND d.collected_at < (SELECT max(received_at) FROM sqlbatch.results)
   AND EXISTS (
     FROM sqlbatch.ai_needs n JOIN sqlbatch.ai_asks a ON a.job_id = n.job_id AND a.call = n.needs
     JOIN sqlbatch.results r ON r.custom_id = a.custom_id
-    WHERE n.job_id = $job_id AND n.call = d.call AND r.received_at > d.collected_at)
-RETURNING call;
+    WHERE n.job_id = $job_id AND n.call = d.call AND r.received_at > d.collected_at);
 
--- uncollected: how many calls of a job are not collected, or were collected before their inputs were answered
-SELECT count(*) FROM sqlbatch.ai_calls c
-LEFT JOIN sqlbatch.ai_collected d ON d.job_id = c.job_id AND d.call = c.call
-WHERE c.job_id = $job_id AND c.stage > 0
-  AND (d.call IS NULL OR d.collected_at < (SELECT max(received_at) FROM sqlbatch.results) AND EXISTS (
-    FROM sqlbatch.ai_needs n JOIN sqlbatch.ai_asks a ON a.job_id = n.job_id AND a.call = n.needs
-    JOIN sqlbatch.results r ON r.custom_id = a.custom_id
-    WHERE n.job_id = $job_id AND n.call = c.call AND r.received_at > d.collected_at));
+-- uncollected: how many calls of a job are not collected, or must be again
+SELECT count(*) FROM sqlbatch.ai_calls
+WHERE job_id = $job_id AND stage > 0
+  AND (call NOT IN (SELECT call FROM sqlbatch.ai_collected WHERE job_id = $job_id) OR call IN ({functions.outdated}));
 
 -- decided: the final result of each request of a job
 CREATE OR REPLACE TEMP TABLE sqlbatch_decided AS
@@ -333,11 +329,6 @@ UPDATE sqlbatch.jobs SET requests = (SELECT count(*) FROM sqlbatch.wanted WHERE 
 
 -- count_rows: store the number of rows of a job's target, which is not known before
 UPDATE sqlbatch.jobs SET "rows" = $rows WHERE job_id = $job_id;
-
--- progress: the stages of a job: how many calls each has, the requests, the settled ones, and the functions
-SELECT c.stage, count(*), coalesce(sum(d.asked), 0)::BIGINT, count(d.asked), list(DISTINCT c.function ORDER BY c.function)
-FROM sqlbatch.ai_calls c LEFT JOIN sqlbatch.ai_collected d ON d.job_id = c.job_id AND d.call = c.call
-WHERE c.job_id = $job_id AND c.stage > 0 GROUP BY c.stage ORDER BY c.stage;
 
 -- hidden_rows: how many inputs of conditions have no answer, so that rows may be missing
 SELECT count(DISTINCT f.custom_id) FROM sqlbatch.ai_failures f

@@ -20,6 +20,7 @@ from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import new_owner
 from sqlbatch.paths import scratch_file
 from sqlbatch.previews import Preview, PreviewRow, ReadyPreview, sample_size
+from sqlbatch.query.compile import store_call
 from sqlbatch.query.request import is_flex
 from sqlbatch.query.target import Target
 
@@ -93,7 +94,7 @@ def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
 
             def collect(session: Session, call: KeptCall = call) -> list[str]:
                 session.run("database.planner_lock")
-                jobs.store_call(session, call.call)
+                store_call(session, call.call)
                 _define(session, ready, calls, call.collection)
                 collection = with_sources(call.collection, ready.source)
                 shown, scratch = None, scratch_name(ready.scratch)

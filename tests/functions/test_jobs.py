@@ -14,7 +14,7 @@ from sqlbatch import job_actions, run
 from sqlbatch.cli import main
 from sqlbatch.db.database import Database
 from sqlbatch.errors import InvalidPrompt, InvalidQuery, JobError
-from sqlbatch.functions.jobs import collect_ready, hidden_rows, stages_in_words
+from sqlbatch.functions.jobs import collect_ready, hidden_rows
 from tests.long import one_of
 from tests.query.support import Failure, answer, begin, content, database, rows
 
@@ -197,15 +197,6 @@ def test_a_crash_at_any_commit_leaves_each_request_executed_once(fails: int, mon
     assert rows(db, "SELECT count(*) FROM answers") == [(3,)]
     assert rows(db, "SELECT count(*), count(DISTINCT custom_id) FROM sqlbatch.results") == [(10, 10)]
     assert rows(db, "SELECT count(*) FROM sqlbatch.audit WHERE NOT balanced") == [(0,)]
-
-
-def test_progress_names_the_stage() -> None:
-    db = database(setup=SETUP)
-    job_id = begun(db)
-    assert db.read(lambda session: stages_in_words(session, job_id)) == "stage 1 of 2: ai_filter"
-    answer(db, job_id, reply)
-    db.write(lambda session: collect_ready(session, job_id, 10**6))
-    assert db.read(lambda session: stages_in_words(session, job_id)) == "stage 2 of 2: ai_complete"
 
 
 def test_a_quote_has_the_first_stage_exactly_and_later_ones_at_most() -> None:

@@ -14,7 +14,7 @@ from sqlbatch.functions.answers import define
 from sqlbatch.functions.lookups import custom_id
 from sqlbatch.functions.plan import names_of_calls, names_of_reasons, with_sources
 from sqlbatch.query import target, target_rows
-from sqlbatch.query.compile import ENVELOPE, send_as
+from sqlbatch.query.compile import ENVELOPE, send_as, store_call
 from sqlbatch.query.estimate import BYTES_PER_TOKEN, byte_correction
 from sqlbatch.query.request import Call
 from sqlbatch.trace import masked
@@ -34,10 +34,13 @@ WORLDS = 5
 
 @dataclass(frozen=True)
 class KeptCall:
-    """A call of a job's plan in the database; `asked` is None until its inputs are collected."""
+    """A call of a job's plan in the database.
 
-    number: int
+    `asked` is how many requests it has; None until its inputs are collected.
+    """
+
     call: Call
+    number: int
     function: str
     text: str
     clause: str
@@ -48,9 +51,7 @@ class KeptCall:
     type: str
     answers: str
     on_error: str
-    at_most: int | None
-    asked: int | None
-    needs: tuple[int, ...]
+    asked: int | None = None
 
 
 def is_planned(session: Session, job_id: int) -> bool:
@@ -60,34 +61,34 @@ def is_planned(session: Session, job_id: int) -> bool:
 
 def needs_collecting(session: Session, job_id: int) -> bool:
     """Return whether calls of a job are not collected yet, or must be again; False for a job without a plan."""
-    if not is_planned(session, job_id):
-        return False
-    return bool(session.run("functions.uncollected", {"job_id": job_id})[0][0])
+    return is_planned(session, job_id) and bool(session.run("functions.uncollected", {"job_id": job_id})[0][0])
 
 
 def calls_of(session: Session, job_id: int) -> list[KeptCall]:
     """Return the calls of a job in the order of their stages."""
-    found = []
-    for row in session.run("functions.calls", {"job_id": job_id}):
-        number, _, function, text, clause, stage, collection, ask, value, kind, answers, on_error, at_most = row[:13]
-        call = Call(*row[13:19])
-        found.append(KeptCall(number, call, function, text, clause, stage, collection, ask, value, kind, answers,
-                              on_error, at_most, row[19], tuple(row[20] or ())))  # fmt: skip
-    return found
+    return [KeptCall(Call(*row[11:]), *row[:11]) for row in session.run("functions.calls", {"job_id": job_id})]
 
 
 def planned_calls(plan: Plan) -> list[KeptCall]:
     """Return the calls of a plan that is not stored, in the order of their stages; none is collected."""
-    by_number = {call.number: call for call in plan.calls}
-    found = []
-    for lookup in [*(call.lookup for call in plan.calls), *plan.unasked]:
-        call = by_number.get(lookup.number)
-        value = lookup.value_sql("sqlbatch_content", "sqlbatch_vector", "sqlbatch_error")
-        found.append(KeptCall(lookup.number, lookup.call, lookup.ask.function, call.text if call else "",
-                              call.clause if call else "", call.stage if call else 0, call.collection if call else "",
-                              lookup.ask_sql, value, lookup.value_type, lookup.answers, lookup.ask.on_error, None, None,
-                              tuple(sorted(call.needs)) if call else ()))  # fmt: skip
-    return found
+    asked = [(call.lookup, call.text, call.clause, call.stage, call.collection) for call in plan.calls]
+    return [
+        KeptCall(
+            lookup.call,
+            lookup.number,
+            lookup.ask.function,
+            text,
+            clause,
+            stage,
+            collection,
+            lookup.ask_sql,
+            lookup.value_sql("sqlbatch_content", "sqlbatch_vector", "sqlbatch_error"),
+            lookup.value_type,
+            lookup.answers,
+            lookup.ask.on_error,
+        )
+        for lookup, text, clause, stage, collection in [*asked, *((lookup, "", "", 0, "") for lookup in plan.unasked)]
+    ]
 
 
 def keep_plan(
@@ -109,14 +110,13 @@ def keep_plan(
     for kept in planned_calls(plan):
         store_call(session, kept.call)
         send_as(session, kept.call, job_id)
-        session.run("functions.add_call", of_job | {
-            "call": kept.number, "call_id": kept.call.call_id, "function": kept.function, "text": kept.text,
-            "clause": kept.clause, "stage": kept.stage, "collection": kept.collection, "ask": kept.ask,
-            "value": kept.value, "type": kept.type, "answers": kept.answers, "on_error": kept.on_error,
-            "at_most": at_most.get(kept.number)})  # fmt: skip
-        for needed in kept.needs:
-            session.run("functions.add_need", of_job | {"call": kept.number, "needs": needed})
-    for lookup in [call.lookup for call in plan.calls]:
+        facts = {name: value for name, value in vars(kept).items() if name not in {"call", "asked"}}
+        known = {"call_id": kept.call.call_id, "at_most": at_most.get(kept.number)}
+        session.run("functions.add_call", of_job | facts | known)
+    for call in plan.calls:
+        for needed in sorted(call.needs):
+            session.run("functions.add_need", of_job | {"call": call.number, "needs": needed})
+        lookup = call.lookup
         if not lookup.ask.embeds:
             field = None if lookup.ask.question.shape == "struct" else ""
             if field == "" and lookup.ask.question.returns:
@@ -130,13 +130,6 @@ def keep_plan(
     for call in plan.calls:
         if call.stage == 1:
             session.run("functions.add_collected", of_job | {"call": call.number, "now": clock.now()})
-
-
-def store_call(session: Session, call: Call) -> None:
-    """Store the constant side of a call, once."""
-    session.run("compile.store_call", {
-        "call_id": call.call_id, "base_url": call.base_url, "endpoint": call.endpoint, "model": call.model,
-        "head": call.head, "tail": call.tail, "returns": call.returns})  # fmt: skip
 
 
 def lay_down(
@@ -161,12 +154,11 @@ def lay_down(
         key, given = "md5(sqlbatch_input)::UUID", "sqlbatch_input" if shown else "CAST(NULL AS VARCHAR)"
     with session.keeping_row_order(keep=True):
         session.run("functions.collected", sizes, custom_id=key, input=given, collection=collection)
-    _, entries, distinct = session.run("functions.longest")[0]
-    if distinct < entries:
-        session.run("functions.drop_repeated")
     if shown is not None:
         pictures.in_collected(session, shown, line_limit or pictures.MOST, detail)
-    longest, requests, _ = session.run("functions.longest")[0]
+    longest, entries, requests = session.run("functions.longest")[0]
+    if requests < entries:
+        session.run("functions.drop_repeated")
     if line_limit is not None and longest > line_limit:
         raise JobError(
             f"a request of {longest:,} bytes is above the provider's limit of {line_limit:,}: shorten the input in the "
@@ -275,14 +267,3 @@ def held(session: Session, job_id: int) -> str | None:
         f"{failed:,} request{'s' * (failed > 1)} of {text} failed, and its on_error is 'fail', so the target is not "
         f"written: sqlbatch retry {job_id} asks again"
     )
-
-
-def stages_in_words(session: Session, job_id: int) -> str | None:
-    """Return the stage of a job with a plan, `stage 2 of 3: ai_extract`; None for a job without one."""
-    stages = session.run("functions.progress", {"job_id": job_id})
-    if not stages:
-        return None
-    current = next((row for row in stages if row[3] < row[1]), stages[-1])
-    begun = max((row for row in stages if row[3]), default=current, key=lambda row: row[0])
-    stage, _, _, _, functions = begun
-    return f"stage {stage} of {len(stages)}: {', '.join(functions)}"

@@ -183,21 +183,16 @@ def send_as(session: Session, call: Call, job_id: int) -> None:
     session.run("compile.send_as", {"job_id": job_id, "call_id": call.call_id, **sent})
 
 
+def store_call(session: Session, call: Call) -> None:
+    """Store the constant side of a call, once."""
+    kept = ("call_id", "base_url", "endpoint", "model", "head", "tail", "returns")
+    session.run("compile.store_call", {name: getattr(call, name) for name in kept})
+
+
 def store_requests(session: Session, compiled: Compiled) -> None:
     """Add the call and its new requests to the database, within the caller's transaction."""
     call = compiled.call
-    session.run(
-        "compile.store_call",
-        {
-            "call_id": call.call_id,
-            "base_url": call.base_url,
-            "endpoint": call.endpoint,
-            "model": call.model,
-            "head": call.head,
-            "tail": call.tail,
-            "returns": call.returns,
-        },
-    )
+    store_call(session, call)
     places = {"scratch": compiled.scratch, **_places(compiled.prompt_sql, compiled.scratch)}
     session.run("compile.store_requests", {"call_id": call.call_id, "extra": call.extra}, **places)
     if compiled.prompt_sql.images:
