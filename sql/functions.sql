@@ -191,8 +191,8 @@ FROM sqlbatch_collected ANTI JOIN {scratch}.main.ai_requests o USING (custom_id)
 CREATE OR REPLACE TEMP TABLE sqlbatch_to_send AS
 SELECT s.* FROM {scratch}.main.to_send s JOIN {scratch}.main.ai_requests r USING (custom_id) WHERE r.call_id = $call_id::UUID;
 
--- of_first: how many requests each call of the first stage has, and how many of them are to be sent
-SELECT a.call, count(*), count(s.custom_id)
+-- of_first: how many requests of each call of the first stage are to be sent
+SELECT a.call, count(s.custom_id)
 FROM {scratch}.main.ai_asks a LEFT JOIN {scratch}.main.to_send s USING (custom_id) GROUP BY a.call;
 
 -- judged: how many answers of filters were true, and how many there are

@@ -114,8 +114,8 @@ FROM {scratch}.main.asks WHERE failed IS NOT NULL AND custom_id IS NOT NULL
 GROUP BY custom_id;
 
 -- quoted: how many pictures are to be sent, and their bytes in the files
-SELECT coalesce(sum(l.sqlbatch_look.pictures), 0)::BIGINT, coalesce(sum(l.sqlbatch_look.extra), 0)::BIGINT
-FROM {scratch}.main.to_send t JOIN {scratch}.main.looks l ON l.sqlbatch_row = t.seq;
+SELECT coalesce(sum(a.pictures), 0)::BIGINT, coalesce(sum(a.extra), 0)::BIGINT
+FROM {scratch}.main.to_send t JOIN {scratch}.main.asks a ON a.sqlbatch_row = t.seq;
 
 -- store: store the places of the pictures, and the bytes of those that are in no file
 INSERT INTO sqlbatch.images (sha256, type, size, path, content)

@@ -22,8 +22,9 @@ CREATE OR REPLACE TEMP MACRO sqlbatch_picture(sqlbatch_x) AS CASE WHEN sqlbatch_
 -- begin: the distinct pictures of a query, in the scratch database
 CREATE TABLE {scratch}.main.rows (sqlbatch_row BIGINT, name VARCHAR, ai_image VARCHAR, "ai_image (BLOB)" BLOB);
 
--- asks: the requests of the first stage, to find those that cannot be sent
-CREATE TABLE {scratch}.main.asks AS SELECT custom_id, failed FROM {scratch}.main.ai_requests;
+-- asks: the requests of the first stage with what is known of their pictures, under the name of the compiler's table
+CREATE VIEW {scratch}.main.asks AS
+SELECT sqlbatch_row, custom_id, failed, pictures, extra FROM {scratch}.main.ai_requests;
 
 -- add: the pictures of a call, from its collection
 INSERT INTO {scratch}.main.rows (sqlbatch_row, name, ai_image, "ai_image (BLOB)")
@@ -68,10 +69,6 @@ ORDER BY c.place;
 
 -- due: the requests of a collected call, to find those that cannot be sent
 CREATE OR REPLACE TEMP VIEW asks AS SELECT custom_id, failed FROM sqlbatch_collected;
-
--- quoted: how many pictures are to be sent, and their bytes in the files
-SELECT coalesce(sum(a.pictures), 0)::BIGINT, coalesce(sum(a.extra), 0)::BIGINT
-FROM {scratch}.main.to_send t JOIN {scratch}.main.ai_requests a ON a.custom_id = t.custom_id;
 
 -- unsent: the collected requests that cannot be sent, and why
 SELECT custom_id::VARCHAR, failed FROM sqlbatch_collected WHERE failed IS NOT NULL;

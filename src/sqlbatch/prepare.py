@@ -20,7 +20,7 @@ from sqlbatch.query import incremental
 from sqlbatch.query.compile import Compiled, compile_query, store
 from sqlbatch.query.cost import without_cache_writes
 from sqlbatch.query.endpoints import check_of, read_returns
-from sqlbatch.query.quote import Quote, make_quote, with_cost, with_finish
+from sqlbatch.query.quote import Quote, make_quote, with_finish
 from sqlbatch.query.rows import query_of
 from sqlbatch.query.target import Target, attached_in, find_target
 from sqlbatch.trace import masked
@@ -109,8 +109,7 @@ def prepared(
                     if not replacing:
                         coming = incremental.expected(session, returns, rows, confident=enrichment.confidence)
                         incremental.check_target(session, named, enrichment.unique_key, coming, arrivals)
-                quote = make_quote(session, enrichment, compiled, named, fresh=fresh, replace=replacing)
-                quote = with_cost(session, quote, enrichment, compiled, factor)
+                quote = make_quote(session, enrichment, compiled, named, factor, fresh=fresh, replace=replacing)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
             month = prices.month(session) if provider.paid else None
             quote = with_finish(session, quote)

@@ -237,7 +237,7 @@ def show_preview_quote(ready: PreparedPreview) -> None:
     known, provider, compiled = ready.known, ready.provider, ready.compiled
     settled = nonzero(
         (known.answered, "answered before"),
-        (known.failed, "failed before, not sent (--fresh sends them)"),
+        (known.failed_before, "failed before, not sent (--fresh sends them)"),
         (known.in_flight, "in a batch already"),
     )
     facts = {

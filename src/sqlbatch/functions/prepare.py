@@ -16,17 +16,19 @@ from sqlbatch.functions.find import mentions_calls
 from sqlbatch.functions.jobs import ADDED, lay_down
 from sqlbatch.functions.plan import Plan, PlannedCall, with_sources
 from sqlbatch.functions.planning import make_plans
-from sqlbatch.query import pictures as query_pictures
-from sqlbatch.query.cost import Cost, Requests, add_costs, estimate_cost, find_price
+from sqlbatch.query.compile import refuse_doubled
+from sqlbatch.query.cost import Requests, add_costs, cost_of
 from sqlbatch.query.endpoints import endpoint_of
 from sqlbatch.query.quote import Known, Quote, Stage, check_existing, count_known
 from sqlbatch.query.select import bind, one_select
 from sqlbatch.query.target import look_up
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from sqlbatch.db.session import Session
-    from sqlbatch.functions.lookups import Lookup
     from sqlbatch.functions.sources import Source
+    from sqlbatch.query.cost import Cost
     from sqlbatch.query.enrichment import Enrichment
     from sqlbatch.query.target import Target
 
@@ -157,20 +159,28 @@ def quote_plan(
     tier: str = "batch",
 ) -> tuple[PlannedQuery, Quote]:
     """Return a planned query with its upper limits, and its quote in a tier: exact for the first stage."""
-    notes = check_existing(session, look_up(session, target), enrichment, planned.rows, target, replace=replacing)
+    notes = dict.fromkeys(
+        check_existing(session, look_up(session, target), enrichment, planned.rows, target, replace=replacing)
+    )
     plan, scratch = planned.plan, planned.scratch
-    asked = {row[0]: row[1:] for row in session.run("functions.of_first", scratch=scratch)}
-    costs: dict[int, list[Cost]] = {}
+    costs: dict[int, list[Cost]] = {number: [] for number in range(1, plan.stages + 1)}
     at_most: dict[int, int] = {}
-    seen: set[str] = set()
+
+    def add_cost(call: PlannedCall, table: str) -> None:
+        found = call.lookup
+        asked = replace(enrichment, model=found.call.model, endpoint=found.call.endpoint, params=found.params)
+        count = session.run("functions.count", table=table)[0][0]
+        requests = Requests(table, str(found.call.call_id), found.call.writes_cache)
+        cost, more = cost_of(session, asked, requests, count, batch_factor, tier)
+        costs[call.stage].append(cost)
+        notes.update(dict.fromkeys(more))
+
+    seen: set[UUID] = set()
     for call in plan.calls:
-        if call.stage > 1 or call.lookup.call.call_id.hex in seen:
-            continue
-        seen.add(call.lookup.call.call_id.hex)
-        session.run("functions.of_call", {"call_id": call.lookup.call.call_id}, scratch=scratch)
-        cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_to_send", batch_factor, tier)
-        costs.setdefault(1, []).append(cost)
-        notes += tuple(note for note in more if note not in notes)
+        if call.stage == 1 and call.lookup.call.call_id not in seen:
+            seen.add(call.lookup.call.call_id)
+            session.run("functions.of_call", {"call_id": call.lookup.call.call_id}, scratch=scratch)
+            add_cost(call, "sqlbatch_to_send")
     for lookup in [*(call.lookup for call in plan.calls), *plan.unasked]:
         session.sql(lookup.symbolic_macro())
     for call in plan.calls:
@@ -178,38 +188,21 @@ def quote_plan(
             at_most[call.number] = lay_down(
                 session, call.lookup.call, _named(call.bound, scratch), None, *_shown(call, scratch)
             )
-            cost, more = _cost(session, enrichment, call.lookup, "sqlbatch_collected", batch_factor, tier)
-            costs.setdefault(call.stage, []).append(cost)
-            notes += tuple(note for note in more if note not in notes)
+            add_cost(call, "sqlbatch_collected")
+    to_send = dict(session.run("functions.of_first", scratch=scratch))
     judged = _judged(session, plan)
     stages = []
-    for number in range(1, plan.stages + 1):
+    for number, of_stage in costs.items():
         calls = [call for call in plan.calls if call.stage == number]
         requests = planned.distinct if number == 1 else sum(at_most[call.number] for call in calls)
-        about, passed, known_of = _likely(plan, calls, at_most, judged) if number > 1 else (None, 0, 0)
-        stages.append(
-            Stage(
-                number,
-                tuple(call.text for call in calls),
-                requests,
-                sum(asked.get(call.number, (0, 0))[1] for call in calls) if number == 1 else requests,
-                add_costs(costs.get(number, [])),
-                about,
-                passed,
-                known_of,
-            )
-        )
-    known = planned.known
-    unsent = query_pictures.unsent(session, scratch) if planned.shows else ()
-    shown, size = session.run("plan_pictures.quoted", scratch=scratch)[0] if planned.shows else (0, 0)
+        sent = sum(to_send.get(call.number, 0) for call in calls) if number == 1 else requests
+        likely = _likely(plan, calls, at_most, judged) if number > 1 else (None, 0, 0)
+        stages.append(Stage(number, tuple(call.text for call in calls), requests, sent, add_costs(of_stage), *likely))
     quote = Quote(
         target=target.sql, provider=enrichment.provider, base_url=enrichment.base_url, model=enrichment.model,
-        rows=max(planned.rows, 1), skipped=0, distinct=planned.distinct, answered=known.answered,
-        failed_before=known.failed, in_flight=known.in_flight, to_send=known.to_send, batches=0, bytes=known.bytes,
-        tokens=known.tokens, sent_columns=(), also_kept=(), skipped_why=(), notes=notes,
-        cost=add_costs([cost for each in costs.values() for cost in each]), stages=tuple(stages),
-        fused=plan.fused_stages, pictures=shown, picture_bytes=size, unsent=sum(count for _, count in unsent),
-        unsent_why=unsent,
+        rows=max(planned.rows, 1), skipped=0, distinct=planned.distinct, batches=0, sent_columns=(), also_kept=(),
+        skipped_why=(), notes=tuple(notes), cost=add_costs([cost for each in costs.values() for cost in each]),
+        stages=tuple(stages), fused=plan.fused_stages, **vars(planned.known),
     )  # fmt: skip
     return replace(planned, at_most=at_most), quote
 
@@ -277,26 +270,10 @@ def _likely(
     return (None, 0, 0) if least is None else (round(about), *least)
 
 
-def _cost(
-    session: Session, enrichment: Enrichment, lookup: Lookup, table: str, batch_factor: float | None, tier: str
-) -> tuple[Cost, tuple[str, ...]]:
-    asked = replace(enrichment, model=lookup.call.model, endpoint=lookup.call.endpoint, params=lookup.params)
-    count = session.run("functions.count", table=table)[0][0]
-    price, ordinary = None, None
-    notes: tuple[str, ...] = ()
-    if count and batch_factor != 0:
-        price, notes = find_price(session, asked, tier=tier, batch_factor=batch_factor)
-        ordinary, _ = find_price(session, asked)
-    requests = Requests(table, str(lookup.call.call_id), lookup.call.writes_cache)
-    return estimate_cost(session, asked, requests, price, free=batch_factor == 0, ordinary=ordinary), notes
-
-
 def _check_names(plan: Plan) -> None:
     """Raise InvalidQuery if the target would have two columns of one name."""
-    names = [name.casefold() for name, _ in plan.columns]
+    refuse_doubled([name for name, _ in plan.columns])
     for name, _ in plan.columns:
-        if names.count(name.casefold()) > 1:
-            raise InvalidQuery(f"the query has two columns named {name}: rename one with AS")
         if name.casefold() in ADDED:
             raise InvalidQuery(
                 f"the query's column {name} has the name of a column that sqlbatch adds: rename it with AS"

@@ -56,11 +56,7 @@ def check_names(columns: Sequence[QueryColumn], returns: Returns, *, confident: 
     `confident`: it also has the column of confidence.
     """
     added = (*ADDED, confidence.COLUMN) if confident else ADDED
-    names = [column.name.casefold() for column in columns]
-    doubled = {name for name in names if names.count(name) > 1}
-    if doubled:
-        name = next(column.name for column in columns if column.name.casefold() in doubled)
-        raise InvalidQuery(f"the query has two columns named {name}: rename one with AS")
+    refuse_doubled([column.name for column in columns])
     taken = {
         ROW: "sqlbatch's row number",
         pictures.IMAGE_INFO: "what sqlbatch knows of pictures",
@@ -77,6 +73,14 @@ def check_names(columns: Sequence[QueryColumn], returns: Returns, *, confident: 
             f"the query's column {clashing[0]} has the name of {taken[clashing[0].casefold()]}; rename it with AS, or "
             f"leave it out: SELECT * EXCLUDE ({excluded}) FROM (…)"
         )
+
+
+def refuse_doubled(columns: Sequence[str]) -> None:
+    """Raise InvalidQuery if two columns have one name."""
+    names = [name.casefold() for name in columns]
+    for name in columns:
+        if names.count(name.casefold()) > 1:
+            raise InvalidQuery(f"the query has two columns named {name}: rename one with AS")
 
 
 def compile_query(

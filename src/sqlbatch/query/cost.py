@@ -172,6 +172,22 @@ def estimate_cost(
     )
 
 
+def cost_of(
+    session: Session, enrichment: Enrichment, ask: Requests, count: int, batch_factor: float | None, tier: str = "batch"
+) -> tuple[Cost, tuple[str, ...]]:
+    """Return the cost of `count` requests at today's price in a tier, compared with the ordinary one, and notes.
+
+    `batch_factor` is the provider's fraction of the ordinary price for a batch (0: free, None: unknown). Raises
+    InvalidSettings if there are requests and their model was shut down.
+    """
+    price, ordinary = None, None
+    notes: tuple[str, ...] = ()
+    if count and batch_factor != 0:
+        price, notes = find_price(session, enrichment, tier=tier, batch_factor=batch_factor)
+        ordinary, _ = find_price(session, enrichment)
+    return estimate_cost(session, enrichment, ask, price, free=batch_factor == 0, ordinary=ordinary), notes
+
+
 def add_costs(costs: Sequence[Cost]) -> Cost:
     """Return the cost of several calls together; a figure that is unknown for one is unknown for all."""
     if not costs:

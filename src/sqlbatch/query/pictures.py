@@ -114,26 +114,10 @@ def seen_rows(scratch: str) -> str:
     return f"(SELECT * FROM {scratch}.main.rows LEFT JOIN {scratch}.main.looks USING (sqlbatch_row))"
 
 
-def leave_out(session: Session, scratch: str) -> None:
-    """Note the requests that cannot be sent, so that they are not counted as to be sent."""
-    session.run("pictures.known", scratch=scratch)
-
-
-def unsent(session: Session, scratch: str) -> tuple[tuple[str, int], ...]:
-    """Return why rows cannot be sent, and how many, the most common reason first."""
-    return tuple((reason, count) for reason, count in session.run("pictures.unsent", scratch=scratch))
-
-
 def unsent_requests(session: Session, scratch: str) -> list[tuple[str, str, str]]:
     """Return the requests that cannot be sent: custom_id, code and message."""
     found = session.run("pictures.unsent_ids", scratch=scratch)
     return [(custom_id, *reason.split(": ", 1)) for custom_id, reason in found]
-
-
-def quoted(session: Session, scratch: str) -> tuple[int, int]:
-    """Return how many pictures are to be sent, and their bytes."""
-    pictures, size = session.run("pictures.quoted", scratch=scratch)[0]
-    return pictures, size
 
 
 def store(session: Session, scratch: str) -> None:

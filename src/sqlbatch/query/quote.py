@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch.errors import InvalidTarget
-from sqlbatch.query import confidence, pictures
-from sqlbatch.query.cost import NO_COST, Cost, Requests, estimate_cost, find_price
+from sqlbatch.query import confidence
+from sqlbatch.query.cost import NO_COST, Cost, Requests, cost_of
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.request import is_identity
 from sqlbatch.query.target import Existing, Target, changed, look_up
@@ -108,22 +108,38 @@ class Quote:
 
 @dataclass(frozen=True)
 class Known:
-    """Counts of requests: answered, failed for good, in flight, and to send, with the bytes and tokens of the last."""
+    """Counts of requests: answered, failed for good, in flight, and to send, with the bytes and tokens of the last.
+
+    Also their pictures with the bytes of these, and how many rows cannot be sent, and why.
+    """
 
     answered: int
-    failed: int
+    failed_before: int
     in_flight: int
     to_send: int
     bytes: int
     tokens: int
+    pictures: int = 0
+    picture_bytes: int = 0
+    unsent: int = 0
+    unsent_why: tuple[tuple[str, int], ...] = ()
 
 
 def make_quote(
-    session: Session, enrichment: Enrichment, compiled: Compiled, target: Target, *, fresh: bool, replace: bool
+    session: Session,
+    enrichment: Enrichment,
+    compiled: Compiled,
+    target: Target,
+    batch_factor: float | None,
+    *,
+    fresh: bool,
+    replace: bool,
 ) -> Quote:
     """Return the quote of a compiled enrichment; the requests to send are in the scratch database as `to_send`.
 
-    `batches` stays 0 here; the layer that packs fills it in. Raises InvalidTarget if the target may not be replaced.
+    `batch_factor` is the provider's (0: free, None: unknown). `batches` stays 0 here; the layer that packs fills it in.
+    Raises InvalidTarget if the target may not be replaced, InvalidSettings if requests are to be sent to a model that
+    was shut down.
     """
     images = bool(compiled.prompt_sql.images)
     known = count_known(session, compiled.scratch, fresh=fresh, images=images, call=compiled.call)
@@ -132,12 +148,8 @@ def make_quote(
     again = asked_again(session, compiled, fresh=fresh, local=enrichment.provider == "local")
     if existing and not notes and not again and known.to_send == compiled.distinct and compiled.distinct and not fresh:
         notes = _what_changed(session, existing, enrichment)
+    cost, of_price = cost_of(session, enrichment, to_send(compiled), known.to_send, batch_factor)
     sent = {name.casefold() for name in compiled.prompt_sql.columns}
-    unsent: tuple[tuple[str, int], ...] = ()
-    shown = size = 0
-    if compiled.prompt_sql.images:
-        unsent = pictures.unsent(session, compiled.scratch)
-        shown, size = pictures.quoted(session, compiled.scratch)
     return Quote(
         target=target.sql,
         provider=enrichment.provider,
@@ -146,39 +158,14 @@ def make_quote(
         rows=compiled.rows,
         skipped=compiled.skipped,
         distinct=compiled.distinct,
-        answered=known.answered,
-        failed_before=known.failed,
-        in_flight=known.in_flight,
-        to_send=known.to_send,
         batches=0,
-        bytes=known.bytes,
-        tokens=known.tokens,
         sent_columns=compiled.prompt_sql.columns,
         also_kept=tuple(column.name for column in compiled.columns if column.name.casefold() not in sent),
         skipped_why=compiled.skipped_why,
-        notes=(*again, *notes),
-        pictures=shown,
-        picture_bytes=size,
-        unsent=sum(count for _, count in unsent),
-        unsent_why=unsent,
+        notes=(*again, *notes, *of_price),
+        cost=cost,
+        **(vars(known) | {"tokens": cost.tokens}),
     )
-
-
-def with_cost(
-    session: Session, quote: Quote, enrichment: Enrichment, compiled: Compiled, batch_factor: float | None
-) -> Quote:
-    """Return a quote with its cost; `batch_factor` is the provider's (0: free, None: unknown).
-
-    Raises InvalidSettings if requests are to be sent to a model that was shut down.
-    """
-    price, ordinary = None, None
-    notes: tuple[str, ...] = ()
-    if quote.to_send and batch_factor != 0:
-        price, notes = find_price(session, enrichment, tier="batch", batch_factor=batch_factor)
-        ordinary, _ = find_price(session, enrichment)
-    asked = to_send(compiled)
-    cost = estimate_cost(session, enrichment, asked, price, free=batch_factor == 0, ordinary=ordinary)
-    return dataclasses.replace(quote, tokens=cost.tokens, cost=cost, notes=quote.notes + notes)
 
 
 # The number of batches of a model that show how long the next one takes.
@@ -259,9 +246,16 @@ def count_known(
     else:
         session.run("quote.unknown", scratch=scratch)
     if images:
-        pictures.leave_out(session, scratch)
+        session.run("pictures.known", scratch=scratch)
     session.run("quote.to_send", scratch=scratch)
-    return Known(*session.run("quote.counts", scratch=scratch)[0])
+    known = Known(*session.run("quote.counts", scratch=scratch)[0])
+    if not images:
+        return known
+    shown, size = session.run("pictures.quoted", scratch=scratch)[0]
+    why = tuple((reason, count) for reason, count in session.run("pictures.unsent", scratch=scratch))
+    return dataclasses.replace(
+        known, pictures=shown, picture_bytes=size, unsent=sum(count for _, count in why), unsent_why=why
+    )
 
 
 def sent_by(call: Call | None) -> dict[str, object]:
