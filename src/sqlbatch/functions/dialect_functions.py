@@ -29,11 +29,9 @@ _FEELINGS = ["positive", "negative", "neutral", "mixed", "unknown"]
 
 
 def _filter(given: Given) -> Shape:
-    call = ours("ai_filter", given.input("input", "predicate", "prompt"))
     given.model("endpoint", "model")
     given.forget("connection_id", "optimization_mode", "request_type")
-    given.done()
-    return call
+    return ours("ai_filter", given.input("input", "predicate", "prompt"))
 
 
 def _snowflake_classify(given: Given) -> Shape:
@@ -44,7 +42,6 @@ def _snowflake_classify(given: Given) -> Shape:
     told = config.pop("task_description", None)
     if config:
         raise Unknown(f"sqlbatch has no equivalent of {next(iter(config))}")
-    given.done()
     call = ours("ai_classify", source, labels, multi=multi or None, instructions=told, examples=examples or None)
     return {"labels": call if multi else [call]}
 
@@ -70,7 +67,6 @@ def _snowflake_complete(given: Given) -> Shape:
     params = constant(given.take("model_parameters", "options")) or None
     wanted = constant(given.take("response_format"))
     given.forget("show_details")
-    given.done()
     return shaped(source, None if wanted is None else from_schema(wanted), params=_params(params))
 
 
@@ -85,7 +81,6 @@ def _snowflake_extract(given: Given) -> Shape:
     source = given.input("text", "input", "file")
     wanted = constant(given.take("responseformat", "response_format"))
     given.forget("scores")
-    given.done()
     if isinstance(wanted, dict):
         fields = {name: str(about) for name, about in wanted.items()}
     elif isinstance(wanted, list) and all(isinstance(each, list) and len(each) == 2 for each in wanted):
@@ -102,7 +97,6 @@ def _snowflake_extract(given: Given) -> Shape:
 def _snowflake_sentiment(given: Given) -> Shape:
     source = given.input("text", "input")
     about = constant(given.take("categories")) or []
-    given.done()
     overall = {"name": exp.Literal.string("overall"), "sentiment": ours("ai_sentiment", source)}
     each = [
         {
@@ -120,7 +114,6 @@ def _snowflake_sentiment(given: Given) -> Shape:
 def _translate(given: Given) -> Shape:
     source = given.input("text", "input")
     first, second = constant(given.take("source_language")), constant(given.take("target_language"))
-    given.done()
     return ours("ai_translate", source, first, second) if first else ours("ai_translate", source, second)
 
 
@@ -128,7 +121,6 @@ def _similarity(given: Given) -> Shape:
     first, second = given.input("content1", "input1"), given.input("content2", "input2")
     given.model("endpoint", "model")
     given.forget("connection_id", "config", "model_params")
-    given.done()
     return exp.Anonymous(this="ai_similarity", expressions=[first, second])
 
 
@@ -137,10 +129,7 @@ def _plain(name: str) -> Callable[[Given], Shape]:
 
     def read(given: Given) -> Shape:
         source = given.input("input", "content", "text", "expr")
-        more = [constant(each) for each in given.positional]
-        given.positional = []
-        given.done()
-        return ours(name, source, *more)
+        return ours(name, source, *map(constant, given.rest()))
 
     return read
 
@@ -148,10 +137,8 @@ def _plain(name: str) -> Callable[[Given], Shape]:
 def _embed(*, model_first: bool, result: bool = False) -> Callable[[Given], Shape]:
     def read(given: Given) -> Shape:
         given.model("model", "endpoint", positional=model_first)
-        source = given.input("content", "input", "text")
+        call = ours("ai_embed", given.input("content", "input", "text"))
         given.forget("connection_id", "task_type", "title", "model_params")
-        given.done()
-        call = ours("ai_embed", source)
         return {"result": call, "status": exp.Literal.string("")} if result else call
 
     return read
@@ -159,13 +146,11 @@ def _embed(*, model_first: bool, result: bool = False) -> Callable[[Given], Shap
 
 def _number(given: Given) -> Shape:
     source = given.input("text")
-    given.done()
     return ours("ai_complete", source, "Score the sentiment from -1 (negative) to 1 (positive).", returns="DOUBLE")
 
 
 def _answer(given: Given) -> Shape:
     source, question = given.input("source_document"), constant(given.take("question"))
-    given.done()
     return [{"answer": ours("ai_complete", source, question)}]
 
 
@@ -175,7 +160,7 @@ def _label(given: Given) -> Shape:
 
 
 def _prompt(given: Given) -> Shape:
-    return exp.Anonymous(this="prompt", expressions=[each.copy() for each in given.arguments])
+    return exp.Anonymous(this="prompt", expressions=[each.copy() for each in given.rest()])
 
 
 # ---- BigQuery
@@ -187,17 +172,14 @@ def _bigquery_classify(given: Given) -> Shape:
     examples = constant(given.by_name("examples"))
     given.model("endpoint")
     given.forget("connection_id", "embeddings", "optimization_mode")
-    given.done()
     pairs = [{"input": each[0], "label": each[1]} for each in examples] if examples else None
     return ours("ai_classify", source, labels, multi=multi or None, examples=pairs)
 
 
 def _bigquery_score(given: Given) -> Shape:
-    source = given.input("prompt")
     given.model("endpoint")
     given.forget("connection_id", "max_error_ratio")
-    given.done()
-    return ours("ai_complete", source, "Answer with one number.", returns="DOUBLE")
+    return ours("ai_complete", given.input("prompt"), "Answer with one number.", returns="DOUBLE")
 
 
 def _bigquery_generate(kind: str | None) -> Callable[[Given], Shape]:
@@ -207,7 +189,6 @@ def _bigquery_generate(kind: str | None) -> Callable[[Given], Shape]:
         schema = constant(given.by_name("output_schema"))
         params = constant(given.by_name("model_params")) or {}
         given.forget("connection_id", "request_type")
-        given.done()
         settings = params.get("generationConfig", params.get("generation_config", params))
         settings = {_snake(name): value for name, value in settings.items()}
         if schema:
@@ -234,7 +215,6 @@ def _databricks_query(given: Given) -> Shape:
     fails = constant(given.take("failonerror"))
     params = constant(given.take("modelparameters"))
     wanted = constant(given.take("responseformat"))
-    given.done()
     wants = None
     if returns and returns.strip().upper() != "STRING":
         wants = columns(returns, "databricks")
@@ -261,7 +241,6 @@ def _within_result(wants: str) -> str:
 
 def _databricks_classify(given: Given) -> Shape:
     source, labels = given.input("content"), constant(given.take("labels"))
-    given.done()
     if isinstance(labels, str):
         labels = json.loads(labels)
     return ours("ai_classify", source, labels if isinstance(labels, dict) else _labels(labels))
@@ -269,7 +248,6 @@ def _databricks_classify(given: Given) -> Shape:
 
 def _databricks_extract(given: Given) -> Shape:
     source, fields = given.input("content"), constant(given.take("labels", "schema"))
-    given.done()
     return Struct(ours("ai_extract", source, json.loads(fields) if isinstance(fields, str) else fields))
 
 

@@ -38,7 +38,6 @@ class Given:
     `models` collects the models that calls name.
     """
 
-    function: str
     arguments: Sequence[exp.Expr]
     models: list[str]
     positional: list[exp.Expr] = field(init=False)
@@ -46,20 +45,22 @@ class Given:
 
     def __post_init__(self) -> None:
         self.positional = [each for each in self.arguments if not isinstance(each, exp.Kwarg)]
-        self.named = {
-            each.this.name.casefold(): each.expression for each in self.arguments if isinstance(each, exp.Kwarg)
-        }
+        named = [each for each in self.arguments if isinstance(each, exp.Kwarg)]
+        self.named = {each.this.name.casefold(): each.expression for each in named}
 
     def take(self, *names: str) -> exp.Expr | None:
         """Return the argument of one of these names, else the next by position; None if there is none."""
-        for name in names:
-            if name in self.named:
-                return self.named.pop(name)
-        return self.positional.pop(0) if self.positional else None
+        found = self.by_name(*names)
+        return self.positional.pop(0) if found is None and self.positional else found
 
     def by_name(self, *names: str) -> exp.Expr | None:
         """Return the argument of one of these names; None if there is none."""
         return next((self.named.pop(name) for name in names if name in self.named), None)
+
+    def rest(self) -> list[exp.Expr]:
+        """Return the further arguments by position."""
+        taken, self.positional = self.positional, []
+        return taken
 
     def input(self, *names: str) -> exp.Expr:
         """Return the input of the call; the parts of a tuple become one text."""
@@ -106,16 +107,16 @@ def constant(node: exp.Expr | None) -> Any:  # noqa: PLR0911 (one for each kind 
         case exp.Map() | exp.VarMap():
             keys, values = constant(node.args["keys"]), constant(node.args["values"])
             return dict(zip(keys, values, strict=True))
-        case exp.ParseJSON():
-            return json.loads(constant(node.this))
-        case exp.JSON():
+        case exp.ParseJSON() | exp.JSON():
             return json.loads(constant(node.this))
         case _:
             raise Unknown(f"{node.sql()} must be constant, because all rows of a batch share it")
 
 
 def written(value: Any) -> exp.Expr:
-    """Return a value as an expression."""
+    """Return a constant, or the shape of an answer, as an expression."""
+    if isinstance(value, Struct):
+        return value.value
     if isinstance(value, dict):
         pairs = [exp.PropertyEQ(this=exp.to_identifier(name, quoted=True), expression=written(each))
                  for name, each in value.items()]  # fmt: skip

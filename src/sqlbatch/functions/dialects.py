@@ -14,7 +14,7 @@ from sqlglot.errors import ErrorLevel, SqlglotError
 
 from sqlbatch.errors import InvalidQuery
 from sqlbatch.functions.dialect_functions import FUNCTIONS
-from sqlbatch.functions.dialect_values import Given, Struct, Unknown
+from sqlbatch.functions.dialect_values import Given, Struct, Unknown, written
 from sqlbatch.functions.syntax import point
 
 if TYPE_CHECKING:
@@ -139,15 +139,17 @@ class _Reader:
         for node in reversed(list(tree.dfs())):
             shape = self._shape(node)
             if shape is not None:
-                node.replace(_whole(shape))
+                node.replace(written(shape))
 
     def _call(self, node: exp.Anonymous) -> Shape:
         name = str(node.this).casefold().removeprefix(_OURS)
-        given = Given(name, node.expressions, self.models)
+        given = Given(node.expressions, self.models)
         try:
-            return FUNCTIONS[self.dialect][name](given)
+            shape = FUNCTIONS[self.dialect][name](given)
+            given.done()
         except Unknown as problem:
             raise InvalidQuery(f"the query: {name}: {problem}") from problem
+        return shape
 
     def _placed(self, shape: Shape) -> exp.Expr:
         if isinstance(shape, exp.Expr):
@@ -205,16 +207,3 @@ def _of_object(node: exp.JSONExtract) -> exp.Expr:
     text = isinstance(wanted, exp.Cast) and wanted.this is node
     name = "json_extract_string" if text else "json_extract"
     return exp.Anonymous(this=name, expressions=[as_json, exp.Literal.string(path.strip("'"))])
-
-
-def _whole(shape: Shape) -> exp.Expr:
-    """Return an answer's object as an expression, for a query that takes all of it."""
-    if isinstance(shape, Struct):
-        return shape.value
-    if isinstance(shape, list):
-        return exp.Array(expressions=[_whole(each) for each in shape])
-    if isinstance(shape, dict):
-        pairs = [exp.PropertyEQ(this=exp.to_identifier(name, quoted=True), expression=_whole(each))
-                 for name, each in shape.items()]  # fmt: skip
-        return exp.Struct(expressions=pairs)
-    return shape
