@@ -69,8 +69,8 @@ def in_collected(session: Session, table: str, line_limit: int, detail: str | No
     """Add the facts about their pictures to the collected requests, from a table of pictures that were read."""
     most = min(line_limit, pictures.REQUEST_BYTES)
     too_many = f"image_too_large: the pictures of the request are more than the {most:,} bytes that one can carry"
-    tokens = pictures.TOKENS_OF_LOW if detail == "low" else pictures.TOKENS
-    session.run("plan_pictures.collected", {"most": most, "too_many": too_many, "tokens": tokens}, pictures=table)
+    facts = {"most": most, "too_many": too_many, "tokens": pictures.tokens(detail)}
+    session.run("plan_pictures.collected", facts, pictures=table)
 
 
 def has(session: Session, job_id: int) -> bool:

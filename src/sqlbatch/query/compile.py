@@ -138,29 +138,25 @@ def compile_query(
 
 def _places(prompt_sql: PromptSql, scratch: str) -> dict[str, str]:
     """Return the SQL of a row's input, over its own columns, and that of its pictures if it has any."""
-    seen = {"input": prompt_sql.input, "skipped": prompt_sql.skipped}
+    places = {"input": prompt_sql.input, "skipped": prompt_sql.skipped}
+    rows, info = f"{scratch}.main.rows", pictures.IMAGE_INFO
     if not prompt_sql.images:
-        return seen | {
-            "rows": f"{scratch}.main.rows",
-            "extra": "0",
-            "more": "",
-            "look": "",
-            "images": "NULL::VARCHAR[]",
-        }
-    info = pictures.IMAGE_INFO
+        return places | {"rows": rows, "extra": "0", "more": "", "look": "", "images": "NULL::VARCHAR[]"}
     extra = f"coalesce({info}.extra, 0)"
-    more = f", {extra} AS extra, coalesce({info}.pictures, 0) AS pictures, {info}.failed AS failed"
-    look = f", {info}"
-    images = f"{info}.images"
-    return seen | {"rows": pictures.seen_rows(scratch), "extra": extra, "more": more, "look": look, "images": images}
+    return places | {
+        "rows": f"(SELECT * FROM {rows} LEFT JOIN {scratch}.main.looks USING (sqlbatch_row))",
+        "extra": extra,
+        "more": f", {extra} AS extra, coalesce({info}.pictures, 0) AS pictures, {info}.failed AS failed",
+        "look": f", {info}",
+        "images": f"{info}.images",
+    }
 
 
 def _counting(prompt_sql: PromptSql, detail: str | None) -> dict[str, str]:
     """Return the SQL for a request's bytes that are not billed as tokens, and for the tokens of its pictures."""
     if not prompt_sql.images:
         return {"extra": "0", "picture_tokens": "0"}
-    each = pictures.TOKENS_OF_LOW if detail == "low" else pictures.TOKENS
-    return {"extra": "any_value(extra)", "picture_tokens": f"any_value(pictures) * {each}"}
+    return {"extra": "any_value(extra)", "picture_tokens": f"any_value(pictures) * {pictures.tokens(detail)}"}
 
 
 def store(session: Session, compiled: Compiled, job_id: int) -> None:

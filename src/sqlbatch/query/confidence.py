@@ -65,6 +65,13 @@ def answer_columns(returns: Returns, content: str, vector: str, confidence: str 
     return columns if confidence is None else [*columns, (COLUMN, _numbers(returns, confidence))]
 
 
+def target_columns(returns: Returns, *, confident: bool) -> str:
+    """Return SQL of the returned columns of a target, with their names."""
+    confidence = "sqlbatch_confidence" if confident else None
+    columns = answer_columns(returns, "sqlbatch_content", "sqlbatch_vector", confidence)
+    return ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
+
+
 def _numbers(returns: Returns, confidence: str) -> str:
     """Return SQL of a STRUCT with a number for each returned column; NULL if a result has none."""
     key = {column.name: column.name if returns.mode is ReturnsMode.COLUMNS else "" for column in returns.columns}

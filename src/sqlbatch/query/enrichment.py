@@ -60,10 +60,9 @@ class Enrichment:
     @classmethod
     def from_json(cls, text: str) -> Enrichment:
         """Return the enrichment of a JSON object from `to_json`."""
-        values = json.loads(text)
-        values["inputs"] = tuple(values["inputs"])
-        values["images"] = tuple(values.get("images", ()))
-        values["unique_key"] = tuple(values.get("unique_key", ()))
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()
+        }
         values["params"] = tuple((name, value) for name, value in values["params"])
         return cls(**values)
 

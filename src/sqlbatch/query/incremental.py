@@ -5,11 +5,12 @@ Columns that only the target has, such as the user's own, stay as they are; colu
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidTarget, JobError, did_you_mean
-from sqlbatch.query.confidence import answer_columns
+from sqlbatch.query.confidence import target_columns
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.target import built_by, look_up, target_of
 from sqlbatch.query.target_rows import check_ours, claim
@@ -55,16 +56,12 @@ def check_key(session: Session, enrichment: Enrichment, columns: Sequence[QueryC
             f"{label}: {many:,} rows share {keys:,} key{'s' * (keys > 1)}, rows {first} and {second} for example: keep "
             "one of each in the query (QUALIFY row_number() OVER (PARTITION BY …) = 1), or name more columns"
         )
-    return Enrichment(**{**vars(enrichment), "unique_key": key})
+    return dataclasses.replace(enrichment, unique_key=key)
 
 
 def expected(session: Session, returns: Returns, rows: str, *, confident: bool) -> str:
     """Return SQL of a relation without rows that has the columns of the target."""
-    columns = answer_columns(
-        returns, "sqlbatch_content", "sqlbatch_vector", "sqlbatch_confidence" if confident else None
-    )
-    typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
-    session.run("incremental.expect", rows=rows, typed=typed)
+    session.run("incremental.expect", rows=rows, typed=target_columns(returns, confident=confident))
     return "sqlbatch_expected"
 
 

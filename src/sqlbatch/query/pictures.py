@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # The column with the facts about a row's pictures, beside the query's own.
 IMAGE_INFO = "sqlbatch_look"
-# Approximate tokens billed for a picture: OpenAI's tiles of 512 pixels for one of 1024 x 1024; 85 with detail low.
-TOKENS, TOKENS_OF_LOW = 765, 85
 DETAILS = ("auto", "low", "high", "original")
 UNSUPPORTED = ": it is no PNG, JPEG, WEBP or GIF without animation"
 # SQL for the type of a picture by its first bytes; a GIF with several frames has as many control blocks.
@@ -109,9 +107,9 @@ def look(session: Session, scratch: str, columns: Sequence[QueryColumn], folder:
     session.run("pictures.looks", limits, scratch=scratch, unsupported=quote_literal(UNSUPPORTED))
 
 
-def seen_rows(scratch: str) -> str:
-    """Return SQL of the snapshot's rows with the facts about their pictures."""
-    return f"(SELECT * FROM {scratch}.main.rows LEFT JOIN {scratch}.main.looks USING (sqlbatch_row))"
+def tokens(detail: str | None) -> int:
+    """Return the approximate tokens billed for a picture: OpenAI's tiles of 512 pixels for one of 1024 x 1024."""
+    return 85 if detail == "low" else 765
 
 
 def unsent_requests(session: Session, scratch: str) -> list[tuple[str, str, str]]:

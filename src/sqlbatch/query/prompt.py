@@ -76,46 +76,43 @@ def build_prompt(enrichment: Enrichment, columns: Sequence[QueryColumn]) -> Prom
     named = {column.name.casefold(): column for column in columns}
     images = tuple(find_column(name, columns, "--image") for name in enrichment.images)
     if images:
-        return _see_pictures(enrichment, columns, named, images)
-    if not enrichment.inputs and enrichment.prompt is None and "messages" in named:
-        if endpoint_of(enrichment.endpoint).talks:
-            return _messages(named["messages"])
-        raise InvalidPrompt(f"{enrichment.endpoint} takes no conversations: name its text with --input, not messages")
-    text = _text_of(enrichment, columns, named)
+        check_columns(enrichment, images)
+    given = bool(enrichment.inputs) or enrichment.prompt is not None
+    talks = endpoint_of(enrichment.endpoint).talks
+    if not given and "messages" in named:
+        if images:
+            raise InvalidPrompt(
+                "--image cannot be combined with a column named messages: put the pictures into the conversations"
+            )
+        if not talks:
+            raise InvalidPrompt(
+                f"{enrichment.endpoint} takes no conversations: name its text with --input, not messages"
+            )
+        return _messages(named["messages"])
+    others = [column for column in columns if column not in images]
+    if not images or given or "prompt" in named or others:
+        text = _text_of(enrichment, columns if enrichment.prompt is not None else others, named)
+    elif talks and enrichment.instructions is None:
+        raise InvalidPrompt("nothing tells the model what to do with the pictures: give --instructions, or --prompt")
+    else:
+        text = _Text("CAST(NULL AS VARCHAR)", "CAST(NULL AS VARCHAR)", (), needed=False)
+    if images:
+        return _with_pictures(enrichment, text, images)
     skipped = _also_skipped(enrichment, text)
     shown = input_of(enrichment.endpoint, text.sql)
     return PromptSql(f"CASE WHEN ({skipped}) IS NULL THEN {shown} END", skipped, text.columns)
 
 
-def _see_pictures(
-    enrichment: Enrichment,
-    columns: Sequence[QueryColumn],
-    named: Mapping[str, QueryColumn],
-    images: tuple[QueryColumn, ...],
-) -> PromptSql:
+def _with_pictures(enrichment: Enrichment, text: _Text, images: tuple[QueryColumn, ...]) -> PromptSql:
     """Add a row's pictures after its text, if any; a row without a picture is skipped."""
-    check_columns(enrichment, images)
-    if not enrichment.inputs and enrichment.prompt is None and "messages" in named:
-        raise InvalidPrompt(
-            "--image cannot be combined with a column named messages: put the pictures into the conversations"
-        )
-    others = [column for column in columns if column not in images]
-    if enrichment.inputs or enrichment.prompt is not None or "prompt" in named or others:
-        text = _text_of(enrichment, columns if enrichment.prompt is not None else others, named)
-    elif endpoint_of(enrichment.endpoint).talks and enrichment.instructions is None:
-        raise InvalidPrompt("nothing tells the model what to do with the pictures: give --instructions, or --prompt")
-    else:
-        text = _Text("CAST(NULL AS VARCHAR)", "CAST(NULL AS VARCHAR)", (), needed=False)
-    names = [image.name for image in images]
-    none = f"{names[0]} is NULL" if len(names) == 1 else f"{', '.join(names)} are all NULL"
-    skipped = f"CASE WHEN {IMAGE_INFO}.urls IS NULL THEN {quote_literal(none)} END"
+    skipped = f"CASE WHEN {IMAGE_INFO}.urls IS NULL THEN {_all_null(images)} END"
     if text.needed:
         skipped = f"coalesce({text.skipped}, {skipped})"
     shown = input_of(enrichment.endpoint, text.sql, f"{IMAGE_INFO}.urls", enrichment.image_detail)
     # A request that cannot be sent is a request too, so that it is counted and reported as failed.
     unsent = f"to_json(struct_pack(unsent := {IMAGE_INFO}.failed))::VARCHAR"
     asked = f"CASE WHEN {IMAGE_INFO}.failed IS NULL THEN {shown} ELSE {unsent} END"
-    seen = (*text.columns, *names)
+    seen = (*text.columns, *(image.name for image in images))
     return PromptSql(f"CASE WHEN ({skipped}) IS NULL THEN {asked} END", skipped, seen, images=images)
 
 
@@ -142,12 +139,13 @@ def _text_of(enrichment: Enrichment, columns: Sequence[QueryColumn], named: Mapp
     doubled = next((column.name for column in chosen if chosen.count(column) > 1), None)
     if doubled is not None:
         raise InvalidPrompt(f"--input names {doubled} twice: name each column once")
-    if len(chosen) == 1:
-        return _Text(_text(chosen[0]), _null_reason(chosen), (chosen[0].name,), needed=False)
-    fields = ", ".join(f"{quote_identifier(column.name)} := {quote_identifier(column.name)}" for column in chosen)
-    whole = f"CASE WHEN ({_null_reason(chosen)}) IS NULL THEN to_json(struct_pack({fields}))::VARCHAR END"
-    text = f"to_json(struct_pack({fields}))::VARCHAR" if not enrichment.images else whole
-    return _Text(text, _null_reason(chosen), tuple(c.name for c in chosen), needed=False)
+    skipped, text = _null_reason(chosen), _text(chosen[0])
+    if len(chosen) > 1:
+        fields = ", ".join(f"{quote_identifier(column.name)} := {quote_identifier(column.name)}" for column in chosen)
+        text = f"to_json(struct_pack({fields}))::VARCHAR"
+        if enrichment.images:
+            text = f"CASE WHEN ({skipped}) IS NULL THEN {text} END"
+    return _Text(text, skipped, tuple(column.name for column in chosen), needed=False)
 
 
 def _also_skipped(enrichment: Enrichment, text: _Text) -> str:
@@ -163,10 +161,9 @@ def _also_skipped(enrichment: Enrichment, text: _Text) -> str:
 
 
 def _template(template: str, columns: Sequence[QueryColumn]) -> _Text:
-    pieces = _PLACE.split(template)
     seen: list[QueryColumn] = []
     parts: list[str] = []
-    for number, piece in enumerate(pieces):
+    for number, piece in enumerate(_PLACE.split(template)):
         if number % 2 == 0:
             if "{{" in piece:
                 near = piece[piece.index("{{") :].split("\n")[0][:30]
@@ -189,10 +186,8 @@ def _template(template: str, columns: Sequence[QueryColumn]) -> _Text:
         )
     # A row is skipped if any value is NULL, because || makes the whole text NULL.
     text = "(" + " || ".join(parts) + ")" if len(parts) > 1 else parts[0]
-    reason = "CASE " + " ".join(
-        f"WHEN {quote_identifier(c.name)} IS NULL THEN {quote_literal(f'{c.name} is NULL')}" for c in seen
-    )
-    return _Text(text, f"{reason} END", tuple(column.name for column in seen))
+    reasons = " ".join(f"WHEN {quote_identifier(c.name)} IS NULL THEN {_all_null([c])}" for c in seen)
+    return _Text(text, f"CASE {reasons} END", tuple(column.name for column in seen))
 
 
 def _messages(column: QueryColumn) -> PromptSql:
@@ -204,7 +199,7 @@ def _messages(column: QueryColumn) -> PromptSql:
     inner = f"(json({array})::VARCHAR)"
     return PromptSql(
         input=f"CASE WHEN {usable} THEN {inner}[2:-2] END",
-        skipped=f"CASE WHEN {name} IS NULL THEN {quote_literal(f'{column.name} is NULL')} END",
+        skipped=_null_reason([column]),
         columns=(column.name,),
         invalid=f"CASE WHEN {name} IS NOT NULL AND NOT {usable} THEN "
         f"{quote_literal(f'{column.name} is not a JSON array with messages')} END",
@@ -218,7 +213,11 @@ def _text(column: QueryColumn) -> str:
 
 
 def _null_reason(columns: Sequence[QueryColumn]) -> str:
+    """Return SQL for why a row without a value in these columns is skipped."""
     every = " AND ".join(f"{quote_identifier(column.name)} IS NULL" for column in columns)
+    return f"CASE WHEN {every} THEN {_all_null(columns)} END"
+
+
+def _all_null(columns: Sequence[QueryColumn]) -> str:
     names = [column.name for column in columns]
-    reason = f"{names[0]} is NULL" if len(names) == 1 else f"{', '.join(names)} are all NULL"
-    return f"CASE WHEN {every} THEN {quote_literal(reason)} END"
+    return quote_literal(f"{names[0]} is NULL" if len(names) == 1 else f"{', '.join(names)} are all NULL")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from sqlbatch import clock
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidSettings
+from sqlbatch.query.compile import ADDED
+from sqlbatch.query.confidence import COLUMN
 from sqlbatch.returns import ReturnsMode
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ def one_column(returns: Returns, name: str) -> Returns:
     """
     if returns.mode is not ReturnsMode.COLUMNS:
         return returns
-    place = next(place for place, column in enumerate(returns.columns) if column.name == name)
-    column = returns.columns[place]
+    column = column_of(returns, name)
+    place = returns.columns.index(column)
     if column.check is not None:
         alone = all(reference.column == place for reference in column.check.references)
         here = tuple(dataclasses.replace(reference, column=0) for reference in column.check.references)
@@ -96,8 +98,7 @@ def row_sql(columns: Sequence[tuple[str, str]], returns: Returns) -> str:
 
     Bytes as their md5, because they may be large.
     """
-    added = {"custom_id", "ai_status", "ai_error", "ai_model", "ai_confidence"}
-    answers = added | {column.name for column in returns.columns}
+    answers = {*ADDED, COLUMN, *(column.name for column in returns.columns)}
     parts = []
     for name, kind in columns:
         if name in answers:

@@ -60,7 +60,7 @@ class Existing:
     stranger: bool = False
 
 
-def parse_target(text: str, catalog: str | None, schema: str = "main", attached: Sequence[str] = ()) -> Target:
+def parse_target(text: str, catalog: str | None, attached: Sequence[str] = ()) -> Target:
     """Return the target that `--into` names: `films`, `marts.films`, `"my films"`, or any other text as one name.
 
     Of three names, the first is `catalog` (None: not known yet), or one of the attached databases. Raises InvalidTarget
@@ -71,7 +71,7 @@ def parse_target(text: str, catalog: str | None, schema: str = "main", attached:
     if "\0" in text:
         raise InvalidTarget("--into contains a NUL character, which a table's name cannot have: leave it out")
     # A text that is not a SQL name (it has a space, a hyphen, …) is one name as a whole.
-    parts = [_unquote(part) for part in re.findall(_PART, text)] if _PATH.fullmatch(text) else [text.strip()]
+    parts = _names(text) or [text.strip()]
     elsewhere = None
     if len(parts) == 3 and (catalog is None or parts[0].casefold() != catalog.casefold()):
         elsewhere = next((name for name in attached if name.casefold() == parts[0].casefold()), None)
@@ -80,8 +80,7 @@ def parse_target(text: str, catalog: str | None, schema: str = "main", attached:
                 f"--into {text}: no database of --attach is called {parts[0]}: name it, for example --attach "
                 f"'postgres:dbname=… AS {parts[0]}', or leave it out for a table in {catalog}"
             )
-    if len(parts) > 1:
-        schema = parts[-2]
+    schema = parts[-2] if len(parts) > 1 else "main"
     if schema.casefold() in {"sqlbatch", "information_schema", "pg_catalog", "temp"}:
         raise InvalidTarget(f"--into {text}: the schema {schema} is reserved; choose another for the target")
     if elsewhere is not None and parts[-1].casefold() == MARKER:
@@ -96,6 +95,7 @@ def attached_in(text: str, attached: Sequence[str]) -> str | None:
 
 
 def _names(text: str) -> list[str]:
+    """Return the parts of a SQL name; none if it is not one."""
     return [_unquote(part) for part in re.findall(_PART, text)] if _PATH.fullmatch(text) else []
 
 
@@ -129,7 +129,7 @@ def find_target(session: Session, text: str, attached: Sequence[str], *, exists:
 
 def target_of(job: JobRow) -> Target:
     """Return a job's target; with a `catalog` it is in another database."""
-    parts = [_unquote(part) for part in re.findall(_PART, job.target)]
+    parts = _names(job.target)
     # A target in the user's own database is stored without the database's name, so that the file can be renamed.
     return Target(parts[1], parts[2], parts[0]) if len(parts) == 3 else parse_target(job.target, None)
 
@@ -157,45 +157,40 @@ def rows_of(job: JobRow) -> Target:
 
 def look_up(session: Session, target: Target) -> Existing | None:
     """Return the table or view with the target's name, or None; raise InvalidTarget if its schema does not exist."""
-    if target.catalog is not None:
-        return _look_up_elsewhere(session, target, target.catalog)
-    where = {"catalog": session.catalog, "schema": target.schema}
+    catalog = target.catalog or session.catalog
+    elsewhere = target.catalog is not None
+    if elsewhere and not session.run("target.database_type", {"name": catalog}):
+        # The attached file does not exist yet.
+        return None
+    where = {"catalog": catalog, "schema": target.schema}
     if not session.run("target.schema_exists", where):
+        what = f"the schema {target.schema} of --into does not exist"
+        if elsewhere:
+            raise InvalidTarget(f"{what} in {catalog}: create it there first")
         raise InvalidTarget(
-            f"the schema {target.schema} of --into does not exist: run sqlbatch query "
-            f"'CREATE SCHEMA {_quote_if_needed(target.schema)}' first, or quote a name that has a dot"
+            f"{what}: run sqlbatch query 'CREATE SCHEMA {_quote_if_needed(target.schema)}' first, or quote a name that "
+            "has a dot"
         )
     found = session.run("target.find", {**where, "name": target.name})
     if not found:
         return None
     kind, comment = found[0]
-    rows = session.run("target.count", target=target.qualified(session.catalog))[0][0] if kind == "table" else 0
-    made = _COMMENT.search(comment or "")
-    job_id = int(made[1]) if made and kind == "table" and session.has_schema() else None
-    if job_id is not None and not session.run("target.made_by", {"job_id": job_id, "target": target.sql}):
-        job_id = None
-    return Existing(kind, rows, job_id)
-
-
-def _look_up_elsewhere(session: Session, target: Target, catalog: str) -> Existing | None:
-    if not session.run("target.database_type", {"name": catalog}):
-        # The attached file does not exist yet.
-        return None
-    where = {"catalog": catalog, "schema": target.schema}
-    if not session.run("target.schema_exists", where):
-        raise InvalidTarget(f"the schema {target.schema} of --into does not exist in {catalog}: create it there first")
-    found = session.run("target.find", {**where, "name": target.name})
-    if not found:
-        return None
-    marked = []
-    if session.run("target.find", {**where, "name": MARKER}):
-        marker = Target(target.schema, MARKER, catalog).qualified(catalog)
-        marked = session.run("target.marked", {"target": target.name}, marker=marker)
-    state = session.run("target.identity")[0][0] if session.has_schema() else None
-    if marked and marked[0][0] == state:
-        return Existing(found[0][0], marked[0][2], marked[0][1])
-    rows = session.run("target.count", target=target.qualified(catalog))[0][0]
-    return Existing(found[0][0], rows, None, stranger=bool(marked))
+    stranger, job_id = False, None
+    if elsewhere:
+        marked = []
+        if session.run("target.find", {**where, "name": MARKER}):
+            marker = Target(target.schema, MARKER, catalog).qualified(catalog)
+            marked = session.run("target.marked", {"target": target.name}, marker=marker)
+        state = session.run("target.identity")[0][0] if session.has_schema() else None
+        if marked and marked[0][0] == state:
+            return Existing(kind, marked[0][2], marked[0][1])
+        stranger = bool(marked)
+    elif kind == "table" and session.has_schema() and (made := _COMMENT.search(comment or "")):
+        ours = session.run("target.made_by", {"job_id": int(made[1]), "target": target.sql})
+        job_id = int(made[1]) if ours else None
+    counted = elsewhere or kind == "table"
+    rows = session.run("target.count", target=target.qualified(catalog))[0][0] if counted else 0
+    return Existing(kind, rows, job_id, stranger)
 
 
 def changed(session: Session, target: Target, existing: Existing) -> str | None:

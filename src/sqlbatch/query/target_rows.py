@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlbatch.db.sql import quote_identifier, quote_literal
 from sqlbatch.errors import InvalidTarget
 from sqlbatch.query import reviewed
-from sqlbatch.query.confidence import answer_columns
+from sqlbatch.query.confidence import target_columns
 from sqlbatch.query.enrichment import Enrichment
 from sqlbatch.query.target import Target, built_by, changed, comment_of, look_up, rows_of, state_of, written_by
 
@@ -50,8 +50,7 @@ def as_it_is(session: Session, job: JobRow) -> Joined | None:
     existing = look_up(session, target)
     if existing is None or (existing.job_id != job.job_id and target != built_by(job.job_id)):
         return None
-    rows, answered, failed, pending, skipped = session.run("target.counts", target=target.qualified(session.catalog))[0]
-    return Joined(job.target, rows, answered, failed, pending, skipped)
+    return Joined(job.target, *session.run("target.counts", target=target.qualified(session.catalog))[0])
 
 
 def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bool) -> Joined:
@@ -61,11 +60,7 @@ def write_target(session: Session, job: JobRow, returns: Returns, *, replace: bo
     """
     target, job_id = written_by(job), job.job_id
     check_ours(session, target, job_id, replace=replace)
-    confident = Enrichment.from_json(job.enrichment).confidence
-    columns = answer_columns(
-        returns, "sqlbatch_content", "sqlbatch_vector", "sqlbatch_confidence" if confident else None
-    )
-    typed = ", ".join(f"{sql} AS {quote_identifier(name)}" for name, sql in columns)
+    typed = target_columns(returns, confident=Enrichment.from_json(job.enrichment).confidence)
     qualified = target.qualified(session.catalog)
     places = {"job": str(job_id), "typed": typed}
     begin = f"CREATE OR REPLACE TABLE {qualified} AS"
@@ -104,8 +99,7 @@ def claim(session: Session, target: Target, job_id: int) -> Joined:
     qualified = target.qualified(session.catalog)
     session.run("target.comment", target=qualified, comment=quote_literal(comment_of(job_id)))
     session.run("target.keep_state", {"job_id": job_id, "state": state_of(session, target)})
-    rows, answered, failed, pending, skipped = session.run("target.counts", target=qualified)[0]
-    return Joined(target.sql, rows, answered, failed, pending, skipped)
+    return Joined(target.sql, *session.run("target.counts", target=qualified)[0])
 
 
 def drop_snapshot(session: Session, job_id: int) -> None:
