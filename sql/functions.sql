@@ -378,7 +378,7 @@ WHERE ai_status = 'answered' AND hash({row}) IN (SELECT row_hash FROM sqlbatch_c
 
 -- write: write the target: the query's columns, and the status of each row
 CREATE OR REPLACE TABLE {target} AS
-SELECT {columns}, CASE WHEN $pending::BOOLEAN OR contains(sqlbatch_failed, chr(1)) THEN 'pending'
+SELECT * EXCLUDE (sqlbatch_failed), CASE WHEN $pending::BOOLEAN OR contains(sqlbatch_failed, chr(1)) THEN 'pending'
     WHEN sqlbatch_failed IS NOT NULL THEN 'failed' ELSE 'answered' END AS ai_status,
   CASE WHEN NOT $pending::BOOLEAN AND NOT contains(sqlbatch_failed, chr(1)) THEN sqlbatch_failed END AS ai_error
 FROM (

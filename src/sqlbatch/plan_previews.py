@@ -15,7 +15,8 @@ from sqlbatch.db.database import scratch_name
 from sqlbatch.functions import jobs
 from sqlbatch.functions import pictures as plan_pictures
 from sqlbatch.functions.answers import define
-from sqlbatch.functions.plan import names_of_calls, with_sources
+from sqlbatch.functions.inputs import PICTURE
+from sqlbatch.functions.plan import numbers_of, with_sources
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import new_owner
 from sqlbatch.paths import scratch_file
@@ -97,9 +98,8 @@ def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
                 store_call(session, call.call)
                 _define(session, ready, calls, call.collection)
                 collection = with_sources(call.collection, ready.source)
-                shown, scratch = None, scratch_name(ready.scratch)
-                if plan_pictures.asks_about_pictures(call.collection):
-                    shown = f"{scratch}.main.ai_pictures"
+                scratch = scratch_name(ready.scratch)
+                shown = f"{scratch}.main.ai_pictures" if PICTURE in call.collection else None
                 jobs.lay_down(session, call.call, collection, ready.provider.max_bytes, shown, ready.detail)
                 session.run("functions.want_requests", {"call_id": call.call.call_id})
                 if shown is not None:
@@ -133,4 +133,4 @@ def _define(session: Session, ready: PreparedPlanPreview, calls: list[KeptCall],
     session.run("functions.known", {"calls": [str(each.call.call_id) for each in calls]})
     if ready.planned.shows:
         plan_pictures.define_unsent(session, scratch_name(ready.scratch), ready.unsent)
-    define(session, calls, names_of_calls(sql))
+    define(session, calls, numbers_of(sql))

@@ -20,7 +20,7 @@ from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import command
 from sqlbatch.cli.follow import confirmed, existing, find
 from sqlbatch.errors import InvalidOption, InvalidSettings
-from sqlbatch.functions import catalogue, live
+from sqlbatch.functions import answers, catalogue
 from sqlbatch.settings import OPTIONS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def functions(
     if action == "install":
         if duckdb.__version__.split(".")[0] < "2":
             raise InvalidSettings(f"the macros need DuckDB 2.0, and this is {duckdb.__version__}: upgrade duckdb")
-        made = existing(db).write(live.install)
+        made = existing(db).write(answers.install)
         if as_json:
             display.print_json(made)
         display.info(f"{len(made)} macros: {', '.join(made)}")

@@ -20,7 +20,7 @@ from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import command
 from sqlbatch.cli.rows import Format, binds, choose, names_of, write_fetched, write_rows
 from sqlbatch.errors import InvalidOption, InvalidQuery, InvalidSettings
-from sqlbatch.functions import live
+from sqlbatch.functions import answers
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.query.rows import without_pipes
 from sqlbatch.query.select import invalid_query, is_pivot, without_terminator
@@ -134,7 +134,7 @@ def query(
         pieces = _pieces(session, text)
         calls = mentions_calls(text) and session.has_schema() and duckdb.__version__.split(".")[0] >= "2"
         if calls:
-            live.provide(session)
+            answers.provide(session)
         refuse_open_transaction([piece.sql for piece in pieces])
         for piece in pieces:
             refuse_own_tables(session, piece.sql)
@@ -144,7 +144,7 @@ def query(
                 session.con.execute(piece.sql).fetchall()
         refuse_own_tables(session, pieces[-1].sql)
         _write_last(session, pieces[-1], text, chosen, output)
-        if calls and live.unasked(session):
+        if calls and answers.unasked(session):
             display.info("note: some calls were never asked, and are NULL here: sqlbatch plan shows what they cost")
     if output is not None and output.exists():
         display.info(f"wrote {output} ({chosen}, {display.sized(output.stat().st_size)})")

@@ -1,4 +1,4 @@
-"""The answers of a plan's calls, on a connection: macros and tables by which its queries look them up."""
+"""The answers of calls as macros and tables: those of a plan for its queries, and all that are stored for any query."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from sqlbatch.db.sql import quote_identifier
 from sqlbatch.functions.aggregates import PIECES
 from sqlbatch.functions.conditions import ASK
 from sqlbatch.functions.inputs import VALUE, WHY
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
 
     from sqlbatch.db.session import Session
     from sqlbatch.functions.jobs import KeptCall
+
+
+# The macros over the answers that are stored, so that a query with calls runs in any client of the database.
+BLOCKS = (
+    "functions.text",
+    "functions.cut",
+    "plan_pictures.name",
+    "functions.image",
+    "functions.answer",
+    "functions.missing",
+    "functions.value",
+    "functions.macros",
+    "functions.aggregates",
+)
 
 
 @dataclass(frozen=True)
@@ -90,3 +105,24 @@ def define(
     for each in defined.macros:
         session.sql(each)
     return defined
+
+
+def install(session: Session) -> list[str]:
+    """Create the macros in the database itself, in schema main, within the caller's transaction; return their names."""
+    schema = f"{quote_identifier(session.catalog)}.main."
+    for block in BLOCKS:
+        session.run(block, temporary="", schema=schema)
+    found = session.run("functions.installed", {"catalog": session.catalog})
+    return [name for (name,) in found]
+
+
+def provide(session: Session) -> None:
+    """Create the macros for this session only."""
+    for block in BLOCKS:
+        session.run(block, temporary="TEMP", schema="")
+    session.run("functions.counting")
+
+
+def unasked(session: Session) -> int:
+    """Return how many calls this session looked up that were never asked; a call may be looked up twice."""
+    return int(session.run("functions.counted")[0][0])

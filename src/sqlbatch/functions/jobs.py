@@ -11,8 +11,9 @@ from sqlbatch.errors import JobError
 from sqlbatch.functions import pictures
 from sqlbatch.functions.aggregates import PIECES
 from sqlbatch.functions.answers import define
+from sqlbatch.functions.inputs import WHY
 from sqlbatch.functions.lookups import custom_id
-from sqlbatch.functions.plan import names_of_calls, names_of_reasons, with_sources
+from sqlbatch.functions.plan import numbers_of, with_sources
 from sqlbatch.query import target, target_rows
 from sqlbatch.query.compile import ENVELOPE, send_as, store_call
 from sqlbatch.query.estimate import BYTES_PER_TOKEN, byte_correction
@@ -20,7 +21,7 @@ from sqlbatch.query.request import Call
 from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
@@ -169,8 +170,6 @@ def lay_down(
 
 def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | None:
     """Collect the inputs of one call whose needs are settled, within the caller's transaction."""
-    if not is_planned(session, job_id):
-        return None
     session.run("functions.collect_again", {"job_id": job_id})
     ready = session.run("functions.ready", {"job_id": job_id})
     if not ready:
@@ -178,9 +177,9 @@ def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | 
     calls = calls_of(session, job_id)
     call = next(each for each in calls if each.number == ready[0][0])
     session.run("functions.decided", {"job_id": job_id})
-    defined = define(session, calls, names_of_calls(call.collection))
-    shown = _shown(session, job_id, call.collection)
-    collection = defined.joined(session, with_sources(call.collection, _source(session, job_id)), in_order=False)
+    defined = define(session, calls, numbers_of(call.collection))
+    shown = pictures.define_of_job(session, job_id, call.collection)
+    collection = defined.joined(session, _named(session, job_id, call.collection), in_order=False)
     detail = session.run("plan_pictures.detail", {"job_id": job_id})[0][0] if shown else None
     requests = lay_down(session, call.call, collection, line_limit, shown, detail)
     asked = {"job_id": job_id, "call": call.number}
@@ -194,17 +193,9 @@ def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | 
     return replace(call, asked=requests)
 
 
-def _source(session: Session, job_id: int) -> Callable[[int], str]:
-    return lambda number: f"{quote_identifier(session.catalog)}.sqlbatch.src_{job_id}_{number}"
-
-
-def _shown(session: Session, job_id: int, sql: str) -> str | None:
-    """Define the pictures of a job if the planned SQL has some, and return SQL of the facts about them."""
-    if not pictures.asks_about_pictures(sql):
-        return None
-    seen = pictures.of_job(session, job_id)
-    pictures.define(session, seen)
-    return seen
+def _named(session: Session, job_id: int, sql: str) -> str:
+    """Return planned SQL with the names of a job's sources."""
+    return with_sources(sql, lambda number: f"{quote_identifier(session.catalog)}.sqlbatch.src_{job_id}_{number}")
 
 
 def write_target(session: Session, job: JobRow, *, replace: bool) -> target_rows.Joined:
@@ -222,16 +213,16 @@ def write_target(session: Session, job: JobRow, *, replace: bool) -> target_rows
     if job.pending or needs_collecting(session, job.job_id):
         unfinished = {number for (number,) in session.run("functions.unfinished", {"job_id": job.job_id})}
     told = failures or bool(unfinished)
-    defined = define(session, calls, names_of_calls(query), failures=told, unfinished=bool(unfinished))
+    defined = define(session, calls, numbers_of(query), failures=told, unfinished=bool(unfinished))
     # An answer that belongs to no single row (of a condition or an aggregate) decides which rows exist and their
     # values.
-    own = names_of_reasons(query) - {call.number for call in calls if call.type == PIECES}
+    own = numbers_of(query, WHY) - {call.number for call in calls if call.type == PIECES}
     pending = {"pending": not unfinished <= own}
-    _shown(session, job.job_id, query)
-    sql = defined.joined(session, with_sources(query, _source(session, job.job_id)), in_order=True)
+    pictures.define_of_job(session, job.job_id, query)
+    sql = defined.joined(session, _named(session, job.job_id, query), in_order=True)
     qualified = named.qualified(session.catalog)
     with session.keeping_row_order(keep=True):
-        session.run("functions.write", pending, target=qualified, query=sql, columns="* EXCLUDE (sqlbatch_failed)")
+        session.run("functions.write", pending, target=qualified, query=sql)
     if failures and not unfinished:
         _mark_uncertain(session, calls, query, sql, qualified)
     joined = target_rows.claim(session, named, job.job_id)
@@ -247,7 +238,7 @@ def _mark_uncertain(session: Session, calls: Sequence[KeptCall], query: str, sql
     session.run("functions.no_changes")
     for world in range(1, WORLDS + 1):
         session.run("functions.world", {"world": world, "filters": filters})
-        define(session, calls, names_of_calls(query), "sqlbatch_world")
+        define(session, calls, numbers_of(query), "sqlbatch_world")
         session.run("functions.changes", target=qualified, query=sql, row=row)
     session.run("functions.uncertain", target=qualified, row=row)
 

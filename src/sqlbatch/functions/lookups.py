@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EMBEDDINGS = "/v1/embeddings"
 # In an explained plan, marks a call on whose answers the plan depends.
-PROBE = "sqlbatch_probe_{}:"
+PROBE = "sqlbatch_probe_"
 # The text that is sent for a value.
 TEXT = ";\n".join(
     statement(block, "", temporary="TEMP", schema="")
@@ -65,7 +65,7 @@ class Lookup:
 
     def probe_macros(self) -> str:
         """Return macros by which an explained plan shows whether it depends on the call's answers."""
-        mark = quote_literal(PROBE.format(self.number))
+        mark = quote_literal(f"{PROBE}{self.number}:")
         salt = ", random()" if self.constant else ""
         # A list of pieces gets a name once, or each level of an aggregate would double the query.
         shown = "to_json(sqlbatch_x)::VARCHAR" if self.ask.pieces else "sqlbatch_text(sqlbatch_x)"

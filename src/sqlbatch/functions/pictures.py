@@ -24,11 +24,6 @@ MOST = pictures.REQUEST_BYTES
 _COLUMNS = (QueryColumn("ai_image", "VARCHAR"), QueryColumn("ai_image (BLOB)", "BLOB"))
 
 
-def asks_about_pictures(sql: str) -> bool:
-    """Whether planned SQL has pictures."""
-    return PICTURE in sql
-
-
 def look(
     session: Session, plan: Plan, enrichment: Enrichment, scratch: str, named: Callable[[str], str], line_limit: int
 ) -> bool:
@@ -60,9 +55,13 @@ def define(session: Session, table: str) -> None:
     session.run("plan_pictures.seen", pictures=table)
 
 
-def of_job(session: Session, job_id: int) -> str:
-    """Return SQL of the pictures of a job."""
-    return f"(SELECT * FROM {quote_identifier(session.catalog)}.sqlbatch.ai_pictures WHERE job_id = {job_id})"
+def define_of_job(session: Session, job_id: int, sql: str) -> str | None:
+    """Create the macro of a job's pictures if the planned SQL has some, and return SQL of the facts about them."""
+    if PICTURE not in sql:
+        return None
+    seen = f"(SELECT * FROM {quote_identifier(session.catalog)}.sqlbatch.ai_pictures WHERE job_id = {job_id})"
+    define(session, seen)
+    return seen
 
 
 def in_collected(session: Session, table: str, line_limit: int, detail: str | None) -> None:

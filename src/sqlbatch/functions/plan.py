@@ -86,11 +86,6 @@ def stages_of(needs: Mapping[int, frozenset[int]]) -> tuple[dict[int, int], set[
     return stages, set(needs) - set(stages)
 
 
-def names_of_calls(sql: str) -> frozenset[int]:
-    """Return the numbers of the calls in a planned SQL."""
-    return frozenset(int(number) for number in re.findall(rf"{VALUE}(\d+)", sql))
-
-
-def names_of_reasons(sql: str) -> frozenset[int]:
-    """Return the numbers of the calls whose missing answers a planned query reports for each row."""
-    return frozenset(int(number) for number in re.findall(r"sqlbatch_why_(\d+)", sql))
+def numbers_of(sql: str, name: str = VALUE) -> frozenset[int]:
+    """Return the numbers that follow a name in planned SQL: those of its calls, or of their WHY or PROBE."""
+    return frozenset(int(number) for number in re.findall(rf"{name}(\d+)", sql))

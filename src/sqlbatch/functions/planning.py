@@ -18,7 +18,7 @@ from sqlbatch.functions.inputs import PICTURE, VALUE, WHY
 from sqlbatch.functions.lookups import PROBE, TEXT, Lookup, lookup
 from sqlbatch.functions.parts import Parts, bounds_of, taken_in_parts
 from sqlbatch.functions.places import place_calls
-from sqlbatch.functions.plan import SOURCE, Plan, PlannedCall, names_of_calls, stages_of, with_sources
+from sqlbatch.functions.plan import SOURCE, Plan, PlannedCall, numbers_of, stages_of, with_sources
 from sqlbatch.functions.sources import Source, fix_clock, pin_sources
 from sqlbatch.functions.syntax import Node, Syntax, calling, point, walk
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from sqlbatch.query.enrichment import Enrichment
 
 _CLOCK = re.compile(r"(?i)\b(now|today|current_\w+|local\w*time\w*|get_current_\w+|transaction_timestamp)\b")
-_PROBED = re.compile(r"sqlbatch_probe_(\d+):")
 
 
 def make_plans(
@@ -275,7 +274,7 @@ class _Planner:
 
     def needs(self, node: Node) -> frozenset[int]:
         """Return the calls whose answers the rows of a query depend on, according to DuckDB's optimizer."""
-        return frozenset(int(number) for number in _PROBED.findall(self._explain(node) or ""))
+        return numbers_of(self._explain(node) or "", PROBE)
 
     def _explain(self, node: Node) -> str | None:
         """Return the optimized plan of a query, None if DuckDB does not accept it.
@@ -291,7 +290,7 @@ class _Planner:
                 ).fetchall()[0][0]
                 if '"error":true' in written[:40].replace(" ", ""):
                     self.con.execute(f"EXPLAIN {sql}").fetchall()
-                    written = "".join(PROBE.format(number) for number in names_of_calls(sql))
+                    written = "".join(f"{PROBE}{number}:" for number in numbers_of(sql))
                 self._explained[sql] = written
             except duckdb.Error:
                 self._explained[sql] = None
