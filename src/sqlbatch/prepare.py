@@ -107,8 +107,7 @@ def prepared(
                     rows = f"{name}.main.rows"
                     enrichment = incremental.check_key(session, enrichment, compiled.columns, rows)
                     if not replacing:
-                        coming = incremental.expected(session, returns, rows, confident=enrichment.confidence)
-                        incremental.check_target(session, named, enrichment.unique_key, coming, arrivals)
+                        incremental.check_target(session, enrichment, named, returns, rows, arrivals)
                 quote = make_quote(session, enrichment, compiled, named, factor, fresh=fresh, replace=replacing)
             batches = count_batches(session, f"{name}.main.to_send", provider) if quote.to_send else 0
             month = prices.month(session) if provider.paid else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 
@@ -13,9 +13,6 @@ from sqlbatch.functions import aggregates, catalogue
 from sqlbatch.functions.catalogue import Ask, BadArgument
 from sqlbatch.functions.inputs import VALUE, Inputs, is_prompt
 from sqlbatch.functions.syntax import Node, Syntax, calling, columns_in, is_query, walk
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # The clauses of a SELECT, starting with those that are computed for the most rows.
 CLAUSES = ("on", "table", "where", "group", "having", "qualify", "distinct", "order", "select")
@@ -89,8 +86,10 @@ def find_calls(syntax: Syntax, query: str, own: frozenset[str] = frozenset()) ->
     """
     root = syntax.read(query)
     finder = _Finder(syntax, query, own)
-    for items in [node["select_list"] for node in walk(root) if node.get("type") == "SELECT_NODE"]:
-        finder.keep_names(items)
+    for item in [item for node in walk(root) if node.get("type") == "SELECT_NODE" for item in node["select_list"]]:
+        # DuckDB would name the column by the call as it was written.
+        if not item["alias"] and item["class"] != "STAR" and any(map(finder.function_of, walk(item))):
+            item["alias"] = syntax.write_expression(item)
     root = finder.rewrite(root)
     return Found(query, root, tuple(finder.calls), ())
 
@@ -101,13 +100,7 @@ class _Finder(Inputs):
         self.own = own
         self.calls: list[Call] = []
 
-    def keep_names(self, items: Sequence[Node]) -> None:
-        """Name columns that consist of a call as DuckDB would name them."""
-        for item in items:
-            if not item["alias"] and item["class"] != "STAR" and any(self._function(node) for node in walk(item)):
-                item["alias"] = self.syntax.write_expression(item)
-
-    def _function(self, node: Node) -> catalogue.Function | str | None:
+    def function_of(self, node: Node) -> catalogue.Function | str | None:
         """Return the AI function that a node calls, its name if it is unknown, None for any other node."""
         if node.get("class") == "WINDOW" and catalogue.find(name := str(node.get("function_name", ""))) is not None:
             raise self.error(node, f"{name} is no window function: call it in a subquery, and look over its rows there")
@@ -135,7 +128,7 @@ class _Finder(Inputs):
             return [self.rewrite(each) for each in value]
         if not isinstance(value, dict):
             return value
-        function = self._function(value)
+        function = self.function_of(value)
         text = self.syntax.write_expression(value) if function else ""
         node = {key: self.rewrite(each) for key, each in value.items() if key != "arguments"}
         if "arguments" in value:

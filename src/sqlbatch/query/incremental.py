@@ -59,29 +59,28 @@ def check_key(session: Session, enrichment: Enrichment, columns: Sequence[QueryC
     return dataclasses.replace(enrichment, unique_key=key)
 
 
-def expected(session: Session, returns: Returns, rows: str, *, confident: bool) -> str:
-    """Return SQL of a relation without rows that has the columns of the target."""
-    session.run("incremental.expect", rows=rows, typed=target_columns(returns, confident=confident))
-    return "sqlbatch_expected"
-
-
 def columns_of(session: Session, relation: str) -> dict[str, str]:
     """Return the names of a relation's columns, with their types."""
     return {row[0]: row[1] for row in session.run("incremental.columns", relation=relation)}
 
 
-def check_target(session: Session, target: Target, key: Sequence[str], coming: str, arrivals: Arrivals | None) -> None:
-    """Raise InvalidTarget if an existing target does not fit the columns of a relation."""
+def check_target(
+    session: Session, enrichment: Enrichment, target: Target, returns: Returns, rows: str, arrivals: Arrivals | None
+) -> None:
+    """Raise InvalidTarget if an existing target does not fit the columns that the rows and their answers will have."""
     existing = look_up(session, target)
     if existing is None or existing.job_id is None:
         return
+    coming = "sqlbatch_expected"
+    typed = target_columns(returns, confident=enrichment.confidence)
+    session.run("incremental.expect", rows=rows, typed=typed)
     there = columns_of(session, target.qualified(session.catalog))
     if target.catalog is None:
         types = columns_of(session, coming)
     else:
         # Without the arriving types, only the key can be checked.
         types = arrivals(session, coming, target.catalog) if arrivals is not None else {}
-    check_columns(target.sql, there, types, key)
+    check_columns(target.sql, there, types, enrichment.unique_key)
 
 
 def refuse_open(session: Session, target: str) -> None:

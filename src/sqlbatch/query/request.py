@@ -166,30 +166,26 @@ def input_of(path: str, text: str, urls: str | None = None, detail: str | None =
 def _conversation(
     endpoint: Endpoint, enrichment: Enrichment, returns: Returns, params: dict[str, Any]
 ) -> tuple[str, str]:
-    system = enrichment.instructions
-    tail: dict[str, Any] = {}
-    wanted: dict[str, object] | None = None
-    if returns.structured is Structured.JSON_OBJECT or returns.mode is ReturnsMode.JSON:
+    system, told = enrichment.instructions, ""
+    chat = endpoint.name == "chat/completions"
+    wanted: dict[str, object] = {}
+    by_object = returns.structured is Structured.JSON_OBJECT or returns.mode is ReturnsMode.JSON
+    if by_object and returns.structured is not Structured.PROMPT:
         wanted = {"type": "json_object"}
-    if returns.structured is Structured.PROMPT:
-        wanted = None
     if returns.mode is ReturnsMode.JSON:
         # The provider refuses JSON mode unless the messages contain the word.
-        if "json" not in (system or "").lower():
-            system = f"{system}\n\nAnswer with one JSON object." if system else "Answer with one JSON object."
+        told = "" if "json" in (system or "").lower() else "Answer with one JSON object."
     elif returns.mode is ReturnsMode.COLUMNS and returns.structured is not Structured.JSON_SCHEMA:
         told = f"{_ONE_OBJECT}\n{_json(returns.json_schema())}"
-        system = f"{system}\n\n{told}" if system else told
     elif returns.mode is ReturnsMode.COLUMNS:
         schema = {"name": "row", "strict": returns.is_strict(), "schema": returns.json_schema()}
-        nested = endpoint.name == "chat/completions"
-        wanted = {"type": "json_schema", **({"json_schema": schema} if nested else schema)}
-    if endpoint.name == "chat/completions":
-        tail |= {"response_format": wanted} if wanted else {}
-    else:
-        verbosity = {"verbosity": params.pop("verbosity")} if "verbosity" in params else {}
-        text = {**({"format": wanted} if wanted else {}), **verbosity}
-        tail |= {"text": text} if text else {}
+        wanted = {"type": "json_schema", **({"json_schema": schema} if chat else schema)}
+    if told:
+        system = f"{system}\n\n{told}" if system else told
+    text: dict[str, Any] = {"format": wanted} if wanted else {}
+    if not chat and "verbosity" in params:
+        text["verbosity"] = params.pop("verbosity")
+    tail = {"response_format": wanted} if chat and wanted else {"text": text} if text else {}
     tail |= params
     head = f'{{"model":{_json(enrichment.model)},{_json(endpoint.field)}:['
     if system is not None:

@@ -106,8 +106,8 @@ def find_target(session: Session, text: str, attached: Sequence[str], *, exists:
     """
     names = _names(text)
     found = attached_in(text, attached)
+    kind = session.run("target.database_type", {"name": found}) if found is not None else []
     if found is not None and len(names) == 2:
-        kind = session.run("target.database_type", {"name": found})
         usual = "public" if kind and kind[0][0] == "postgres" else "main"
         if exists and session.run("target.schema_exists", {"catalog": session.catalog, "schema": names[0]}):
             raise InvalidTarget(
@@ -116,14 +116,12 @@ def find_target(session: Session, text: str, attached: Sequence[str], *, exists:
             )
         text = ".".join(quote_identifier(name) for name in (found, usual, names[1]))
     target = parse_target(text, session.catalog if exists else None, attached=attached)
-    if target.catalog is not None:
-        kind = session.run("target.database_type", {"name": target.catalog})
-        if kind and kind[0][0] not in WRITABLE:
-            raise InvalidTarget(
-                f"--into {target.sql}: a target can be in Postgres, DuckLake, MotherDuck or a DuckDB file, and "
-                f"{target.catalog} is {kind[0][0]}: write the table here, and bring it there as a Parquet file "
-                "(sqlbatch query 'FROM …' --output rows.parquet)"
-            )
+    if target.catalog is not None and kind and kind[0][0] not in WRITABLE:
+        raise InvalidTarget(
+            f"--into {target.sql}: a target can be in Postgres, DuckLake, MotherDuck or a DuckDB file, and "
+            f"{target.catalog} is {kind[0][0]}: write the table here, and bring it there as a Parquet file "
+            "(sqlbatch query 'FROM …' --output rows.parquet)"
+        )
     return target
 
 
