@@ -2,12 +2,10 @@
 -- sqlbatch_answer(signature, input) returns the answer as JSON (NULL: none yet), sqlbatch_error why there is none. The
 -- signature is the function with its constant arguments, as Python writes it too (catalogue.signature).
 
--- text: the text that is sent for a value: a list or a struct as JSON, anything else as DuckDB prints it
+-- text: a value as it is sent (a list or struct as JSON), and pieces of an aggregate, cut by hashes: 30 kB, then 16 pieces
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_text(sqlbatch_x) AS
   CASE WHEN regexp_matches(typeof(sqlbatch_x), '(\[\d*\]|^STRUCT\(.*\)|^MAP\(.*\)|^UNION\(.*\))$')
     THEN to_json(sqlbatch_x)::VARCHAR ELSE CAST(sqlbatch_x AS VARCHAR) END;
-
--- cut: pieces of an aggregate, cut where the hash of a text says so: at level 1 every 30,000 bytes or so, then every 16
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_ends(sqlbatch_l, sqlbatch_level, sqlbatch_last) AS
   list_filter(range(1, len(sqlbatch_l) + 1), lambda sqlbatch_i: sqlbatch_i = len(sqlbatch_l) OR (NOT sqlbatch_last
     AND CASE WHEN sqlbatch_level = 1 THEN md5_number(struct_extract(sqlbatch_l[sqlbatch_i], 'k')) % 30000 < strlen(struct_extract(sqlbatch_l[sqlbatch_i], 't'))
@@ -54,9 +52,6 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_error(sqlbatch_signature, s
     {schema}sqlbatch_asked(sqlbatch_input))), 32)::UUID
   WHERE sqlbatch_s.signature = sqlbatch_signature);
 
--- missing: a call without an answer is NULL
-CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_missing(sqlbatch_signature, sqlbatch_input) AS NULL::VARCHAR;
-
 -- counting: count the calls that were never asked while they are looked up
 CREATE OR REPLACE TEMP SEQUENCE sqlbatch_unasked;
 CREATE OR REPLACE TEMP MACRO sqlbatch_missing(sqlbatch_signature, sqlbatch_input) AS
@@ -66,7 +61,8 @@ CREATE OR REPLACE TEMP MACRO sqlbatch_missing(sqlbatch_signature, sqlbatch_input
 -- counted: how many calls were looked up that were never asked
 SELECT coalesce(last_value, 0) FROM duckdb_sequences() WHERE sequence_name = 'sqlbatch_unasked' AND temporary;
 
--- value: an answer as a value of a specified type, with its error if on_error is capture
+-- value: an answer as a value of a type (with its error for capture), types as from_json takes them, and the aggregates
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_missing(sqlbatch_signature, sqlbatch_input) AS NULL::VARCHAR;
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_value(sqlbatch_signature, sqlbatch_input, sqlbatch_spec, sqlbatch_on_error) AS
   from_json(
     CASE WHEN sqlbatch_on_error <> 'capture' THEN coalesce({schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_input),
@@ -77,52 +73,18 @@ CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_value(sqlbatch_signature, s
                THEN '"not asked yet"' ELSE 'null' END), '}') END,
     CASE WHEN sqlbatch_on_error <> 'capture' THEN sqlbatch_spec
          ELSE concat('{"value":', sqlbatch_spec, ',"error":"VARCHAR"}') END);
-
--- macros: the functions
-CREATE OR REPLACE {temporary} MACRO {schema}ai_filter(input, predicate := NULL, model := NULL, on_error := 'null', params := NULL) AS
-  {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_filter', predicate := predicate, model := model, params := params))::VARCHAR,
-    {schema}sqlbatch_text(input), '"BOOLEAN"', on_error);
-CREATE OR REPLACE {temporary} MACRO {schema}ai_classify(input, labels, multi := NULL, instructions := NULL, examples := NULL,
-    model := NULL, on_error := 'null', params := NULL) AS
-  {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_classify', labels := labels, multi := multi,
-    instructions := instructions, examples := examples, model := model, params := params))::VARCHAR,
-    {schema}sqlbatch_text(input), CASE WHEN multi THEN '["VARCHAR"]' ELSE '"VARCHAR"' END, on_error);
-CREATE OR REPLACE {temporary} MACRO {schema}ai_extract(input, fields, instructions := NULL, model := NULL, on_error := 'null', params := NULL) AS
-  {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_extract', fields := fields, instructions := instructions,
-    model := model, params := params))::VARCHAR, {schema}sqlbatch_text(input),
-    CASE WHEN typeof(fields) NOT LIKE 'STRUCT%'
-         THEN to_json(map_from_entries(list_transform(fields::VARCHAR[], lambda sqlbatch_f: struct_pack(k := sqlbatch_f, v := 'VARCHAR'))))::VARCHAR
-         ELSE regexp_replace(to_json(fields)::VARCHAR, '":"[^"]*[ ?][^"]*"', '":"VARCHAR"', 'g') END, on_error);
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_fields(sqlbatch_r) AS
+  CASE WHEN typeof(sqlbatch_r) NOT LIKE 'STRUCT%'
+       THEN to_json(map_from_entries(list_transform(sqlbatch_r::VARCHAR[], lambda sqlbatch_f: struct_pack(k := sqlbatch_f, v := 'VARCHAR'))))::VARCHAR
+       ELSE regexp_replace(to_json(sqlbatch_r)::VARCHAR, '":"[^"]*[ ?][^"]*"', '":"VARCHAR"', 'g') END;
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_columns(sqlbatch_r) AS
   to_json(map_from_entries(list_zip(
     list_transform(regexp_extract_all(sqlbatch_r, '(?:^|,)\s*("[^"]+"|\w+)\s+((?:[^,()]|\([^()]*\))+)', 1), lambda sqlbatch_n: trim(sqlbatch_n, '"')),
     list_transform(regexp_extract_all(sqlbatch_r, '(?:^|,)\s*("[^"]+"|\w+)\s+((?:[^,()]|\([^()]*\))+)', 2), lambda sqlbatch_t:
       regexp_replace(regexp_replace(sqlbatch_t, '(?i)\s+(NOT\s+NULL|COMMENT|CHECK)\b.*$', ''), '(?i)^ENUM\s*\([^()]*\)', 'VARCHAR')))))::VARCHAR;
-CREATE OR REPLACE {temporary} MACRO {schema}ai_complete(input, instructions := NULL, "returns" := NULL, model := NULL, on_error := 'null', params := NULL) AS
-  {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_complete', instructions := instructions, "returns" := "returns",
-    model := model, params := params))::VARCHAR, {schema}sqlbatch_text(input),
-    CASE WHEN regexp_matches("returns", '(?i)^\s*("[^"]+"|\w+)\s+[a-z]') AND NOT regexp_matches("returns", '(?i)^\s*\w+\s+(not|check|comment|precision|with|without)\b')
-         THEN {schema}sqlbatch_columns("returns") ELSE to_json(coalesce("returns", 'VARCHAR'))::VARCHAR END, on_error);
-CREATE OR REPLACE {temporary} MACRO {schema}ai_score(input, criterion, model := NULL, on_error := 'null', params := NULL) AS
-  {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_score', criterion := criterion, model := model, params := params))::VARCHAR,
-    {schema}sqlbatch_text(input), '"DOUBLE"', on_error);
-CREATE OR REPLACE {temporary} MACRO {schema}ai_sentiment(input, model := NULL, on_error := 'null', params := NULL) AS
-  {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_sentiment', model := model, params := params))::VARCHAR,
-    {schema}sqlbatch_text(input), '"VARCHAR"', on_error);
-CREATE OR REPLACE {temporary} MACRO {schema}ai_summarize(input, max_words := NULL, model := NULL, on_error := 'null', params := NULL) AS
-  {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_summarize', max_words := max_words, model := model, params := params))::VARCHAR,
-    {schema}sqlbatch_text(input), '"VARCHAR"', on_error);
-CREATE OR REPLACE {temporary} MACRO {schema}ai_translate(input, "to", "then" := NULL, model := NULL, on_error := 'null', params := NULL) AS
-  {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_translate', "to" := "to", "then" := "then", model := model, params := params))::VARCHAR,
-    {schema}sqlbatch_text(input), '"VARCHAR"', on_error);
-CREATE OR REPLACE {temporary} MACRO {schema}ai_redact(input, kinds := NULL, model := NULL, on_error := 'null', params := NULL) AS
-  {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_redact', kinds := kinds, model := model, params := params))::VARCHAR,
-    {schema}sqlbatch_text(input), '"VARCHAR"', on_error);
-CREATE OR REPLACE {temporary} MACRO {schema}ai_fix_grammar(input, model := NULL, on_error := 'null', params := NULL) AS
-  {schema}sqlbatch_value(to_json(struct_pack("function" := 'ai_fix_grammar', model := model, params := params))::VARCHAR,
-    {schema}sqlbatch_text(input), '"VARCHAR"', on_error);
-
--- aggregates: the aggregates, as many levels as a plan has
+CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_returned(sqlbatch_r) AS
+  CASE WHEN regexp_matches(sqlbatch_r, '(?i)^\s*("[^"]+"|\w+)\s+[a-z]') AND NOT regexp_matches(sqlbatch_r, '(?i)^\s*\w+\s+(not|check|comment|precision|with|without)\b')
+       THEN {schema}sqlbatch_columns(sqlbatch_r) ELSE to_json(coalesce(sqlbatch_r, 'VARCHAR'))::VARCHAR END;
 CREATE OR REPLACE {temporary} MACRO {schema}sqlbatch_level(sqlbatch_l, sqlbatch_signature) AS (
   SELECT list(struct_pack(k := sqlbatch_e.k,
     t := CASE WHEN sqlbatch_e.ask THEN {schema}sqlbatch_answer(sqlbatch_signature, sqlbatch_e.t)::JSON->>'$' ELSE sqlbatch_e.t END,
@@ -139,6 +101,11 @@ CREATE OR REPLACE {temporary} MACRO {schema}ai_agg(input, instructions, model :=
     to_json(struct_pack("function" := 'ai_agg_combined', instructions := instructions, model := model, params := params))::VARCHAR));
 CREATE OR REPLACE {temporary} MACRO {schema}ai_summarize_agg(input, model := NULL, on_error := 'null', params := NULL) AS
   {schema}ai_agg(input, 'Summarize the texts together.', model := model, on_error := on_error, params := params);
+
+-- function: a function of the catalogue
+CREATE OR REPLACE {temporary} MACRO {schema}{function}(input{parameters}, model := NULL, on_error := 'null', params := NULL) AS
+  {schema}sqlbatch_value(to_json(struct_pack("function" := '{function}'{given}, model := model, params := params))::VARCHAR,
+    {schema}sqlbatch_text(input), {spec}, on_error);
 
 -- installed: the functions that are macros of the database
 SELECT DISTINCT function_name FROM duckdb_functions()

@@ -23,7 +23,7 @@ CREATE OR REPLACE TEMP MACRO sqlbatch_picture(sqlbatch_x) AS CASE WHEN sqlbatch_
 CREATE TABLE {scratch}.main.rows (sqlbatch_row BIGINT, name VARCHAR, ai_image VARCHAR, "ai_image (BLOB)" BLOB);
 
 -- asks: the requests of the first stage with what is known of their pictures, under the name of the compiler's table
-CREATE VIEW {scratch}.main.asks AS
+CREATE TABLE {scratch}.main.asks AS
 SELECT sqlbatch_row, custom_id, failed, pictures, extra FROM {scratch}.main.ai_requests;
 
 -- add: the pictures of a call, from its collection

@@ -63,15 +63,15 @@ FIRST = (
     "results.chosen",
     "import_files.theirs", "import_files.new", "import_files.strange", "target.found", "prune.idle",
     "prune.past", "prune.past_batches", "cancel.failed", "cancel.stuck_requests",
-    "functions.text", "plan_pictures.name", "functions.image", "functions.answer", "functions.cut",
-    "functions.missing", "functions.value", "functions.counting", "functions.macros", "functions.aggregates",
+    "functions.text", "plan_pictures.name", "functions.image", "functions.answer",
+    "functions.value", "functions.counting",
     "functions.first", "functions.keep",
     "functions.collected", "plan_pictures.looked",
     "functions.decided", "functions.no_changes", "judge_again.kept", "preview.remainder", "preview.of_call",
     "compare.pairs",
 )  # fmt: skip
 # The macros of AI functions, which need DuckDB 2.0.
-NEED_DUCKDB_2 = frozenset({"functions.macros", "functions.cut", "functions.aggregates", "functions.counting"})
+NEED_DUCKDB_2 = frozenset({"functions.text", "functions.value", "functions.function", "functions.counting"})
 VALUES = {
     "given": "'[]'",
     "shipped": "'[]'",
@@ -91,6 +91,7 @@ VALUES = {
 
 _OF_FUNCTIONS = {
     "functions.collected": {"input": "sqlbatch_input"},
+    "functions.function": {"function": "ai_x", "parameters": ", y", "given": ", y := y", "spec": "'\"VARCHAR\"'"},
     "functions.lay_down": {"call": "1", "call_id": VALUES["call_id"]},
     "functions.changes": {"query": "SELECT 'x' AS ai_status"},
     "functions.uncertain": {"target": "uncertain"},

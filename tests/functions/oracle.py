@@ -16,6 +16,7 @@ from duckdb.func import SPECIAL
 
 from sqlbatch.db.sql import statement
 from sqlbatch.functions import catalogue
+from sqlbatch.functions.answers import macros_of_functions
 from sqlbatch.functions.conditions import Policy
 from sqlbatch.functions.inputs import VALUE
 from sqlbatch.functions.joins import Answers, with_joins
@@ -135,11 +136,11 @@ class Direct:
         self.con.create_function("sqlbatch_answer", self._answer, parameters, "VARCHAR", null_handling=SPECIAL)
         failed = "CASE WHEN b IS NOT NULL AND sqlbatch_answer(a, b) IS NULL THEN 'failed' END"
         self.con.execute(f"CREATE MACRO sqlbatch_error(a, b) AS {failed}")
-        self.con.execute(statement("plan_pictures.name", "memory", temporary="", schema=""))
+        for block, places in macros_of_functions("", ""):
+            if block not in {"functions.image", "functions.answer"}:
+                self.con.execute(statement(block, "memory", **places))
         # Nobody looks at the pictures: they are known by their names.
         self.con.execute("CREATE MACRO ai_image(x) AS 'picture: ' || sqlbatch_picture_name(x)")
-        for block in ("text", "cut", "missing", "value", "macros", "aggregates"):
-            self.con.execute(statement(f"functions.{block}", "memory", temporary="", schema=""))
 
     def _answer(self, signature: str, text: str | None) -> str | None:
         if text is None:

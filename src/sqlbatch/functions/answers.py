@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from sqlbatch.db.sql import quote_identifier
+from sqlbatch.functions import catalogue
 from sqlbatch.functions.aggregates import PIECES
 from sqlbatch.functions.conditions import ASK
 from sqlbatch.functions.inputs import VALUE, WHY
@@ -15,24 +16,10 @@ from sqlbatch.functions.joins import PENDING, Answers, with_joins
 from sqlbatch.functions.lookups import TEXT, answer_sql, asked_sql, custom_id, macro
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlbatch.db.session import Session
     from sqlbatch.functions.jobs import KeptCall
-
-
-# The macros over the answers that are stored, so that a query with calls runs in any client of the database.
-BLOCKS = (
-    "functions.text",
-    "functions.cut",
-    "plan_pictures.name",
-    "functions.image",
-    "functions.answer",
-    "functions.missing",
-    "functions.value",
-    "functions.macros",
-    "functions.aggregates",
-)
 
 
 @dataclass(frozen=True)
@@ -107,19 +94,42 @@ def define(
     return defined
 
 
+def macros_of_functions(temporary: str, schema: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Return the blocks, with their places, that create the functions as macros over the answers that are stored.
+
+    With them, a query with calls runs in any client of the database.
+    """
+    places = {"temporary": temporary, "schema": schema}
+    for block in ("functions.text", "plan_pictures.name", "functions.image", "functions.answer", "functions.value"):
+        yield block, places
+    for each in catalogue.FUNCTIONS.values():
+        if each.embeds or each.aggregates:
+            continue
+        names = [quote_identifier(name) for name in each.parameters]
+        optional = [f"{name} := NULL" for name in names[each.least :]]
+        yield (
+            "functions.function",
+            places
+            | {
+                "function": each.name,
+                "parameters": "".join(f", {name}" for name in [*names[: each.least], *optional]),
+                "given": "".join(f", {name} := {name}" for name in names),
+                "spec": each.spec.replace("{schema}", schema),
+            },
+        )
+
+
 def install(session: Session) -> list[str]:
     """Create the macros in the database itself, in schema main, within the caller's transaction; return their names."""
-    schema = f"{quote_identifier(session.catalog)}.main."
-    for block in BLOCKS:
-        session.run(block, temporary="", schema=schema)
-    found = session.run("functions.installed", {"catalog": session.catalog})
-    return [name for (name,) in found]
+    for block, places in macros_of_functions("", f"{quote_identifier(session.catalog)}.main."):
+        session.run(block, **places)
+    return [name for (name,) in session.run("functions.installed", {"catalog": session.catalog})]
 
 
 def provide(session: Session) -> None:
     """Create the macros for this session only."""
-    for block in BLOCKS:
-        session.run(block, temporary="TEMP", schema="")
+    for block, places in macros_of_functions("TEMP", ""):
+        session.run(block, **places)
     session.run("functions.counting")
 
 

@@ -90,6 +90,7 @@ class Function:
     """One function: its parameters in order after the input, and the question for their values.
 
     `least` is how many of them are required; `trailing` names the one that takes all further positional arguments.
+    `spec` is SQL of the type of its macro, as from_json takes it.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Function:
     trailing: str | None = None
     embeds: bool = False
     aggregates: bool = False
+    spec: str = """'"VARCHAR"'"""
 
     @property
     def signature(self) -> str:
@@ -155,11 +157,9 @@ def bind(function: Function, positional: Sequence[Any], named: Mapping[str, Any]
 
 
 def signature(function: Function, values: Mapping[str, Any]) -> str:
-    """Return a function with its constant arguments as one text, the same as in its macro (functions.macros)."""
-    named = {
-        "function": function.name,
-        **{name: values.get(name) for name in (*function.parameters, "model", "params")},
-    }
+    """Return a function with its constant arguments as one text, the same as in its macro (functions.function)."""
+    named: dict[str, Any] = {"function": function.name}
+    named |= {name: values.get(name) for name in (*function.parameters, "model", "params")}
     return json.dumps(named, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -170,12 +170,8 @@ def find(name: str) -> Function | None:
 
 def near(name: str) -> str:
     """Return a hint about an unknown function name that begins with ai_."""
-    hint = did_you_mean(name.casefold(), [*FUNCTIONS, *OTHER_NAMES], 0.5, f"there are {_names()}")
-    return f"there is no function {name}; {hint}"
-
-
-def _names() -> str:
-    return ", ".join(sorted(FUNCTIONS))
+    known = f"there are {', '.join(sorted(FUNCTIONS))}"
+    return f"there is no function {name}; {did_you_mean(name.casefold(), [*FUNCTIONS, *OTHER_NAMES], 0.5, known)}"
 
 
 def _text(values: Mapping[str, Any], name: str) -> str | None:
@@ -191,9 +187,10 @@ def _enum(labels: Sequence[str]) -> str:
 
 def _filter(values: Mapping[str, Any]) -> Question:
     predicate = _text(values, "predicate")
+    said = f"Is this true of the input? Answer true or false.\n{predicate}"
     if predicate is None:
-        return Question("Answer the question, or judge the statement, with true or false.", "answer BOOLEAN NOT NULL")
-    return Question(f"Is this true of the input? Answer true or false.\n{predicate}", "answer BOOLEAN NOT NULL")
+        said = "Answer the question, or judge the statement, with true or false."
+    return Question(said, "answer BOOLEAN NOT NULL")
 
 
 def _labels(values: Mapping[str, Any]) -> dict[str, str | None]:
@@ -299,9 +296,8 @@ def _redact(values: Mapping[str, Any]) -> Question:
 
 
 def _agg(values: Mapping[str, Any]) -> Question:
-    return Question(
-        f"{_text(values, 'instructions')}\nThe input is a JSON list of texts: answer about all of them together."
-    )
+    told = "The input is a JSON list of texts: answer about all of them together."
+    return Question(f"{_text(values, 'instructions')}\n{told}")
 
 
 def _combined(values: Mapping[str, Any]) -> Question:
@@ -314,14 +310,18 @@ SUMMARIZE = "Summarize the texts together."
 FUNCTIONS = {
     each.name: each
     for each in (
-        Function("ai_filter", ("predicate",), 0, _filter, "BOOLEAN", "Whether a statement is true of the input."),
+        Function("ai_filter", ("predicate",), 0, _filter, "BOOLEAN", "Whether a statement is true of the input.",
+                 spec="""'"BOOLEAN"'"""),
         Function("ai_classify", ("labels", "multi", "instructions", "examples"), 1, _classify,
                  "VARCHAR, or VARCHAR[] with multi",
-                 "The label that fits the input best, or all that fit.", trailing="labels"),
-        Function("ai_extract", ("fields", "instructions"), 1, _extract, "STRUCT", "Named fields that the input gives."),
+                 "The label that fits the input best, or all that fit.", trailing="labels",
+                 spec="""CASE WHEN multi THEN '["VARCHAR"]' ELSE '"VARCHAR"' END"""),
+        Function("ai_extract", ("fields", "instructions"), 1, _extract, "STRUCT", "Named fields that the input gives.",
+                 spec="{schema}sqlbatch_fields(fields)"),
         Function("ai_complete", ("instructions", "returns"), 0, _complete, "VARCHAR, or what returns says",
-                 "The model's answer to the input."),
-        Function("ai_score", ("criterion",), 1, _score, "DOUBLE, 0 to 1", "How well the input meets a criterion."),
+                 "The model's answer to the input.", spec='{schema}sqlbatch_returned("returns")'),
+        Function("ai_score", ("criterion",), 1, _score, "DOUBLE, 0 to 1", "How well the input meets a criterion.",
+                 spec="""'"DOUBLE"'"""),
         Function("ai_sentiment", (), 0, _sentiment, _TEXT, "positive, negative, neutral or mixed."),
         Function("ai_summarize", ("max_words",), 0, _summarize, _TEXT, "A summary of the input."),
         Function("ai_translate", ("to", "then"), 1, _translate, _TEXT, "The input in another language."),

@@ -29,8 +29,7 @@ EMBEDDINGS = "/v1/embeddings"
 PROBE = "sqlbatch_probe_"
 # The text that is sent for a value.
 TEXT = ";\n".join(
-    statement(block, "", temporary="TEMP", schema="")
-    for block in ("functions.text", "functions.cut", "plan_pictures.name")
+    statement(block, "", temporary="TEMP", schema="") for block in ("functions.text", "plan_pictures.name")
 )
 
 
