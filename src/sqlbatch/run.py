@@ -29,12 +29,11 @@ from sqlbatch.errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
-from sqlbatch.functions import pictures as plan_pictures
 from sqlbatch.functions.jobs import collect_ready, held, is_planned, needs_collecting
 from sqlbatch.functions.jobs import write_target as write_planned_target
 from sqlbatch.leases import hold_leases, new_owner
 from sqlbatch.paths import spool_dir, state_dir, sweep
-from sqlbatch.query import incremental, pictures, target, target_rows
+from sqlbatch.query import incremental, target, target_rows
 from sqlbatch.query.endpoints import check_of, read_returns
 from sqlbatch.query.enrichment import Enrichment
 
@@ -270,8 +269,8 @@ def finish(database: Database, job_id: int) -> target_rows.Joined | None:
         if not joined.failed and not job.failed:
             target_rows.drop_snapshot(session, job_id)
         jobs.finish(session, job_id)
-        if Enrichment.from_json(job.enrichment).images or plan_pictures.has(session, job_id):
-            pictures.forget(session)
+        if Enrichment.from_json(job.enrichment).images or session.run("plan_pictures.has", {"job_id": job_id}):
+            session.run("pictures.forget")
         return joined
 
     try:

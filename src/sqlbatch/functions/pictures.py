@@ -72,11 +72,6 @@ def in_collected(session: Session, table: str, line_limit: int, detail: str | No
     session.run("plan_pictures.collected", facts, pictures=table)
 
 
-def has(session: Session, job_id: int) -> bool:
-    """Return whether a job's query asks about pictures."""
-    return session.has_schema() and bool(session.run("plan_pictures.has", {"job_id": job_id}))
-
-
 def keep(session: Session, scratch: str, job_id: int) -> None:
     """Store the pictures of a job's query, and which requests of its first stage cannot be sent."""
     pictures.store(session, scratch)

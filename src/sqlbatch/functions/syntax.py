@@ -20,16 +20,6 @@ Node = dict[str, Any]
 NOWHERE = 2**64 - 1
 
 
-@functools.cache
-def _aggregates() -> frozenset[str]:
-    """Return the names of DuckDB's aggregate functions, in lower case."""
-    with duckdb.connect() as con:
-        found = con.execute(
-            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
-        ).fetchall()
-    return frozenset(name.casefold() for (name,) in found)
-
-
 class _Empty(threading.local):
     """A connection without data, one for each thread: creating one takes longer than planning a query."""
 
@@ -38,6 +28,13 @@ class _Empty(threading.local):
 
 
 _EMPTY = _Empty()
+
+
+@functools.cache
+def _aggregates() -> frozenset[str]:
+    """Return the names of DuckDB's aggregate functions, in lower case."""
+    named = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = 'aggregate'"
+    return frozenset(name for (name,) in _EMPTY.con.execute(named).fetchall())
 
 
 @functools.lru_cache(maxsize=1000)

@@ -118,8 +118,11 @@ def compile_query(
     asking = {"scratch": scratch, **_places(prompt_sql, scratch)}
     constant = ENVELOPE + sum(len(part.encode()) for part in (call.endpoint, call.sent_head, call.sent_tail))
     with session.keeping_row_order(keep=False):
-        if prompt_sql.invalid:
-            _refuse_invalid(session, prompt_sql, scratch)
+        invalid = prompt_sql.invalid
+        if invalid is not None and (found := session.run("compile.invalid", scratch=scratch, invalid=invalid)):
+            row, reason, count = found[0]
+            more = f" ({count:,} such rows)" if count > 1 else ""
+            raise InvalidPrompt(f"row {row}: {reason}{more}; fix it in the query, or make it NULL to skip the row")
         session.run("compile.asks", {"call_id": call.call_id, "constant": constant}, **asking)
         uncounted = byte_correction(call, constant)
         counting = {"uncounted": uncounted, "bytes_per_token": BYTES_PER_TOKEN}
@@ -197,11 +200,3 @@ def store_requests(session: Session, compiled: Compiled) -> None:
     session.run("compile.store_requests", {"call_id": call.call_id, "extra": call.extra}, **places)
     if compiled.prompt_sql.images:
         pictures.store(session, compiled.scratch)
-
-
-def _refuse_invalid(session: Session, prompt_sql: PromptSql, scratch: str) -> None:
-    found = session.run("compile.invalid", scratch=scratch, invalid=prompt_sql.invalid or "NULL")
-    if found:
-        row, reason, count = found[0]
-        more = f" ({count:,} such rows)" if count > 1 else ""
-        raise InvalidPrompt(f"row {row}: {reason}{more}; fix it in the query, or make it NULL to skip the row")

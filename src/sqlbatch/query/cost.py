@@ -5,7 +5,6 @@ What the answers may cost at most follows from the call's own limit of tokens.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from sqlbatch.query.estimate import ENOUGH_OF_A_MODEL, LONG_OUTPUT, Estimate, ca
 from sqlbatch.query.request import CAPS, EXPLICIT_CACHE, output_cap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlbatch.db.prices import Price
     from sqlbatch.db.session import Session
@@ -193,20 +192,16 @@ def add_costs(costs: Sequence[Cost]) -> Cost:
     if not costs:
         return NO_COST
 
-    def total(name: str) -> Any:
+    def total(name: str, together: Callable[[list[Any]], Any] = sum) -> Any:
         values = [getattr(cost, name) for cost in costs]
-        return None if None in values else sum(values)
+        return None if None in values else together(values)
 
-    largest = max(costs, key=lambda cost: cost.tokens)
-    caps = [cost.cap for cost in costs]
     return replace(
-        largest,
+        max(costs, key=lambda cost: cost.tokens),
         free=all(cost.free for cost in costs),
-        cap=None if None in caps else max(cap for cap in caps if cap is not None),
+        cap=total("cap", max),
+        dollars_cautious=total("at_most"),
         **{name: total(name) for name in _ADDED},
-        dollars_cautious=None
-        if any(cost.at_most is None for cost in costs)
-        else sum(cost.at_most for cost in costs if cost.at_most is not None),
     )
 
 
@@ -256,11 +251,10 @@ def without_cache_writes(session: Session, enrichment: Enrichment) -> Enrichment
     By default such models write each prompt of 1,024 tokens or more, row by row, though no row reads another's. Now
     they write only what all rows share.
     """
-    given = dict(enrichment.params)
+    given = enrichment.param_values
     if "prompt_cache_options" in given or not endpoint_of(enrichment.endpoint).talks:
         return enrichment
     price = prices.find(session, enrichment.base_url, enrichment.model, clock.now().date(), tier="batch")
     if price is None or not price.writes_cache:
         return enrichment
-    values = {name: json.loads(value) for name, value in given.items()}
-    return replace(enrichment, params=parameters({"prompt_cache_options": EXPLICIT_CACHE} | values))
+    return replace(enrichment, params=parameters({"prompt_cache_options": EXPLICIT_CACHE} | given))

@@ -53,6 +53,11 @@ class Enrichment:
     logprobs: bool = False
     dialect: str | None = None
 
+    @property
+    def param_values(self) -> dict[str, Any]:
+        """The call's further parameters as JSON values."""
+        return {name: json.loads(value) for name, value in self.params}
+
     def to_json(self) -> str:
         """Return the enrichment as the JSON object in `jobs.enrichment`."""
         return json.dumps(asdict(self), ensure_ascii=False)

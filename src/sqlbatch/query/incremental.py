@@ -61,7 +61,7 @@ def check_key(session: Session, enrichment: Enrichment, columns: Sequence[QueryC
 
 def columns_of(session: Session, relation: str) -> dict[str, str]:
     """Return the names of a relation's columns, with their types."""
-    return {row[0]: row[1] for row in session.run("incremental.columns", relation=relation)}
+    return {name: kind for name, kind, *_ in session.run("incremental.columns", relation=relation)}
 
 
 def check_target(

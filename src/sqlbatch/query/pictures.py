@@ -134,11 +134,6 @@ def fail(session: Session, scratch: str) -> None:
     session.append_results("pictures.fail", {"now": clock.now()}, scratch=scratch)
 
 
-def forget(session: Session) -> None:
-    """Let go of the bytes of pictures that nothing needs any more."""
-    session.run("pictures.forget")
-
-
 def _look_at_files(session: Session, scratch: str, folder: Path, most: int) -> None:
     after = 0
     while files := session.run("pictures.some_files", {"after": after, "many": _AT_ONCE}, scratch=scratch):

@@ -37,7 +37,7 @@ def is_identity(param: str) -> bool:
 
 def is_flex(enrichment: Enrichment) -> bool:
     """Return whether requests are sent at the flex price."""
-    return dict(enrichment.params).get("service_tier") == '"flex"'
+    return bool(enrichment.param_values.get("service_tier") == "flex")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Call:
 def call_of(enrichment: Enrichment, returns: Returns) -> Call:
     """Return the constant side of the enrichment's requests; raise InvalidPrompt if a system message has no place."""
     endpoint = endpoint_of(enrichment.endpoint)
-    given = {name: json.loads(value) for name, value in enrichment.params}
+    given = enrichment.param_values
     params = {name: value for name, value in given.items() if is_identity(name)}
     if endpoint.talks:
         head, tail = _conversation(endpoint, enrichment, returns, params)
@@ -129,7 +129,7 @@ def output_cap(enrichment: Enrichment) -> int | None:
     """Return the most tokens of an answer, all its choices together; None if there is no limit."""
     if bills_input_only(enrichment):
         return 0
-    params = {name: json.loads(value) for name, value in enrichment.params}
+    params = enrichment.param_values
     caps = [params[name] for name in CAPS if isinstance(params.get(name), int) and params[name] > 0]
     choices = params.get("n")
     return min(caps) * (choices if isinstance(choices, int) and choices > 1 else 1) if caps else None
