@@ -13,7 +13,17 @@ from sqlbatch.functions.clauses import is_aggregate, makes_groups
 from sqlbatch.functions.conditions import ASK
 from sqlbatch.functions.inputs import ORDERED, VALUE, WHY
 from sqlbatch.functions.lookups import custom_id
-from sqlbatch.functions.syntax import Node, Syntax, columns_in, function_of, is_query, name_alone, rewritten, walk
+from sqlbatch.functions.syntax import (
+    Node,
+    Syntax,
+    columns_in,
+    function_of,
+    is_query,
+    name_alone,
+    rewritten,
+    walk,
+    without_subqueries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +96,7 @@ class _Joining:
 
     def _select(self, node: Node) -> Node:
         parts = {name: part for name, part in node.items() if name not in {"from_table", "cte_map"}}
-        calls = [call for call in self._calls(list(parts.values())) if self._number(call) in self.answers]
+        calls = [call for call in self._calls(parts) if self._number(call) in self.answers]
         if not calls or node["from_table"]["type"] == "EMPTY" or not self._may_join(node, calls):
             return node
         if makes_groups(node, self.syntax):
@@ -107,8 +117,8 @@ class _Joining:
             replacing[id(call)] = self.syntax.expression(found) | {"alias": call["alias"]}
         if not calls:
             return node
-        for star in _same_select(list(parts.values())):
-            if star.get("class") == "STAR" and not star["relation_name"]:
+        for star in without_subqueries(parts):
+            if star["class"] == "STAR" and not star["relation_name"]:
                 star["exclude_list"] = [*star["exclude_list"], *COLUMNS]
 
         def change(part: Node) -> Node | None:
@@ -120,11 +130,10 @@ class _Joining:
     def _may_join(self, node: Node, calls: list[Node]) -> bool:
         """Whether the arguments mean the same in FROM, and the columns of the SELECT keep their names."""
         items = node["select_list"]
-        others = [part for name, part in node.items() if name not in {"from_table", "cte_map", "select_list"}]
-        for part in [*items, *others]:
-            for star in (each for each in _same_select(part) if each.get("class") == "STAR"):
-                if star["columns"] or star is not part:
-                    return False
+        parts = [part for name, part in node.items() if name not in {"from_table", "cte_map"}]
+        for part in without_subqueries(parts):
+            if part["class"] == "STAR" and (part["columns"] or not any(part is item for item in items)):
+                return False
         # A column without a name is called by its text, which changes.
         if any(not item["alias"] and any(part is call for call in calls for part in walk(item)) for item in items):
             return False
@@ -163,18 +172,7 @@ class _Joining:
 
     def _calls(self, value: Any) -> Iterator[Node]:
         """Return the calls of the plan in a part of the tree, but for what stands in subqueries."""
-        return (part for part in _same_select(value) if function_of(part).startswith((VALUE, WHY)))
-
-
-def _same_select(value: Any) -> Iterator[Node]:
-    """Return what is in a part of the tree, but for what stands in subqueries."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _same_select(each)
-    elif isinstance(value, dict) and not is_query(value):
-        yield value
-        for each in value.values():
-            yield from _same_select(each)
+        return (part for part in without_subqueries(value) if function_of(part).startswith((VALUE, WHY)))
 
 
 def _rests_on_order(node: Node) -> bool:

@@ -82,12 +82,13 @@ class _Placer:
     ) -> None:
         """Note the scopes and the calls of a query node."""
         for entry in node["cte_map"]["map"]:
-            value = entry["value"]
-            if value["query_node"]["type"] == "RECURSIVE_CTE_NODE":
-                self._recursive(value["query_node"], entry["key"], parent, (*environment, (entry["key"], value)))
-            else:
-                self.visit(value["query_node"], parent, "cte", environment, cte=entry["key"])
-            environment = (*environment, (entry["key"], value))
+            inner = entry["value"]["query_node"]
+            if inner["type"] == "RECURSIVE_CTE_NODE":
+                self._refuse_in(inner["right"], "in the recursive part of a CTE: build the rows first, and call the "
+                                "function in the SELECT that reads them")  # fmt: skip
+                inner = inner["left"]
+            self.visit(inner, parent, "cte", environment, cte=entry["key"])
+            environment = (*environment, (entry["key"], entry["value"]))
         kind = node["type"]
         if kind == "SELECT_NODE":
             self._select(node, Scope(node, parent, place, environment, **more))
@@ -101,13 +102,6 @@ class _Placer:
                     self.visit(part, parent, "set" if place != "expression" else place, environment, **more)
             return
         self._refuse_in(node, f"in a {kind.replace('_NODE', '').lower()} that cannot be planned: use a SELECT")
-
-    def _recursive(
-        self, node: Node, name: str, parent: Scope | None, environment: tuple[tuple[str, Node], ...]
-    ) -> None:
-        self._refuse_in(node["right"], "in the recursive part of a CTE: build the rows first, and call the function in "
-                        "the SELECT that reads them")  # fmt: skip
-        self.visit(node["left"], parent, "cte", environment[:-1], cte=name)
 
     def _refuse_in(self, value: Any, why: str) -> None:
         for call in self._calls_in(value):

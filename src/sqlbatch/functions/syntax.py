@@ -174,10 +174,11 @@ def walk(value: Any) -> Iterator[Node]:
         yield from walk(child)
 
 
-def without_subqueries(expression: Node) -> Iterator[Node]:
-    """Yield an expression and everything below it, except in subqueries."""
-    yield expression
-    for child in children(expression):
+def without_subqueries(value: Any) -> Iterator[Node]:
+    """Yield the expressions in a part of the tree, except those in subqueries."""
+    if isinstance(value, dict) and "class" in value:
+        yield value
+    for child in children(value):
         if not is_query(child):
             yield from without_subqueries(child)
 
