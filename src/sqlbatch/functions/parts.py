@@ -7,6 +7,7 @@ empty once enough rows have passed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch.functions.clauses import limit_of, makes_groups
@@ -56,15 +57,14 @@ def bounds_of(rows: int, wanted: int) -> list[int]:
     return bounds
 
 
+@dataclass
 class Parts:
     """The collections of the calls in one WHERE, part by part."""
 
-    def __init__(self, collector: Collector, scope: Scope, wanted: int, orders: list[Node]) -> None:
-        self.collector = collector
-        self.scope = scope
-        self.wanted = wanted
-        self.orders = orders
-        self.cheap = [part for part in conjuncts(scope.node["where_clause"]) if not has_calls(part)]
+    collector: Collector
+    scope: Scope
+    wanted: int
+    orders: list[Node]
 
     def candidates(self) -> Node:
         """Return a query with one row for each row that the conditions without calls keep."""
@@ -100,4 +100,5 @@ class Parts:
         items = [asked | {"alias": INPUT}, rank]
         if passes is not None:
             items.append(syntax.expression("coalesce(p, false) AS sqlbatch_passes", p=passes | {"alias": ""}))
-        return self.scope.node | BARE | {"select_list": items, "where_clause": syntax.all_of(self.cheap)}
+        cheap = syntax.all_of(part for part in conjuncts(self.scope.node["where_clause"]) if not has_calls(part))
+        return self.scope.node | BARE | {"select_list": items, "where_clause": cheap}

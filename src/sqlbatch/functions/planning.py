@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -47,25 +48,6 @@ def make_plans(
     """
     syntax = Syntax()
     found = find_calls(syntax, query, own)
-    before = con.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
-    try:
-        # If all rows had the same value, the optimizer would compute with it, and an explained plan would not show the
-        # call.
-        disabled = ",".join(part for part in (before, "statistics_propagation") if part)
-        con.execute("SET disabled_optimizers = $disabled", {"disabled": disabled})
-        return _planned(con, syntax, found, enrichment, keep, policies)
-    finally:
-        con.execute("SET disabled_optimizers = $before", {"before": before})
-
-
-def _planned(
-    con: duckdb.DuckDBPyConnection,
-    syntax: Syntax,
-    found: Found,
-    enrichment: Enrichment,
-    keep: Callable[[Source], str],
-    policies: Iterable[Policy],
-) -> list[Plan]:
     moment: dict[str, Node] = {}
 
     def constant(name: str) -> Node:
@@ -85,21 +67,22 @@ def _planned(
     def is_column(name: Node, select: Node) -> bool:
         return binds(syntax.write(syntax.select([name], select["from_table"]) | {"cte_map": select["cte_map"]}))
 
-    con.execute(TEXT)
-    con.execute(f"CREATE OR REPLACE TEMP MACRO {PICTURE}(sqlbatch_x) AS sqlbatch_picture_name(sqlbatch_x)")
-    lookups = {call.number: lookup(call, enrichment) for call in found.calls}
-    for each in lookups.values():
-        con.execute(each.probe_macros())
-    root = fix_clock(found.root, constant) if _CLOCK.search(found.query) else found.root
-    found = place_calls(found, root, is_column)
-    sources = pin_sources(syntax, found, binds)
-    found = merge_equal(found, syntax)
-    order_rows(found, syntax)
-    tables = {source.number: keep(source) for source in sources}
-    planner = _Planner(con, syntax, found, tables, lookups)
-    columns = planner.check(syntax.write(found.root))
-    planned = {policy: planner.calls(policy) for policy in policies}
-    final = planner.with_failures()
+    with _calls_shown_in_plans(con):
+        con.execute(TEXT)
+        con.execute(f"CREATE OR REPLACE TEMP MACRO {PICTURE}(sqlbatch_x) AS sqlbatch_picture_name(sqlbatch_x)")
+        lookups = {call.number: lookup(call, enrichment) for call in found.calls}
+        for each in lookups.values():
+            con.execute(each.probe_macros())
+        root = fix_clock(found.root, constant) if _CLOCK.search(query) else found.root
+        found = place_calls(found, root, is_column)
+        sources = pin_sources(syntax, found, binds)
+        found = merge_equal(found, syntax)
+        order_rows(found, syntax)
+        tables = {source.number: keep(source) for source in sources}
+        planner = _Planner(con, syntax, found, tables, lookups)
+        columns = planner.check(syntax.write(found.root))
+        planned = {policy: planner.calls(policy) for policy in policies}
+        final = planner.with_failures()
     plans = []
     for policy, calls in planned.items():
         asked = {call.number for call in calls}
@@ -108,27 +91,32 @@ def _planned(
     return plans
 
 
+@contextmanager
+def _calls_shown_in_plans(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Keep the optimizer from computing with a value that all rows have, which would hide a call in a plan."""
+    before = con.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
+    disabled = ",".join(part for part in (before, "statistics_propagation") if part)
+    con.execute("SET disabled_optimizers = $disabled", {"disabled": disabled})
+    try:
+        yield
+    finally:
+        con.execute("SET disabled_optimizers = $before", {"before": before})
+
+
+@dataclass
 class _Planner:
     """Puts the calls of a query whose sources are kept into stages, by one policy or several.
 
     `tables` has the table of each source by its number, `lookups` the lookup of each call.
     """
 
-    def __init__(
-        self,
-        con: duckdb.DuckDBPyConnection,
-        syntax: Syntax,
-        found: Found,
-        tables: Mapping[int, str],
-        lookups: Mapping[int, Lookup],
-    ) -> None:
-        self.con = con
-        self.syntax = syntax
-        self.found = found
-        self.tables = tables
-        self.lookups = lookups
-        self._explained: dict[str, str | None] = {}
-        self._widest: dict[int, PlannedCall] = {}
+    con: duckdb.DuckDBPyConnection
+    syntax: Syntax
+    found: Found
+    tables: Mapping[int, str]
+    lookups: Mapping[int, Lookup]
+    _explained: dict[str, str | None] = field(default_factory=dict)
+    _widest: dict[int, PlannedCall] = field(default_factory=dict)
 
     def named(self, sql: str) -> str:
         """Return planned SQL that runs on the connection."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from sqlbatch.db.sql import quote_identifier, quote_literal
@@ -46,17 +47,13 @@ def check(
         return False, (f"{COLUMN} is NULL: {provider} gives no log probabilities",)
     name, value = parameter(endpoint)
     if name in params and not _asks(params[name], value):
-        raise InvalidSettings(f"--confidence needs --param {name}={_words(value)}: give it so, or leave it out")
+        raise InvalidSettings(f"--confidence needs --param {name}={json.dumps(value)}: give it so, or leave it out")
     note = f"{model} may refuse log probabilities while it thinks: a preview shows that for a few requests"
     return True, (note,) if may_think(model) else ()
 
 
 def _asks(given: object, value: object) -> bool:
     return given is True if value is True else isinstance(given, list) and INCLUDED in given
-
-
-def _words(value: object) -> str:
-    return "true" if value is True else f'["{INCLUDED}"]'
 
 
 def answer_columns(returns: Returns, content: str, vector: str, confidence: str | None) -> list[tuple[str, str]]:
