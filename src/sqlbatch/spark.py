@@ -66,8 +66,7 @@ class SparkJob(Job):
         JobError if a newer job owns the target.
         """
         with self._held():
-            noted = _noted(self._mirror)
-            return engine_target.publish(self._database, self._engine, self.job_id, replacing=replace, noted=noted)
+            return engine_target.publish(self._database, self._engine, self.job_id, replacing=replace)
 
     def _bring(self, *, replace: bool = False) -> None:
         self.publish(replace=replace)
@@ -121,7 +120,7 @@ def enrich(
         more = {"max_attempts": asked.max_attempts, "max_cost": max_cost, "replacing": replace, "starting": True}
         with _prepared(engine, database, asked, query, shared, given, **more) as (ask, start):
             check_ask(database, ask, yes=yes or max_cost is not None)
-            job = SparkJob(database, start(_noted(mirror)), engine, mirror)
+            job = SparkJob(database, start(), engine, mirror)
         take_first_step(job, asked.provider)
         return job
 
@@ -219,13 +218,9 @@ def _held(mirror: Mirror | None) -> AbstractContextManager[None]:
     return contextlib.nullcontext() if mirror is None else mirror.held()
 
 
-def _noted(mirror: Mirror | None) -> Callable[[], object] | None:
-    return None if mirror is None else mirror.push
-
-
 def _guarded(database: Database, mirror: Mirror | None) -> None:
     if mirror is not None:
-        database.guard = mirror.guard
+        database.guard, database.push = mirror.guard, mirror.push
 
 
 def _asked(
@@ -250,7 +245,7 @@ def _prepared(
     shared: str | os.PathLike[str],
     given: AskOptions,
     **more: Any,
-) -> AbstractContextManager[tuple[Prepared, Callable[[Callable[[], object] | None], int]]]:
+) -> AbstractContextManager[tuple[Prepared, Callable[[], int]]]:
     return engine_ask.prepared(
         engine, database, asked.enrichment, asked.provider, asked.into, os.fspath(shared), frame=_frame(query),
         fresh=bool(given.get("fresh")), notes=asked.notes, **more,

@@ -13,7 +13,7 @@ from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import command
 from sqlbatch.cli.enrich import compiling
 from sqlbatch.cli.follow import agreed, existing, find, follow, stopped
-from sqlbatch.cli.state import noted, opened
+from sqlbatch.cli.state import opened
 from sqlbatch.errors import InvalidOption
 from sqlbatch.source import read_source
 
@@ -154,7 +154,7 @@ def _ask(
                 connection.check_provider(database, each.provider)
         with display.working("keeping the rows", elsewhere=False):
             jobs = side_by_side.start(database, sides)
-            noted(database)()
+            database.push()
     display.info(f"jobs {jobs[0]} and {jobs[1]} started; to go on after an interrupt, run the same command again")
     # Both are sent before either is waited for, because a batch may take a day.
     for once in (True, False):

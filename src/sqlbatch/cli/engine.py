@@ -7,7 +7,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import display, prepare, previews
-from sqlbatch.cli.state import noted
 from sqlbatch.db import jobs
 from sqlbatch.errors import InvalidSettings
 from sqlbatch.lake import engine_ask, engine_target
@@ -53,7 +52,7 @@ def prepared(
             yield ask, lambda: prepare.start(database, ask)
         return
     with engine_ask.prepared(engine, database, *what, _shared(given), starting=starting, **more) as (ask, start):
-        yield ask, lambda: start(noted(database))
+        yield ask, start
 
 
 def previewed(
@@ -78,7 +77,7 @@ def publish(database: Database, address: str | None, job_id: int) -> None:
         display.info(f"{found.target} is not written yet: sqlbatch wait {job_id} --engine sc://host:port writes it")
         return
     with display.working(f"writing {found.target}", elsewhere=False):
-        done = engine_target.publish(database, engine, job_id, noted=noted(database))
+        done = engine_target.publish(database, engine, job_id)
     display.info(f"published {done.target}: {done.rows:,} rows")
 
 

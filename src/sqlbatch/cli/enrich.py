@@ -13,7 +13,7 @@ from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import command
 from sqlbatch.cli.follow import agreed, ending, follow
-from sqlbatch.cli.state import noted, opened
+from sqlbatch.cli.state import opened
 from sqlbatch.functions.find import mentions_calls
 from sqlbatch.source import read_source
 
@@ -73,7 +73,7 @@ def enrich(
             connection.check_provider(database, asked.provider)
         with display.working("keeping the rows", elsewhere=False):
             job_id = start()
-            noted(database)()
+            database.push()
     display.info(f"job {job_id} started")
     follow(database, job_id, asked.provider, once=no_wait, poll=pause, max_enqueued_tokens=enqueued)
     engine.publish(database, given["engine"], job_id)

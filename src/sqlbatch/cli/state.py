@@ -15,7 +15,7 @@ from sqlbatch.cli.help import RARELY
 from sqlbatch.errors import InvalidOption, InvalidSettings, JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlbatch.batches.events import Event
     from sqlbatch.batches.providers import Provider
@@ -73,7 +73,7 @@ def opened(database: Database, *providers: Provider) -> Database:
             raise InvalidSettings(
                 "--state does not go with --provider local, whose batches end with the driver: use --db"
             )
-        database.guard, database.shared = mirror.guard, mirror.folder
+        database.guard, database.push, database.shared = mirror.guard, mirror.push, mirror.folder
     return database
 
 
@@ -81,12 +81,6 @@ def following(database: Database, events: Iterable[Event]) -> Iterable[Event]:
     """Pass on the events of a job's steps; the state is pushed before anything new is sent."""
     mirror = _mirror(database)
     return events if mirror is None else mirror.following(events)
-
-
-def noted(database: Database) -> Callable[[], object]:
-    """Return a function that pushes the state, for a commit that must survive the loss of the disk."""
-    mirror = _mirror(database)
-    return (lambda: None) if mirror is None else mirror.push
 
 
 def _mirror(database: Database) -> Mirror | None:

@@ -71,6 +71,8 @@ class Database:
         self.attach = tuple(attach)
         # Called before money is spent; raises if this process may not, because another driver owns the state now.
         self.guard: Callable[[], None] | None = None
+        # Called after a commit that must survive the loss of the disk; copies the file to a folder that drivers share.
+        self.push: Callable[[], object] = lambda: None
         # The folder that drivers share, if the file is a copy of a state there.
         self.shared: Path | None = None
         self._memory_limit = memory_limit

@@ -40,13 +40,13 @@ def prepared(
     starting: bool = False,
     replacing: bool = False,
     **more: Any,
-) -> Iterator[tuple[Prepared, Callable[[Callable[[], object] | None], int]]]:
+) -> Iterator[tuple[Prepared, Callable[[], int]]]:
     """Have the engine keep the rows for the block below the folder `shared`; compile and quote their enrichment.
 
-    Yields it with the function that starts it as a job (only with `starting`): this calls its argument after the commit
-    and returns the job's number. `frame` are rows of the engine's in place of the query, and `more` are further
-    arguments of `prepare.prepared`. Raises InvalidTarget if the target is missing or, with `starting`, cannot be
-    written; InvalidQuery if a column cannot be sent.
+    Yields it with the function that starts it as a job (only with `starting`) and returns the job's number. `frame` are
+    rows of the engine's in place of the query, and `more` are further arguments of `prepare.prepared`. Raises
+    InvalidTarget if the target is missing or, with `starting`, cannot be written; InvalidQuery if a column cannot be
+    sent.
     """
     if enrichment.incremental:
         raise InvalidSettings("--incremental does not go with Spark, whose table is written anew: leave it out")
@@ -62,7 +62,7 @@ def prepared(
     ):
         others = tuple(column.name for column in rows.columns if column.name not in keep.sent)
         ask = replace(own, quote=replace(own.quote, also_kept=others))
-        yield ask, lambda noted: _start(database, engine, ask, keep, into, noted)
+        yield ask, lambda: _start(database, engine, ask, keep, into)
 
 
 @contextlib.contextmanager
@@ -92,13 +92,8 @@ def previewed(
         yield ready
 
 
-def _start(
-    database: Database, engine: Spark, ask: Prepared, keep: Kept, into: str, noted: Callable[[], object] | None
-) -> int:
-    """Commit a prepared enrichment as a job, with its rows and its target, and return its number.
-
-    `noted` is called after the commit, while the rows are still protected from the sweep of killed processes.
-    """
+def _start(database: Database, engine: Spark, ask: Prepared, keep: Kept, into: str) -> int:
+    """Commit a prepared enrichment as a job, with its rows and its target, and return its number."""
 
     def note(session: Session, job_id: int) -> None:
         facts = {"run_id": keep.run_id, "job_id": job_id, "engine": engine.name}
@@ -113,8 +108,8 @@ def _start(
     except SqlbatchError:
         keep.needed = False
         raise
-    if noted is not None:
-        noted()
+    # The rows are still protected from the sweep of killed processes.
+    database.push()
     local = local_path(keep.folder)
     if local is not None:
         (local / OWNER).unlink(missing_ok=True)

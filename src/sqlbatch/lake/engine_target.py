@@ -30,7 +30,7 @@ from sqlbatch.query.compile import REF
 from sqlbatch.query.target import parse_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from sqlbatch.db.database import Database
     from sqlbatch.lake.spark import Spark
@@ -73,19 +73,12 @@ def find(database: Database, job_id: int) -> Publication | None:
     return Publication(run_id, name, folder, tuple(sent), *more)
 
 
-def publish(
-    database: Database,
-    engine: Spark,
-    job_id: int,
-    *,
-    replacing: bool = False,
-    noted: Callable[[], object] | None = None,
-) -> Publication:
+def publish(database: Database, engine: Spark, job_id: int, *, replacing: bool = False) -> Publication:
     """Have the engine write a job's target from the rows built here, and note it; repeating it does no harm.
 
     For an unfinished job, the answers so far are written. Raises JobError if a newer job owns the target, or the job
-    has nothing built; EngineError if the engine cannot write, which is noted. `noted` is called after each note that
-    the next step depends on: before the target is written, and before anything is deleted.
+    has nothing built; EngineError if the engine cannot write, which is noted. The database is pushed after each
+    note that the next step depends on: before the target is written, and before anything is deleted.
     """
     with _one_publisher(database):
         found = find(database, job_id)
@@ -107,9 +100,8 @@ def publish(
             _stop_others(database, found, job_id)
             answers, columns = _export(database, job.target, found)
             database.execute("kept_rows.exported", run | {"now": clock.now()})
-            if noted is not None:
-                # From now on the target counts as ours, even if this process is killed while it is written.
-                noted()
+            # From now on the target counts as ours, even if this process is killed while it is written.
+            database.push()
             own = [name for name in engine.columns(f"{found.folder}/rows") if name != REF]
             rows = engine.publish(f"{found.folder}/rows", answers, [*own, *columns], found.target)
             _check_count(found, rows)
@@ -118,8 +110,7 @@ def publish(
             raise
         done = job.status == "done"
         database.execute("kept_rows.published", run | {"now": clock.now(), "rows": rows, "done": done})
-        if noted is not None:
-            noted()
+        database.push()
         remove(answers)
         asked = {"target": found.target, "job_id": job_id, "whole": done and not job.failed}
         for run_id, folder in database.query("kept_rows.spent", asked):
