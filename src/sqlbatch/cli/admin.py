@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import duckdb
-import typer
 
 from sqlbatch import config as settings
 from sqlbatch import display
@@ -31,10 +30,7 @@ if TYPE_CHECKING:
 
 @command
 def functions(
-    action: Annotated[
-        str | None,
-        typer.Argument(metavar="[install]", help="install creates the macros in the database.", show_default=False),
-    ] = None,
+    action: Annotated[str | None, opt.argument("[install]", "install creates the macros in the database.")] = None,
     db: opt.Db = None,
     as_json: opt.Json = False,
 ) -> int:
@@ -127,7 +123,7 @@ def config(as_json: opt.Json = False) -> int:
     ]
     what = "dollars that a database may spend in a calendar month, in sqlbatch.toml as month under [budget]"
     options.append(_setting("budget.month", what, "none", settings.month_budget()))
-    providers = [_provider(_reached(provider)) for provider in known().values()]
+    providers = [_provider(provider) for provider in known().values()]
     prices = [{"model": each.name, **each.values, "from": each.where} for each in settings.entries("prices")]
     files = [str(file.path) for file in settings.files()]
     if as_json:
@@ -144,14 +140,10 @@ def _setting(name: str, what: str, default: str, held: settings.Setting | None) 
     return {"option": name, "value": value, "from": origin, "is": what}
 
 
-def _reached(provider: Provider) -> Provider:
-    """Return a provider with the address in its own variable, if it has one."""
-    with contextlib.suppress(InvalidSettings):
-        return find_provider(provider.name)
-    return provider
-
-
 def _provider(provider: Provider) -> dict[str, object]:
+    with contextlib.suppress(InvalidSettings):
+        # Its own variable may have its address.
+        provider = find_provider(provider.name)
     variable = provider.key_variable
     return {
         "provider": provider.name,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from sqlbatch import compare as comparisons
 from sqlbatch import config, connection, display, options, side_by_side
 from sqlbatch.cli import complete
@@ -24,29 +22,19 @@ if TYPE_CHECKING:
     from sqlbatch.side_by_side import Sides
     from sqlbatch.source import Source
 
-Side = Annotated[
-    str,
-    typer.Argument(
-        metavar="A",
-        help="A table, the number of the job that made it, or a .sql file that asks.",
-        autocompletion=complete.jobs,
-    ),
-]
-Other = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[B]",
-        help="The other one; left out with two --model.",
-        autocompletion=complete.jobs,
-        show_default=False,
-    ),
-]
-
 
 @command
 def compare(
-    a: Side,
-    b: Other = None,
+    a: Annotated[
+        str,
+        opt.argument(
+            "A", "A table, the number of the job that made it, or a .sql file that asks.", autocompletion=complete.jobs
+        ),
+    ],
+    b: Annotated[
+        str | None,
+        opt.argument("[B]", "The other one; left out with two --model.", autocompletion=complete.jobs),
+    ] = None,
     sample: Annotated[
         int | None, opt.option("--sample", "N", "N rows, the same ones each time.", default="all")
     ] = None,

@@ -164,7 +164,7 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
     def read(session: Session) -> tuple[JobRow, Billed, str, int]:
         job = state.find(session, str(job_id))
         hidden = hidden_rows(session, job_id) if job.failed else 0
-        return job, state.billed(session, job_id), _why(session, job), hidden
+        return job, state.billed(session, job_id), failed_why(session, job), hidden
 
     job, billed, why, hidden = patiently(database, read)
     if as_json:
@@ -195,15 +195,6 @@ def ending(database: Database, job_id: int, *, as_json: bool, rows: bool) -> int
     return display.Exit.FAILED_ROWS if job.failed else display.Exit.DONE
 
 
-def failed_rows(job: JobRow) -> bool:
-    """Return whether a job ended with failed rows."""
-    return job.status == "done" and job.failed > 0
-
-
-def failed_why(database: Database, job: JobRow) -> str:
+def failed_why(session: Session, job: JobRow) -> str:
     """Return how many requests of a job failed and the most common reason, as the end of a sentence."""
-    return patiently(database, lambda session: _why(session, job)) if job.failed else ""
-
-
-def _why(session: Session, job: JobRow) -> str:
     return f", {job.failed:,} failed{display.job.top_reason(state.failures(session, job.job_id))}" if job.failed else ""

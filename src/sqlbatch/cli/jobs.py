@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sqlbatch import config, connection, display, job_actions
 from sqlbatch.batches.providers import label
 from sqlbatch.cli import complete
@@ -30,11 +28,8 @@ if TYPE_CHECKING:
 def load(
     what: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[JOB] [FILE…]",
-            help="A job (the newest if left out), and result files.",
-            show_default=False,
-            autocompletion=complete.jobs_and_files,
+        opt.argument(
+            "[JOB] [FILE…]", "A job (the newest if left out), and result files.", autocompletion=complete.jobs_and_files
         ),
     ] = None,
     as_file: Annotated[
@@ -177,10 +172,9 @@ def retry(
 def cancel(
     job: Annotated[
         str | None,
-        typer.Argument(
-            metavar="JOB",
-            help="A job's number or its target's name. Without one, it asks whether to cancel the newest.",
-            show_default=False,
+        opt.argument(
+            "JOB",
+            "A job's number or its target's name. Without one, it asks whether to cancel the newest.",
             autocompletion=complete.jobs,
         ),
     ] = None,

@@ -40,10 +40,7 @@ RATES = ("input", "cached", "cache_write", "output")
 @command
 def prices(
     model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]", help="One model, in all its tiers.", show_default=False, autocompletion=complete.models
-        ),
+        str | None, opt.argument("[MODEL]", "One model, in all its tiers.", autocompletion=complete.models)
     ] = None,
     provider: Annotated[
         str | None,

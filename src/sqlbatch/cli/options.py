@@ -26,6 +26,11 @@ def option(name: str, metavar: str, text: str, *, rare: bool = False, default: s
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=RARELY if rare else None, **more)
 
 
+def argument(metavar: str, text: str, **more: Any) -> Any:
+    """Return an argument, which a command takes by its place."""
+    return typer.Argument(metavar=metavar, help=text, show_default=False, **more)
+
+
 def flag(name: str, text: str, *short: str, rare: bool = False) -> Any:
     """Return an option without a value."""
     return typer.Option(name, *short, help=text, rich_help_panel=RARELY if rare else None)
@@ -41,12 +46,7 @@ def defined(name: str, *short: str, **more: Any) -> Any:
 
 JobArgument = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[JOB]",
-        help="A job's number or its target's name; the newest job if left out.",
-        show_default=False,
-        autocompletion=complete.jobs,
-    ),
+    argument("[JOB]", "A job's number or its target's name; the newest job if left out.", autocompletion=complete.jobs),
 ]
 Db = Annotated[str | None, defined("db")]
 Attach = Annotated[list[str] | None, defined("attach")]
@@ -65,12 +65,7 @@ EngineAddress = Annotated[
 
 def of_enrichment(command: Callable[..., int]) -> Callable[..., int]:
     """Add the query and the options of an enrichment before a command's own; it gets them as its first argument."""
-    query = Annotated[
-        str,
-        typer.Argument(
-            metavar="QUERY|FILE|-", help="One SELECT, a .sql file, or - for standard input.", show_default=False
-        ),
-    ]
+    query = Annotated[str, argument("QUERY|FILE|-", "One SELECT, a .sql file, or - for standard input.")]
     shared = [inspect.Parameter("query", inspect.Parameter.KEYWORD_ONLY, annotation=query)]
     for name, each in ASK.items():
         kind: Any = bool if each.kind is bool else (list[str] if each.kind is list else each.kind) | None

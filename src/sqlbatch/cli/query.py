@@ -99,9 +99,7 @@ def _first_word(statement: str) -> str:
 
 @command
 def query(
-    sql: Annotated[
-        str, typer.Argument(metavar="SQL|FILE|-", help="SQL statements, a .sql file, or - for standard input.")
-    ],
+    sql: Annotated[str, opt.argument("SQL|FILE|-", "SQL statements, a .sql file, or - for standard input.")],
     db: opt.Db = None,
     attach: opt.Attach = None,
     form: Annotated[

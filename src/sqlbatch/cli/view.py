@@ -9,8 +9,6 @@ import threading
 import webbrowser
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sqlbatch import display
 from sqlbatch.cli import complete
 from sqlbatch.cli import options as opt
@@ -25,12 +23,7 @@ if TYPE_CHECKING:
 def view(
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[TABLE|JOB]",
-            help="A table, or a job's number; all jobs if left out.",
-            show_default=False,
-            autocompletion=complete.jobs,
-        ),
+        opt.argument("[TABLE|JOB]", "A table, or a job's number; all jobs if left out.", autocompletion=complete.jobs),
     ] = None,
     port: Annotated[
         int | None,

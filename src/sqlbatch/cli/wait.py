@@ -11,7 +11,7 @@ from sqlbatch.batches.budget import allow
 from sqlbatch.cli import engine
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, command
-from sqlbatch.cli.follow import agreed, at, ending, existing, failed_rows, failed_why, find, follow, next_step, stopped
+from sqlbatch.cli.follow import agreed, at, ending, existing, failed_why, find, follow, next_step, stopped
 from sqlbatch.db import jobs as state
 from sqlbatch.db import publications
 from sqlbatch.errors import SqlbatchError
@@ -49,20 +49,22 @@ def sync(
             display.error(f"job {job.job_id}: {error}")
     with database.session() as session:
         after = [state.find(session, str(job.job_id)) for job in open_jobs]
+        why = {job.job_id: failed_why(session, job) for job in after}
+    failed = [job for job in after if job.status == "done" and job.failed]
     if as_json:
         display.print_json([display.job.job_json(job, at(database)) for job in after])
     else:
         for job in after:
-            with display.always_print(wanted=failed_rows(job)):
+            with display.always_print(wanted=job in failed):
                 display.info(
                     f"job {job.job_id} {job.target}: {job.status}, {job.answered:,} of {job.requests:,} requests "
-                    f"answered{failed_why(database, job)}; {next_step(database, job)}"
+                    f"answered{why[job.job_id]}; {next_step(database, job)}"
                 )
         if not after:
             display.info("no job is open")
     if problems:
         return display.Exit.ERROR
-    return display.Exit.FAILED_ROWS if any(failed_rows(job) for job in after) else display.Exit.DONE
+    return display.Exit.FAILED_ROWS if failed else display.Exit.DONE
 
 
 @command

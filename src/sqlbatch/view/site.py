@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from sqlbatch.db.database import Database
 
 
-# Pages that every page links to, by the first part of their path.
-LINKS: tuple[tuple[str, str], ...] = (("tables", "Tables"), ("compare", "Compare"), ("spend", "Spending"))
-
-
 class NotFound(SqlbatchError):
     """There is no such page."""
 
@@ -54,7 +50,6 @@ class Site:
             "database": self.database.name,
             "file": self.database.path.name if self.database.path else self.database.name,
             "path": request.url.path,
-            "links": LINKS,
             "share": self.share(request, request.url.query),
         }
         return HTMLResponse(_templates().get_template(template).render({**shared, **values}), status)
