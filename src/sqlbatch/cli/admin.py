@@ -82,7 +82,7 @@ def prune(
     Example: sqlbatch prune --dry-run
     """
     database = existing(db)
-    job_id = find(database, job).job_id if job is not None else None
+    job_id = find(database, job, patient=False).job_id if job is not None else None
     found = pruning.prunable(database, job_id, results=results)
     if dry_run or found.nothing:
         if as_json:

@@ -54,7 +54,7 @@ ORDER = tuple(BRIEFLY)
 # The module of a command, if it has another name. A command's module is imported only when the command is used, because
 # most need different imports.
 _MODULES = {
-    "plan": "enrich", "preview": "enrich", "jobs": "listing", "sync": "wait", "retry": "jobs",
+    "plan": "enrich", "preview": "enrich", "jobs": "show", "sync": "wait", "retry": "jobs",
     "cancel": "jobs", "load": "jobs", "publish": "jobs", "costs": "money", "prices": "money", "functions": "admin",
     "prune": "admin", "config": "admin", "serve": "admin",
 }  # fmt: skip

@@ -61,9 +61,13 @@ def patiently(database: Database, work: Callable[[Session], Answer]) -> Answer:
             clock.sleep(1.0)
 
 
-def find(database: Database, job: str | int | None) -> JobRow:
-    """Return a job as `state.find` does, however long another process holds the database."""
-    return patiently(database, lambda session: state.find(session, None if job is None else str(job)))
+def find(database: Database, job: str | int | None, *, patient: bool = True) -> JobRow:
+    """Return a job as `state.find` does; if `patient`, however long another process holds the database."""
+
+    def read(session: Session) -> JobRow:
+        return state.find(session, None if job is None else str(job))
+
+    return patiently(database, read) if patient else database.read(read)
 
 
 def next_step(database: Database, job: JobRow) -> str:

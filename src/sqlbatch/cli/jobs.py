@@ -62,7 +62,7 @@ def load(
     database = existing(db, memory_limit, threads)
     job, files = _job_and_files(what or [])
     files += as_file or []
-    found = find(database, job)
+    found = find(database, job, patient=False)
     imported, judged = None, None
     if again and files:
         raise InvalidOption("--judge-again reads stored answers: leave the files out")
@@ -78,7 +78,7 @@ def load(
         joined = job_actions.load(database, found.job_id, replacing=replace)
     if publishing.is_due(database, found.job_id):
         display.progress.follow(publishing.publish(database, found.job_id, replacing=replace))
-    after = find(database, found.job_id)
+    after = find(database, found.job_id, patient=False)
     following = GOING_ON if after.status == "cancelled" else next_step(database, after)
     if as_json:
         more = {"files": asdict(imported)} if imported else {"judged_again": asdict(judged)} if judged else {}
@@ -191,7 +191,7 @@ def cancel(
     Example: sqlbatch cancel movie_tags
     """
     database = existing(db)
-    found = find(database, job)
+    found = find(database, job, patient=False)
     newest = f"job {found.job_id} ({found.target}, {found.answered:,} of {found.requests:,} requests answered)"
     refusal = f"name the job to cancel; the newest is {newest}: sqlbatch cancel {found.job_id}"
     if job is None and not yes and not confirmed(f"Cancel {newest}?", refusal, "nothing cancelled", InvalidOption):

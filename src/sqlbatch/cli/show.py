@@ -1,4 +1,7 @@
-"""The command show: one job, its failures, one of its requests."""
+"""The commands that show the jobs: all of them; one, its failures, one of its requests.
+
+To list them must be quick, so nothing is imported here that runs a job's steps.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from sqlbatch import display, inspection
+from sqlbatch import display
 from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import command
 from sqlbatch.cli.follow import at, existing
@@ -16,6 +19,34 @@ from sqlbatch.errors import InvalidSettings
 if TYPE_CHECKING:
     from sqlbatch.db.database import Database
     from sqlbatch.db.jobs import JobRow
+
+
+@command
+def jobs(db: opt.Db = None, as_json: opt.Json = False) -> int:
+    """List the jobs, one line each, the newest first.
+
+    Example: sqlbatch jobs --json
+    """
+    database = existing(db)
+    with database.kept_open():
+        with database.session(migrate=False) as session:
+            ours = session.has_schema()
+        found = database.read(state.rows) if ours else []
+        ids = [job.job_id for job in found]
+        spent = database.read(lambda session: state.spent(session, ids)) if found else {}
+        promised = database.read(lambda session: state.promised(session, ids)) if found else {}
+    if as_json:
+        money = {job_id: {"quoted": quoted, "reserved": kept} for job_id, (quoted, kept) in promised.items()}
+        listed = [
+            display.job.job_json(job, at(database)) | {"dollars": spent.get(job.job_id, 0.0)} | money[job.job_id]
+            for job in found
+        ]
+        display.print_json(listed)
+    elif found:
+        display.job.show_jobs(found, spent, promised, at(database))
+    else:
+        display.info(f"{database.name} has no job yet: sqlbatch enrich starts one")
+    return display.Exit.DONE
 
 
 @command
@@ -38,6 +69,8 @@ def show(
 
     Example: sqlbatch show movie_tags --failures
     """
+    from sqlbatch import inspection  # noqa: PLC0415 (it takes longer than to list the jobs)
+
     if sum((failures, request is not None, request_files is not None)) > 1:
         raise InvalidSettings("--failures, --request and --request-files each show something else: give one of them")
     database = existing(db)
