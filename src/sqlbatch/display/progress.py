@@ -5,14 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sqlbatch import clock
 from sqlbatch.batches.events import (
@@ -54,16 +47,16 @@ def follow(events: Iterable[Event], job: JobRow | None = None) -> None:
     if err.is_terminal and not err.quiet:
         _Bars(counts).follow(events)
     else:
-        _Lines(counts).follow(events)
+        _print_lines(events, counts)
 
 
 class Counts:
     """The progress of a whole job, from its events: requests that are done, and those that are sent again."""
 
     def __init__(self, job: JobRow | None) -> None:
-        self._total = job.requests if job is not None else 0
-        self._most = job.max_attempts if job is not None else 0
-        self._settled = job.answered + job.failed if job is not None else 0
+        self._total, self._most, self._settled = 0, 0, 0
+        if job is not None:
+            self._total, self._most, self._settled = job.requests, job.max_attempts, job.answered + job.failed
         self._retrying = 0
         self._attempt = 1
         self._retried = False
@@ -122,28 +115,22 @@ def _how_long(seconds: float | None) -> str:
     return f" {seconds:,.0f} s" if seconds < 60 else f" until {clock.after(seconds):%H:%M:%S} UTC"
 
 
-class _Lines:
-    """Plain lines, for a log: each event once, and the counts when they change, not too often."""
-
-    def __init__(self, counts: Counts) -> None:
-        self._counts = counts
-        self._told: tuple[object, ...] = ()
-        self._at = 0.0
-        self._held = ""
-
-    def follow(self, events: Iterable[Event]) -> None:
-        for event in events:
-            line = message(event)
-            self._counts.take(event)
-            if isinstance(event, BatchProgress) and event.batches:
-                told = (event.completed, event.failed, event.statuses)
-                if told != self._told and time.monotonic() - self._at > _PLAIN_EVERY:
-                    line = f"{self._counts.in_words(event)}; {statuses(event)}"
-                    self._told, self._at = told, time.monotonic()
-            if line is None or (isinstance(event, Waiting) and event.reason == self._held):
-                continue
-            self._held = event.reason if isinstance(event, Waiting) else ""
-            info(line)
+def _print_lines(events: Iterable[Event], counts: Counts) -> None:
+    """Print plain lines, for a log: each event once, and the counts when they change, not too often."""
+    told: tuple[object, ...] = ()
+    at, held = 0.0, ""
+    for event in events:
+        line = message(event)
+        counts.take(event)
+        if isinstance(event, BatchProgress) and event.batches:
+            found = (event.completed, event.failed, event.statuses)
+            if found != told and time.monotonic() - at > _PLAIN_EVERY:
+                line = f"{counts.in_words(event)}; {statuses(event)}"
+                told, at = found, time.monotonic()
+        if line is None or (isinstance(event, Waiting) and event.reason == held):
+            continue
+        held = event.reason if isinstance(event, Waiting) else ""
+        info(line)
 
 
 class _Bars:

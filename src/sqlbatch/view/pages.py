@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch import clock, display, inspection
@@ -34,24 +33,6 @@ LONGEST_TEXT = 4_000
 ENOUGH = 5
 
 
-@dataclass(frozen=True)
-class Progress:
-    """The progress of a job: `done` are requests that the provider has done and that are not loaded yet.
-
-    `left` says when the rest will be done; None if the job is not open.
-    """
-
-    answered: int
-    failed: int
-    done: int
-    total: int
-    left: str | None
-
-    def width(self, count: int) -> float:
-        """Return the width of a part of the bar, which is 1000 wide."""
-        return round(1000 * count / self.total, 2) if self.total else 0
-
-
 def jobs(site: Site, request: Request) -> Response:
     """Return the page of all jobs."""
 
@@ -65,6 +46,7 @@ def jobs(site: Site, request: Request) -> Response:
 
 
 def _summary(site: Site, session: Session, job: JobRow, dollars: float | None) -> dict[str, Any]:
+    done, left = _under_way(session, job) if job.open else (0, None)
     return {
         "job": job,
         # The counts and the bar show the rest.
@@ -72,7 +54,8 @@ def _summary(site: Site, session: Session, job: JobRow, dollars: float | None) -
         "next": display.status.next_step(job, site.at),
         "where": display.job.where(job),
         "cost": "no price known" if dollars is None else in_dollars(0.0 if job.provider == "local" else dollars),
-        "progress": _progress(session, job),
+        "done": done,
+        "left": left,
         "table": table_path(session, job.target),
     }
 
@@ -84,12 +67,11 @@ def table_path(session: Session, name: str) -> str | None:
     return f"/tables/{part(named.schema)}/{part(named.name)}" if found else None
 
 
-def _progress(session: Session, job: JobRow) -> Progress:
-    if not job.open:
-        return Progress(job.answered, job.failed, 0, job.requests, None)
+def _under_way(session: Session, job: JobRow) -> tuple[int, str]:
+    """Return how many requests the provider has done that are not loaded yet, and when the rest will be done."""
     done, began, stages = session.run("view.under_way", {"job_id": job.job_id})[0]
     done = min(done, job.pending)
-    return Progress(job.answered, job.failed, done, job.requests, _left(job, done, began, several=stages > 1))
+    return done, _left(job, done, began, several=stages > 1)
 
 
 def _left(job: JobRow, done: int, began: datetime | None, *, several: bool) -> str:
