@@ -139,20 +139,22 @@ def quote_facts(quote: Quote) -> dict[str, str]:
     if quote.also_kept:
         facts["also kept"] = ", ".join(quote.also_kept)
     facts["requests"] = ", ".join([f"{quote.distinct:,} distinct", *_settled(quote)])
-    if quote.to_send:
-        batches = counted(quote.batches, "batch", "batches")
-        facts["to send"] = f"{counted(quote.to_send, 'request')} in {batches}, {sized(quote.bytes)}"
-        facts |= _pictures(quote)
-        facts["tokens"] = tokens(quote.cost)
-    else:
-        facts["to send"] = "nothing"
-    facts["cost"] = cost(quote.cost)
+    batches = counted(quote.batches, "batch", "batches")
+    sent = f"{counted(quote.to_send, 'request')} in {batches}, {sized(quote.bytes)}" if quote.to_send else ""
+    facts |= _to_send(sent, quote.cost, _pictures(quote))
     if quote.to_send and quote.expected_seconds is not None and quote.provider != "local":
         minutes = math.ceil(quote.expected_seconds / 60)
         time = f"{minutes:,} min" if minutes < 120 else f"{minutes / 60:,.0f} h"
         earlier = counted(quote.expected_from, "earlier batch", "earlier batches")
         facts["finish"] = f"in about {time}, as {earlier} took"
     return facts
+
+
+def _to_send(sent: str, expected: Cost, pictures: dict[str, str] | None = None) -> dict[str, str]:
+    """Return what would be sent (empty: nothing), its tokens and its cost."""
+    if not sent:
+        return {"to send": "nothing", "cost": cost(expected)}
+    return {"to send": sent, **(pictures or {}), "tokens": tokens(expected), "cost": cost(expected)}
 
 
 def _unsent(quote: Quote) -> str:
@@ -247,14 +249,10 @@ def show_preview_quote(ready: PreparedPreview) -> None:
         "requests": ", ".join([f"{compiled.distinct:,} distinct", *settled]),
     }
     price = " at the flex price" if ready.flex else " at the ordinary price, not the batch's"
-    price = "" if provider.name == "local" else price
-    if known.to_send:
-        facts["to send"] = f"{counted(known.to_send, 'request')} now{price}"
-        facts["tokens"] = tokens(ready.cost)
-    else:
-        facts["to send"] = "nothing"
-    facts["cost"] = cost(ready.cost)
-    show_facts(err, facts)
+    sent = (
+        f"{counted(known.to_send, 'request')} now{'' if provider.name == 'local' else price}" if known.to_send else ""
+    )
+    show_facts(err, facts | _to_send(sent, ready.cost))
     show_notes(ready.notes)
 
 
@@ -263,15 +261,13 @@ def show_remainder(quoted: Remainder) -> None:
     job, provider = quoted.job, quoted.provider
     models = ", ".join(dict.fromkeys(call.model for call in quoted.calls))
     price = " at the flex price" if quoted.flex else " at the ordinary price: no flex price is known"
+    sent = f"{counted(quoted.requests, 'request')} now{price if provider.paid else ''}"
     facts = {
         "job": f"{job.job_id} {job.target}",
         "model": model_at(models, provider.name, provider.base_url),
         "in batches": f"{counted(quoted.elsewhere, 'request')}, not sent again" if quoted.elsewhere else "nothing",
-        "to send": f"{counted(quoted.requests, 'request')} now{price if provider.paid else ''}",
-        "tokens": tokens(quoted.cost),
-        "cost": cost(quoted.cost),
     }
-    show_facts(err, facts)
+    show_facts(err, facts | _to_send(sent, quoted.cost))
 
 
 def show_preview(preview: Preview) -> None:
