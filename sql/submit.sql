@@ -174,7 +174,7 @@ RETURNING job_id;
 -- whose: the open job that sent a batch, or else the given one
 SELECT coalesce((
   SELECT j.job_id FROM sqlbatch.batches b JOIN sqlbatch.job_status j ON j.job_id = b.job_id
-  WHERE b.batch_id = $batch_id::UUID AND j.status IN ('running', 'blocked')), $job_id)
+  WHERE b.batch_id = $batch_id::UUID AND j.status IN ('running', 'blocked')), $job_id);
 
 -- pause: why the job waits, and until when; a job that waits for its user stays paused
 UPDATE sqlbatch.jobs SET blocked = $reason, blocked_code = $code, pause_seconds = $seconds, paused_until = $until::TIMESTAMP

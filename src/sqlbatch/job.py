@@ -122,7 +122,7 @@ class Job:
 
     def status(self) -> JobRow:
         """Return the job's current status and its counts of requests."""
-        return self._database.read(lambda session: state.find(session, str(self.job_id)))
+        return state.get(self._database, self.job_id)
 
     @acting
     def step(self, *, progress: bool | None = None) -> JobRow:

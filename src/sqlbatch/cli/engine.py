@@ -69,7 +69,7 @@ def previewed(
 def publish(database: Database, address: str | None, job_id: int) -> None:
     """Have the engine write a job's target, or say how, where its target is the engine's and all is here."""
     found = engine_target.find(database, job_id)
-    job = database.read(lambda session: jobs.find(session, str(job_id)))
+    job = jobs.get(database, job_id)
     if found is None or found.published or job.status != "done" or job.error:
         return
     engine = engine_of(address)

@@ -58,7 +58,7 @@ def confusions(cells: Sequence[Cell]) -> list[Confusion]:
 
 def comparisons(site: Site, request: Request) -> Response:
     """Return the page of all comparisons."""
-    found = site.database.read(lambda session: session.run("compare.list"))
+    found = site.database.query("compare.list")
     names = ("id", "a", "b", "gold", "rows", "at")
     listed = [dict(zip(names, row, strict=True)) for row in found]
     return site.render(request, "comparisons.html", {"comparisons": listed})
