@@ -15,7 +15,7 @@ import pytest
 
 import sqlbatch
 from sqlbatch import run
-from sqlbatch.db import jobs, publications
+from sqlbatch.db import jobs
 from sqlbatch.db.attached import Attached
 from sqlbatch.db.database import Database
 from sqlbatch.db.session import Session
@@ -247,11 +247,11 @@ def test_what_was_committed_there_is_noted_here_and_not_written_again(monkeypatc
 
     db = state()
     job_id = build(db)
-    noting = publications.note_published
-    monkeypatch.setattr(publications, "note_published", ends)
+    noting = publishing.note_published
+    monkeypatch.setattr(publishing, "note_published", ends)
     with pytest.raises(KeyboardInterrupt):
         publish(db, job_id)
-    monkeypatch.setattr(publications, "note_published", noting)
+    monkeypatch.setattr(publishing, "note_published", noting)
     rows("other.duckdb", "UPDATE films SET title = 'by hand'")
     assert publish(db, job_id).published_rows == 5
     assert rows("other.duckdb", "SELECT DISTINCT title FROM films") == [("by hand",)]
@@ -309,7 +309,7 @@ def test_an_incremental_job_that_was_not_published_goes_before_the_next() -> Non
     build(db, "SELECT 9 AS id, 'nine' AS title", **KEYED)
     ask(db, "SELECT 10 AS id, 'ten' AS title", **KEYED)
     assert rows("other.duckdb", "SELECT count(*), max(id) FROM films") == [(7, 10)]
-    assert db.read(publications.due) == []
+    assert db.read(publishing.due) == []
 
 
 REFUSED: list[tuple[str, dict[str, Any], type[Exception], str]] = [

@@ -13,7 +13,6 @@ from sqlbatch.cli import options as opt
 from sqlbatch.cli.app import Interrupted, command
 from sqlbatch.cli.follow import agreed, at, ending, existing, failed_why, find, follow, next_step, stopped
 from sqlbatch.db import jobs as state
-from sqlbatch.db import publications
 from sqlbatch.errors import SqlbatchError
 from sqlbatch.lake import publishing
 
@@ -36,7 +35,7 @@ def sync(
     database = existing(db, memory_limit, threads)
     with database.session() as session:
         left_over = set(state.left_over(session))
-        unpublished = set(publications.due(session))
+        unpublished = set(publishing.due(session))
         open_jobs = [job for job in reversed(state.rows(session)) if job.open or job.job_id in left_over | unpublished]
     problems = 0
     for job in open_jobs:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sqlbatch.db.attached import Attached
-    from sqlbatch.db.publications import Publication
+    from sqlbatch.lake.publishing import Publication
 
 # Seconds to retry while another publisher, or anybody else, holds the file or the rows.
 PATIENCE = 20.0

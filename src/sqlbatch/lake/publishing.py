@@ -7,12 +7,13 @@ publishing again does the rest: the other database's marker shows what has arriv
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sqlbatch import clock
 from sqlbatch import run as runs
 from sqlbatch.batches.events import Activity, Notice
-from sqlbatch.db import jobs, publications
+from sqlbatch.db import jobs
 from sqlbatch.db.attached import Attached
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.errors import DatabaseError, InvalidTarget, JobError, NotPublished
@@ -21,12 +22,29 @@ from sqlbatch.paths import scratch_folder
 from sqlbatch.query.target import built_by, target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from uuid import UUID
 
     from sqlbatch.batches.events import Event
     from sqlbatch.db.database import Database
-    from sqlbatch.db.publications import Publication
     from sqlbatch.db.session import Session
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One run of a job for a target in another database; `published_at` is in UTC, None if it is not published yet.
+
+    `key` are the columns by which its rows update existing ones; empty if they replace all rows.
+    """
+
+    run_id: UUID
+    job_id: int
+    place: str
+    target: str
+    published_at: datetime | None
+    replacing: bool
+    key: Sequence[str]
 
 
 def run_job(database: Database, job_id: int, **how: Any) -> Iterator[Event]:
@@ -42,7 +60,12 @@ def run_job(database: Database, job_id: int, **how: Any) -> Iterator[Event]:
 
 def is_due(database: Database, job_id: int) -> bool:
     """Return whether a job's rows are built here and not published yet."""
-    return job_id in database.read(publications.due)
+    return job_id in database.read(due)
+
+
+def due(session: Session) -> list[int]:
+    """Return the newest jobs of targets in other databases that are built and not published."""
+    return [int(job_id) for (job_id,) in session.run("lake.due")]
 
 
 def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iterator[Event]:
@@ -60,7 +83,7 @@ def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iter
                 f"{found.target} is {found.engine}'s: sqlbatch wait {job_id} --engine sc://host:port writes it"
             )
         raise JobError(f"the target of job {job_id}, {job.target}, is in {database.name}: there is nothing to publish")
-    chain = database.read(lambda session: publications.to_publish(session, job.target, job_id))
+    chain = database.read(lambda session: _to_publish(session, job.target, job_id))
     newer = database.query("lake.newer", {"target": job.target, "job_id": job_id})[0][0]
     if newer is not None:
         raise NotPublished(f"{job.target} has the rows of job {newer}, which is newer: job {job_id} leaves it alone")
@@ -75,6 +98,22 @@ def publish(database: Database, job_id: int, *, replacing: bool = False) -> Iter
         yield Activity(f"publishing to {run.target}")
         rows = _publish(database, run)
         yield Notice(f"published {run.target}: {rows:,} row{'s' * (rows != 1)}")
+
+
+def _to_publish(session: Session, target: str, job_id: int) -> list[Publication]:
+    """Return the runs to publish for a target up to a job, in order; the job itself even if it was published.
+
+    If the job's rows update existing ones, earlier unpublished runs come first.
+    """
+    found = []
+    for row in session.run("lake.of_target", {"target": target, "job_id": job_id}):
+        run = Publication(*row)
+        if run.published_at is not None and run.job_id != job_id:
+            break
+        found.append(run)
+        if not run.key:
+            break
+    return found[::-1]
 
 
 def _publish(database: Database, run: Publication) -> int:
@@ -95,7 +134,7 @@ def _publish(database: Database, run: Publication) -> int:
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    database.write(lambda session: publications.note_published(session, run, rows))
+    database.write(lambda session: note_published(session, run, rows))
     return rows
 
 
@@ -115,6 +154,14 @@ def _export(session: Session, run: Publication, kind: exchange.Kind, path: Any) 
     job = jobs.find(session, str(run.job_id))
     state_id = session.run("target.identity")[0][0]
     return places.Arriving(run, state_id, target_of(job), path, columns)
+
+
+def note_published(session: Session, run: Publication, rows: int) -> None:
+    """Note that a run is published, and drop what earlier jobs have built for its target."""
+    session.run("lake.published", {"run_id": run.run_id, "rows": rows, "now": clock.now()})
+    earlier = {"catalog": session.catalog, "target": run.target, "job_id": run.job_id}
+    for (table,) in session.run("lake.older", earlier):
+        session.run("lake.drop_built", table=table)
 
 
 def place_of(database: Database, run: Publication) -> Attached:
