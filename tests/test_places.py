@@ -331,8 +331,9 @@ def test_what_cannot_be_found_by_its_key_is_refused_before_anything_is_sent() ->
         with pytest.raises(error, match=says):
             begin(db, query, **{"into": "films", "input": ["title"], "returns": "name VARCHAR"} | more)
     # Of a query with AI functions the rows are known only at its end.
+    asked = Enrichment(FILMS, "", None, None, (), "/v1/chat/completions", "", (), "", "", None, incremental=True)
     with pytest.raises(InvalidPrompt, match="--incremental does not go with"):
-        check_options(Enrichment(FILMS, "", None, None, (), "", "", (), "", "", None, incremental=True))
+        check_options(asked)
     # While another job of the target is open, its rows would be lost.
     begin(db, FILMS, into="films")
     with pytest.raises(JobError, match="job 2 for films is not done"):
