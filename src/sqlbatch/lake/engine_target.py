@@ -112,10 +112,7 @@ def publish(database: Database, engine: Spark, job_id: int, *, replacing: bool =
         database.execute("kept_rows.published", run | {"now": clock.now(), "rows": rows, "done": done})
         database.push()
         remove(answers)
-        asked = {"target": found.target, "job_id": job_id, "whole": done and not job.failed}
-        for run_id, folder in database.query("kept_rows.spent", asked):
-            database.execute("kept_rows.drop", {"run_id": run_id, "now": clock.now()})
-            remove(folder)
+        _drop_spent(database, {"target": found.target, "job_id": job_id, "whole": done and not job.failed})
         return find(database, job_id) or found
 
 
@@ -134,6 +131,12 @@ def _stop_others(database: Database, found: Publication, job_id: int) -> None:
     """
     for _, folder in database.query("kept_rows.spent", {"target": found.target, "job_id": job_id, "whole": True}):
         remove(f"{folder}/answers")
+
+
+def _drop_spent(database: Database, asked: dict[str, object]) -> None:
+    for run_id, folder in database.query("kept_rows.spent", asked):
+        database.execute("kept_rows.drop", {"run_id": run_id, "now": clock.now()})
+        remove(folder)
 
 
 @contextlib.contextmanager
