@@ -84,10 +84,8 @@ SELECT count(*), count(*) FILTER (ai_status = 'answered'), count(*) FILTER (ai_s
   count(*) FILTER (ai_status = 'pending'), count(*) FILTER (ai_status = 'skipped')
 FROM {target};
 
--- drop_rows: drop the snapshot of a job
+-- drop_snapshot: drop the rows of a job, and which row needs which request
 DROP TABLE IF EXISTS sqlbatch.rows_{job};
-
--- drop_asks: drop the table of which row needs which request
 DROP TABLE IF EXISTS sqlbatch.asks_{job};
 
 -- sources: the tables with the stored sources of a job's query with AI functions

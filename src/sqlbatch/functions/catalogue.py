@@ -116,7 +116,6 @@ def bind(function: Function, positional: Sequence[Any], named: Mapping[str, Any]
 
     Raise BadArgument if they do not fit.
     """
-    values: dict[str, Any] = {}
     if len(positional) > len(function.parameters):
         if function.trailing is None:
             raise BadArgument(f"{function.name} takes {len(function.parameters) + 1} arguments: {function.signature}")
@@ -124,7 +123,7 @@ def bind(function: Function, positional: Sequence[Any], named: Mapping[str, Any]
         positional = [*positional[:first], list(positional[first:])]
     elif function.trailing and positional and isinstance(positional[0], str):
         positional = [list(positional)]
-    values.update(zip(function.parameters, positional, strict=False))
+    values: dict[str, Any] = dict(zip(function.parameters, positional, strict=False))
     for name, value in named.items():
         known = name.casefold()
         if known not in function.parameters and known not in COMMON:

@@ -42,7 +42,7 @@ class Policy(StrEnum):
 class Spot:
     """The place of an asked expression: a call itself, or a subquery that contains it.
 
-    `asked` is SQL of the input, or of a list of inputs if `many`; `names` are the calls that it represents.
+    `asked` is SQL of the input, or of a list of inputs if `many`; `name` is that of the call.
     """
 
     scope: Scope

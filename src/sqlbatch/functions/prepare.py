@@ -57,27 +57,23 @@ def check_options(enrichment: Enrichment) -> None:
             f"--endpoint {enrichment.endpoint.removeprefix('/v1/')}: a query that calls AI functions needs "
             "chat/completions or responses; ai_embed asks for embeddings by itself"
         )
-    given = {
-        "--prompt": enrichment.prompt,
-        "--instructions": enrichment.instructions,
-        "--input": enrichment.inputs,
-        "--image": enrichment.images,
-        "--returns": enrichment.returns,
-        "--limit": enrichment.limit,
+    said = ": say it in the call"
+    refused = {
+        "--prompt": (enrichment.prompt, said),
+        "--instructions": (enrichment.instructions, said),
+        "--input": (enrichment.inputs, said),
+        "--image": (enrichment.images, said),
+        "--returns": (enrichment.returns, said),
+        "--limit": (enrichment.limit, ": write LIMIT in the query"),
+        "--confidence": (enrichment.confidence, ": it is for the columns of --returns"),
+        "--incremental": (
+            enrichment.incremental,
+            ", whose rows are known only at its end: ask into a table of its own, and join that",
+        ),
     }
-    for name, value in given.items():
+    for name, (value, why) in refused.items():
         if value:
-            instead = "write LIMIT in the query" if name == "--limit" else "say it in the call"
-            raise InvalidPrompt(f"{name} does not go with a query that calls AI functions: {instead}")
-    if enrichment.confidence:
-        raise InvalidPrompt(
-            "--confidence does not go with a query that calls AI functions: it is for the columns of --returns"
-        )
-    if enrichment.incremental:
-        raise InvalidPrompt(
-            "--incremental does not go with a query that calls AI functions, whose rows are known only at its end: ask "
-            "into a table of its own, and join that"
-        )
+            raise InvalidPrompt(f"{name} does not go with a query that calls AI functions{why}")
 
 
 def plan_query(

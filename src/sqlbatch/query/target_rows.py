@@ -104,8 +104,7 @@ def claim(session: Session, target: Target, job_id: int) -> Joined:
 
 def drop_snapshot(session: Session, job_id: int) -> None:
     """Drop the job's rows and asks, which are not needed once every row is answered or skipped."""
-    session.run("target.drop_rows", job=str(job_id))
-    session.run("target.drop_asks", job=str(job_id))
+    session.run("target.drop_snapshot", job=str(job_id))
     for (source,) in session.run("target.sources", {"catalog": session.catalog, "prefix": f"src_{job_id}_"}):
         session.run("target.drop_source", source=source)
 
