@@ -229,41 +229,34 @@ def _named(sql: str, scratch: str) -> str:
     return with_sources(sql, lambda number: f"{scratch}.main.src_{number}")
 
 
-def _judged(session: Session, plan: Plan) -> dict[int, tuple[int, int]]:
-    """Return how many answers of each filter are known, by its number, and how many of them are true."""
-    filters = {
-        call.number: str(call.lookup.call.call_id) for call in plan.calls if call.lookup.ask.function == "ai_filter"
-    }
+def _judged(session: Session, plan: Plan) -> dict[str, tuple[int, int]]:
+    """Return how many answers of each filter, by the id of its call, are true, and how many are known."""
+    filters = [str(call.lookup.call.call_id) for call in plan.calls if call.lookup.ask.function == "ai_filter"]
     if not filters or not session.has_schema():
         return {}
-    found = {row[0]: row[1:] for row in session.run("functions.judged", {"calls": list(filters.values())})}
-    return {number: found[call_id] for number, call_id in filters.items() if call_id in found}
+    return {call_id: (passed, known) for call_id, passed, known in session.run("functions.judged", {"calls": filters})}
 
 
 def _likely(
-    plan: Plan, calls: list[PlannedCall], at_most: dict[int, int], judged: dict[int, tuple[int, int]]
+    plan: Plan, calls: list[PlannedCall], at_most: dict[int, int], judged: dict[str, tuple[int, int]]
 ) -> tuple[int | None, int, int]:
     """Return how many requests a stage is likely to have, if answers to the filters before it are known.
 
     Also returns how many answers of the least known filter were true, and of how many.
     """
-    filters = {call.number for call in plan.calls if call.lookup.ask.function == "ai_filter" and call.clause == "where"}
-    about, least = 0.0, None
+    wheres = [call for call in plan.calls if call.lookup.ask.function == "ai_filter" and call.clause == "where"]
+    about, least = 0.0, (0, 0)
     for call in calls:
-        share = 1.0
-        own = call.lookup.call.call_id
-        asked = {each.number: each.lookup.call.call_id for each in plan.calls if each.number in call.needs & filters}
-        if own in asked.values():
-            # A further part of a condition is asked only if too few rows pass.
+        before = dict.fromkeys(str(each.lookup.call.call_id) for each in wheres if each.number in call.needs)
+        # A further part of a condition is asked only if too few rows pass.
+        if str(call.lookup.call.call_id) in before or not before.keys() <= judged.keys():
             return None, 0, 0
-        for number in {call_id: number for number, call_id in asked.items()}.values():
-            if number not in judged:
-                return None, 0, 0
-            passed, known = judged[number]
+        share = 1.0
+        for passed, known in (judged[call_id] for call_id in before):
             share *= passed / known
-            least = min(least or judged[number], judged[number], key=lambda each: each[1])
+            least = (passed, known) if not least[1] or known < least[1] else least
         about += at_most[call.number] * share
-    return (None, 0, 0) if least is None else (round(about), *least)
+    return (round(about), *least) if least[1] else (None, 0, 0)
 
 
 def _check_names(plan: Plan) -> None:
