@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -91,22 +92,66 @@ class Progress:
             self.reasoning_tokens += _count(details.get("reasoning_tokens"))
 
 
+class _ResultFile:
+    """One result file, with `count` results in `size` bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self.count = self.size = 0
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._path = path
+
+    def append(self, line: bytes) -> None:
+        """Write one result. The operating system may accept less than the whole line at a time."""
+        written = os.write(self.descriptor, line)
+        while written < len(line):
+            written += os.write(self.descriptor, line[written:])
+        self.count += 1
+        self.size += len(line)
+
+    def recover(self, durable: int, done: bytearray) -> Iterator[dict[str, Any]]:
+        """Mark the lines that have a result, and cut off an incomplete last one. Yield results after `durable` bytes."""
+        with self._path.open("rb", buffering=1 << 18) as handle:
+            for line in handle:
+                match = _ID.match(line)
+                number = int(match[1], 16) if match else len(done)
+                if number >= len(done) or not line.endswith(b"\n"):
+                    break
+                if self.size >= durable:  # after the part that was flushed to disk, even a complete line may be damaged
+                    try:
+                        yield parse_json(line)
+                    except ValueError:
+                        break
+                done[number] = 1
+                self.count += 1
+                self.size += len(line)
+        os.ftruncate(self.descriptor, self.size)
+
+
 class Results:
     """The two result files of a batch. Each result is written at once, so that no restart runs its line again."""
 
     def __init__(self, output: Path, errors: Path, *, lines: int, durable: Progress) -> None:
         self.done = bytearray(lines + 1)
-        self.progress = Progress()
-        self._paths = (output, errors)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-        self._output = os.open(output, flags, 0o600)
-        self._errors = os.open(errors, flags, 0o600)
+        self._output, self._errors = _ResultFile(output), _ResultFile(errors)
         if output.stat().st_size < durable.output_bytes or errors.stat().st_size < durable.error_bytes:
             durable = Progress()  # a file was damaged: count everything again
-        self._recover(output, self._output, durable.output_bytes, succeeded=True)
-        self._recover(errors, self._errors, durable.error_bytes, succeeded=False)
-        for name in ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"):
-            setattr(self.progress, name, getattr(self.progress, name) + getattr(durable, name))
+        self._usage = durable
+        for result in self._output.recover(durable.output_bytes, self.done):
+            self._usage.add_usage(result["response"]["body"])
+        for _ in self._errors.recover(durable.error_bytes, self.done):
+            pass
+
+    @property
+    def progress(self) -> Progress:
+        """The progress so far."""
+        output, errors = self._output, self._errors
+        sizes = {"output_bytes": output.size, "error_bytes": errors.size}
+        return dataclasses.replace(self._usage, completed=output.count, failed=errors.count, **sizes)
+
+    @property
+    def count(self) -> int:
+        """The number of lines with a result."""
+        return self._output.count + self._errors.count
 
     def append(self, number: int, custom_id: str, reply: Reply) -> None:
         """Write the result of one line. The result survives if this process is killed after that."""
@@ -121,83 +166,27 @@ class Results:
             f'{{"id":"{new_id(f"batch_req_{number:08x}")[:42]}","custom_id":{json.dumps(custom_id)},'
             f'"response":{response},"error":{error}}}\n'
         ).encode()
-        progress = self.progress
         if reply.succeeded:
-            _write(self._output, line)
-            progress.completed += 1
-            progress.output_bytes += len(line)
-            progress.add_usage(reply.body)
+            self._output.append(line)
+            self._usage.add_usage(reply.body)
         else:
-            _write(self._errors, line)
-            progress.failed += 1
-            progress.error_bytes += len(line)
+            self._errors.append(line)
         self.done[number] = 1
-
-    @property
-    def count(self) -> int:
-        """The number of lines with a result."""
-        return self.progress.completed + self.progress.failed
 
     async def make_durable(self) -> Progress:
         """Flush both files to disk; return the progress that is on disk now."""
-        flushed = Progress(**vars(self.progress))
+        flushed = self.progress
         await in_thread(self._sync)
         return flushed
 
     def _sync(self) -> None:
-        os.fsync(self._output)
-        os.fsync(self._errors)
+        os.fsync(self._output.descriptor)
+        os.fsync(self._errors.descriptor)
 
     def close(self) -> None:
         """Close both files."""
-        os.close(self._output)
-        os.close(self._errors)
-
-    def discard(self) -> None:
-        """Remove both files."""
-        for path in self._paths:
-            path.unlink(missing_ok=True)
-
-    def _recover(self, path: Path, descriptor: int, durable: int, *, succeeded: bool) -> None:
-        """Mark the lines that have a result in a file, and cut off an incomplete last result."""
-        end = 0
-        for line in _whole_lines(path):
-            match = _ID.match(line)
-            number = int(match[1], 16) if match else len(self.done)
-            if number >= len(self.done):
-                break
-            if end >= durable:  # after the part that was flushed to disk, even a complete line may be damaged
-                try:
-                    result = parse_json(line)
-                except ValueError:
-                    break
-                if succeeded:
-                    self.progress.add_usage(result["response"]["body"])
-            end += len(line)
-            self.done[number] = 1
-            if succeeded:
-                self.progress.completed += 1
-            else:
-                self.progress.failed += 1
-        os.ftruncate(descriptor, end)
-        if succeeded:
-            self.progress.output_bytes = end
-        else:
-            self.progress.error_bytes = end
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb", buffering=1 << 18) as handle:
-        for line in handle:
-            if line.endswith(b"\n"):
-                yield line
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    """Write all of `data`; the operating system may accept less at a time."""
-    written = os.write(descriptor, data)
-    while written < len(data):
-        written += os.write(descriptor, data[written:])
+        os.close(self._output.descriptor)
+        os.close(self._errors.descriptor)
 
 
 def _count(value: object) -> int:
