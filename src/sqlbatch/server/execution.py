@@ -100,6 +100,7 @@ class BatchRun:
         now = context.clock.seconds
         if self._reason == "expired":
             context.state.run("expire_batch", id=record.id, now=now(), output_file_id=None, error_file_id=None)
+            context.folder.delete_input(record.id)
             return
         report = await self._validation_report(record)
         if report is None:

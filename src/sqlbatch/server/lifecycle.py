@@ -110,12 +110,15 @@ class Server:
             ws="none",
         )
         self._http = _HttpServer(settings)
-        self._thread = threading.Thread(target=self._http.run, args=([listener],), name=_THREAD, daemon=True)
+        thread = threading.Thread(target=self._http.run, args=([listener],), name=_THREAD, daemon=True)
         self._runner.start()
-        self._thread.start()
+        undo.callback(self._runner.stop)
+        thread.start()
+        undo.callback(self._http.end)
         if not self._http.listening.wait(_START_TIMEOUT):
             raise ServerError(f"the server does not listen on {self.base_url}")
         self._lock.announce(self.base_url)
+        self._thread = thread
 
     def stop(self) -> None:
         """Finish open requests within a second, save the progress of batches, and release the folder."""

@@ -109,7 +109,7 @@ class _ResultFile:
         self.size += len(line)
 
     def recover(self, durable: int, done: bytearray) -> Iterator[dict[str, Any]]:
-        """Mark the lines that have a result, and cut off an incomplete last one. Yield results after `durable` bytes."""
+        """Mark lines that have a result, and cut off an incomplete last one; yield results after `durable` bytes."""
         with self._path.open("rb", buffering=1 << 18) as handle:
             for line in handle:
                 match = _ID.match(line)

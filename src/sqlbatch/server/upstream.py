@@ -248,19 +248,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-_REQUEST_HEADERS = (
-    "accept",
-    "content-type",
-    "openai-beta",
-    "user-agent",
-)  # sent to the upstream
-_REPLY_HEADERS = (
-    "content-type",
-    "content-encoding",
-    "retry-after",
-    "retry-after-ms",
-    "x-should-retry",
-)  # sent to the client
+# The headers of a client's request that are sent to the upstream, and of the upstream's reply that are sent back.
+_REQUEST_HEADERS = ("accept", "content-type", "openai-beta", "user-agent")
+_REPLY_HEADERS = ("content-type", "content-encoding", "retry-after", "retry-after-ms", "x-should-retry")
 
 
 class Passthrough:

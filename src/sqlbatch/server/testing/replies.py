@@ -108,14 +108,12 @@ class FaultyHttp:
         shapes = [rule for rule in rules if rule.name in SHAPES]
         if changes_objects or shapes:
             reply = json.loads(body)
-            for rule in (
-                rule for rule in shapes if rule.name == "list_lags"
-            ):  # it compares dates before they become text
+            # `list_lags` compares dates, so it comes before the faults that change them to text.
+            for rule in (rule for rule in shapes if rule.name == "list_lags"):
                 reply = SHAPES[rule.name](reply, {**rule.options, "now": self._clock.now()})
             if changes_objects and reply.get("object") == "list":
-                reply["data"] = [
-                    one for one in (self._change_object(place, one) for one in reply["data"]) if one is not None
-                ]
+                changed = (self._change_object(place, one) for one in reply["data"])
+                reply["data"] = [one for one in changed if one is not None]
             elif changes_objects:
                 reply = self._change_object(place, reply)
             if reply is None:
