@@ -17,7 +17,7 @@ import pytest
 import sqlbatch
 from sqlbatch.cli import main
 from sqlbatch.errors import InvalidEnrichment, InvalidQuery, InvalidSettings, SqlbatchError
-from sqlbatch.job import in_python
+from sqlbatch.python_messages import in_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,9 @@ from sqlbatch import compare as comparisons
 from sqlbatch import config, connection, options, paths, plan_previews, prepare, previews, side_by_side
 from sqlbatch.errors import DatabaseConflict, DatabaseLocked, InvalidSettings, JobError, ProviderUnreachable
 from sqlbatch.functions.find import mentions_calls
-from sqlbatch.job import Db, Job, Quote, check_cost, database_of, speaking_python
+from sqlbatch.job import Db, Job, Quote, check_cost, database_of
 from sqlbatch.lake.places import arrivals
+from sqlbatch.python_messages import speaking_python
 from sqlbatch.query.rows import described
 from sqlbatch.source import Source, read_source
 

@@ -21,9 +21,9 @@ from sqlbatch import api
 from sqlbatch.db.sql import quote_literal
 from sqlbatch.display.status import status_in_words
 from sqlbatch.errors import InvalidQuery, JobError
-from sqlbatch.job import speaking_python
 from sqlbatch.lake.exchange import Kind, arriving, carried, select_list
 from sqlbatch.paths import state_dir
+from sqlbatch.python_messages import speaking_python
 from sqlbatch.query.target import parse_target
 
 if TYPE_CHECKING:

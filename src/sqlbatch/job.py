@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 from collections import deque
 from dataclasses import fields
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
@@ -21,6 +20,7 @@ from sqlbatch.display import notebook
 from sqlbatch.display.status import next_step, status_in_words
 from sqlbatch.errors import DatabaseError, InvalidSettings, JobError, SqlbatchError
 from sqlbatch.lake import publishing
+from sqlbatch.python_messages import speaking_python
 from sqlbatch.query import quote
 from sqlbatch.query.target import rows_of
 
@@ -35,36 +35,8 @@ if TYPE_CHECKING:
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
 AnyJob = TypeVar("AnyJob", bound="Job")
-# A command in a message (left alone), and an option in a message (turned into an argument).
-_COMMAND = re.compile(r"(sqlbatch [a-z]+(?: (?:\d+|'[^']*'|--?[a-z][a-z-]*))*)")
-_OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)(?: (?=[\d'\"]|[a-z]+-|[A-Z]+\b|[^\s:]+:))?(?=(:)?)")
-
 # The user's database: a path, a connection, or None for the configured one.
 Db = str | os.PathLike[str] | duckdb.DuckDBPyConnection | None
-
-
-def speaking_python(call: Callable[Given, Returned]) -> Callable[Given, Returned]:
-    """Make the errors of a function name its arguments (`input=`) instead of the command's options (`--input`)."""
-
-    @functools.wraps(call)
-    def called(*given: Given.args, **named: Given.kwargs) -> Returned:
-        try:
-            return call(*given, **named)
-        except SqlbatchError as error:
-            error.args = tuple(in_python(each) if isinstance(each, str) else each for each in error.args)
-            raise
-
-    return called
-
-
-def in_python(message: str) -> str:
-    """Return a message with the command's options written as Python arguments; whole commands are left as they are."""
-    parts = _COMMAND.split(message)
-    for number in range(0, len(parts), 2):
-        part = re.sub(r"--param (\w+)", r'params["\1"]', parts[number])
-        part = re.sub(r"--(fresh|replace|yes)\b", r"\1=True", part)
-        parts[number] = _OPTION.sub(lambda found: found[1].replace("-", "_") + "=" * (found[2] != ":"), part)
-    return "".join(parts)
 
 
 def check_cost(cost: Cost, over: str | None, sent: str, *, yes: bool, agree: str = "yes=True") -> None:

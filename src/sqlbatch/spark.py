@@ -24,10 +24,11 @@ from sqlbatch.api import (
 )
 from sqlbatch.db import jobs as state_of_jobs
 from sqlbatch.errors import InvalidSettings, JobError
-from sqlbatch.job import Db, Job, Quote, existing, speaking_python
+from sqlbatch.job import Db, Job, Quote, existing
 from sqlbatch.lake import engine_ask, engine_target
 from sqlbatch.lake.mirror import Mirror, mirror_of
 from sqlbatch.lake.spark import Spark
+from sqlbatch.python_messages import speaking_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
