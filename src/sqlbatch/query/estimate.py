@@ -90,29 +90,16 @@ def byte_correction(call: Call, constant: int) -> int:
     `constant` are the bytes of the line around the row's part. The names and braces of our JSON are not billed; the
     instructions, the schema of the answer and the turns of the conversation are.
     """
-    return BYTES_PER_TOKEN * _constant_tokens(call) - constant - len(_wrapping(call))
-
-
-def _wrapping(call: Call) -> str:
-    """Return a row's own part of the body, without its text."""
-    endpoint = endpoint_of(call.endpoint)
-    return _MESSAGE if endpoint.talks else f'"{endpoint.field}":""'
-
-
-def _constant_tokens(call: Call) -> int:
-    """Return the tokens that every request of a call shares."""
     endpoint = endpoint_of(call.endpoint)
     if not endpoint.talks:
-        return 0
-    body = json.loads(call.head + _wrapping(call) + call.tail)
-    tokens = ANSWER_TOKENS
-    for message in body[endpoint.field]:
-        tokens += MESSAGE_TOKENS + _tokens(message["content"])
+        return -constant - len(f'"{endpoint.field}":""')
+    body = json.loads(call.head + _MESSAGE + call.tail)
+    tokens = ANSWER_TOKENS + sum(MESSAGE_TOKENS + _tokens(message["content"]) for message in body[endpoint.field])
     wanted = body.get("response_format", {}).get("json_schema") or body.get("text", {}).get("format", {})
     schema = wanted.get("schema")
     if schema is not None:
         tokens += SCHEMA_TOKENS + _tokens(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
-    return tokens
+    return BYTES_PER_TOKEN * tokens - constant - len(_MESSAGE)
 
 
 def _tokens(text: str) -> int:
