@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlbatch import compare
 from sqlbatch.view.pages import table_path
-from sqlbatch.view.site import NotFound, number
+from sqlbatch.view.site import NotFound, number, page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.requests import Request
-    from starlette.responses import Response
-
     from sqlbatch.compare import Cell, Difference
-    from sqlbatch.db.session import Session
-    from sqlbatch.view.site import Site
+    from sqlbatch.view.site import Visit
 
 # Rows that differ on a page.
 PER_PAGE = 50
@@ -56,36 +52,33 @@ def confusions(cells: Sequence[Cell]) -> list[Confusion]:
     return found
 
 
-def comparisons(site: Site, request: Request) -> Response:
-    """Return the page of all comparisons."""
-    found = site.database.query("compare.list")
+@page("comparisons.html")
+def comparisons(visit: Visit) -> dict[str, Any]:
+    """Show all comparisons."""
     names = ("id", "a", "b", "gold", "rows", "at")
-    listed = [dict(zip(names, row, strict=True)) for row in found]
-    return site.render(request, "comparisons.html", {"comparisons": listed})
+    return {"comparisons": [dict(zip(names, row, strict=True)) for row in visit.session.run("compare.list")]}
 
 
-def comparison(site: Site, request: Request) -> Response:
-    """Return the page of one comparison."""
-    asked, page = request.path_params["comparison"], number(request.query_params.get("page"), 1)
-
-    def read(session: Session) -> dict[str, Any]:
-        if asked not in {row[0] for row in session.run("compare.list")}:
-            raise NotFound(f"there is no comparison {asked}: sqlbatch compare A B makes one")
-        found = compare.result(session, asked, differences=page * PER_PAGE)
-        differ = sum(each.rows - each.agreed for each in found.columns)
-        return {
-            "found": found,
-            "confusions": confusions(found.confusion),
-            "differences": [_side_by_side(each) for each in found.differences[(page - 1) * PER_PAGE :]],
-            "differ": differ,
-            "judged": any(each.judged_a or each.judged_b for each in found.columns),
-            "paths": [table_path(session, name) for name in (found.a, found.b)],
-            "page": page,
-            "before": f"?page={page - 1}" if page > 1 else None,
-            "after": f"?page={page + 1}" if page * PER_PAGE < differ else None,
-        }
-
-    return site.render(request, "comparison.html", site.database.read(read))
+@page("comparison.html")
+def comparison(visit: Visit) -> dict[str, Any]:
+    """Show one comparison."""
+    session, asked = visit.session, visit.request.path_params["comparison"]
+    at = number(visit.request.query_params.get("page"), 1)
+    if asked not in {row[0] for row in session.run("compare.list")}:
+        raise NotFound(f"there is no comparison {asked}: sqlbatch compare A B makes one")
+    found = compare.result(session, asked, differences=at * PER_PAGE)
+    differ = sum(each.rows - each.agreed for each in found.columns)
+    return {
+        "found": found,
+        "confusions": confusions(found.confusion),
+        "differences": [_side_by_side(each) for each in found.differences[(at - 1) * PER_PAGE :]],
+        "differ": differ,
+        "judged": any(each.judged_a or each.judged_b for each in found.columns),
+        "paths": [table_path(session, name) for name in (found.a, found.b)],
+        "page": at,
+        "before": f"?page={at - 1}" if at > 1 else None,
+        "after": f"?page={at + 1}" if at * PER_PAGE < differ else None,
+    }
 
 
 def _side_by_side(each: Difference) -> dict[str, Any]:

@@ -11,17 +11,14 @@ from sqlbatch.db import jobs as state
 from sqlbatch.db.prices import in_dollars
 from sqlbatch.db.sql import quote_identifier
 from sqlbatch.query import target, target_rows
-from sqlbatch.view.site import address, number, part
+from sqlbatch.view.site import address, number, page, part
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from starlette.requests import Request
-    from starlette.responses import Response
-
     from sqlbatch.db.jobs import JobRow
     from sqlbatch.db.session import Session
-    from sqlbatch.view.site import Site
+    from sqlbatch.view.site import Visit
 
 # Failed requests on a page: each is shown with its whole body.
 FAILURES = 20
@@ -33,30 +30,27 @@ LONGEST_TEXT = 4_000
 ENOUGH = 5
 
 
-def jobs(site: Site, request: Request) -> Response:
-    """Return the page of all jobs."""
-
-    def read(session: Session) -> list[dict[str, Any]]:
-        found = state.rows(session)[:JOBS]
-        spent = state.spent(session, [job.job_id for job in found])
-        return [_summary(site, session, job, spent.get(job.job_id, 0.0)) for job in found]
-
-    listed = site.database.read(read)
-    return site.render(request, "jobs.html", {"jobs": listed, "live": any(each["job"].open for each in listed)})
+@page("jobs.html")
+def jobs(visit: Visit) -> dict[str, Any]:
+    """Show all jobs."""
+    found = state.rows(visit.session)[:JOBS]
+    spent = state.spent(visit.session, [job.job_id for job in found])
+    listed = [_summary(visit, job, spent.get(job.job_id, 0.0)) for job in found]
+    return {"jobs": listed, "live": any(job.open for job in found)}
 
 
-def _summary(site: Site, session: Session, job: JobRow, dollars: float | None) -> dict[str, Any]:
-    done, left = _under_way(session, job) if job.open else (0, None)
+def _summary(visit: Visit, job: JobRow, dollars: float | None) -> dict[str, Any]:
+    done, left = _under_way(visit.session, job) if job.open else (0, None)
     return {
         "job": job,
         # The counts and the bar show the rest.
         "says": display.status.status_in_words(job) if job.error or job.status not in {"running", "done"} else None,
-        "next": display.status.next_step(job, site.at),
+        "next": display.status.next_step(job, visit.site.at),
         "where": display.job.where(job),
         "cost": "no price known" if dollars is None else in_dollars(0.0 if job.provider == "local" else dollars),
         "done": done,
         "left": left,
-        "table": table_path(session, job.target),
+        "table": table_path(visit.session, job.target),
     }
 
 
@@ -94,59 +88,53 @@ def _duration(seconds: float) -> str:
     return display.counted(round(seconds / 3_600), "hour")
 
 
-def job(site: Site, request: Request) -> Response:
-    """Return the page of one job."""
-
-    def read(session: Session) -> dict[str, Any]:
-        found = _find(session, request)
-        billed, again = state.billed(session, found.job_id), state.tried_again(session, found.job_id)
-        facts = display.job.job_facts(found, billed, again, site.at)
-        asked = json.loads(found.enrichment)
-        return {
-            **_summary(site, session, found, state.spent(session, [found.job_id]).get(found.job_id, 0.0)),
-            "facts": {name: facts[name] for name in facts if name not in {"job", "next", "status"}},
-            "asked": {name: asked.get(name) for name in ("instructions", "prompt", "returns") if asked.get(name)},
-            "batches": [
-                (each, display.status.batch_in_words(each, sending=display.status.sends(found)))
-                for each in state.batches(session, found.job_id)
-            ],
-            "failures": inspection.failure_reasons(session, found) if found.failed else [],
-            "live": found.open,
-        }
-
-    return site.render(request, "job.html", site.database.read(read))
+@page("job.html")
+def job(visit: Visit) -> dict[str, Any]:
+    """Show one job."""
+    session, found = visit.session, _find(visit)
+    billed, again = state.billed(session, found.job_id), state.tried_again(session, found.job_id)
+    facts = display.job.job_facts(found, billed, again, visit.site.at)
+    asked = json.loads(found.enrichment)
+    return {
+        **_summary(visit, found, state.spent(session, [found.job_id]).get(found.job_id, 0.0)),
+        "facts": {name: facts[name] for name in facts if name not in {"job", "next", "status"}},
+        "asked": {name: asked.get(name) for name in ("instructions", "prompt", "returns") if asked.get(name)},
+        "batches": [
+            (each, display.status.batch_in_words(each, sending=display.status.sends(found)))
+            for each in state.batches(session, found.job_id)
+        ],
+        "failures": inspection.failure_reasons(session, found) if found.failed else [],
+        "live": found.open,
+    }
 
 
-def _find(session: Session, request: Request) -> JobRow:
-    return state.find(session, str(request.path_params["job"]))
+def _find(visit: Visit) -> JobRow:
+    return state.find(visit.session, str(visit.request.path_params["job"]))
 
 
-def failures(site: Site, request: Request) -> Response:
-    """Return the page of a job's failed requests, for one reason or all: rows, request and raw reply."""
-    code, page = request.query_params.get("code"), number(request.query_params.get("page"), 1)
-
-    def read(session: Session) -> dict[str, Any]:
-        found = _find(session, request)
-        failed = inspection.failed_requests(session, found, FAILURES, code=code, skip=(page - 1) * FAILURES)
-        ids = [each.custom_id for each in failed]
-        bodies, missing = render.bodies(session, ids, job_id=found.job_id)
-        reasons = state.failures(session, found.job_id)
-        of = sum(count for why, count, _ in reasons if code is None or why == code)
-        path = f"/jobs/{found.job_id}/failures"
-        return {
-            "job": found,
-            "code": code,
-            "page": page,
-            "reasons": reasons,
-            "failures": [_shortened(each.as_dict()) for each in failed],
-            "rows": _asking(session, found, ids),
-            "bodies": {custom_id: _shortened(json.loads(body)) for custom_id, _, body in bodies},
-            "missing": missing,
-            "before": address(path, code=code, page=page - 1 if page > 2 else None) if page > 1 else None,
-            "after": address(path, code=code, page=page + 1) if page * FAILURES < of else None,
-        }
-
-    return site.render(request, "failures.html", site.database.read(read))
+@page("failures.html")
+def failures(visit: Visit) -> dict[str, Any]:
+    """Show a job's failed requests, for one reason or all: rows, request and raw reply."""
+    session, found, asked = visit.session, _find(visit), visit.request.query_params
+    code, at = asked.get("code"), number(asked.get("page"), 1)
+    failed = inspection.failed_requests(session, found, FAILURES, code=code, skip=(at - 1) * FAILURES)
+    ids = [each.custom_id for each in failed]
+    bodies, missing = render.bodies(session, ids, job_id=found.job_id)
+    reasons = state.failures(session, found.job_id)
+    of = sum(count for why, count, _ in reasons if code is None or why == code)
+    path = f"/jobs/{found.job_id}/failures"
+    return {
+        "job": found,
+        "code": code,
+        "page": at,
+        "reasons": reasons,
+        "failures": [_shortened(each.as_dict()) for each in failed],
+        "rows": _asking(session, found, ids),
+        "bodies": {custom_id: _shortened(json.loads(body)) for custom_id, _, body in bodies},
+        "missing": missing,
+        "before": address(path, code=code, page=at - 1 if at > 2 else None) if at > 1 else None,
+        "after": address(path, code=code, page=at + 1) if at * FAILURES < of else None,
+    }
 
 
 def _asking(session: Session, job: JobRow, ids: list[str]) -> dict[str, tuple[int, list[tuple[int, Any]]]]:
@@ -171,15 +159,13 @@ def _text(name: str, kind: str) -> str:
     return f"left({column}::VARCHAR, {LONGEST_TEXT})"
 
 
-def one_request(site: Site, request: Request) -> Response:
-    """Return the page of one request: its body, and all its results."""
-
-    def read(session: Session) -> dict[str, Any]:
-        found = _find(session, request)
-        shown = inspection.show_request(session, found, request.path_params["custom_id"])
-        return {"job": found, "rows": _asking(session, found, [str(shown["custom_id"])]), "request": _shortened(shown)}
-
-    return site.render(request, "request.html", site.database.read(read))
+@page("request.html")
+def one_request(visit: Visit) -> dict[str, Any]:
+    """Show one request: its body, and all its results."""
+    found = _find(visit)
+    shown = inspection.show_request(visit.session, found, visit.request.path_params["custom_id"])
+    rows = _asking(visit.session, found, [str(shown["custom_id"])])
+    return {"job": found, "rows": rows, "request": _shortened(shown)}
 
 
 def _shortened(value: Any) -> Any:

@@ -31,7 +31,7 @@ def picture(site: Site, request: Request) -> Response:
     rowid, place = request.path_params["rowid"], request.path_params["place"]
 
     def read(session: Session) -> tuple[object, str | None]:
-        found = find_table(session, request.path_params["schema"], request.path_params["table"])
+        found = find_table(session, request)
         column = found.column(request.path_params["column"])
         if column is None or column.kind is not Kind.PICTURE or found.is_view:
             return None, None

@@ -19,6 +19,8 @@ from sqlbatch.view.values import Column, kind_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from starlette.requests import Request
+
     from sqlbatch.db.session import Session
 
 # The most seconds that a page may read: a condition can be as slow as its author likes.
@@ -80,8 +82,9 @@ class Table:
         return any(column.part == "answer" for column in self.columns)
 
 
-def find_table(session: Session, schema: str, name: str) -> Table:
-    """Return a table or view by its schema and name; raise NotFound if there is none that may be shown."""
+def find_table(session: Session, request: Request) -> Table:
+    """Return the table or view that an address names; raise NotFound if there is none that may be shown."""
+    schema, name = request.path_params["schema"], request.path_params["table"]
     where = {"catalog": session.catalog, "schema": schema, "name": name}
     found = session.run("target.find", where) if schema != "sqlbatch" else []
     if not found:

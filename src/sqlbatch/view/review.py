@@ -103,7 +103,7 @@ class Reviewable:
 
 def find(session: Session, request: Request) -> Reviewable:
     """Return the target that an address names; raise NotFound if there is none whose answers can be reviewed."""
-    table = find_table(session, request.path_params["schema"], request.path_params["table"])
+    table = find_table(session, request)
     if table.asked is None or table.column("custom_id") is None or table.is_view:
         raise NotFound(f"the rows of {table.shown_name} are no answers that can be reviewed")
     returns = read_returns(table.asked.endpoint, table.asked.returns)

@@ -18,13 +18,14 @@ from sqlbatch.errors import SqlbatchError
 from sqlbatch.view.security import TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from sqlbatch.db.database import Database
+    from sqlbatch.db.session import Session
 
 
 class NotFound(SqlbatchError):
@@ -58,6 +59,28 @@ class Site:
         """Return the address of a page, with its query, in a form that a colleague on this computer can open."""
         begin = f"{query}&" if query else ""
         return f"http://{request.url.netloc}{request.url.path}?{begin}{TOKEN}={self.token}"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request for a page, and the session in which it is answered."""
+
+    site: Site
+    request: Request
+    session: Session
+
+
+def page(template: str) -> Callable[[Callable[[Visit], dict[str, Any]]], Callable[[Site, Request], Response]]:
+    """Make a page of a function that returns the values of its template; the status is 400 if one is a `problem`."""
+
+    def made(values_of: Callable[[Visit], dict[str, Any]]) -> Callable[[Site, Request], Response]:
+        def answered(site: Site, request: Request) -> Response:
+            values = site.database.read(lambda session: values_of(Visit(site, request, session)))
+            return site.render(request, template, values, 400 if values.get("problem") else 200)
+
+        return answered
+
+    return made
 
 
 def address(path: str, /, *pairs: tuple[str, object], **more: object) -> str:

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch import clock
 from sqlbatch.db import prices
 from sqlbatch.db.prices import in_dollars
+from sqlbatch.view.site import page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from sqlbatch.db.session import Session
-    from sqlbatch.view.site import Site
+    from sqlbatch.view.site import Visit
 
 # Days in the chart, today last.
 DAYS = 42
@@ -32,21 +29,18 @@ class Bar:
     height: float
 
 
-def spend(site: Site, request: Request) -> Response:
-    """Return the page about costs."""
-
-    def read(session: Session) -> dict[str, Any]:
-        by = {key: prices.spent_by(session, key) for key in ("day", "month", "target", "model")}
-        return {
-            "days": bars(by["day"], clock.now().date()),
-            "tables": [(key, sorted(by[key], key=lambda each: -each.dollars)) for key in ("target", "model")],
-            "by_day": by["day"][::-1][:DAYS],
-            "months": by["month"][::-1],
-            "this": clock.now().strftime("%Y-%m"),
-            "budget": prices.month(session),
-        }
-
-    return site.render(request, "spend.html", site.database.read(read))
+@page("spend.html")
+def spend(visit: Visit) -> dict[str, Any]:
+    """Show costs."""
+    by = {key: prices.spent_by(visit.session, key) for key in ("day", "month", "target", "model")}
+    return {
+        "days": bars(by["day"], clock.now().date()),
+        "tables": [(key, sorted(by[key], key=lambda each: -each.dollars)) for key in ("target", "model")],
+        "by_day": by["day"][::-1][:DAYS],
+        "months": by["month"][::-1],
+        "this": clock.now().strftime("%Y-%m"),
+        "budget": prices.month(visit.session),
+    }
 
 
 def bars(spent: Sequence[prices.Spent], today: date) -> list[Bar]:

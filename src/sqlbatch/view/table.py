@@ -12,60 +12,50 @@ from sqlbatch.view import profile
 from sqlbatch.view.condition import invalid
 from sqlbatch.view.relation import find_table, reading
 from sqlbatch.view.selection import SIZES, State, chosen, condition_of, read_state
-from sqlbatch.view.site import NotFound, address, part
+from sqlbatch.view.site import NotFound, address, page, part
 from sqlbatch.view.values import Column, cell, shown_sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.requests import Request
-    from starlette.responses import Response
-
     from sqlbatch.db.session import Session
     from sqlbatch.view.relation import Table
-    from sqlbatch.view.site import Site
+    from sqlbatch.view.site import Visit
 
 # Reasons of failures that can be chosen as a filter.
 REASONS = 50
 
 
-def tables(site: Site, request: Request) -> Response:
-    """Return the page of all tables and views, targets first."""
-
-    def read(session: Session) -> list[dict[str, Any]]:
-        found = session.run("view.tables", {"catalog": session.catalog})
-        return [
-            {"path": f"/tables/{part(schema)}/{part(name)}", "name": name if schema == "main" else f"{schema}.{name}"}
-            | {"kind": kind, "rows": rows, "columns": columns, "job": job}
-            for schema, name, kind, rows, columns, job in found
-        ]
-
-    return site.render(request, "tables.html", {"tables": site.database.read(read)})
+@page("tables.html")
+def tables(visit: Visit) -> dict[str, Any]:
+    """Show all tables and views, targets first."""
+    found = visit.session.run("view.tables", {"catalog": visit.session.catalog})
+    listed = [
+        {"path": f"/tables/{part(schema)}/{part(name)}", "name": name if schema == "main" else f"{schema}.{name}"}
+        | {"kind": kind, "rows": rows, "columns": columns, "job": job}
+        for schema, name, kind, rows, columns, job in found
+    ]
+    return {"tables": listed}
 
 
-def table(site: Site, request: Request) -> Response:
-    """Return the page of one table."""
-    wanted = read_state(request.query_params)
-
-    def read(session: Session) -> dict[str, Any]:
-        found = find_table(session, request.path_params["schema"], request.path_params["table"])
-        with reading(session):
-            try:
-                return _page(session, found, wanted)
-            except (InvalidQuery, DatabaseError) as error:
-                problem: SqlbatchError = error
-                if isinstance(error, DatabaseError):
-                    if not wanted.where:
-                        raise
-                    problem = invalid(str(error))
-                    session.con.execute("ROLLBACK")
-                    session.sql("BEGIN TRANSACTION READ ONLY")
-                # The rows are shown without the invalid condition; the error is shown at its field.
-                return _page(session, found, State(cards=wanted.cards)) | {"problem": str(problem), "state": wanted}
-
-    values = site.database.read(read)
-    status = 400 if values.get("problem") else 200
-    return site.render(request, "table.html", values, status)
+@page("table.html")
+def table(visit: Visit) -> dict[str, Any]:
+    """Show one table."""
+    session, wanted = visit.session, read_state(visit.request.query_params)
+    found = find_table(session, visit.request)
+    with reading(session):
+        try:
+            return _page(session, found, wanted)
+        except (InvalidQuery, DatabaseError) as error:
+            problem: SqlbatchError = error
+            if isinstance(error, DatabaseError):
+                if not wanted.where:
+                    raise
+                problem = invalid(str(error))
+                session.con.execute("ROLLBACK")
+                session.sql("BEGIN TRANSACTION READ ONLY")
+            # The rows are shown without the invalid condition; the error is shown at its field.
+            return _page(session, found, State(cards=wanted.cards)) | {"problem": str(problem), "state": wanted}
 
 
 def _page(session: Session, found: Table, wanted: State) -> dict[str, Any]:
@@ -148,26 +138,23 @@ def _cells(columns: Sequence[Column], row: Sequence[Any]) -> list[Any]:
     return [cell(column, value) for column, value in zip(columns, row, strict=True)]
 
 
-def row(site: Site, request: Request) -> Response:
-    """Return the page of one row, with its values in full."""
-    rowid = request.path_params["rowid"]
-
-    def read(session: Session) -> dict[str, Any]:
-        found = find_table(session, request.path_params["schema"], request.path_params["table"])
-        if found.is_view:
-            raise NotFound("a row of a view has no page of its own")
-        shown = ", ".join(shown_sql(column, whole=True) for column in found.columns)
-        with reading(session):
-            read = session.run("view.rows", table=found.sql, shown=shown, ids=str(rowid))
-            total = int(session.run("view.count", {}, table=found.sql, where="true")[0][0])
-        if not read:
-            raise NotFound(f"the table {found.shown_name} has no such row")
-        cells = [cell(column, value, whole=True) for column, value in zip(found.columns, read[0][1:], strict=True)]
-        before = f"{found.path}/rows/{rowid - 1}" if rowid > 0 else None
-        after = f"{found.path}/rows/{rowid + 1}" if rowid + 1 < total else None
-        return {"table": found, "rowid": rowid, "cells_of_row": cells, "before": before, "after": after}
-
-    return site.render(request, "row.html", site.database.read(read))
+@page("row.html")
+def row(visit: Visit) -> dict[str, Any]:
+    """Show one row, with its values in full."""
+    session, rowid = visit.session, visit.request.path_params["rowid"]
+    found = find_table(session, visit.request)
+    if found.is_view:
+        raise NotFound("a row of a view has no page of its own")
+    shown = ", ".join(shown_sql(column, whole=True) for column in found.columns)
+    with reading(session):
+        read = session.run("view.rows", table=found.sql, shown=shown, ids=str(rowid))
+        total = int(session.run("view.count", {}, table=found.sql, where="true")[0][0])
+    if not read:
+        raise NotFound(f"the table {found.shown_name} has no such row")
+    cells = [cell(column, value, whole=True) for column, value in zip(found.columns, read[0][1:], strict=True)]
+    before = f"{found.path}/rows/{rowid - 1}" if rowid > 0 else None
+    after = f"{found.path}/rows/{rowid + 1}" if rowid + 1 < total else None
+    return {"table": found, "rowid": rowid, "cells_of_row": cells, "before": before, "after": after}
 
 
 READ = {
