@@ -56,13 +56,21 @@ INSERT INTO sqlbatch.sent_calls (job_id, call_id, head, tail, extra, cap, logpro
 SELECT * FROM (VALUES ($job_id::INTEGER, $call_id::UUID, $head::VARCHAR, $tail::VARCHAR, $extra::BIGINT, $cap::BIGINT, $logprobs::BOOLEAN)) AS s(job_id, call_id)
 WHERE NOT EXISTS (FROM sqlbatch.sent_calls o WHERE o.job_id = s.job_id AND o.call_id = s.call_id);
 
+-- cut: of requests ({asked}), each with the token limit of its call, those that were only ever cut at a smaller limit
+SELECT q.custom_id FROM sqlbatch.results r JOIN {asked} q ON q.custom_id = r.custom_id
+WHERE r.custom_id IN (SELECT custom_id FROM sqlbatch.results WHERE cap IS NOT NULL)
+  AND r.outcome IN ('answered', 'failed') AND r.source <> 'unsent'
+GROUP BY q.custom_id, q.cap HAVING bool_and(r.cap IS NOT NULL AND (r.cap >= q.cap) IS NOT TRUE)
+
 -- cut_before: answers that were cut at a smaller token limit than the job's are due again for it
 UPDATE sqlbatch.wanted SET not_before = $now::TIMESTAMP
-WHERE job_id = $job_id AND not_before IS NULL
-  AND custom_id IN (SELECT custom_id FROM sqlbatch.results WHERE cap IS NOT NULL AND (cap >= $cap::BIGINT) IS NOT TRUE)
-  AND custom_id NOT IN (
-    SELECT custom_id FROM sqlbatch.results
-    WHERE outcome IN ('answered', 'failed') AND source <> 'unsent' AND (cap IS NULL OR cap >= $cap::BIGINT));
+WHERE job_id = $job_id AND not_before IS NULL AND custom_id IN (
+  WITH asked AS (
+    SELECT w.custom_id, s.cap FROM sqlbatch.wanted w
+    JOIN sqlbatch.requests a ON a.custom_id = w.custom_id
+    JOIN sqlbatch.sent_calls s ON s.job_id = w.job_id AND s.call_id = a.call_id
+    WHERE w.job_id = $job_id)
+  {compile.cut});
 
 -- plain_before: answers without log probabilities are due again for a job that requests them, unless one is in flight
 UPDATE sqlbatch.wanted SET not_before = $now::TIMESTAMP

@@ -154,6 +154,13 @@ SELECT custom_id, row_number() OVER () + (SELECT count(*) FROM {scratch}.main.ai
   input, images, failed, pictures, extra
 FROM sqlbatch_collected ANTI JOIN {scratch}.main.ai_requests o USING (custom_id);
 
+-- cut_before: requests of the first stage whose answers were cut at a smaller token limit than their call's are sent again
+DELETE FROM {scratch}.main.known WHERE state = 'failed' AND custom_id IN (
+  WITH asked AS (
+    SELECT r.custom_id, c.cap::BIGINT AS cap
+    FROM {scratch}.main.ai_requests r JOIN (SELECT unnest($caps, recursive := true)) c ON c.call_id = r.call_id)
+  {compile.cut});
+
 -- of_call: the requests to send for one call
 CREATE OR REPLACE TEMP TABLE sqlbatch_to_send AS
 SELECT s.* FROM {scratch}.main.to_send s JOIN {scratch}.main.ai_requests r USING (custom_id) WHERE r.call_id = $call_id::UUID;
@@ -257,10 +264,13 @@ JOIN sqlbatch.requests q ON q.custom_id = r.custom_id
 WHERE list_contains($calls::UUID[], q.call_id)
 GROUP BY r.custom_id;
 
--- unknown: the collected requests without a result, or all of them
-SELECT custom_id::VARCHAR FROM sqlbatch_collected
+-- unknown: the collected requests without a final result, and whether a batch has them; with $fresh, all of them
+SELECT custom_id::VARCHAR, NOT $fresh::BOOLEAN AND custom_id IN (SELECT custom_id FROM sqlbatch.in_flight)
+FROM sqlbatch_collected
 WHERE failed IS NULL
-  AND ($fresh::BOOLEAN OR custom_id NOT IN (SELECT custom_id FROM sqlbatch.results WHERE outcome IN ('answered', 'failed')))
+  AND ($fresh::BOOLEAN OR custom_id NOT IN (
+    SELECT custom_id FROM sqlbatch.results
+    WHERE outcome IN ('answered', 'failed') AND source <> 'unsent' AND (cap IS NULL OR cap >= $cap::BIGINT)))
 ORDER BY input;
 
 -- previewed: the rows of a query as JSON, and the failures of each

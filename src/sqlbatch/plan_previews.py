@@ -14,8 +14,10 @@ from sqlbatch.db import prices
 from sqlbatch.db.database import scratch_name
 from sqlbatch.functions import jobs
 from sqlbatch.functions import pictures as plan_pictures
+from sqlbatch.functions.aggregates import PIECES
 from sqlbatch.functions.answers import define
-from sqlbatch.functions.inputs import PICTURE
+from sqlbatch.functions.inputs import PICTURE, WHY
+from sqlbatch.functions.joins import NO_ANSWER
 from sqlbatch.functions.plan import numbers_of, with_sources
 from sqlbatch.functions.prepare import PlannedQuery, plan_query, quote_plan
 from sqlbatch.leases import new_owner
@@ -41,13 +43,16 @@ if TYPE_CHECKING:
 class PreparedPlanPreview(ReadyPreview):
     """A planned preview. Its sources, limited to the sample's rows, are in the scratch file.
 
-    `quote` is for the ordinary endpoint.
+    `quote` is for the ordinary endpoint. `unfinished` are the numbers of calls that lack answers, and
+    `in_flight` the requests that a batch has already, which are not sent.
     """
 
     planned: PlannedQuery
     quote: Quote
     detail: str | None
     unsent: list[tuple[str, str, str]] = field(default_factory=list)
+    unfinished: set[int] = field(default_factory=set)
+    in_flight: set[str] = field(default_factory=set)
 
     def source(self, number: int) -> str:
         """Return the table of a source's rows."""
@@ -88,10 +93,17 @@ def prepared(
 
 
 def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
-    """Run the stages one after the other; each result is stored as it arrives."""
+    """Run the stages one after the other; each result is stored as it arrives.
+
+    What a batch has already is not sent, and neither are the calls whose inputs need its answers.
+    """
     calls = jobs.planned_calls(ready.planned.plan)
+    needs = {call.number: call.needs for call in ready.planned.plan.calls}
+    ready.unfinished.update(needs)
     with connect(database, ready.provider) as api:
         for call in (each for each in calls if each.stage):
+            if not ready.unfinished.isdisjoint(needs[call.number]):
+                continue
 
             def collect(session: Session, call: KeptCall = call) -> list[str]:
                 session.run("database.planner_lock")
@@ -105,12 +117,26 @@ def ask(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
                 if shown is not None:
                     unsent = plan_pictures.keep_collected(session, scratch)
                     ready.unsent.extend((custom_id, str(call.call.call_id), why) for custom_id, why in unsent)
-                return [row[0] for row in session.run("functions.unknown", {"fresh": ready.fresh})]
+                asked = {"fresh": ready.fresh, "cap": call.call.cap}
+                found = session.run("functions.unknown", asked)
+                ready.in_flight.update(custom_id for custom_id, in_flight in found if in_flight)
+                return [custom_id for custom_id, _ in found]
 
-            custom_ids = database.write(collect, scratch=ready.scratch)
+            wanted = database.write(collect, scratch=ready.scratch)
+            custom_ids = [each for each in wanted if each not in ready.in_flight]
             if custom_ids:
                 yield Activity(f"stage {call.stage}: {call.text}")
                 yield from requests.ask(ready.asking(database, call.call), api, custom_ids, ready.received)
+            if {each.custom_id for each in ready.received if each.kept}.issuperset(wanted):
+                ready.unfinished.discard(call.number)
+
+
+def keep(database: Database, ready: PreparedPlanPreview) -> Iterator[Event]:
+    """Store the results that arrived before an interrupt and are not stored yet."""
+    for call in {
+        each.call.call_id: each.call for each in jobs.planned_calls(ready.planned.plan) if each.stage
+    }.values():
+        yield from requests.keep(ready.asking(database, call), ready.received)
 
 
 def result(database: Database, ready: PreparedPlanPreview) -> Preview:
@@ -120,11 +146,22 @@ def result(database: Database, ready: PreparedPlanPreview) -> Preview:
     with database.session(scratch=ready.scratch) as session:
         _define(session, ready, calls, query)
         found = session.run("functions.previewed", query=query)
+    # An answer that belongs to no single row decides which rows exist and their values.
+    own = numbers_of(query, WHY) - {call.number for call in calls if call.type == PIECES}
+    lost = next((each for each in ready.received if not each.kept), None)
+    why = "no answer came before the interrupt; it may be billed all the same"
+    if ready.in_flight:
+        why = "a batch has it already, so it was not sent; sqlbatch wait brings its answer"
+    elif lost is not None:
+        why = ": ".join(part for part in (lost.code, lost.message) if part)
     rows = []
     for number, (text, failed) in enumerate(found, 1):
         values = json.loads(text)
         values.pop("sqlbatch_failed")
-        rows.append(PreviewRow(number, "failed" if failed else "answered", failed, kept=False, input={}, answer=values))
+        status, error = "failed" if failed else "answered", failed
+        if not ready.unfinished <= own or (failed and NO_ANSWER in failed):
+            status, error = "pending", why
+        rows.append(PreviewRow(number, status, error, kept=False, input={}, answer=values))
     dollars = None if ready.provider.paid and any(each.kept for each in ready.received) else 0.0
     return ready.preview(rows, (), len(ready.received), dollars)
 
@@ -133,4 +170,4 @@ def _define(session: Session, ready: PreparedPlanPreview, calls: list[KeptCall],
     session.run("functions.known", {"calls": [str(each.call.call_id) for each in calls]})
     if ready.planned.shows:
         plan_pictures.define_unsent(session, scratch_name(ready.scratch), ready.unsent)
-    define(session, calls, numbers_of(sql))
+    define(session, calls, numbers_of(sql), unfinished=bool(ready.unfinished))

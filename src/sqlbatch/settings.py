@@ -152,6 +152,7 @@ _WORDS = {
     "list_type": "must be a text, or a list of texts",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
+    "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "dict_type": 'must be a table, such as { name = "value" }',
     "model_type": "must be a table, such as [budget]",

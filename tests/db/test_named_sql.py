@@ -36,7 +36,7 @@ BLOCKS = [f"{file.removesuffix('.sql')}.{name}" for file in FILES for name in bl
 PLACES = {
     "query": "SELECT 1 AS a", "limit": "LIMIT 1", "skipped": "CAST(NULL AS VARCHAR)", "input": "a::VARCHAR",
     "invalid": "CAST(NULL AS VARCHAR)", "job": "1", "typed": "sqlbatch_content AS response", "begin": "",
-    "comment": "'ours'",
+    "comment": "'ours'", "asked": "(SELECT custom_id, NULL::BIGINT AS cap FROM sqlbatch.wanted)",
     "check": "CAST(NULL AS VARCHAR)", "blocking": "'insufficient_quota'", "low": "1", "high": "2", "url": "'/v1/x'",
     "batch_id": "'00000000-0000-0000-0000-000000000001'", "path": "'out.jsonl'",
     "which": "r.job_id = 1", "key": "day", "past": "r.batch_id IS NULL",

@@ -11,6 +11,8 @@ import pytest
 
 import sqlbatch
 from sqlbatch import job_actions, run
+from sqlbatch.batches.plan import pack
+from sqlbatch.batches.providers import KNOWN
 from sqlbatch.cli import main
 from sqlbatch.db.database import Database
 from sqlbatch.errors import InvalidPrompt, InvalidQuery, JobError
@@ -274,6 +276,44 @@ def test_a_preview_runs_all_stages_on_a_sample_and_its_answers_are_kept() -> Non
     assert shown.sent == 6
     assert sqlbatch.preview(query, db=db.path, rows=3, provider="local").sent == 0
     assert sqlbatch.plan(query, db=db.path, provider="local").answered == 3
+
+
+def test_answers_that_were_cut_are_asked_again_only_with_a_larger_limit() -> None:
+    """Of the first stage and of a later one; the quote counts them."""
+    db = database(setup="CREATE TABLE t AS SELECT 'a text of many words, ' || i AS a FROM range(2) t(i)")
+    query = "SELECT ai_complete(b, 'Again.') AS c FROM (SELECT ai_complete(a, 'Repeat.') AS b FROM t)"
+    ask: dict[str, Any] = {"db": db.path, "provider": "local", "into": "t2"}
+    sent = "SELECT count(*) FROM sqlbatch.results"
+    sqlbatch.enrich(query, params={"max_completion_tokens": 2}, **ask).wait()
+    assert rows(db, sent) == [(2,)]
+    for cap in (1, 2):
+        assert sqlbatch.plan(query, params={"max_completion_tokens": cap}, **ask).to_send == 0
+    assert sqlbatch.plan(query, params={"max_completion_tokens": 500}, **ask).to_send == 2
+    sqlbatch.enrich(query, params={"max_completion_tokens": 500}, **ask).wait()
+    assert rows(db, "SELECT count(*) FROM t2 WHERE c IS NOT NULL") == [(2,)]
+    # The limit of one call only: its inputs are those of before.
+    later = query.replace("'Again.')", "'Once more.', params := {max_completion_tokens: 2})")
+    sqlbatch.enrich(later, **ask).wait()
+    assert rows(db, "SELECT DISTINCT ai_status FROM t2") == [("failed",)]
+    sqlbatch.enrich(later.replace(": 2}", ": 500}"), **ask).wait()
+    assert rows(db, "SELECT DISTINCT ai_status FROM t2") == [("answered",)]
+    assert rows(db, sent) == [(10,)]
+    sqlbatch.enrich(query, **ask).wait()
+    assert rows(db, sent) == [(10,)]
+
+
+def test_a_preview_does_not_send_what_a_batch_has() -> None:
+    """Nor what needs its answers; the rows are pending."""
+    db = database(setup="CREATE TABLE t AS SELECT 'text ' || i AS a FROM range(3) t(i)")
+    query = "SELECT a, ai_complete(coalesce(ai_complete(a, 'One.'), 'none'), 'Two.') AS b FROM t"
+    job_id = begun(db, query)
+    pack(db, job_id, KNOWN["local"])
+    shown = sqlbatch.preview(query, db=db.path, rows=3, provider="local")
+    assert (shown.sent, [row.status for row in shown.rows]) == (0, ["pending"] * 3)
+    assert "a batch has it already" in str(shown.rows[0].error)
+    assert rows(db, "SELECT count(*) FROM sqlbatch.results") == [(0,)]
+    again = sqlbatch.preview(query, db=db.path, rows=3, provider="local", fresh=True)
+    assert (again.sent, [row.status for row in again.rows]) == (6, ["answered"] * 3)
 
 
 def test_a_row_that_another_answer_would_change_is_uncertain() -> None:

@@ -18,9 +18,10 @@ from sqlbatch.functions.find import mentions_calls
 from sqlbatch.source import read_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from sqlbatch.batches.events import Event
     from sqlbatch.db.database import Database
     from sqlbatch.options import EnrichOptions
     from sqlbatch.plan_previews import PreparedPlanPreview
@@ -177,11 +178,26 @@ def _look_at_plan(database: Database, ready: PreparedPlanPreview, *, yes: bool, 
         display.quote.show_quote(replace(ready.quote, target="none: a preview, at the ordinary price"))
     if not agreed(ready.quote.cost, ready.over(), yes=yes):
         return display.Exit.ERROR
-    display.progress.follow(plan_previews.ask(database, ready))
+    interrupted = _interrupted(plan_previews.ask(database, ready), lambda: plan_previews.keep(database, ready))
     found = plan_previews.result(database, ready)
     code = _print(found, as_json=as_json)
     display.info(f"{len(found.rows):,} rows of the sample; {found.sent:,} requests sent; the answers are kept")
-    return code
+    if ready.in_flight:
+        display.info(
+            f"{display.counted(len(ready.in_flight), 'request')} not sent, because a batch has them already: sqlbatch "
+            "wait brings the answers"
+        )
+    return display.Exit.INTERRUPTED if interrupted else code
+
+
+def _interrupted(asking: Iterator[Event], keep: Callable[[], Iterator[Event]]) -> bool:
+    """Follow a preview, and return whether it was interrupted; the answers that came are kept then."""
+    try:
+        display.progress.follow(asking)
+    except KeyboardInterrupt:
+        display.progress.follow(keep())
+        return True
+    return False
 
 
 def _print(found: Preview, *, as_json: bool) -> int:
@@ -194,13 +210,9 @@ def _print(found: Preview, *, as_json: bool) -> int:
 
 
 def _look(database: Database, ready: PreparedPreview, *, as_json: bool) -> int:
-    interrupted = False
-    if ready.known.to_send:
-        try:
-            display.progress.follow(previews.ask(database, ready))
-        except KeyboardInterrupt:
-            interrupted = True
-            display.progress.follow(previews.keep(database, ready))
+    interrupted = bool(ready.known.to_send) and _interrupted(
+        previews.ask(database, ready), lambda: previews.keep(database, ready)
+    )
     found = previews.result(database, ready)
     code = _print(found, as_json=as_json)
     display.quote.tell_preview(found, ready, database.name)

@@ -15,7 +15,7 @@ from sqlbatch.functions.inputs import WHY
 from sqlbatch.functions.lookups import custom_id
 from sqlbatch.functions.plan import numbers_of, with_sources
 from sqlbatch.query import target, target_rows
-from sqlbatch.query.compile import ENVELOPE, send_as, store_call
+from sqlbatch.query.compile import ENVELOPE, ask_cut_again, send_as, store_call
 from sqlbatch.query.estimate import BYTES_PER_TOKEN, byte_correction
 from sqlbatch.query.request import Call
 from sqlbatch.trace import masked
@@ -131,6 +131,7 @@ def keep_plan(
     for call in plan.calls:
         if call.stage == 1:
             session.run("functions.add_collected", of_job | {"call": call.number, "now": clock.now()})
+    ask_cut_again(session, job_id)
 
 
 def lay_down(
@@ -186,6 +187,7 @@ def collect_ready(session: Session, job_id: int, line_limit: int) -> KeptCall | 
     session.run("functions.want_requests", {"call_id": call.call.call_id})
     session.run("functions.want_asks", asked)
     session.run("functions.want", {"job_id": job_id})
+    ask_cut_again(session, job_id)
     if shown is not None:
         pictures.settle_collected(session)
     session.run("functions.add_collected", asked | {"now": clock.now()})

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from uuid import UUID
 
-# SQL of what is said instead of a reason where an answer is not there yet.
+# The reason for an answer that is not there yet, and its SQL.
+NO_ANSWER = "\x01"
 PENDING = "chr(1)"
 # What a table of answers has: the request's id, its value, and why there is none.
 COLUMNS = ("sqlbatch_key", "sqlbatch_value", "sqlbatch_why")

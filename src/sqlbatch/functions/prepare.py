@@ -139,7 +139,8 @@ def plan_query(
                 session.run("functions.lay_down", scratch=scratch, **asked)
     if shows:
         session.run("plan_pictures.asks", scratch=scratch)
-    known = count_known(session, scratch, fresh=fresh, images=shows)
+    first = {call.lookup.call.call_id: call.lookup.call for call in plan.calls if call.stage == 1}
+    known = count_known(session, scratch, fresh=fresh, images=shows, calls=tuple(first.values()))
     distinct = session.run("functions.count", table=f"{scratch}.main.requests")[0][0]
     return PlannedQuery(plan, scratch, known, sum(rows.values()), distinct, {}, shows)
 

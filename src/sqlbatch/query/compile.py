@@ -167,7 +167,7 @@ def store(session: Session, compiled: Compiled, job_id: int) -> None:
     store_requests(session, compiled)
     call = compiled.call
     send_as(session, call, job_id)
-    session.run("compile.cut_before", {"job_id": job_id, "cap": call.cap, "now": clock.now()})
+    ask_cut_again(session, job_id)
     if call.logprobs:
         session.run("compile.plain_before", {"job_id": job_id, "now": clock.now()})
     else:
@@ -177,6 +177,11 @@ def store(session: Session, compiled: Compiled, job_id: int) -> None:
     session.run("compile.store_asks", {"call_id": compiled.call.call_id}, **places)
     if compiled.prompt_sql.images:
         pictures.settle(session, compiled.scratch, job_id)
+
+
+def ask_cut_again(session: Session, job_id: int) -> None:
+    """Make requests of a job due again whose answers were cut at a smaller token limit than the job's."""
+    session.run("compile.cut_before", {"job_id": job_id, "now": clock.now()}, asked="asked")
 
 
 def send_as(session: Session, call: Call, job_id: int) -> None:

@@ -16,6 +16,8 @@ from sqlbatch.query.target import Existing, Target, changed, look_up
 from sqlbatch.trace import masked
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlbatch.db.prices import Month
     from sqlbatch.db.session import Session
     from sqlbatch.query.compile import Compiled
@@ -235,14 +237,23 @@ def check_existing(
 
 
 def count_known(
-    session: Session, scratch: str, *, fresh: bool, images: bool = False, call: Call | None = None
+    session: Session,
+    scratch: str,
+    *,
+    fresh: bool,
+    images: bool = False,
+    call: Call | None = None,
+    calls: Sequence[Call] = (),
 ) -> Known:
     """List in the scratch database which requests are `known` and which are `to_send`, and count them.
 
-    The token limit of `call` decides which cut answers are settled; without a call, all of them are.
+    The token limit of `call`, or of each of the `calls` of a planned query, decides which cut answers are settled.
     """
     if session.has_schema() and not fresh:
         session.run("quote.known", sent_by(call), scratch=scratch, refused=confidence.REFUSED)
+        if calls:
+            caps = [{"call_id": each.call_id, "cap": each.cap} for each in calls]
+            session.run("functions.cut_before", {"caps": caps}, scratch=scratch, asked="asked")
     else:
         session.run("quote.unknown", scratch=scratch)
     if images:
