@@ -22,6 +22,7 @@ import pytest
 from sqlbatch import connection
 from sqlbatch import run as runs
 from sqlbatch.cli import main
+from sqlbatch.display import verbosity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +98,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     yield
     for name in set(os.environ) - set(before):
         del os.environ[name]
+    verbosity.set(quiet=False, verbose=False, debug=False)
 
 
 @pytest.fixture(autouse=True)

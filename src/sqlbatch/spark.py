@@ -221,7 +221,7 @@ def _held(mirror: Mirror | None) -> AbstractContextManager[None]:
 
 def _guarded(database: Database, mirror: Mirror | None) -> None:
     if mirror is not None:
-        database.guard, database.push = mirror.guard, mirror.push
+        database.guard, database.push, database.shared = mirror.guard, mirror.push, mirror.folder
 
 
 def _asked(

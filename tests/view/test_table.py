@@ -144,6 +144,15 @@ def test_a_wrong_condition_is_said_where_it_was_typed_and_the_rows_stay(
     assert 'aria-describedby="problem"' in reply.html
 
 
+def test_a_condition_that_takes_too_long_is_told_where_it_was_typed(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqlbatch.view.relation.PATIENCE", 0.5)
+    endless = "(SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range + b.range = -year) = 0"
+    reply = browser.get(f"/tables/main/years?where={quote(endless)}")
+    assert "took longer than" in reply.text
+
+
 def test_pages_and_order_are_in_the_address(browser: Browser) -> None:
     last = browser.get("/tables/main/years?sort=year&desc=1&page=6&size=20").html
     assert _titles(last)[0] == "film 19"

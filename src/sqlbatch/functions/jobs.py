@@ -161,6 +161,7 @@ def lay_down(
     longest, entries, requests = session.run("functions.longest")[0]
     if requests < entries:
         session.run("functions.drop_repeated")
+    longest += call.extra
     if line_limit is not None and longest > line_limit:
         raise JobError(
             f"a request of {longest:,} bytes is above the provider's limit of {line_limit:,}: shorten the input in the "

@@ -118,8 +118,8 @@ def _part(name: str, answers: set[str], *, ours: bool) -> str:
 
 
 @contextmanager
-def reading(session: Session) -> Iterator[None]:
-    """Read in one transaction that cannot write, for a limited number of seconds."""
+def reading(session: Session) -> Iterator[threading.Event]:
+    """Read in one transaction that cannot write, for a limited number of seconds; yield whether they are over."""
     late = threading.Event()
 
     def stop() -> None:
@@ -131,11 +131,16 @@ def reading(session: Session) -> Iterator[None]:
     session.sql("BEGIN TRANSACTION READ ONLY")
     timer.start()
     try:
-        yield
+        yield late
     except DatabaseError as error:
         if late.is_set():
-            raise InvalidQuery(f"that took longer than {PATIENCE:.0f} seconds: make the condition simpler") from error
+            raise too_late() from error
         raise
     finally:
         timer.cancel()
         session.con.execute("ROLLBACK")
+
+
+def too_late() -> InvalidQuery:
+    """Return the error of a query that was stopped because it took too long."""
+    return InvalidQuery(f"that took longer than {PATIENCE:.0f} seconds: make the condition simpler")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlbatch.errors import DatabaseError, InvalidQuery, SqlbatchError
 from sqlbatch.view import profile
 from sqlbatch.view.condition import invalid
-from sqlbatch.view.relation import find_table, reading
+from sqlbatch.view.relation import find_table, reading, too_late
 from sqlbatch.view.selection import SIZES, State, chosen, condition_of, read_state
 from sqlbatch.view.site import NotFound, address, page, part
 from sqlbatch.view.values import Column, cell, shown_sql
@@ -43,7 +43,7 @@ def table(visit: Visit) -> dict[str, Any]:
     """Show one table."""
     session, wanted = visit.session, read_state(visit.request.query_params)
     found = find_table(session, visit.request)
-    with reading(session):
+    with reading(session) as late:
         try:
             return _page(session, found, wanted)
         except (InvalidQuery, DatabaseError) as error:
@@ -51,7 +51,7 @@ def table(visit: Visit) -> dict[str, Any]:
             if isinstance(error, DatabaseError):
                 if not wanted.where:
                     raise
-                problem = invalid(str(error))
+                problem = too_late() if late.is_set() else invalid(str(error))
                 session.con.execute("ROLLBACK")
                 session.sql("BEGIN TRANSACTION READ ONLY")
             # The rows are shown without the invalid condition; the error is shown at its field.
