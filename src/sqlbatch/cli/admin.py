@@ -220,7 +220,7 @@ def serve(
         str | None, opt.option("--api-key-env", "NAME", "The variable with the key asked of clients.")
     ] = None,
     faults: Annotated[
-        Path | None, opt.option("--faults", "FILE", "Failures to act out, for tests of clients.", rare=True)
+        Path | None, opt.option("--faults", "FILE", "Failures to simulate, for tests of clients.", rare=True)
     ] = None,
     clock_speed: Annotated[
         float,
