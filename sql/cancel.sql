@@ -46,9 +46,10 @@ FROM sqlbatch.requests q SEMI JOIN (
   SELECT m.custom_id FROM sqlbatch.batch_requests m WHERE list_contains($batches::UUID[], m.batch_id)
 ) s ON s.custom_id = q.custom_id;
 
--- stuck_calls: the calls of those requests
-SELECT c.call_id::VARCHAR, c.endpoint, c.model
-FROM sqlbatch.calls c SEMI JOIN sqlbatch_stuck s ON s.call_id = c.call_id
+-- calls_of: the calls of some requests, each with the token limit that a job sends it with
+SELECT c.call_id::VARCHAR, c.endpoint, c.model, s.cap
+FROM sqlbatch.calls c SEMI JOIN {table} q ON q.call_id = c.call_id
+LEFT JOIN sqlbatch.sent_calls s ON s.job_id = $job_id AND s.call_id = c.call_id
 ORDER BY c.call_id;
 
 -- also_waiting: other open jobs that want requests that a job has at the provider
@@ -86,8 +87,8 @@ FROM sqlbatch.requests q SEMI JOIN (
   WHERE job_id = $job_id AND settled AND outcome <> 'answered' AND ($code::VARCHAR IS NULL OR code = $code::VARCHAR)
 ) f ON f.custom_id = q.custom_id;
 
--- failed_call: how many there are, and their call
-SELECT count(*), any_value(call_id)::VARCHAR FROM sqlbatch_failed;
+-- failed_count: how many there are
+SELECT count(*) FROM sqlbatch_failed;
 
 -- reopen: the job continues
 UPDATE sqlbatch.jobs SET finished_at = NULL, error = NULL WHERE job_id = $job_id;

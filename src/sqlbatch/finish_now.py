@@ -20,8 +20,8 @@ from sqlbatch.leases import hold_leases, new_owner
 from sqlbatch.paths import spool_dir
 from sqlbatch.query.cost import NO_COST, Cost, Requests, add_costs, estimate_cost, find_price
 from sqlbatch.query.endpoints import check_of, endpoint_of
-from sqlbatch.query.enrichment import Enrichment, parameters
-from sqlbatch.query.request import CAPS
+from sqlbatch.query.enrichment import Enrichment
+from sqlbatch.query.request import as_sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,10 +156,7 @@ def _call(
     writes: bool,
     logprobs: bool,
 ) -> CallNow:
-    enrichment = replace(Enrichment.from_json(job.enrichment), model=model, endpoint=endpoint)
-    if cap is not None and endpoint_of(endpoint).talks:
-        name = CAPS[1] if endpoint.endswith("/responses") else CAPS[0]
-        enrichment = replace(enrichment, params=parameters({name: cap}))
+    enrichment = as_sent(Enrichment.from_json(job.enrichment), model, endpoint, cap)
     price, flex = None, False
     if provider.paid:
         price, _ = find_price(session, enrichment, tier="flex")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlbatch import clock
@@ -19,6 +19,7 @@ from sqlbatch.query import target_rows
 from sqlbatch.query.cost import NO_COST, Cost, Requests, add_costs, estimate_cost, find_price
 from sqlbatch.query.endpoints import check_of, reading_of
 from sqlbatch.query.enrichment import Enrichment
+from sqlbatch.query.request import as_sent
 from sqlbatch.returns import Structured
 from sqlbatch.run import finish, step_context, write_target
 
@@ -152,13 +153,8 @@ def retry_cost(session: Session, job: JobRow, provider: Provider, code: str | No
     Raises InvalidSettings if their model has been shut down.
     """
     session.run("cancel.failed", {"job_id": job.job_id, "code": code})
-    count, call_id = session.run("cancel.failed_call")[0]
-    if not count or not provider.paid:
-        return count, NO_COST
-    enrichment = Enrichment.from_json(job.enrichment)
-    price, _ = find_price(session, enrichment, tier="batch", batch_factor=provider.batch_factor)
-    failed = Requests("sqlbatch_failed", call_id)
-    return count, estimate_cost(session, enrichment, failed, price)
+    count = session.run("cancel.failed_count")[0][0]
+    return count, _cost_of(session, job, provider, "sqlbatch_failed") if count and provider.paid else NO_COST
 
 
 @dataclass(frozen=True)
@@ -182,20 +178,25 @@ def stuck(session: Session, job: JobRow, provider: Provider) -> Stuck:
     found = session.run("cancel.stuck", {"job_id": job.job_id})
     waiting = tuple(row[0] for row in session.run("cancel.also_waiting", {"job_id": job.job_id}))
     paid = any(row[5] for row in found)
-    cost = _cost_again(session, job, provider, [row[0] for row in found]) if paid else NO_COST
+    cost = NO_COST
+    if paid:
+        session.run("cancel.stuck_requests", {"batches": [row[0] for row in found]})
+        cost = _cost_of(session, job, provider, "sqlbatch_stuck", refusing=False)
     return Stuck(len(found), sum(row[3] for row in found), sum(row[4] for row in found), paid, waiting, cost)
 
 
-def _cost_again(session: Session, job: JobRow, provider: Provider, batches: list[str]) -> Cost:
-    """Return the cost of sending the requests of some batches again; a model that was shut down has no known price."""
-    session.run("cancel.stuck_requests", {"batches": batches})
+def _cost_of(session: Session, job: JobRow, provider: Provider, table: str, *, refusing: bool = True) -> Cost:
+    """Return the cost of sending some of a job's requests in batches again, each call at its own model's price.
+
+    A model that was shut down raises InvalidSettings, or has no known price without `refusing`.
+    """
     costs = []
-    for call_id, endpoint, model in session.run("cancel.stuck_calls"):
-        asked = replace(Enrichment.from_json(job.enrichment), endpoint=endpoint, model=model)
+    for call_id, endpoint, model, cap in session.run("cancel.calls_of", {"job_id": job.job_id}, table=table):
+        asked = as_sent(Enrichment.from_json(job.enrichment), model, endpoint, cap)
         price = None
-        with contextlib.suppress(InvalidSettings):
+        with contextlib.nullcontext() if refusing else contextlib.suppress(InvalidSettings):
             price, _ = find_price(session, asked, tier="batch", batch_factor=provider.batch_factor)
-        requests = Requests(f"(FROM sqlbatch_stuck WHERE call_id = {quote_literal(call_id)})", call_id)
+        requests = Requests(f"(FROM {table} WHERE call_id = {quote_literal(call_id)})", call_id)
         costs.append(estimate_cost(session, asked, requests, price))
     return add_costs(costs)
 

@@ -93,6 +93,7 @@ _OF_FUNCTIONS = {
     "functions.collected": {"input": "sqlbatch_input"},
     "functions.function": {"function": "ai_x", "parameters": ", y", "given": ", y := y", "spec": "'\"VARCHAR\"'"},
     "functions.lay_down": {"call": "1", "call_id": VALUES["call_id"]},
+    "cancel.calls_of": {"table": "sqlbatch.requests"},
     "functions.changes": {"query": "SELECT 'x' AS ai_status"},
     "functions.uncertain": {"target": "uncertain"},
     "functions.write": {"query": "SELECT 1 AS a, NULL::VARCHAR AS sqlbatch_failed"},

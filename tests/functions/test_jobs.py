@@ -14,6 +14,7 @@ from sqlbatch import job_actions, run
 from sqlbatch.batches.plan import pack
 from sqlbatch.batches.providers import KNOWN
 from sqlbatch.cli import main
+from sqlbatch.db import jobs
 from sqlbatch.db.database import Database
 from sqlbatch.errors import InvalidPrompt, InvalidQuery, JobError
 from sqlbatch.functions.jobs import collect_ready, hidden_rows
@@ -314,6 +315,19 @@ def test_a_preview_does_not_send_what_a_batch_has() -> None:
     assert rows(db, "SELECT count(*) FROM sqlbatch.results") == [(0,)]
     again = sqlbatch.preview(query, db=db.path, rows=3, provider="local", fresh=True)
     assert (again.sent, [row.status for row in again.rows]) == (6, ["answered"] * 3)
+
+
+def test_a_retry_is_quoted_at_the_price_of_each_call_s_own_model() -> None:
+    db = database(setup="CREATE TABLE t AS SELECT 'text ' || i AS a FROM range(2) t(i)")
+    query = "SELECT ai_complete(a, 'One.') AS one, ai_complete(a, 'Two.', model := 'dear') AS two FROM t"
+    job_id = begun(db, query, provider="openai", model="cheap", param=["max_completion_tokens=1000"])
+    price = "INSERT INTO sqlbatch.prices (model, input, output, batch_factor) VALUES"
+    rows(db, f"{price} ('cheap', 0, 1, 1), ('dear', 0, 1000, 1)")
+    run_through(db, job_id, lambda _: Failure("refusal"))
+    with db.session() as session:
+        failed, cost = job_actions.retry_cost(session, jobs.find(session, str(job_id)), KNOWN["openai"])
+    assert failed == 4
+    assert cost.dollars_largest == pytest.approx(2 * 0.001 + 2 * 1.0)
 
 
 def test_a_row_that_another_answer_would_change_is_uncertain() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlbatch.db.sql import quote_literal
@@ -133,6 +133,14 @@ def output_cap(enrichment: Enrichment) -> int | None:
     caps = [params[name] for name in CAPS if isinstance(params.get(name), int) and params[name] > 0]
     choices = params.get("n")
     return min(caps) * (choices if isinstance(choices, int) and choices > 1 else 1) if caps else None
+
+
+def as_sent(enrichment: Enrichment, model: str, endpoint: str, cap: int | None) -> Enrichment:
+    """Return an enrichment with the model, the endpoint and the token limit that a job sends one of its calls with."""
+    params = [each for each in enrichment.params if each[0] not in {*CAPS, "n"}]
+    if cap is not None and endpoint_of(endpoint).talks:
+        params.append((CAPS[1] if endpoint.endswith("/responses") else CAPS[0], str(cap)))
+    return replace(enrichment, model=model, endpoint=endpoint, params=tuple(sorted(params)))
 
 
 def bills_input_only(enrichment: Enrichment) -> bool:
