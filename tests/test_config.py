@@ -69,6 +69,7 @@ def test_a_limit_that_is_none_is_a_wrong_use(option: tuple[str, str], told: str,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("by", ["option", "variable"])
 def test_no_more_tokens_wait_than_are_allowed(by: str, here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     option = ("--max-enqueued-tokens", "60") if by == "option" else ()

@@ -281,6 +281,7 @@ def test_a_missing_extension_is_one_line_with_what_to_do(here: Command, monkeypa
 # ---- Incremental targets, here and elsewhere.
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("into", ["films", "other.films"])
 def test_rows_are_updated_or_added_by_key_and_the_others_and_other_columns_stay(into: str) -> None:
     db, file = (state(), "other.duckdb") if into.startswith("other") else (alone(), "work.duckdb")

@@ -211,6 +211,7 @@ def test_a_base_url_that_is_none_is_refused(url: str, here: Command) -> None:
     assert "pass@" not in ran.err
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", ["sqlbatch", "it's a.b"])
 def test_a_database_file_may_have_the_name_of_our_schema_or_any_other(name: str, here: Command) -> None:
     db = ("--db", f"{name}.duckdb")

@@ -86,6 +86,7 @@ def test_a_disk_that_fills_while_the_rows_are_read_is_not_the_querys_fault(here:
     assert f"error: no space is left on the disk of {trial}; free some and run the same" in told.said
 
 
+@pytest.mark.long
 def test_a_job_of_20_batches_killed_at_random(here: Ground) -> None:
     check([long.killed_at_random(here, kills=8, hour=2.0)])
 

@@ -292,15 +292,20 @@ def test_answers_that_were_cut_are_asked_again_only_with_a_larger_limit() -> Non
     assert sqlbatch.plan(query, params={"max_completion_tokens": 500}, **ask).to_send == 2
     sqlbatch.enrich(query, params={"max_completion_tokens": 500}, **ask).wait()
     assert rows(db, "SELECT count(*) FROM t2 WHERE c IS NOT NULL") == [(2,)]
-    # The limit of one call only: its inputs are those of before.
-    later = query.replace("'Again.')", "'Once more.', params := {max_completion_tokens: 2})")
-    sqlbatch.enrich(later, **ask).wait()
-    assert rows(db, "SELECT DISTINCT ai_status FROM t2") == [("failed",)]
-    sqlbatch.enrich(later.replace(": 2}", ": 500}"), **ask).wait()
-    assert rows(db, "SELECT DISTINCT ai_status FROM t2") == [("answered",)]
-    assert rows(db, sent) == [(10,)]
+
+
+@pytest.mark.long
+def test_a_larger_limit_of_one_call_asks_only_that_one_again() -> None:
+    """Its inputs are the answers of before."""
+    db = database(setup="CREATE TABLE t AS SELECT 'a text of many words, ' || i AS a FROM range(2) t(i)")
+    query = """SELECT ai_complete(b, 'Once more.', params := {max_completion_tokens: 2}) AS c
+    FROM (SELECT ai_complete(a, 'Repeat.') AS b FROM t)"""
+    ask: dict[str, Any] = {"db": db.path, "provider": "local", "into": "t2"}
     sqlbatch.enrich(query, **ask).wait()
-    assert rows(db, sent) == [(10,)]
+    assert rows(db, "SELECT DISTINCT ai_status FROM t2") == [("failed",)]
+    sqlbatch.enrich(query.replace(": 2}", ": 500}"), **ask).wait()
+    assert rows(db, "SELECT DISTINCT ai_status FROM t2") == [("answered",)]
+    assert rows(db, "SELECT count(*) FROM sqlbatch.results") == [(6,)]
 
 
 def test_a_preview_does_not_send_what_a_batch_has() -> None:

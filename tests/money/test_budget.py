@@ -153,6 +153,7 @@ def test_two_processes_cannot_pass_it_together(cold_bench: Bench) -> None:
     assert bench.control.executed_twice() == []
 
 
+@pytest.mark.long
 def test_two_processes_with_a_job_each_cannot_pass_the_budget_of_a_month_with_cache_writes_on(
     cold_bench: Bench,
 ) -> None:

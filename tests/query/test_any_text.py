@@ -133,7 +133,7 @@ def test_any_instructions_are_sent_as_they_are(instructions: str) -> None:
     con.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TEXT)
 def test_any_target_is_one_name_or_refused_and_reads_back_from_its_sql(text: str) -> None:
     from sqlbatch.errors import InvalidTarget  # noqa: PLC0415 (only here)
@@ -146,7 +146,7 @@ def test_any_target_is_one_name_or_refused_and_reads_back_from_its_sql(text: str
     assert len(duckdb.extract_statements(f"SELECT 1 AS {quote_identifier(target.name)}")) == 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1), st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=5,
@@ -160,7 +160,7 @@ def test_any_enrichment_comes_back_from_its_json(values: dict[str, Any]) -> None
     assert {name: json.loads(text) for name, text in asked.params} == values
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TEXT)
 def test_any_literal_is_one_value_to_duckdb(text: str) -> None:
     found = duckdb.execute(f"SELECT {quote_literal(text)}, {quote_literal(text)}[1:0]").fetchall()
