@@ -76,7 +76,11 @@ def test_a_request_says_flex_and_keeps_the_jobs_other_parameters(priced: Bench) 
     assert (call.flex, call.tail.endswith('"service_tier":"auto"}')) == (False, True)
 
 
-def test_no_room_at_the_flex_price_is_waited_for_and_costs_nothing(priced: Bench) -> None:
+def test_no_room_at_the_flex_price_is_waited_for_and_costs_nothing(
+    priced: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On the clock of the tests, the patience of users is shorter than a busy machine may be silent.
+    monkeypatch.setattr("sqlbatch.batches.preview.FLEX_PATIENCE", 90_000.0)
     job_id = priced.begin(3, **CAPPED)
     # Five times "resource unavailable": more often than an ordinary preview asks.
     priced.control.faults({"name": "retry_after", "on": f"POST {CHAT}", "count": 5, "retry_after": 20})
