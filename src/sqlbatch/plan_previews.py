@@ -149,18 +149,18 @@ def result(database: Database, ready: PreparedPlanPreview) -> Preview:
     # An answer that belongs to no single row decides which rows exist and their values.
     own = numbers_of(query, WHY) - {call.number for call in calls if call.type == PIECES}
     lost = next((each for each in ready.received if not each.kept), None)
-    why = "no answer came before the interrupt; it may be billed all the same"
-    if ready.in_flight:
-        why = "a batch has it already, so it was not sent; sqlbatch wait brings its answer"
-    elif lost is not None:
-        why = ": ".join(part for part in (lost.code, lost.message) if part)
+    without = ("pending", "no answer came before the interrupt; it may be billed all the same")
+    if lost is not None:
+        without = ("failed", ": ".join(part for part in (lost.code, lost.message) if part))
+    elif ready.in_flight:
+        without = ("pending", "a batch has it already, so it was not sent; sqlbatch wait brings its answer")
     rows = []
     for number, (text, failed) in enumerate(found, 1):
         values = json.loads(text)
         values.pop("sqlbatch_failed")
         status, error = "failed" if failed else "answered", failed
         if not ready.unfinished <= own or (failed and NO_ANSWER in failed):
-            status, error = "pending", why
+            status, error = without
         rows.append(PreviewRow(number, status, error, kept=False, input={}, answer=values))
     dollars = None if ready.provider.paid and any(each.kept for each in ready.received) else 0.0
     return ready.preview(rows, (), len(ready.received), dollars)

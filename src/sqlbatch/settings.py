@@ -115,7 +115,8 @@ RUN: dict[str, Option] = {
     "verbose": Option(bool, "", "Print each SQL statement and HTTP call with its time.", toml=True),
     "debug": Option(bool, "", "Print the traceback of an error.", toml=True),
 }  # fmt: skip
-OPTIONS = ASK | RUN
+# The command line chooses a policy by --lean and --fuse.
+OPTIONS = ASK | RUN | {"policy": Option(str, "NAME", "AI functions: balanced, lean or fuse.", "balanced", sql=True)}
 
 # Keys of tables in sqlbatch.toml. Numbers must be above 0; a price may also be 0.
 _PROVIDER: dict[str, type] = {
@@ -221,5 +222,5 @@ def _models() -> dict[str, type[BaseModel]]:
     return {
         "toml": model("toml", {name: option.kind for name, option in OPTIONS.items() if option.toml} | tables),
         # What is asked, not where and how it runs; its parameters are a table.
-        "sql": model("sql", {n: each.kind for n, each in OPTIONS.items() if each.sql} | {"param": dict, "policy": str}),
+        "sql": model("sql", {n: each.kind for n, each in OPTIONS.items() if each.sql} | {"param": dict}),
     }

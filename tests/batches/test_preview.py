@@ -17,7 +17,7 @@ import duckdb
 import pytest
 
 import sqlbatch
-from sqlbatch import paths, prepare, previews
+from sqlbatch import paths, plan_previews, prepare, previews
 from sqlbatch.batches import preview as requests
 from sqlbatch.batches.events import Waiting
 from sqlbatch.batches.providers import Provider
@@ -413,3 +413,18 @@ def test_what_another_preview_has_brought_meanwhile_is_not_asked_again(desk: Ben
 
 def test_answers_that_another_process_is_storing_are_left_to_it(desk: Bench, tmp_path: Path) -> None:
     assert requests.store(desk.database, str(uuid.uuid4()), [tmp_path / "preview-gone.jsonl"], check_of) == []
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="AI functions need DuckDB 2.0")
+def test_a_request_without_an_answer_fails_its_row_of_a_query_with_calls(bench: Bench) -> None:
+    """No call that needs the answer is asked; a row that says answered has one."""
+    bench.control.faults({"name": "error", "on": "POST /v1/chat/completions", "status": 400, "code": "no_way"})
+    query = "SELECT ai_complete(coalesce(ai_complete(a, 'One.'), 'none'), 'Two.') AS b FROM (SELECT 'x' AS a)"
+    enrichment, _ = bench.ask(query, instructions=None, inputs=())
+    with plan_previews.prepared(bench.database, enrichment, bench.provider) as ready:
+        assert ready is not None
+        list(plan_previews.ask(bench.database, ready))
+        (row,) = plan_previews.result(bench.database, ready).rows
+    assert row.status == "failed"
+    assert "no_way" in str(row.error)
+    assert len(ready.received) == 1

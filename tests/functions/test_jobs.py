@@ -266,6 +266,13 @@ def test_the_command_plans_by_each_policy(capsys: pytest.CaptureFixture[str]) ->
     assert main(["plan", QUERY, "--db", str(db.path), "--provider", "local", "--lean", "--fuse"]) != 0
 
 
+def test_a_file_chooses_the_policy(tmp_path: Path) -> None:
+    (tmp_path / "q.sql").write_text("/* sqlbatch\npolicy = 'fuse'\n*/\n" + QUERY)
+    db = database(setup=SETUP)
+    quote = sqlbatch.plan(tmp_path / "q.sql", db=db.path, provider="local")
+    assert [stage.number for stage in quote.stages] == [1]
+
+
 def test_a_preview_runs_all_stages_on_a_sample_and_its_answers_are_kept() -> None:
     db = database(setup="CREATE TABLE t AS SELECT 'text ' || i AS a FROM range(50) t(i)")
     query = "SELECT a, ai_complete(ai_complete(a, 'One.'), 'Two.') AS b FROM t"
