@@ -181,7 +181,8 @@ def _look_at_plan(database: Database, ready: PreparedPlanPreview, *, yes: bool, 
     interrupted = _interrupted(plan_previews.ask(database, ready), lambda: plan_previews.keep(database, ready))
     found = plan_previews.result(database, ready)
     code = _print(found, as_json=as_json)
-    display.info(f"{len(found.rows):,} rows of the sample; {found.sent:,} requests sent; the answers are kept")
+    rows, sent = display.counted(len(found.rows), "row"), display.counted(found.sent, "request")
+    display.info(f"{rows} of the sample; {sent} sent; the answers are kept")
     if ready.in_flight:
         display.info(
             f"{display.counted(len(ready.in_flight), 'request')} not sent, because a batch has them already: sqlbatch "
